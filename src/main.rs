@@ -1,2 +1,3 @@
-//! x
+//! The `bff` command.
+
 fn main() {}

@@ -1,0 +1,1 @@
+//! Wires the parts together; the only file that names concrete stores.

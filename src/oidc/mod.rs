@@ -1,0 +1,95 @@
+//! The protocol, as the relying party speaks it to the provider: OAuth 2.0 and OpenID Connect.
+//!
+//! Knows no browser, cookie or session; `auth` puts the two together.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::secret::{ClientKey, ClientSecret};
+
+/// The provider and who we are to it.
+#[derive(Debug)]
+pub struct ProviderSettings {
+    /// The issuer, byte for byte as its metadata must say it (A5).
+    pub issuer: String,
+    /// Who we are at the provider.
+    pub client_id: String,
+    /// How we prove it.
+    pub client_auth: ClientAuth,
+    /// Where the provider sends the browser back: `public_url` + base path + `/callback` (B9).
+    pub redirect_uri: Url,
+    /// The scopes asked for; `openid` among them makes it OpenID Connect.
+    pub scopes: Vec<String>,
+    /// The algorithms an ID token may be signed with (D1).
+    pub id_token_algs: Vec<IdTokenAlg>,
+    /// Audiences of an ID token that may stand beside ours (D7).
+    pub trusted_audiences: Vec<String>,
+    /// How far the provider's clock may be off; 60 s, at most 300 (D9).
+    pub clock_skew: Duration,
+    /// How the provider hands the answer to the browser.
+    pub response_mode: ResponseMode,
+    /// Whether UserInfo is asked at login (C12).
+    pub userinfo: bool,
+    /// The deadline of each call.
+    pub timeout: Duration,
+    /// Parameters of the operator's own for the authorization request.
+    pub authorize_params: Vec<(String, String)>,
+}
+
+/// How the relying party proves who it is at the token endpoint (A9).
+#[derive(Debug)]
+pub enum ClientAuth {
+    /// `Authorization: Basic`, both halves form-encoded first (RFC 6749 §2.3.1).
+    SecretBasic(ClientSecret),
+    /// `client_secret` in the form.
+    SecretPost(ClientSecret),
+    /// A signed assertion, a new one for each attempt (A10).
+    PrivateKeyJwt {
+        /// The private key in PEM.
+        key: ClientKey,
+        /// Its `kid` at the provider, where it has one.
+        key_id: Option<String>,
+    },
+    /// Nothing but the `client_id`; only where `allow_public_client` is set (A1).
+    Public,
+}
+
+/// Where the answer to an authorization request travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// In the query of a GET.
+    Query,
+    /// In the form of a POST (OAuth 2.0 Form Post Response Mode).
+    FormPost,
+}
+
+/// A signature algorithm that an ID token may use (RFC 7518 §3.1, RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the specification's own")]
+pub enum IdTokenAlg {
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    EdDsa,
+}
+
+impl IdTokenAlg {
+    /// Every algorithm we verify, with its name in a header.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Rs256, "RS256"),
+        (Self::Rs384, "RS384"),
+        (Self::Rs512, "RS512"),
+        (Self::Ps256, "PS256"),
+        (Self::Ps384, "PS384"),
+        (Self::Ps512, "PS512"),
+        (Self::Es256, "ES256"),
+        (Self::Es384, "ES384"),
+        (Self::EdDsa, "EdDSA"),
+    ];
+}

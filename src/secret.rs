@@ -1,0 +1,181 @@
+//! Every secret is its own type: wiped on drop, silent in `Debug`, compared in constant time.
+//!
+//! A secret offers its use, not its text. `expose` is for the files that put it on the wire or
+//! seal it; `tests/it/architecture.rs` lists them.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::clock::Randomness;
+
+macro_rules! secret_text {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        pub struct $name(Zeroizing<Box<str>>);
+
+        impl $name {
+            /// Takes the secret in.
+            pub fn new(text: impl Into<Box<str>>) -> Self {
+                Self(Zeroizing::new(text.into()))
+            }
+
+            /// The text, for the files that send or seal it.
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+
+            /// Compares in constant time for equal lengths.
+            pub fn matches(&self, other: &str) -> bool {
+                self.0.as_bytes().ct_eq(other.as_bytes()).into()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    )*};
+}
+
+secret_text! {
+    /// What an upstream accepts as proof (RFC 6749 §1.4). Opaque to us (L9).
+    AccessToken;
+    /// What buys the next access token (RFC 6749 §1.5).
+    RefreshToken;
+    /// An ID token as the provider wrote it, byte for byte, to hand back as `id_token_hint`.
+    IdToken;
+    /// The one-time code of the callback (RFC 6749 §1.3.1).
+    AuthorizationCode;
+    /// The PKCE secret of one login (RFC 7636 §4.1). Not `Clone`: using it twice is the fault.
+    CodeVerifier;
+    /// Ties a callback to the login that this browser began (RFC 6749 §10.12).
+    State;
+    /// Ties an ID token to the login that asked for it (OIDC Core §3.1.2.1).
+    Nonce;
+    /// The password of this relying party at the provider (RFC 6749 §2.3.1).
+    ClientSecret;
+    /// A private key in PEM, for `private_key_jwt` (RFC 7523).
+    ClientKey;
+    /// The bearer key of the administration listener.
+    AdminKey;
+    /// The per-session value that a logout link carries (E1).
+    LogoutSid;
+}
+
+impl AccessToken {
+    /// `Bearer …`, marked sensitive so that no `Debug` of the headers shows it.
+    ///
+    /// `None` where the token holds bytes that a header may not (RFC 6750 §2.1).
+    pub fn bearer(&self) -> Option<HeaderValue> {
+        let mut text = Zeroizing::new(String::with_capacity(7 + self.0.len()));
+        text.push_str("Bearer ");
+        text.push_str(&self.0);
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+macro_rules! random_text {
+    ($($name:ident: $bytes:literal;)*) => {$(
+        impl $name {
+            /// A fresh one from the source of randomness given.
+            pub fn random(randomness: &dyn Randomness) -> Self {
+                Self::new(random_base64url::<$bytes>(randomness))
+            }
+        }
+    )*};
+}
+
+random_text! {
+    CodeVerifier: 48; // 64 characters, 384 bits (A3)
+    State: 32;        // 256 bits (B2)
+    Nonce: 32;        // 43 characters, so within FAPI's 64 (B2)
+    LogoutSid: 16;
+}
+
+/// `N` random bytes in base64url without padding.
+pub fn random_base64url<const N: usize>(randomness: &dyn Randomness) -> String {
+    let mut bytes = Zeroizing::new([0_u8; N]);
+    randomness.fill(bytes.as_mut());
+    URL_SAFE_NO_PAD.encode(bytes.as_ref())
+}
+
+/// A 256-bit key that seals cookies and records.
+#[derive(Clone)]
+pub struct SessionKey(Zeroizing<[u8; 32]>);
+
+impl SessionKey {
+    /// A fresh key.
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        randomness.fill(bytes.as_mut());
+        Self(bytes)
+    }
+
+    /// The key that `text` writes in base64url without padding: 43 characters, 32 bytes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let decoded = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim()).ok()?);
+        let bytes: [u8; 32] = decoded.as_slice().try_into().ok()?;
+        Some(Self(Zeroizing::new(bytes)))
+    }
+
+    /// The key as `bff keygen` prints it.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_ref()))
+    }
+
+    /// The bytes, for the file that seals.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{SeededRandomness, SystemRandomness};
+
+    /// G14: no `Debug` output shows a secret.
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            AccessToken::new("canary"),
+            SessionKey::random(&SystemRandomness),
+            AccessToken::new("canary").bearer(),
+        );
+        assert_eq!(shown, "AccessToken(…) SessionKey(…) Some(Sensitive)");
+    }
+
+    /// A3: 43 to 128 unreserved characters, and no two alike.
+    #[test]
+    fn a_code_verifier_is_long_and_fresh() {
+        let (one, two) = (
+            CodeVerifier::random(&SystemRandomness),
+            CodeVerifier::random(&SystemRandomness),
+        );
+        assert_eq!(one.expose().len(), 64);
+        assert!(!one.matches(two.expose()));
+    }
+
+    #[test]
+    fn a_key_reads_back_what_it_prints() {
+        let key = SessionKey::random(&SeededRandomness::new(7));
+        let read = SessionKey::parse(&key.to_text()).unwrap();
+        assert_eq!(key.expose(), read.expose());
+        assert!(SessionKey::parse("too short").is_none());
+    }
+}

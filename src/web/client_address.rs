@@ -1,0 +1,1 @@
+//! Whose address a request carries, by the rightmost-trusted walk (I4).

@@ -1,0 +1,122 @@
+//! The end of a session as its open streams learn of it.
+//!
+//! A WebSocket, a server-sent event stream or a long download holds an [`Ending`] and stops when
+//! it comes. It costs a request nothing until something actually waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// The user signed out in this browser.
+    Logout = 1,
+    /// The idle or the absolute limit was reached.
+    Expired = 2,
+    /// Another login took its place.
+    Superseded = 3,
+    /// The provider no longer honours the refresh token (L4).
+    RefreshRefused = 4,
+    /// The provider, an administrator or the user, elsewhere.
+    Revoked = 5,
+    /// The store had no room left and let it go.
+    Evicted = 6,
+}
+
+impl EndReason {
+    /// The word for logs, metrics and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::RefreshRefused => "refresh_refused",
+            Self::Revoked => "revoked",
+            Self::Evicted => "evicted",
+        }
+    }
+
+    const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            1 => Self::Logout,
+            2 => Self::Expired,
+            3 => Self::Superseded,
+            4 => Self::RefreshRefused,
+            5 => Self::Revoked,
+            6 => Self::Evicted,
+            _ => return None,
+        })
+    }
+}
+
+/// A handle on the end of one session: cheap to clone, free until waited for.
+#[derive(Debug, Clone, Default)]
+pub struct Ending(Arc<Signal>);
+
+#[derive(Debug, Default)]
+struct Signal {
+    reason: AtomicU8,
+    waiters: Notify,
+}
+
+impl Ending {
+    /// An ending that has not come.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Brings the end about; the first reason stays.
+    pub fn come(&self, reason: EndReason) {
+        let first =
+            self.0
+                .reason
+                .compare_exchange(0, reason as u8, Ordering::SeqCst, Ordering::SeqCst);
+        if first.is_ok() {
+            self.0.waiters.notify_waiters();
+        }
+    }
+
+    /// The reason, once the end has come.
+    pub fn reason(&self) -> Option<EndReason> {
+        EndReason::from_u8(self.0.reason.load(Ordering::SeqCst))
+    }
+
+    /// Waits for the end. Safe to drop and to call again.
+    pub async fn wait(&self) -> EndReason {
+        loop {
+            let mut notified = std::pin::pin!(self.0.waiters.notified());
+            // Registered before the look, so that an end between the two is not missed.
+            notified.as_mut().enable();
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+            notified.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_waiter_learns_the_first_reason() {
+        let ending = Ending::new();
+        let waiters: Vec<_> = (0..10)
+            .map(|_| {
+                let ending = ending.clone();
+                tokio::spawn(async move { ending.wait().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        ending.come(EndReason::Logout);
+        ending.come(EndReason::Expired);
+        for waiter in waiters {
+            assert_eq!(waiter.await.unwrap(), EndReason::Logout);
+        }
+        assert_eq!(ending.wait().await, EndReason::Logout);
+    }
+}

@@ -1,0 +1,7 @@
+//! HTTP words that all parts share, with no policy in them. A leaf: it names no other part.
+
+pub mod body;
+pub mod client_address;
+pub mod ending;
+pub mod outbound;
+pub mod problem;
