@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -113,6 +114,21 @@ struct WipedBytes(Zeroizing<Vec<u8>>);
 
 impl AsRef<[u8]> for WipedBytes {
     fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl State {
+    /// Names the cookie of the login that this state belongs to; tells nothing of the state.
+    pub fn cookie_suffix(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
+        URL_SAFE_NO_PAD.encode(digest.as_ref().get(..9).unwrap_or_default())
+    }
+}
+
+impl LogoutSid {
+    /// The value as the logout link shows it to this session's own browser.
+    pub fn in_link(&self) -> &str {
         &self.0
     }
 }

@@ -1,8 +1,31 @@
 //! The relying party as the browser sees it: login, callback, logout, session, user.
 
+pub mod login;
+mod pending_login;
+pub mod return_to;
+pub mod callback;
+pub mod access_token;
+pub mod session;
+pub mod user;
+pub mod logout;
+mod answer;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use moka::sync::Cache;
 use url::Url;
+
+use crate::clock::{Clock, Randomness};
+use crate::oidc::{Provider, ResponseMode};
+use crate::session::Sessions;
+use crate::session::cookie::SessionCookie;
+use crate::session::seal::Keys;
+use crate::telemetry::Metrics;
+
+use access_token::AccessTokens;
+use pending_login::PendingLoginCookie;
+use return_to::{BadReturnTo, ReturnTo};
 
 /// What the endpoints under the base path need to know.
 #[derive(Debug, Clone)]
@@ -41,4 +64,129 @@ pub enum LogoutHint {
     IdToken,
     /// The `client_id` alone.
     None,
+}
+
+/// The relying party: the OAuth client that the browser meets under the base path.
+///
+/// Shared by all workers; holds no state of a login, which travels in the browser's cookies.
+#[derive(Debug)]
+pub struct RelyingParty {
+    settings: AuthSettings,
+    post_logout_redirect_uri: Url,
+    provider: Provider,
+    sessions: Sessions,
+    session_cookie: SessionCookie,
+    pending_logins: PendingLoginCookie,
+    keys: Keys,
+    tokens: AccessTokens,
+    used_states: Cache<String, ()>,
+    pending_logouts: Cache<Vec<u8>, String>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    metrics: Metrics,
+}
+
+/// The parts that a [`RelyingParty`] is made of.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named by their types")]
+pub struct RelyingPartyParts {
+    pub settings: AuthSettings,
+    pub provider: Provider,
+    pub sessions: Sessions,
+    pub session_cookie: SessionCookie,
+    pub keys: Keys,
+    pub clock: Arc<dyn Clock>,
+    pub randomness: Arc<dyn Randomness>,
+    pub metrics: Metrics,
+}
+
+impl RelyingParty {
+    /// Puts the parts together.
+    pub fn new(parts: RelyingPartyParts) -> Self {
+        let RelyingPartyParts {
+            settings,
+            provider,
+            sessions,
+            session_cookie,
+            keys,
+            clock,
+            randomness,
+            metrics,
+        } = parts;
+        let mut post_logout_redirect_uri = settings.public_url.clone();
+        post_logout_redirect_uri.set_path(&format!("{}/logout/callback", settings.base_path));
+        let pending_logins = PendingLoginCookie::new(
+            session_cookie.name(),
+            session_cookie.settings().secure,
+            provider.settings().response_mode == ResponseMode::FormPost,
+            keys.clone(),
+        );
+        let tokens = AccessTokens::new(
+            provider.clone(),
+            sessions.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&randomness),
+            metrics.clone(),
+            settings.refresh_before,
+        );
+        Self {
+            post_logout_redirect_uri,
+            pending_logins,
+            tokens,
+            used_states: Self::used_states(),
+            pending_logouts: Self::pending_logouts(),
+            settings,
+            provider,
+            sessions,
+            session_cookie,
+            keys,
+            clock,
+            randomness,
+            metrics,
+        }
+    }
+
+    /// What the endpoints know.
+    pub const fn settings(&self) -> &AuthSettings {
+        &self.settings
+    }
+
+    /// Live access tokens.
+    pub const fn tokens(&self) -> &AccessTokens {
+        &self.tokens
+    }
+
+    /// The sessions.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The session cookie.
+    pub const fn session_cookie(&self) -> &SessionCookie {
+        &self.session_cookie
+    }
+
+    /// Where the provider's answer travels: which method `/bff/callback` takes (C1).
+    pub fn response_mode(&self) -> ResponseMode {
+        self.provider.settings().response_mode
+    }
+
+    /// What the names of the cookies of pending logins begin with.
+    pub fn pending_login_prefix(&self) -> &str {
+        self.pending_logins.prefix()
+    }
+
+    /// Where a browser signs in.
+    pub fn login_url(&self) -> String {
+        format!("{}/login", self.settings.base_path)
+    }
+
+    /// A place to return to, if it is one of ours (section F).
+    ///
+    /// # Errors
+    ///
+    /// The place is elsewhere.
+    pub fn return_to(&self, text: &str) -> Result<ReturnTo, BadReturnTo> {
+        ReturnTo::parse(text, &self.settings.public_url, &self.settings.base_path)
+    }
 }

@@ -241,6 +241,7 @@ mod tests {
             refresh_token: None,
             id_token: None,
             expires: None,
+            refresh_at: None,
         }
     }
 

@@ -119,11 +119,13 @@ pub struct Tokens {
     /// `Authorization` with the access token in it, ready to be cloned.
     pub bearer: HeaderValue,
     /// Buys the next access token.
-    pub refresh_token: Option<RefreshToken>,
+    pub refresh_token: Option<Arc<RefreshToken>>,
     /// The last ID token, for `id_token_hint`.
-    pub id_token: Option<IdToken>,
+    pub id_token: Option<Arc<IdToken>>,
     /// When the access token ends; unknown where the provider does not say (L1).
     pub expires: Option<Timestamp>,
+    /// When the next one should be fetched; before `expires`.
+    pub refresh_at: Option<Timestamp>,
 }
 
 impl fmt::Debug for Tokens {

@@ -1,0 +1,302 @@
+//! `/bff/callback`: the provider sends the browser back (section C).
+//!
+//! The checks run in the order of the rules; the first failure stops, and nothing is sent to the
+//! token endpoint before the answer is known to be this browser's own (C1–C6).
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use crate::auth::RelyingParty;
+use crate::auth::answer::{see_other, with_cookies};
+use crate::auth::pending_login::{LIFETIME, PendingLogin, Prompt};
+use crate::auth::return_to::ReturnTo;
+use crate::clock::Timestamp;
+use crate::oidc::{ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError};
+use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
+use crate::session::cookie::Presented;
+use crate::session::id::SessionId;
+use crate::session::record::{Authentication, NewSession};
+use crate::session::store::StoreError;
+use crate::web::body::Body;
+use crate::web::ending::EndReason;
+
+/// A login that failed: no session cookie is set, and no session that was there is touched.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct CallbackError {
+    /// Why.
+    #[source]
+    pub cause: CallbackFault,
+    /// Deletes the cookie of this login, where it was found.
+    pub delete_cookie: Option<HeaderValue>,
+}
+
+/// Why a login failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackFault {
+    /// A parameter came twice (C2).
+    #[error("the callback repeats the parameter {0}")]
+    Repeated(&'static str),
+    /// No login of this browser has this state, or it is over (C3).
+    #[error("the callback belongs to no login of this browser")]
+    UnknownState,
+    /// The answer was used before (C6).
+    #[error("the callback was used before")]
+    Replayed,
+    /// The answer is another issuer's, or does not say whose it is (C4).
+    #[error("the callback comes from another issuer")]
+    OtherIssuer,
+    /// The provider says no; its error, if it is one of the registered ones (C5).
+    #[error("the provider refused the login: {0}")]
+    Refused(&'static str),
+    /// Neither a code nor an error.
+    #[error("the callback has no code")]
+    NoCode,
+    /// The provider's answer cannot be trusted, or the code was refused (C7–C10, D).
+    #[error(transparent)]
+    Exchange(ExchangeError),
+    /// The access token cannot be sent in a header.
+    #[error("the access token has bytes that no header may carry")]
+    UnusableToken,
+    /// The provider could not be asked.
+    #[error(transparent)]
+    Provider(ProviderError),
+    /// The session could not be stored.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// The errors of RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6; others are not repeated.
+const KNOWN_ERRORS: [&str; 15] = [
+    "access_denied",
+    "invalid_request",
+    "unauthorized_client",
+    "unsupported_response_type",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "login_required",
+    "interaction_required",
+    "account_selection_required",
+    "consent_required",
+    "invalid_request_uri",
+    "invalid_request_object",
+    "request_not_supported",
+    "registration_not_supported",
+];
+
+/// What `prompt=none` may come back with: the user would have had to be asked.
+const NEEDS_THE_USER: [&str; 4] =
+    ["login_required", "interaction_required", "account_selection_required", "consent_required"];
+
+/// What a login that succeeded comes to.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// Where the browser wanted to go.
+    pub return_to: ReturnTo,
+    /// The cookies of the answer: the session's, and the deletion of the login's.
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl LoggedIn {
+    /// 303 to the place.
+    pub fn redirect(self) -> Response<Body> {
+        with_cookies(see_other(self.return_to.as_str()), self.cookies)
+    }
+}
+
+#[derive(Default)]
+struct Answer {
+    state: Option<String>,
+    code: Option<String>,
+    iss: Option<String>,
+    error: Option<String>,
+}
+
+impl Answer {
+    fn parse(parameters: &str) -> Result<Self, CallbackFault> {
+        let mut answer = Self::default();
+        let mut others = [("id_token", false), ("access_token", false), ("response", false)];
+        for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
+            let (slot, name) = match &*name {
+                "state" => (&mut answer.state, "state"),
+                "code" => (&mut answer.code, "code"),
+                "iss" => (&mut answer.iss, "iss"),
+                "error" => (&mut answer.error, "error"),
+                other => {
+                    if let Some((name, seen)) = others.iter_mut().find(|(own, _)| *own == other) {
+                        if std::mem::replace(seen, true) {
+                            return Err(CallbackFault::Repeated(name));
+                        }
+                    }
+                    continue;
+                }
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(CallbackFault::Repeated(name));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl RelyingParty {
+    /// Answers the callback, whose parameters came in the query or in a form.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallbackError`].
+    pub async fn callback(
+        &self,
+        parameters: &str,
+        parts: &Parts,
+        presented: Presented,
+    ) -> Result<LoggedIn, CallbackError> {
+        let result = self.finish_login(parameters, &parts.headers, presented).await;
+        self.metrics.login(match &result {
+            Ok(_) => "ok",
+            Err(error) => error.cause.outcome(),
+        });
+        result
+    }
+
+    async fn finish_login(
+        &self,
+        parameters: &str,
+        headers: &HeaderMap,
+        presented: Presented,
+    ) -> Result<LoggedIn, CallbackError> {
+        let unbound = |cause| CallbackError { cause, delete_cookie: None };
+        let answer = Answer::parse(parameters).map_err(unbound)?;
+        let state = answer.state.as_deref().ok_or_else(|| unbound(CallbackFault::UnknownState))?;
+        let (pending, delete_cookie) = self
+            .pending_logins
+            .find(headers, state, self.clock.now())
+            .ok_or_else(|| unbound(CallbackFault::UnknownState))?;
+        let bound = |cause| CallbackError { cause, delete_cookie: Some(delete_cookie.clone()) };
+        match self.provider.check_response_issuer(answer.iss.as_deref()).await {
+            Ok(IssuerCheck::Fits) => {}
+            Ok(IssuerCheck::Refuse) => return Err(bound(CallbackFault::OtherIssuer)),
+            Err(error) => return Err(bound(CallbackFault::Provider(error))),
+        }
+        if !self.use_once(&pending) {
+            return Err(bound(CallbackFault::Replayed));
+        }
+        if let Some(error) = answer.error {
+            let known = KNOWN_ERRORS.into_iter().find(|known| **known == error);
+            let needs_the_user = NEEDS_THE_USER.contains(&error.as_str());
+            if pending.prompt == Prompt::None && needs_the_user {
+                // Expected: the page asked whether the user is signed in at the provider.
+                return Ok(LoggedIn { return_to: pending.return_to, cookies: vec![delete_cookie] });
+            }
+            return Err(bound(CallbackFault::Refused(known.unwrap_or("another error"))));
+        }
+        let code = answer.code.filter(|code| !code.is_empty());
+        let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
+        let expected = ExpectedIdToken {
+            nonce: &pending.nonce,
+            max_age: pending.max_age,
+            essential_acr: &[],
+        };
+        let grant = self
+            .provider
+            .exchange_code(&AuthorizationCode::new(code), pending.code_verifier, &expected)
+            .await
+            .map_err(|error| bound(CallbackFault::Exchange(error)))?;
+        let session_cookie = self.begin_session(grant).await.map_err(bound)?;
+        self.end_previous(pending.previous_session, presented).await;
+        Ok(LoggedIn { return_to: pending.return_to, cookies: vec![session_cookie, delete_cookie] })
+    }
+
+    /// Whether this is the first use of the login's state. Kept for as long as its cookie opens,
+    /// and only for answers that a browser's own cookie vouched for.
+    fn use_once(&self, pending: &PendingLogin) -> bool {
+        let key = pending.state.cookie_suffix();
+        self.used_states.entry(key).or_insert(()).is_fresh()
+    }
+
+    async fn begin_session(&self, grant: Grant) -> Result<HeaderValue, CallbackFault> {
+        let randomness = &*self.randomness;
+        let id = SessionId::random(randomness);
+        let identity = grant.identity;
+        let tokens = self.tokens.tokens(grant.tokens).ok_or(CallbackFault::UnusableToken)?;
+        let new = NewSession {
+            hash: id.hash(),
+            tag: random_base64url::<9>(randomness).into(),
+            logout_sid: LogoutSid::random(randomness),
+            claims: self.claims_for_browser(&identity).into(),
+            grant_facts: serde_json::to_string(&identity.facts).unwrap_or_default().into(),
+            authentication: Authentication {
+                acr: identity.acr.map(Into::into),
+                amr: identity.amr.into_iter().map(Into::into).collect(),
+                auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
+            },
+            subject: identity.sub.into(),
+            provider_sid: identity.sid.map(Into::into),
+            tokens,
+        };
+        let session = self.sessions.begin(new).await.map_err(CallbackFault::Store)?;
+        tracing::info!(session.id_hash = ?session.hash, "signed in");
+        let lifetime = self.sessions.max_lifetime();
+        Ok(self.session_cookie.issue(&id, session.created, lifetime, randomness))
+    }
+
+    /// The claims that the configuration lets out, as a JSON object; always with `sub`.
+    fn claims_for_browser(&self, identity: &Identity) -> String {
+        let mut shown = Map::new();
+        shown.insert("sub".to_owned(), Value::String(identity.sub.clone()));
+        for name in &self.settings.claims {
+            if let Some(value) = identity.claims.get(name) {
+                shown.insert(name.clone(), value.clone());
+            }
+        }
+        Value::Object(shown).to_string()
+    }
+
+    /// Ends the session that this browser had before: the one it had when the login began, and
+    /// the one it presents now.
+    async fn end_previous(
+        &self,
+        at_start: Option<crate::session::id::SessionHash>,
+        presented: Presented,
+    ) {
+        let now = match presented {
+            Presented::Session(cookie) => Some(cookie.hash),
+            Presented::Nothing | Presented::Unreadable => None,
+        };
+        for hash in at_start.into_iter().chain(now) {
+            if let Err(error) = self.sessions.end(&hash, EndReason::Superseded).await {
+                // The new session stands; the old one runs into its limits by itself.
+                tracing::warn!(%error, "the session before this login could not be ended");
+            }
+        }
+    }
+
+    /// States that were used, for as long as their cookies live (C6). Bounded: what a flood
+    /// pushes out is refused by the provider, where a code is single use as well.
+    pub(in crate::auth) fn used_states() -> moka::sync::Cache<String, ()> {
+        moka::sync::Cache::builder().max_capacity(100_000).time_to_live(LIFETIME).build()
+    }
+}
+
+impl CallbackFault {
+    /// The word for the metric.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Provider(_) | Self::Exchange(ExchangeError::Unavailable(_)) => {
+                "provider_unavailable"
+            }
+            Self::Store(_) => "store_unavailable",
+            Self::Repeated(_)
+            | Self::UnknownState
+            | Self::Replayed
+            | Self::OtherIssuer
+            | Self::Refused(_)
+            | Self::NoCode
+            | Self::Exchange(_)
+            | Self::UnusableToken => "refused",
+        }
+    }
+}

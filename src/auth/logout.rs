@@ -1,0 +1,202 @@
+//! `/bff/logout`: ends the session here first, then at the provider (E1–E6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+use url::form_urlencoded;
+
+use crate::auth::answer::{json, see_other, with_cookies};
+use crate::auth::return_to::{BadReturnTo, ReturnTo};
+use crate::auth::{LogoutHint, RelyingParty};
+use crate::secret::random_base64url;
+use crate::session::Activity;
+use crate::session::cookie::{Presented, set_cookie, values_of};
+use crate::session::record::Session;
+use crate::session::store::StoreError;
+use crate::web::body::Body;
+use crate::web::ending::EndReason;
+
+/// How long the browser has to go on from here to the provider.
+const CONTINUE_WITHIN: Duration = Duration::from_mins(2);
+
+/// Why nothing was ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LogoutError {
+    /// A link without this session's own value: somebody else's (E1).
+    #[error("the logout link does not carry this session's sid")]
+    ForeignLink,
+    /// The place to return to is not ours.
+    #[error(transparent)]
+    BadReturnTo(#[from] BadReturnTo),
+    /// The store could not be asked; the session lives and the cookie stays.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How the logout was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoutBy {
+    /// A navigation, which proves itself by `sid`.
+    Link,
+    /// A fetch with the anti-CSRF header, which was checked before.
+    Fetch,
+}
+
+impl RelyingParty {
+    /// Answers `/bff/logout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogoutError`]; nothing was ended.
+    pub async fn logout(
+        &self,
+        by: LogoutBy,
+        parts: &Parts,
+        presented: Presented,
+    ) -> Result<Response<Body>, LogoutError> {
+        let mut sid = None;
+        let mut return_to = ReturnTo::root();
+        for (name, value) in
+            form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        {
+            match &*name {
+                "sid" => sid = Some(value.into_owned()),
+                "return_to" | "returnUrl" => return_to = self.return_to(&value)?,
+                _ => {}
+            }
+        }
+        let session = match presented {
+            Presented::Session(cookie) => self.sessions.find(&cookie, Activity::Observes).await?,
+            Presented::Nothing | Presented::Unreadable => None,
+        };
+        let Some(session) = session else {
+            let answer = match by {
+                LogoutBy::Link => see_other(return_to.as_str()),
+                LogoutBy::Fetch => {
+                    json(StatusCode::OK, &json!({ "redirect_to": return_to.as_str() }))
+                }
+            };
+            let dead = (presented != Presented::Nothing).then(|| self.session_cookie.delete());
+            return Ok(with_cookies(answer, dead));
+        };
+        if by == LogoutBy::Link && !sid.is_some_and(|sid| session.logout_sid.matches(&sid)) {
+            return Err(LogoutError::ForeignLink);
+        }
+        self.sessions.end(&session.hash, EndReason::Logout).await?;
+        self.metrics.logout("ok");
+        tracing::info!(session.id_hash = ?session.hash, "signed out");
+        self.revoke_later(Arc::clone(&session));
+        let onward = self.end_session_location(&session, &return_to);
+        let (answer, continuation) = match by {
+            LogoutBy::Link => (see_other(&onward), None),
+            LogoutBy::Fetch => {
+                let (redirect_to, cookie) = self.continue_later(onward, &return_to);
+                (json(StatusCode::OK, &json!({ "redirect_to": redirect_to })), cookie)
+            }
+        };
+        let answer = with_cookies(answer, [self.session_cookie.delete()]);
+        Ok(with_cookies(answer, continuation))
+    }
+
+    /// Answers `/bff/logout/continue`: the navigation that a script was told to make, so that it
+    /// never sees the `id_token_hint`.
+    pub fn logout_continue(&self, parts: &Parts) -> Response<Body> {
+        let name = self.continuation_cookie();
+        let mut values = values_of(&parts.headers, &name).peekable();
+        if values.peek().is_none() {
+            return see_other("/");
+        }
+        let onward = values
+            .filter_map(|value| self.keys.open(&name, value))
+            .find_map(|handle| self.pending_logouts.remove(handle.as_slice()));
+        let delete = set_cookie(
+            &name,
+            "",
+            self.session_cookie.settings().secure,
+            cookie::SameSite::Strict,
+            Some(Duration::ZERO),
+        );
+        with_cookies(see_other(onward.as_deref().unwrap_or("/")), [delete])
+    }
+
+    /// Answers `/bff/logout/callback`, where the provider sends the browser afterwards: does
+    /// nothing sensitive, whatever the state says (E4).
+    pub fn logout_callback(&self, parts: &Parts) -> Response<Body> {
+        let return_to = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+            .find(|(name, _)| name == "state")
+            .and_then(|(_, state)| self.keys.open(LOGOUT_STATE, state.as_bytes()))
+            .and_then(|place| ReturnTo::sealed(std::str::from_utf8(&place).ok()?))
+            .unwrap_or_else(ReturnTo::root);
+        see_other(return_to.as_str())
+    }
+
+    /// The provider's end-session endpoint, or our own place where it has none (E3, E6).
+    fn end_session_location(&self, session: &Session, return_to: &ReturnTo) -> String {
+        let tokens = session.tokens();
+        let hint = match self.settings.logout_hint {
+            LogoutHint::IdToken => tokens.id_token.as_deref(),
+            LogoutHint::None => None,
+        };
+        let state =
+            self.keys.seal(LOGOUT_STATE, return_to.as_str().as_bytes(), &*self.randomness);
+        self.provider
+            .end_session_url(hint, &self.post_logout_redirect_uri, &state)
+            .map_or_else(|| return_to.to_string(), String::from)
+    }
+
+    /// Remembers where this browser goes on to, under a handle in a cookie of its own.
+    fn continue_later(
+        &self,
+        onward: String,
+        return_to: &ReturnTo,
+    ) -> (String, Option<HeaderValue>) {
+        if onward == return_to.as_str() {
+            return (onward, None);
+        }
+        let handle = random_base64url::<16>(&*self.randomness);
+        let name = self.continuation_cookie();
+        let sealed = self.keys.seal(&name, handle.as_bytes(), &*self.randomness);
+        self.pending_logouts.insert(handle.into_bytes(), onward);
+        let cookie = set_cookie(
+            &name,
+            &sealed,
+            self.session_cookie.settings().secure,
+            cookie::SameSite::Strict,
+            Some(CONTINUE_WITHIN),
+        );
+        (format!("{}/logout/continue", self.settings.base_path), Some(cookie))
+    }
+
+    fn continuation_cookie(&self) -> String {
+        format!("{}-logout", self.session_cookie.name())
+    }
+
+    /// Revokes the tokens at the provider in a task of its own: a slow provider holds up nobody's
+    /// logout (E5).
+    fn revoke_later(&self, session: Arc<Session>) {
+        if !self.settings.revoke_on_logout {
+            return;
+        }
+        let provider = self.provider.clone();
+        tokio::spawn(async move {
+            let tokens = Arc::clone(&session.tokens());
+            let revoked = provider
+                .revoke(tokens.refresh_token.as_deref(), Some(&tokens.access_token))
+                .await;
+            if let Err(error) = revoked {
+                tracing::warn!(%error, "the tokens of an ended session could not be revoked");
+            }
+        });
+    }
+
+    /// Places at the provider that browsers are on their way to.
+    pub(in crate::auth) fn pending_logouts() -> moka::sync::Cache<Vec<u8>, String> {
+        moka::sync::Cache::builder().max_capacity(10_000).time_to_live(CONTINUE_WITHIN).build()
+    }
+}
+
+/// What the `state` of an end-session request is sealed for.
+const LOGOUT_STATE: &str = "logout state";

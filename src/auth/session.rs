@@ -1,0 +1,86 @@
+//! `/bff/session`: who is signed in, as the browser app asks it.
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use crate::auth::answer::{json, with_cookies};
+use crate::auth::{AnonymousAnswer, RelyingParty};
+use crate::session::Activity;
+use crate::session::cookie::Presented;
+use crate::session::record::Session;
+use crate::session::store::StoreError;
+use crate::web::body::Body;
+
+impl RelyingParty {
+    /// Answers `/bff/session`; never with a token, a code or the session id (G13).
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked, which is no logout.
+    pub async fn session(
+        &self,
+        parts: &Parts,
+        presented: Presented,
+    ) -> Result<Response<Body>, StoreError> {
+        let Presented::Session(cookie) = presented else {
+            return Ok(self.anonymous(presented));
+        };
+        match self.sessions.find(&cookie, activity(parts)).await? {
+            Some(session) => Ok(json(StatusCode::OK, &self.facts(&session))),
+            None => Ok(self.anonymous(presented)),
+        }
+    }
+
+    fn anonymous(&self, presented: Presented) -> Response<Body> {
+        let status = match self.settings.anonymous {
+            AnonymousAnswer::Ok => StatusCode::OK,
+            AnonymousAnswer::Unauthorized => StatusCode::UNAUTHORIZED,
+        };
+        let body = json!({ "authenticated": false, "login_url": self.login_url() });
+        let dead = (presented != Presented::Nothing).then(|| self.session_cookie.delete());
+        with_cookies(json(status, &body), dead)
+    }
+
+    fn facts(&self, session: &Session) -> Value {
+        let remaining = self.sessions.remaining(session);
+        let token_expires_in =
+            session.tokens().expires.map(|expires| expires.since(self.clock.now()).as_secs());
+        let authentication = &session.authentication;
+        json!({
+            "authenticated": true,
+            "user": claims(session),
+            "session": {
+                "tag": session.tag,
+                "created_at": session.created.rfc3339(),
+                "expires_in": remaining.idle.as_secs(),
+                "ends_in": remaining.absolute.as_secs(),
+            },
+            "token": { "expires_in": token_expires_in },
+            "auth": {
+                "acr": authentication.acr,
+                "amr": authentication.amr,
+                "auth_time": authentication.auth_time.map(|moment| moment.rfc3339()),
+            },
+            "logout_url": self.logout_url(session),
+        })
+    }
+
+    /// The link that ends this session.
+    pub(in crate::auth) fn logout_url(&self, session: &Session) -> String {
+        format!("{}/logout?sid={}", self.settings.base_path, session.logout_sid.in_link())
+    }
+}
+
+/// The claims that the browser may see.
+pub(in crate::auth) fn claims(session: &Session) -> Value {
+    serde_json::from_str(&session.claims).unwrap_or_default()
+}
+
+/// Whether the request counts as use of the session (G9).
+pub(in crate::auth) fn activity(parts: &Parts) -> Activity {
+    let observes = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        .any(|(name, value)| name == "slide" && value == "false");
+    if observes { Activity::Observes } else { Activity::Slides }
+}
