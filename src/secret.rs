@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderValue;
 use subtle::ConstantTimeEq as _;
+use url::form_urlencoded::{Serializer, Target};
 use zeroize::Zeroizing;
 
 use crate::clock::Randomness;
@@ -131,6 +132,23 @@ impl LogoutSid {
     pub fn in_link(&self) -> &str {
         &self.0
     }
+}
+
+macro_rules! query_parameter {
+    ($($name:ident: $parameter:literal;)*) => {$(
+        impl $name {
+            /// Writes it into the query that sends the browser to the provider.
+            pub fn append_to<T: Target>(&self, query: &mut Serializer<'_, T>) {
+                query.append_pair($parameter, &self.0);
+            }
+        }
+    )*};
+}
+
+query_parameter! {
+    State: "state";
+    Nonce: "nonce";
+    IdToken: "id_token_hint";
 }
 
 macro_rules! random_text {

@@ -2,10 +2,42 @@
 //!
 //! Knows no browser, cookie or session; `auth` puts the two together.
 
+mod provider;
+
+// Before the browser leaves.
+mod discovery;
+mod pkce;
+
+// When it is back.
+mod client_auth;
+mod token_endpoint;
+
+// Whether to believe what came.
+mod id_token;
+mod jwks;
+mod jws;
+mod userinfo;
+
+// What it all comes down to.
+mod calls;
+mod claims;
+mod error;
+mod grant;
+
 use std::time::Duration;
 
 use url::Url;
 
+pub use self::claims::ClaimFault;
+pub use self::client_auth::{ClientKeyFault, check_client_key};
+pub use self::discovery::Metadata;
+pub use self::error::{
+    ExchangeError, IdTokenFault, Misbehaviour, ProviderError, RefreshError, TokenErrorCode,
+    TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
+};
+pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
+pub use self::jws::JwsFault;
+pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
 use crate::secret::{ClientKey, ClientSecret};
 
 /// The provider and who we are to it.

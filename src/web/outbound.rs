@@ -1,1 +1,198 @@
-//! Calls to the provider.
+//! Calls that we make ourselves, to the provider: https, or http on loopback; no redirect is
+//! followed; every answer is capped and every call has a deadline (A7).
+//!
+//! What the calls mean is left to `oidc`. API traffic goes another way, through `proxy`.
+
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls_platform_verifier::BuilderVerifierExt;
+use url::{Host, Url};
+
+/// The largest answer that is read, in bytes (A7).
+pub const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Idle connections are dropped before the servers with the shortest patience (5 s) drop them: a
+/// request lost on a dying connection cannot be sent again when it carries a code (C7).
+const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// The client for calls to the provider; cheap to clone.
+#[derive(Clone)]
+pub struct Outbound(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboundError {
+    /// The machine's roots of trust could not be read.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+    /// Neither https nor http on loopback.
+    #[error("the address is neither https nor http on loopback")]
+    Insecure,
+    /// No connection came about: DNS, TCP or TLS. Nothing was sent.
+    #[error("no connection")]
+    Connect(#[source] hyper_util::client::legacy::Error),
+    /// The connection broke off before the answer was there. The request may have arrived.
+    #[error("the connection broke off")]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+    /// The deadline passed. The request may have arrived.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer is larger than [`MAX_ANSWER`].
+    #[error("the answer is larger than {MAX_ANSWER} bytes")]
+    TooLarge,
+}
+
+impl OutboundError {
+    /// Whether the request may have been carried out although no answer came (L6).
+    pub const fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Timeout(_) => true,
+            Self::Setup(_) | Self::Insecure | Self::Connect(_) | Self::TooLarge => false,
+        }
+    }
+
+    /// The word for metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Setup(_) => "setup",
+            Self::Insecure => "insecure",
+            Self::Connect(_) => "connect",
+            Self::Broken(_) => "broken",
+            Self::Timeout(_) => "timeout",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl Outbound {
+    /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
+    /// that swallows packets counts as unreachable, not as one that may have acted.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboundError::Setup`] where the machine's roots of trust cannot be read.
+    pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(BuilderVerifierExt::with_platform_verifier)
+            .map_err(OutboundError::Setup)?
+            .with_no_client_auth();
+        Ok(Self::with_tls(tls, timeout))
+    }
+
+    fn with_tls(tls: rustls::ClientConfig, timeout: Duration) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(timeout / 2));
+        // HTTP/1.1 alone: one silent HTTP/2 connection would hold up every call until it is
+        // noticed, and these calls are few.
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that builds a client"
+        )]
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self(client)
+    }
+
+    /// Sends `request` once and reads the whole answer, all before `deadline` has passed.
+    ///
+    /// # Errors
+    ///
+    /// Any [`OutboundError`] but `Setup`. An answer of whatever status is not an error.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> Result<Response<Bytes>, OutboundError> {
+        if !uri_is_https_or_loopback(request.uri()) {
+            return Err(OutboundError::Insecure);
+        }
+        tokio::time::timeout(deadline, self.send_and_read(request.map(Full::new)))
+            .await
+            .unwrap_or(Err(OutboundError::Timeout(deadline)))
+    }
+
+    async fn send_and_read(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, OutboundError> {
+        let answer = self.0.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                OutboundError::Connect(error)
+            } else {
+                OutboundError::Broken(error.into())
+            }
+        })?;
+        let (head, body) = answer.into_parts();
+        let bytes = Limited::new(body, MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    OutboundError::TooLarge
+                } else {
+                    OutboundError::Broken(error)
+                }
+            })?
+            .to_bytes();
+        Ok(Response::from_parts(head, bytes))
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outbound")
+    }
+}
+
+/// Whether a call to `url` is safe from others: https, or http to this machine (A7).
+pub fn is_https_or_loopback(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => match url.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+fn uri_is_https_or_loopback(uri: &Uri) -> bool {
+    let Some(host) = uri.host() else {
+        return false;
+    };
+    match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            host.eq_ignore_ascii_case("localhost")
+                || bare
+                    .parse::<IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+        _ => false,
+    }
+}

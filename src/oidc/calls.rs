@@ -1,0 +1,91 @@
+//! One call to the provider: sent with its deadline, timed and counted. What the answers mean is
+//! left to the file of each endpoint.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::oidc::error::{Misbehaviour, ProviderError, Unavailable};
+use crate::telemetry::Metrics;
+use crate::web::outbound::{Outbound, OutboundError};
+
+/// The way to the provider.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) outbound: Outbound,
+    pub(super) timeout: Duration,
+    pub(super) metrics: Metrics,
+}
+
+impl Calls {
+    /// Sends `request` once. `endpoint` is the word for metrics and logs.
+    pub(super) async fn send(
+        &self,
+        endpoint: &'static str,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, OutboundError> {
+        let started = Instant::now();
+        let answer = self.outbound.send(request, self.timeout).await;
+        let outcome = match &answer {
+            Ok(answer) if answer.status().is_success() => "ok",
+            Ok(answer) if answer.status().is_client_error() => "refused",
+            Ok(_) => "failed",
+            Err(error) => error.as_str(),
+        };
+        self.metrics
+            .provider_call(endpoint, outcome, started.elapsed());
+        answer
+    }
+
+    /// Fetches a JSON object.
+    pub(super) async fn get_object(
+        &self,
+        endpoint: &'static str,
+        url: &Url,
+    ) -> Result<Map<String, Value>, ProviderError> {
+        let request = request(Method::GET, url)
+            .header(ACCEPT, "application/json")
+            .body(Bytes::new())
+            .map_err(|_| Misbehaviour::Insecure(endpoint))?;
+        let answer = self
+            .send(endpoint, request)
+            .await
+            .map_err(|source| Unavailable::NoAnswer { endpoint, source })?;
+        if answer.status() != StatusCode::OK {
+            let status = answer.status().as_u16();
+            return Err(Unavailable::Status { endpoint, status }.into());
+        }
+        object(answer.body()).ok_or_else(|| Misbehaviour::NotAnObject(endpoint).into())
+    }
+}
+
+/// The JSON object that `bytes` write, where the top level is one (A7).
+pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// The start of a request to `url`.
+pub(super) fn request(method: Method, url: &Url) -> http::request::Builder {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    Request::builder().method(method).uri(url.as_str())
+}
+
+/// The start of a form post to `url`.
+pub(super) fn form_post(url: &Url) -> http::request::Builder {
+    request(Method::POST, url)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(ACCEPT, "application/json")
+}
+
+/// Whether the status says "later" rather than "no" (L5).
+pub(super) fn says_later(status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::REQUEST_TIMEOUT
+}

@@ -1,0 +1,184 @@
+//! The provider's metadata (OIDC Discovery 1.0 §4): fetched once however many ask, checked, and
+//! kept when a later fetch fails (A4–A8).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use serde_json::{Map, Value};
+use tokio::sync::{Mutex, MutexGuard};
+use url::Url;
+
+use crate::oidc::calls::Calls;
+use crate::oidc::error::{Misbehaviour, ProviderError};
+use crate::web::outbound::is_https_or_loopback;
+
+/// What we use of the metadata. Every endpoint is https, or http on loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// Where the browser signs in.
+    pub authorization_endpoint: Url,
+    /// Where codes and refresh tokens are redeemed.
+    pub token_endpoint: Url,
+    /// Where the keys are.
+    pub jwks_uri: Url,
+    /// Who is signed in, where it is offered.
+    pub userinfo_endpoint: Option<Url>,
+    /// Where the browser signs out, where it is offered.
+    pub end_session_endpoint: Option<Url>,
+    /// Where tokens are revoked, where it is offered.
+    pub revocation_endpoint: Option<Url>,
+    /// Whether every authorization response carries `iss` (RFC 9207 §3).
+    pub response_iss_supported: bool,
+    /// The algorithms that a client assertion may be signed with; empty where it does not say.
+    pub client_assertion_algs: Vec<String>,
+}
+
+impl Metadata {
+    /// Checks the metadata of `issuer` (A4, A5, A7).
+    fn parse(issuer: &str, document: &Map<String, Value>) -> Result<Self, Misbehaviour> {
+        // Byte for byte: a trailing slash makes another issuer.
+        if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
+            return Err(Misbehaviour::OtherIssuer);
+        }
+        if let Some(methods) = document.get("code_challenge_methods_supported")
+            && !methods.is_null()
+            && !strings(methods).any(|method| method == "S256")
+        {
+            return Err(Misbehaviour::NoS256);
+        }
+        let required = |name| endpoint(document, name)?.ok_or(Misbehaviour::Missing(name));
+        Ok(Self {
+            authorization_endpoint: required("authorization_endpoint")?,
+            token_endpoint: required("token_endpoint")?,
+            jwks_uri: required("jwks_uri")?,
+            userinfo_endpoint: endpoint(document, "userinfo_endpoint")?,
+            end_session_endpoint: endpoint(document, "end_session_endpoint")?,
+            revocation_endpoint: endpoint(document, "revocation_endpoint")?,
+            response_iss_supported: document.get("authorization_response_iss_parameter_supported")
+                == Some(&Value::Bool(true)),
+            client_assertion_algs: document
+                .get("token_endpoint_auth_signing_alg_values_supported")
+                .map(|algs| strings(algs).map(str::to_owned).collect())
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// The metadata and the one fetch of them that may be under way.
+pub(super) struct Discovery {
+    issuer: String,
+    calls: Arc<Calls>,
+    current: ArcSwapOption<Metadata>,
+    attempts: AtomicU64,
+    /// Held during a fetch; holds why the last one failed.
+    flight: Mutex<Option<ProviderError>>,
+}
+
+impl Discovery {
+    pub(super) fn new(issuer: String, calls: Arc<Calls>) -> Self {
+        Self {
+            issuer,
+            calls,
+            current: ArcSwapOption::empty(),
+            attempts: AtomicU64::new(0),
+            flight: Mutex::new(None),
+        }
+    }
+
+    /// The last good copy, without asking anybody.
+    pub(super) fn cached(&self) -> Option<Arc<Metadata>> {
+        self.current.load_full()
+    }
+
+    /// The last good copy, or a fetch where there is none yet. Those who wait for the same fetch
+    /// share its failure, so that a silent provider costs each of them one deadline, not a queue.
+    pub(super) async fn metadata(&self) -> Result<Arc<Metadata>, ProviderError> {
+        if let Some(metadata) = self.cached() {
+            return Ok(metadata);
+        }
+        let seen = self.attempts.load(Ordering::SeqCst);
+        let flight = self.flight.lock().await;
+        if let Some(metadata) = self.cached() {
+            return Ok(metadata);
+        }
+        if self.attempts.load(Ordering::SeqCst) != seen
+            && let Some(failure) = &*flight
+        {
+            return Err(failure.clone());
+        }
+        self.fetch(flight).await
+    }
+
+    /// Fetches anew. A failure leaves the last good copy in place (A8).
+    pub(super) async fn refresh(&self) -> Result<Arc<Metadata>, ProviderError> {
+        let flight = self.flight.lock().await;
+        self.fetch(flight).await
+    }
+
+    async fn fetch(
+        &self,
+        mut flight: MutexGuard<'_, Option<ProviderError>>,
+    ) -> Result<Arc<Metadata>, ProviderError> {
+        let outcome = self.fetch_document().await;
+        match &outcome {
+            Ok(metadata) => {
+                self.current.store(Some(Arc::clone(metadata)));
+                *flight = None;
+            }
+            Err(failure) => *flight = Some(failure.clone()),
+        }
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        outcome
+    }
+
+    async fn fetch_document(&self) -> Result<Arc<Metadata>, ProviderError> {
+        let url = document_url(&self.issuer)?;
+        let document = self.calls.get_object("metadata", &url).await?;
+        Ok(Arc::new(Metadata::parse(&self.issuer, &document)?))
+    }
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the metadata of `issuer` are: one terminating slash gives way (OIDC Discovery §4.1).
+fn document_url(issuer: &str) -> Result<Url, Misbehaviour> {
+    let bare = issuer.strip_suffix('/').unwrap_or(issuer);
+    Url::parse(&format!("{bare}/.well-known/openid-configuration"))
+        .ok()
+        .filter(is_https_or_loopback)
+        .ok_or(Misbehaviour::Insecure("issuer"))
+}
+
+fn endpoint(
+    document: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<Url>, Misbehaviour> {
+    let text = match document.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(Misbehaviour::Missing(name)),
+    };
+    let url = Url::parse(text).map_err(|_| Misbehaviour::Missing(name))?;
+    if is_https_or_loopback(&url) {
+        Ok(Some(url))
+    } else {
+        Err(Misbehaviour::Insecure(name))
+    }
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}

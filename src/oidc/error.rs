@@ -1,0 +1,246 @@
+//! Why the provider could not be asked, or may not be believed.
+//!
+//! Variants say what the caller can do. The texts are for the log: none of them holds a token, a
+//! code or a word that the provider chose.
+
+use std::sync::Arc;
+
+use crate::oidc::claims::ClaimFault;
+use crate::oidc::client_auth::ClientKeyFault;
+use crate::oidc::jws::JwsFault;
+use crate::web::outbound::OutboundError;
+
+/// A call outside a login or a refresh went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProviderError {
+    /// It cannot be asked now; later it may.
+    #[error("the provider cannot be asked")]
+    Unavailable(#[source] Arc<Unavailable>),
+    /// It answered, and the answer may not be used; an operator must look.
+    #[error("the provider misbehaves")]
+    Misbehaved(#[source] Arc<Misbehaviour>),
+}
+
+impl From<Unavailable> for ProviderError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Unavailable(Arc::new(unavailable))
+    }
+}
+
+impl From<Misbehaviour> for ProviderError {
+    fn from(misbehaviour: Misbehaviour) -> Self {
+        Self::Misbehaved(Arc::new(misbehaviour))
+    }
+}
+
+/// Why the provider could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// No answer came.
+    #[error("no answer from the {endpoint} endpoint")]
+    NoAnswer {
+        /// Which of its endpoints.
+        endpoint: &'static str,
+        /// What happened instead.
+        source: OutboundError,
+    },
+    /// It answered with a status that is no answer.
+    #[error("the {endpoint} endpoint answered with status {status}")]
+    Status {
+        /// Which of its endpoints.
+        endpoint: &'static str,
+        /// The status.
+        status: u16,
+    },
+    /// The token endpoint refused us, not the grant: `invalid_client` and its like (L5).
+    #[error("the token endpoint refuses this relying party: {0}")]
+    RefusedUs(TokenErrorCode),
+    /// The token endpoint said 200 and sent something else (L5).
+    #[error("the token endpoint sent no usable answer")]
+    BadTokenResponse(#[source] TokenResponseFault),
+    /// Our own key cannot sign the assertion (A10).
+    #[error("the client assertion cannot be signed")]
+    ClientKey(#[source] ClientKeyFault),
+}
+
+/// What the provider did that no relying party may accept.
+#[derive(Debug, thiserror::Error)]
+pub enum Misbehaviour {
+    /// The metadata name another issuer than the one configured, byte for byte (A5).
+    #[error("the metadata name another issuer")]
+    OtherIssuer,
+    /// The top level is no JSON object (A7).
+    #[error("the {0} endpoint sent no JSON object")]
+    NotAnObject(&'static str),
+    /// A member that must be there is not, or is of another type.
+    #[error("the metadata lack a usable `{0}`")]
+    Missing(&'static str),
+    /// An endpoint is neither https nor on loopback (A7).
+    #[error("`{0}` is neither https nor http on loopback")]
+    Insecure(&'static str),
+    /// PKCE with S256 is not among the methods listed (A4).
+    #[error("the provider does not support PKCE with S256")]
+    NoS256,
+    /// The key set lists more keys than anyone needs (D17).
+    #[error("the key set holds {0} keys")]
+    TooManyKeys(usize),
+}
+
+/// Why a code brought no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The provider cannot be asked now.
+    #[error("the provider cannot be asked")]
+    Unavailable(#[source] ProviderError),
+    /// It refused the code.
+    #[error("the token endpoint refused the code: {code}")]
+    Refused {
+        /// Why, as one of the codes that we know.
+        code: TokenErrorCode,
+    },
+    /// It answered, and the answer may not be believed.
+    #[error("the provider's answer may not be believed")]
+    Untrusted(#[source] Untrusted),
+}
+
+/// Why a refresh token brought no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The refresh token is dead, and the session with it (L4).
+    #[error("the refresh token is no longer honoured")]
+    InvalidGrant,
+    /// The provider cannot be asked now; the session stays (L5).
+    #[error("the provider cannot be asked")]
+    Unavailable(#[source] ProviderError),
+    /// The new ID token is about somebody or something else; the session ends (D18).
+    #[error("the provider's answer may not be believed")]
+    Untrusted(#[source] Untrusted),
+}
+
+/// Why an answer may not be believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Untrusted {
+    /// The token response itself (C8).
+    #[error("bad token response")]
+    TokenResponse(#[from] TokenResponseFault),
+    /// The ID token (section D).
+    #[error("bad ID token")]
+    IdToken(#[from] IdTokenFault),
+    /// The UserInfo response (C12).
+    #[error("bad UserInfo response")]
+    UserInfo(#[from] UserInfoFault),
+    /// The metadata.
+    #[error("the provider misbehaves")]
+    Metadata(#[source] Arc<Misbehaviour>),
+}
+
+/// What is wrong with a token response (RFC 6749 §5.1).
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TokenResponseFault {
+    /// No JSON object.
+    #[error("no JSON object")]
+    NotAnObject,
+    /// A status that a token endpoint does not use, such as a redirect.
+    #[error("status {0}")]
+    Status(u16),
+    /// No `access_token`, or none that is a non-empty string.
+    #[error("no access token")]
+    NoAccessToken,
+    /// A `token_type` other than Bearer.
+    #[error("the token type is not Bearer")]
+    TokenType,
+    /// An `id_token` that is no string.
+    #[error("the ID token is no string")]
+    IdTokenType,
+}
+
+/// What is wrong with an ID token (OIDC Core §3.1.3.7).
+#[derive(Debug, thiserror::Error)]
+pub enum IdTokenFault {
+    /// There is none, although `openid` was asked for (C10).
+    #[error("there is none")]
+    Missing,
+    /// Its header, its signature or its key.
+    #[error("as a signed token")]
+    Jws(#[from] JwsFault),
+    /// A claim.
+    #[error("by its claims")]
+    Claim(#[from] ClaimFault),
+}
+
+/// What is wrong with a UserInfo response (OIDC Core §5.3.2).
+#[derive(Debug, thiserror::Error)]
+pub enum UserInfoFault {
+    /// A status other than 200.
+    #[error("status {0}")]
+    Status(u16),
+    /// Neither a JSON object nor a signed one.
+    #[error("no JSON object")]
+    NotAnObject,
+    /// `sub` is not that of the ID token.
+    #[error("about another subject")]
+    OtherSubject,
+    /// The access token holds bytes that no header may.
+    #[error("the access token fits in no header")]
+    AccessToken,
+    /// The signed form does not verify.
+    #[error("as a signed token")]
+    Jws(#[from] JwsFault),
+    /// A claim of the signed form.
+    #[error("by its claims")]
+    Claim(#[from] ClaimFault),
+}
+
+/// The `error` of a token response (RFC 6749 §5.2), as a fixed word of our own: what the provider
+/// wrote goes nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the specification's own")]
+pub enum TokenErrorCode {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    /// Anything else, or nothing.
+    Other,
+}
+
+impl TokenErrorCode {
+    const ALL: [Self; 7] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::Other,
+    ];
+
+    /// The code that `text` is.
+    pub(super) fn from_text(text: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|code| code.as_str() == text)
+            .unwrap_or(Self::Other)
+    }
+
+    /// The word for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl std::fmt::Display for TokenErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

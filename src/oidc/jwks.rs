@@ -1,0 +1,329 @@
+//! The provider's keys (RFC 7517): which we take, when we ask again, how long they are good for
+//! (D14–D17).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use serde_json::{Map, Value};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::clock::{Clock, Timestamp};
+use crate::oidc::IdTokenAlg;
+use crate::oidc::calls::Calls;
+use crate::oidc::discovery::Discovery;
+use crate::oidc::error::{Misbehaviour, ProviderError};
+
+/// How long keys are used after the last fetch that succeeded (D17).
+const KEEP: Duration = Duration::from_hours(24);
+
+/// More keys than this is no key set (D17).
+const MAX_KEYS: usize = 100;
+
+/// How many keys are tried on a token that names none (D14).
+const MAX_TRIES: usize = 8;
+
+/// Forced fetches: so many at once, and one more each time that `REFILL` has passed (D16).
+const BURST: u32 = 2;
+const REFILL: Duration = Duration::from_secs(30);
+
+/// The keys of one successful fetch.
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    fetched_at: Timestamp,
+}
+
+impl KeySet {
+    /// The keys that may have made a signature with `alg`: those named `kid`, or, for a token that
+    /// names none, a bounded number of all that fit (D3, D14).
+    pub(super) fn candidates(
+        &self,
+        alg: IdTokenAlg,
+        kid: Option<&str>,
+    ) -> impl Iterator<Item = &DecodingKey> {
+        self.keys
+            .iter()
+            .filter(move |key| key.fits(alg) && (kid.is_none() || key.kid.as_deref() == kid))
+            .take(MAX_TRIES)
+            .map(|key| &key.verifies)
+    }
+
+    fn parse(document: &Map<String, Value>, fetched_at: Timestamp) -> Result<Self, Misbehaviour> {
+        let listed = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(Misbehaviour::Missing("keys"))?;
+        if listed.len() > MAX_KEYS {
+            return Err(Misbehaviour::TooManyKeys(listed.len()));
+        }
+        // What we cannot use is skipped: a provider may publish keys for others.
+        let keys = listed.iter().filter_map(Key::parse).collect();
+        Ok(Self { keys, fetched_at })
+    }
+}
+
+/// A public key that verifies signatures.
+struct Key {
+    kid: Option<String>,
+    kind: KeyKind,
+    /// The only algorithm that it is for, where it says so.
+    alg: Option<IdTokenAlg>,
+    verifies: DecodingKey,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyKind {
+    Rsa,
+    P256,
+    P384,
+    Ed25519,
+}
+
+impl Key {
+    fn fits(&self, alg: IdTokenAlg) -> bool {
+        self.kind == KeyKind::of(alg) && self.alg.is_none_or(|only| only == alg)
+    }
+
+    /// The key that `jwk` is, where we can verify with it: never a symmetric one (D3), never one
+    /// for encryption or of an unknown kind (D17).
+    fn parse(jwk: &Value) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        if jwk.get("use").is_some_and(|value| value != "sig") {
+            return None;
+        }
+        if let Some(operations) = jwk.get("key_ops")
+            && !operations
+                .as_array()?
+                .iter()
+                .any(|operation| operation == "verify")
+        {
+            return None;
+        }
+        let alg = match jwk.get("alg") {
+            None | Some(Value::Null) => None,
+            Some(alg) => Some(IdTokenAlg::from_header(alg.as_str()?)?),
+        };
+        let kid = match jwk.get("kid") {
+            None | Some(Value::Null) => None,
+            Some(kid) => Some(kid.as_str()?.to_owned()),
+        };
+        let (kind, verifies) = match (text("kty")?, text("crv")) {
+            ("RSA", _) => (KeyKind::Rsa, rsa(text("n")?, text("e")?)?),
+            ("EC", Some("P-256")) => (KeyKind::P256, ec(text("x")?, text("y")?, 32)?),
+            ("EC", Some("P-384")) => (KeyKind::P384, ec(text("x")?, text("y")?, 48)?),
+            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, ed25519(text("x")?)?),
+            _ => return None,
+        };
+        Some(Self {
+            kid,
+            kind,
+            alg,
+            verifies,
+        })
+    }
+}
+
+impl KeyKind {
+    const fn of(alg: IdTokenAlg) -> Self {
+        match alg {
+            IdTokenAlg::Rs256
+            | IdTokenAlg::Rs384
+            | IdTokenAlg::Rs512
+            | IdTokenAlg::Ps256
+            | IdTokenAlg::Ps384
+            | IdTokenAlg::Ps512 => Self::Rsa,
+            IdTokenAlg::Es256 => Self::P256,
+            IdTokenAlg::Es384 => Self::P384,
+            IdTokenAlg::EdDsa => Self::Ed25519,
+        }
+    }
+}
+
+/// RSA of 2048 to 8192 bits with an odd exponent above 1 (D17).
+fn rsa(modulus: &str, exponent: &str) -> Option<DecodingKey> {
+    let modulus = unsigned(modulus)?;
+    let exponent = unsigned(exponent)?;
+    let bits = modulus.len().checked_mul(8)? - modulus.first()?.leading_zeros() as usize;
+    let odd = exponent.last()? & 1 == 1;
+    let sane_exponent = odd && exponent != [1] && exponent.len() <= 8;
+    ((2048..=8192).contains(&bits) && sane_exponent)
+        .then(|| DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+}
+
+/// A big-endian number without its leading zeros.
+fn unsigned(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    Some(bytes.split_off(zeros))
+}
+
+/// A point on a curve whose coordinates take `size` bytes. That it lies on the curve is checked
+/// when it verifies.
+fn ec(x: &str, y: &str, size: usize) -> Option<DecodingKey> {
+    let sized = |text: &str| {
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .is_ok_and(|bytes| bytes.len() == size)
+    };
+    (sized(x) && sized(y)).then(|| DecodingKey::from_ec_components(x, y).ok())?
+}
+
+fn ed25519(x: &str) -> Option<DecodingKey> {
+    let public_key = URL_SAFE_NO_PAD.decode(x).ok()?;
+    (public_key.len() == 32).then(|| DecodingKey::from_ed_der(&public_key))
+}
+
+/// The key set in use, and who may ask for another.
+pub(super) struct Jwks {
+    calls: Arc<Calls>,
+    discovery: Arc<Discovery>,
+    clock: Arc<dyn Clock>,
+    current: ArcSwapOption<KeySet>,
+    attempts: AtomicU64,
+    /// Held during a fetch; holds why the last one failed.
+    flight: Mutex<Option<ProviderError>>,
+    forced: std::sync::Mutex<TokenBucket>,
+}
+
+/// Why there is no newer key set.
+#[derive(Debug)]
+pub(super) enum NoKeys {
+    /// Too many asked of late; the answer is no, at once (D16).
+    Throttled,
+    /// The provider did not give them.
+    Failed(ProviderError),
+}
+
+impl Jwks {
+    pub(super) fn new(calls: Arc<Calls>, discovery: Arc<Discovery>, clock: Arc<dyn Clock>) -> Self {
+        let forced = std::sync::Mutex::new(TokenBucket::full(clock.now()));
+        Self {
+            calls,
+            discovery,
+            clock,
+            current: ArcSwapOption::empty(),
+            attempts: AtomicU64::new(0),
+            flight: Mutex::new(None),
+            forced,
+        }
+    }
+
+    /// The keys in use, where there are any that are not too old.
+    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
+        self.current
+            .load_full()
+            .filter(|set| self.clock.now().since(set.fetched_at) <= KEEP)
+    }
+
+    /// The keys in use, or a forced fetch where there are none.
+    pub(super) async fn keys(&self) -> Result<Arc<KeySet>, NoKeys> {
+        match self.current() {
+            Some(set) => Ok(set),
+            None => self.newer_than(None).await,
+        }
+    }
+
+    /// A key set newer than `seen`, in which the key was not: what another fetch brought
+    /// meanwhile, or else one forced fetch (D15, D16).
+    pub(super) async fn newer_than(
+        &self,
+        seen: Option<&Arc<KeySet>>,
+    ) -> Result<Arc<KeySet>, NoKeys> {
+        let attempts = self.attempts.load(Ordering::SeqCst);
+        let flight = self.flight.lock().await;
+        if let Some(current) = self.current()
+            && seen.is_none_or(|seen| !Arc::ptr_eq(seen, &current))
+        {
+            return Ok(current);
+        }
+        if self.attempts.load(Ordering::SeqCst) != attempts
+            && let Some(failure) = &*flight
+        {
+            return Err(NoKeys::Failed(failure.clone()));
+        }
+        // A panic while it was locked leaves it unknown how much was taken: nothing is given.
+        let taken = self
+            .forced
+            .lock()
+            .map_err(PoisonError::into_inner)
+            .is_ok_and(|mut bucket| bucket.take(self.clock.now()));
+        if !taken {
+            return Err(NoKeys::Throttled);
+        }
+        self.fetch(flight).await.map_err(NoKeys::Failed)
+    }
+
+    /// Fetches anew, on the schedule of our own that D16 does not count. A failure leaves the keys
+    /// in place until they are too old (D17).
+    pub(super) async fn refresh(&self) -> Result<(), ProviderError> {
+        let flight = self.flight.lock().await;
+        self.fetch(flight).await.map(drop)
+    }
+
+    async fn fetch(
+        &self,
+        mut flight: MutexGuard<'_, Option<ProviderError>>,
+    ) -> Result<Arc<KeySet>, ProviderError> {
+        let outcome = self.fetch_document().await;
+        match &outcome {
+            Ok(set) => {
+                self.current.store(Some(Arc::clone(set)));
+                *flight = None;
+            }
+            Err(failure) => *flight = Some(failure.clone()),
+        }
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        outcome
+    }
+
+    async fn fetch_document(&self) -> Result<Arc<KeySet>, ProviderError> {
+        let metadata = self.discovery.metadata().await?;
+        let document = self.calls.get_object("jwks", &metadata.jwks_uri).await?;
+        Ok(Arc::new(KeySet::parse(&document, self.clock.now())?))
+    }
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwks").finish_non_exhaustive()
+    }
+}
+
+/// `BURST` at once, then one each `REFILL`. A plain "not within so many seconds of the last" would
+/// refuse a rotation that follows the first fetch closely (D16).
+struct TokenBucket {
+    level: Duration,
+    filled_at: Timestamp,
+}
+
+impl TokenBucket {
+    const FULL: Duration = REFILL.saturating_mul(BURST);
+
+    const fn full(now: Timestamp) -> Self {
+        Self {
+            level: Self::FULL,
+            filled_at: now,
+        }
+    }
+
+    fn take(&mut self, now: Timestamp) -> bool {
+        self.level = self
+            .level
+            .saturating_add(now.since(self.filled_at))
+            .min(Self::FULL);
+        // A clock set back must not be a source of tokens.
+        self.filled_at = self.filled_at.max(now);
+        match self.level.checked_sub(REFILL) {
+            Some(rest) => {
+                self.level = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The provider as the rest of the code knows it: one handle, one method for each thing that a
+//! relying party asks of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::clock::{Clock, Randomness};
+use crate::oidc::calls::Calls;
+use crate::oidc::client_auth::ClientAuthenticator;
+use crate::oidc::discovery::{Discovery, Metadata};
+use crate::oidc::error::{
+    ExchangeError, IdTokenFault, Misbehaviour, ProviderError, RefreshError, Untrusted,
+};
+use crate::oidc::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
+use crate::oidc::id_token::{self, Verifier};
+use crate::oidc::jwks::Jwks;
+use crate::oidc::jws::JwsFault;
+use crate::oidc::pkce::code_challenge;
+use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
+use crate::oidc::userinfo;
+use crate::oidc::{ProviderSettings, ResponseMode};
+use crate::secret::{
+    AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, State,
+};
+use crate::telemetry::Metrics;
+use crate::web::outbound::Outbound;
+
+/// How often metadata and keys are fetched anew.
+const FRESHEN: Duration = Duration::from_mins(10);
+/// The same after a failure, while there is a good copy.
+const FRESHEN_AGAIN: Duration = Duration::from_secs(30);
+/// The same while there is none, so that a provider that starts late is found within 5 s.
+const FIND: Duration = Duration::from_secs(2);
+
+/// Parameters of the authorization request that are ours alone (B8).
+const OURS: [&str; 14] = [
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
+/// The provider; cheap to clone.
+#[derive(Clone)]
+pub struct Provider(Arc<Inner>);
+
+struct Inner {
+    settings: ProviderSettings,
+    calls: Arc<Calls>,
+    discovery: Arc<Discovery>,
+    jwks: Jwks,
+    authenticator: ClientAuthenticator,
+    clock: Arc<dyn Clock>,
+}
+
+/// What one login asks for.
+#[derive(Debug)]
+pub struct AuthorizationRequest<'a> {
+    /// Ties the callback to this login.
+    pub state: &'a State,
+    /// Ties the ID token to this login.
+    pub nonce: &'a Nonce,
+    /// Ties the code to this login; only its hash travels.
+    pub code_verifier: &'a CodeVerifier,
+    /// `prompt`, `login_hint` and others that the caller lets through. One that is ours, or that
+    /// the operator fixed, is left out (B8).
+    pub extra: &'a [(&'a str, String)],
+}
+
+/// What the ID token of one login must say.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpectedIdToken<'a> {
+    /// The nonce that was sent.
+    pub nonce: &'a Nonce,
+    /// The `max_age` that was sent, in seconds (D13).
+    pub max_age: Option<u64>,
+    /// One of these must be the `acr`, where there are any (D13).
+    pub essential_acr: &'a [String],
+}
+
+/// What the `iss` of an authorization response says (RFC 9207).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssuerCheck {
+    /// It is from this provider, as far as this provider says such things.
+    Fits,
+    /// It is from another, or does not say where it must.
+    Refuse,
+}
+
+impl Provider {
+    /// Asks nobody yet.
+    pub fn new(
+        settings: ProviderSettings,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+        metrics: Metrics,
+    ) -> Self {
+        let calls = Arc::new(Calls {
+            outbound,
+            timeout: settings.timeout,
+            metrics,
+        });
+        let discovery = Arc::new(Discovery::new(settings.issuer.clone(), Arc::clone(&calls)));
+        Self(Arc::new(Inner {
+            jwks: Jwks::new(
+                Arc::clone(&calls),
+                Arc::clone(&discovery),
+                Arc::clone(&clock),
+            ),
+            authenticator: ClientAuthenticator::new(
+                &settings.client_auth,
+                Arc::clone(&clock),
+                randomness,
+            ),
+            settings,
+            calls,
+            discovery,
+            clock,
+        }))
+    }
+
+    /// Who the provider is and who we are to it.
+    pub fn settings(&self) -> &ProviderSettings {
+        &self.0.settings
+    }
+
+    /// Runs for ever: fetches metadata and keys at once, then on an interval, and keeps the last
+    /// good copy of each when that fails (A8).
+    pub async fn keep_fresh(self) {
+        loop {
+            let outcome = match self.0.discovery.refresh().await {
+                Ok(_) => self.0.jwks.refresh().await,
+                Err(error) => Err(error),
+            };
+            let found = self.0.discovery.cached().is_some() && self.0.jwks.current().is_some();
+            let pause = match (&outcome, found) {
+                (Ok(()), _) => FRESHEN,
+                (Err(_), true) => FRESHEN_AGAIN,
+                (Err(_), false) => FIND,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    "metadata and keys of the provider could not be fetched"
+                );
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The provider's metadata: the last good copy, or a fetch where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// The provider was never reached and is not reached now, or misbehaves.
+    pub async fn metadata(&self) -> Result<Arc<Metadata>, ProviderError> {
+        self.0.discovery.metadata().await
+    }
+
+    /// Where to send the browser to sign in (OIDC Core §3.1.2.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::metadata`].
+    pub async fn authorization_url(
+        &self,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<Url, ProviderError> {
+        let metadata = self.metadata().await?;
+        let settings = &self.0.settings;
+        // The endpoint's own query stays (RFC 6749 §3.1).
+        let mut url = metadata.authorization_endpoint.clone();
+        url.set_fragment(None);
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("response_type", "code")
+                .append_pair("client_id", &settings.client_id)
+                .append_pair("redirect_uri", settings.redirect_uri.as_str())
+                .append_pair("scope", &settings.scopes.join(" "));
+            request.state.append_to(&mut query);
+            request.nonce.append_to(&mut query);
+            query
+                .append_pair("code_challenge", &code_challenge(request.code_verifier))
+                .append_pair("code_challenge_method", "S256");
+            if settings.response_mode == ResponseMode::FormPost {
+                query.append_pair("response_mode", "form_post");
+            }
+            query.extend_pairs(self.extra_parameters(request.extra));
+        }
+        Ok(url)
+    }
+
+    /// The operator's parameters, then those of the login whose names are not taken, each name
+    /// once: what the operator fixed, a link cannot change (B8).
+    fn extra_parameters<'a>(&'a self, extra: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+        let operator = self.0.settings.authorize_params.iter();
+        let operator = operator.map(|(name, value)| (name.as_str(), value.as_str()));
+        let login = extra.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut parameters: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in operator.chain(login) {
+            if !OURS.contains(&name) && parameters.iter().all(|(taken, _)| *taken != name) {
+                parameters.push((name, value));
+            }
+        }
+        parameters
+    }
+
+    /// Judges the `iss` of an authorization response, success or error (RFC 9207 §2.4, C4).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::metadata`].
+    pub async fn check_response_issuer(
+        &self,
+        iss: Option<&str>,
+    ) -> Result<IssuerCheck, ProviderError> {
+        let metadata = self.metadata().await?;
+        Ok(match iss {
+            Some(iss) if iss == self.0.settings.issuer => IssuerCheck::Fits,
+            None if !metadata.response_iss_supported => IssuerCheck::Fits,
+            Some(_) | None => IssuerCheck::Refuse,
+        })
+    }
+
+    /// Redeems a code for tokens and the identity that a verified ID token gives, with UserInfo
+    /// where that is configured (C7–C10, C12, D). One attempt.
+    ///
+    /// # Errors
+    ///
+    /// The provider cannot be asked, refuses the code, or answers what may not be believed.
+    pub async fn exchange_code(
+        &self,
+        code: &AuthorizationCode,
+        code_verifier: CodeVerifier,
+        expected: &ExpectedIdToken<'_>,
+    ) -> Result<Grant, ExchangeError> {
+        let metadata = self.metadata().await.map_err(ExchangeError::Unavailable)?;
+        let endpoint = self.token_endpoint(&metadata);
+        let response = endpoint.exchange_code(code, &code_verifier).await?;
+        let scope = response
+            .scope
+            .clone()
+            .unwrap_or_else(|| self.0.settings.scopes.clone());
+        let identity = self
+            .login_identity(&metadata, &response, expected, &scope)
+            .await?;
+        let tokens = token_set(response, scope);
+        Ok(Grant { tokens, identity })
+    }
+
+    async fn login_identity(
+        &self,
+        metadata: &Metadata,
+        response: &TokenResponse,
+        expected: &ExpectedIdToken<'_>,
+        scope: &[String],
+    ) -> Result<Identity, ExchangeError> {
+        let untrusted = |fault: IdTokenFault| ExchangeError::Untrusted(fault.into());
+        let id_token = response.id_token.as_ref();
+        let id_token = id_token.ok_or_else(|| untrusted(IdTokenFault::Missing))?;
+        let verified =
+            match id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks).await {
+                Err(IdTokenFault::Jws(JwsFault::NoKeys(error))) => {
+                    return Err(ExchangeError::Unavailable(error));
+                }
+                outcome => outcome.map_err(untrusted)?,
+            };
+        let verifier = self.verifier(&response.access_token);
+        let mut identity = verifier
+            .login(&verified, expected, scope)
+            .map_err(|fault| untrusted(fault.into()))?;
+        if self.0.settings.userinfo {
+            let url = metadata.userinfo_endpoint.as_ref().ok_or_else(|| {
+                let missing = Misbehaviour::Missing("userinfo_endpoint");
+                ExchangeError::Untrusted(Untrusted::Metadata(Arc::new(missing)))
+            })?;
+            let (calls, jwks) = (&self.0.calls, &self.0.jwks);
+            let claims = userinfo::fetch(url, &identity.sub, &verifier, calls, jwks).await?;
+            identity.claims.extend(claims);
+        }
+        Ok(identity)
+    }
+
+    /// Redeems a refresh token. What comes is about the same login, or nothing comes (D18); its
+    /// scope is never wider than what was granted (L7).
+    ///
+    /// # Errors
+    ///
+    /// The refresh token is dead, the provider cannot be asked, or what it answered is about
+    /// somebody or something else.
+    pub async fn refresh(
+        &self,
+        refresh_token: &RefreshToken,
+        granted: &GrantFacts,
+    ) -> Result<RefreshedTokens, RefreshError> {
+        let metadata = self.metadata().await.map_err(RefreshError::Unavailable)?;
+        let endpoint = self.token_endpoint(&metadata);
+        let mut response = endpoint.refresh(refresh_token).await?;
+        let identity = self.refreshed_identity(&response, granted).await?;
+        if identity.is_none() {
+            response.id_token = None;
+        }
+        let scope = match response.scope.take() {
+            None => granted.scope.clone(),
+            Some(mut scope) => {
+                scope.retain(|item| granted.scope.contains(item));
+                scope
+            }
+        };
+        let tokens = token_set(response, scope);
+        Ok(RefreshedTokens { tokens, identity })
+    }
+
+    /// None where there is no ID token, or none that can be verified now: the refresh token is
+    /// spent, so to drop its tokens over keys that cannot be had would end a session that nothing
+    /// speaks against. Such an ID token is not used for anything.
+    async fn refreshed_identity(
+        &self,
+        response: &TokenResponse,
+        granted: &GrantFacts,
+    ) -> Result<Option<Identity>, RefreshError> {
+        let untrusted = |fault: IdTokenFault| RefreshError::Untrusted(fault.into());
+        let Some(id_token) = &response.id_token else {
+            return Ok(None);
+        };
+        let verified =
+            match id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks).await {
+                Err(IdTokenFault::Jws(fault)) if fault.could_not_look() => {
+                    tracing::warn!(
+                        error = &fault as &dyn std::error::Error,
+                        "the ID token of a refresh could not be verified and is left out"
+                    );
+                    return Ok(None);
+                }
+                outcome => outcome.map_err(untrusted)?,
+            };
+        self.verifier(&response.access_token)
+            .refreshed(&verified, granted)
+            .map(Some)
+            .map_err(|fault| untrusted(fault.into()))
+    }
+
+    /// Revokes the refresh token, then the access token, where the provider offers it (E5). Tries
+    /// both whatever becomes of the first.
+    ///
+    /// # Errors
+    ///
+    /// The first failure. It never stands in the way of a logout here.
+    pub async fn revoke(
+        &self,
+        refresh_token: Option<&RefreshToken>,
+        access_token: Option<&AccessToken>,
+    ) -> Result<(), ProviderError> {
+        let metadata = self.metadata().await?;
+        let Some(url) = &metadata.revocation_endpoint else {
+            return Ok(());
+        };
+        let endpoint = self.token_endpoint(&metadata);
+        let mut outcome = Ok(());
+        if let Some(token) = refresh_token {
+            outcome = endpoint.revoke_refresh_token(url, token).await;
+        }
+        if let Some(token) = access_token {
+            outcome = outcome.and(endpoint.revoke_access_token(url, token).await);
+        }
+        outcome.map_err(ProviderError::from)
+    }
+
+    /// Where to send the browser to sign out (RP-Initiated Logout §2, E3). None where the provider
+    /// offers no such place or was never reached (E6).
+    pub fn end_session_url(
+        &self,
+        id_token_hint: Option<&IdToken>,
+        post_logout_redirect_uri: &Url,
+        state: &str,
+    ) -> Option<Url> {
+        let mut url = self.0.discovery.cached()?.end_session_endpoint.clone()?;
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(id_token) = id_token_hint {
+                id_token.append_to(&mut query);
+            }
+            query
+                .append_pair("client_id", &self.0.settings.client_id)
+                .append_pair(
+                    "post_logout_redirect_uri",
+                    post_logout_redirect_uri.as_str(),
+                )
+                .append_pair("state", state);
+        }
+        Some(url)
+    }
+
+    fn token_endpoint<'a>(&'a self, metadata: &'a Metadata) -> TokenEndpoint<'a> {
+        TokenEndpoint {
+            settings: &self.0.settings,
+            metadata,
+            calls: &self.0.calls,
+            authenticator: &self.0.authenticator,
+        }
+    }
+
+    fn verifier<'a>(&'a self, access_token: &'a AccessToken) -> Verifier<'a> {
+        Verifier {
+            settings: &self.0.settings,
+            now: self.0.clock.now(),
+            access_token,
+        }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("issuer", &self.0.settings.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+fn token_set(response: TokenResponse, scope: Vec<String>) -> TokenSet {
+    TokenSet {
+        access_token: response.access_token,
+        refresh_token: response.refresh_token,
+        id_token: response.id_token,
+        expires_in: response.expires_in,
+        scope,
+    }
+}

@@ -1,0 +1,269 @@
+//! The token and revocation endpoints (RFC 6749 §3.2, RFC 7009): requests with our credential,
+//! answers read without trust (C7–C9, E5).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use serde_json::{Map, Value};
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use crate::oidc::ProviderSettings;
+use crate::oidc::calls::{Calls, form_post, object, says_later};
+use crate::oidc::client_auth::{ClientAuthenticator, ClientKeyFault};
+use crate::oidc::discovery::Metadata;
+use crate::oidc::error::{
+    ExchangeError, RefreshError, TokenErrorCode, TokenResponseFault, Unavailable,
+};
+use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, RefreshToken};
+use crate::web::outbound::OutboundError;
+
+const ENDPOINT: &str = "token";
+
+/// A lifetime longer than this is a mistake in units (ten years, in seconds).
+const MAX_LIFETIME: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// Speaks to the token endpoint and its neighbour as this relying party.
+pub(super) struct TokenEndpoint<'a> {
+    pub(super) settings: &'a ProviderSettings,
+    pub(super) metadata: &'a Metadata,
+    pub(super) calls: &'a Calls,
+    pub(super) authenticator: &'a ClientAuthenticator,
+}
+
+impl TokenEndpoint<'_> {
+    /// Redeems a code, once: it is good for one use, so a second try could only look like theft
+    /// (C7, RFC 6749 §4.1.2).
+    pub(super) async fn exchange_code(
+        &self,
+        code: &AuthorizationCode,
+        code_verifier: &CodeVerifier,
+    ) -> Result<TokenResponse, TokenFailure> {
+        self.post(&[
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("redirect_uri", self.settings.redirect_uri.as_str()),
+            ("code_verifier", code_verifier.expose()),
+        ])
+        .await
+    }
+
+    /// Redeems a refresh token; once more where no one can tell whether the first try arrived,
+    /// since providers allow for that (L6). `scope` is left out: as granted (L7).
+    pub(super) async fn refresh(
+        &self,
+        refresh_token: &RefreshToken,
+    ) -> Result<TokenResponse, TokenFailure> {
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose()),
+        ];
+        match self.post(&form).await {
+            Err(TokenFailure::NoAnswer(error)) if error.is_ambiguous() => self.post(&form).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Revokes a refresh token.
+    pub(super) async fn revoke_refresh_token(
+        &self,
+        endpoint: &Url,
+        token: &RefreshToken,
+    ) -> Result<(), Unavailable> {
+        self.revoke(endpoint, token.expose(), "refresh_token").await
+    }
+
+    /// Revokes an access token.
+    pub(super) async fn revoke_access_token(
+        &self,
+        endpoint: &Url,
+        token: &AccessToken,
+    ) -> Result<(), Unavailable> {
+        self.revoke(endpoint, token.expose(), "access_token").await
+    }
+
+    async fn revoke(&self, endpoint: &Url, token: &str, hint: &str) -> Result<(), Unavailable> {
+        const ENDPOINT: &str = "revocation";
+        let form = [("token", token), ("token_type_hint", hint)];
+        let request = self
+            .request(endpoint, &form)
+            .map_err(Unavailable::ClientKey)?;
+        let answer =
+            self.calls
+                .send(ENDPOINT, request)
+                .await
+                .map_err(|source| Unavailable::NoAnswer {
+                    endpoint: ENDPOINT,
+                    source,
+                })?;
+        // A token that the provider does not know is 200 as well (RFC 7009 §2.2).
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(Unavailable::Status {
+                endpoint: ENDPOINT,
+                status: answer.status().as_u16(),
+            })
+        }
+    }
+
+    async fn post(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenFailure> {
+        let request = self
+            .request(&self.metadata.token_endpoint, form)
+            .map_err(TokenFailure::ClientKey)?;
+        let answer = self
+            .calls
+            .send(ENDPOINT, request)
+            .await
+            .map_err(TokenFailure::NoAnswer)?;
+        TokenResponse::parse(&answer)
+    }
+
+    fn request(&self, url: &Url, form: &[(&str, &str)]) -> Result<Request<Bytes>, ClientKeyFault> {
+        let mut body = Serializer::new(String::new());
+        body.extend_pairs(form);
+        let head =
+            self.authenticator
+                .apply(self.settings, self.metadata, form_post(url), &mut body)?;
+        head.body(Bytes::from(body.finish()))
+            // The URL was checked and the credential is a header value; there is nothing left that
+            // could be refused but the credential.
+            .map_err(|_| ClientKeyFault::Unreadable)
+    }
+}
+
+/// A successful answer of the token endpoint (RFC 6749 §5.1), nothing of it verified yet.
+#[derive(Debug)]
+pub(super) struct TokenResponse {
+    pub(super) access_token: AccessToken,
+    pub(super) refresh_token: Option<RefreshToken>,
+    pub(super) id_token: Option<IdToken>,
+    pub(super) expires_in: Option<Duration>,
+    /// None: as requested. Empty: nothing (C9).
+    pub(super) scope: Option<Vec<String>>,
+}
+
+impl TokenResponse {
+    fn parse(answer: &Response<Bytes>) -> Result<Self, TokenFailure> {
+        let status = answer.status();
+        let body = object(answer.body());
+        if says_later(status) {
+            return Err(TokenFailure::Later(status.as_u16()));
+        }
+        if status.is_client_error() {
+            let code = body
+                .as_ref()
+                .and_then(|body| body.get("error")?.as_str())
+                .map_or(TokenErrorCode::Other, TokenErrorCode::from_text);
+            return Err(TokenFailure::Refused(code));
+        }
+        if status != StatusCode::OK {
+            return Err(TokenResponseFault::Status(status.as_u16()).into());
+        }
+        Ok(Self::read(&body.ok_or(TokenResponseFault::NotAnObject)?)?)
+    }
+
+    fn read(body: &Map<String, Value>) -> Result<Self, TokenResponseFault> {
+        let text = |name: &str| {
+            body.get(name)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+        let access_token = text("access_token").ok_or(TokenResponseFault::NoAccessToken)?;
+        if !bearer {
+            return Err(TokenResponseFault::TokenType);
+        }
+        let id_token = match body.get("id_token") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(id_token)) => Some(IdToken::new(id_token.as_str())),
+            Some(_) => return Err(TokenResponseFault::IdTokenType),
+        };
+        Ok(Self {
+            access_token: AccessToken::new(access_token),
+            refresh_token: text("refresh_token").map(RefreshToken::new),
+            id_token,
+            expires_in: body.get("expires_in").and_then(lifetime),
+            scope: body
+                .get("scope")
+                .and_then(Value::as_str)
+                .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect()),
+        })
+    }
+}
+
+/// Seconds, as a number or, from some providers, as a string; what is neither is the same as none
+/// (C8).
+fn lifetime(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_u64().or_else(|| {
+            Duration::try_from_secs_f64(number.as_f64()?)
+                .ok()
+                .map(|lifetime| lifetime.as_secs())
+        })?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    Some(Duration::from_secs(seconds.min(MAX_LIFETIME)))
+}
+
+/// Why the token endpoint gave nothing.
+#[derive(Debug)]
+pub(super) enum TokenFailure {
+    NoAnswer(OutboundError),
+    /// 5xx, 429 and their like.
+    Later(u16),
+    Refused(TokenErrorCode),
+    Fault(TokenResponseFault),
+    ClientKey(ClientKeyFault),
+}
+
+impl From<TokenResponseFault> for TokenFailure {
+    fn from(fault: TokenResponseFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<TokenFailure> for ExchangeError {
+    fn from(failure: TokenFailure) -> Self {
+        let unavailable = match failure {
+            TokenFailure::Refused(code) => return Self::Refused { code },
+            TokenFailure::Fault(fault) => return Self::Untrusted(fault.into()),
+            TokenFailure::NoAnswer(source) => no_answer(source),
+            TokenFailure::Later(status) => later(status),
+            TokenFailure::ClientKey(fault) => Unavailable::ClientKey(fault),
+        };
+        Self::Unavailable(unavailable.into())
+    }
+}
+
+impl From<TokenFailure> for RefreshError {
+    /// Only `invalid_grant` is about the refresh token. All else is about us, the provider or the
+    /// way there, and passes (L4, L5).
+    fn from(failure: TokenFailure) -> Self {
+        let unavailable = match failure {
+            TokenFailure::Refused(TokenErrorCode::InvalidGrant) => return Self::InvalidGrant,
+            TokenFailure::Refused(code) => Unavailable::RefusedUs(code),
+            TokenFailure::Fault(fault) => Unavailable::BadTokenResponse(fault),
+            TokenFailure::NoAnswer(source) => no_answer(source),
+            TokenFailure::Later(status) => later(status),
+            TokenFailure::ClientKey(fault) => Unavailable::ClientKey(fault),
+        };
+        Self::Unavailable(unavailable.into())
+    }
+}
+
+const fn no_answer(source: OutboundError) -> Unavailable {
+    Unavailable::NoAnswer {
+        endpoint: ENDPOINT,
+        source,
+    }
+}
+
+const fn later(status: u16) -> Unavailable {
+    Unavailable::Status {
+        endpoint: ENDPOINT,
+        status,
+    }
+}
