@@ -1,4 +1,19 @@
 //! Log lines and metrics: what is set up once, and the handles that the parts are given.
+//!
+//! There is no global recorder: every app has its own [`Metrics`], so that several run in one
+//! process. What a number means to an operator stands in its description below; who counts what
+//! is the parts' own affair.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::EnvFilter;
 
 /// `[log]`.
 #[derive(Debug, Clone)]
@@ -18,50 +33,367 @@ pub enum LogFormat {
     Json,
 }
 
-use std::time::Duration;
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter does not parse.
+    #[error("log.level is not a filter such as \"info\" or \"bff=debug,warn\": {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Something in this process logs already.
+    #[error("logging is set up already")]
+    AlreadySet(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
-use http::{Method, StatusCode};
+/// Writes out the lines that still wait, when it is dropped.
+#[must_use = "lines still in the queue are lost without it"]
+#[derive(Debug)]
+pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
+
+/// Sends log lines to standard output; `main` alone calls this, once.
+///
+/// The lines leave through a thread of their own. Where the reader is too slow for that thread,
+/// lines are dropped rather than requests held up.
+///
+/// # Errors
+///
+/// A filter that does not parse, or logging that is set up already.
+pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
+    let filter = EnvFilter::try_new(&settings.level)?;
+    let stdout = io::stdout();
+    let colours = stdout.is_terminal();
+    let (writer, guard) = tracing_appender::non_blocking(stdout);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer);
+    match settings.format {
+        LogFormat::Text => lines.with_ansi(colours).try_init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init(),
+    }
+    .map_err(LogError::AlreadySet)?;
+    log_panics();
+    Ok(LogGuard(guard))
+}
+
+/// A panic is a log line as well, so that a reader of JSON does not miss it.
+fn log_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string);
+        // The place only: a message may quote the value that it stumbled over (G14).
+        tracing::error!(panic.location = place, "a task panicked");
+        default(panic);
+    }));
+}
+
+/// Seconds; the upper bounds of every latency histogram.
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// How often samples move from the queues of the hot path into their histograms.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+const REQUESTS: &str = "bff_requests_total";
+const REQUEST_SECONDS: &str = "bff_request_duration_seconds";
+const UPSTREAM_SECONDS: &str = "bff_upstream_head_duration_seconds";
+const SESSIONS: &str = "bff_sessions";
+const LOGINS: &str = "bff_logins_total";
+const LOGOUTS: &str = "bff_logouts_total";
+const REFRESHES: &str = "bff_token_refreshes_total";
+const PROVIDER_CALLS: &str = "bff_provider_calls_total";
+const PROVIDER_SECONDS: &str = "bff_provider_call_duration_seconds";
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// The counters and histograms of one app; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics(());
+#[derive(Clone)]
+pub struct Metrics(Arc<Recorded>);
+
+struct Recorded {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    sessions: Gauge,
+}
 
 impl Metrics {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        let buckets = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS);
+        // `set_buckets` fails on an empty list only; summaries are then the honest rest.
+        let recorder = buckets.unwrap_or_default().build_recorder();
+        describe(&recorder);
+        Self(Arc::new(Recorded {
+            handle: recorder.handle(),
+            sessions: recorder.register_gauge(&Key::from_static_name(SESSIONS), &METADATA),
+            recorder,
+        }))
+    }
+
     /// A login ended: `ok`, `refused`, `provider_unavailable`, ….
-    pub fn login(&self, _outcome: &'static str) {}
+    pub fn login(&self, outcome: &'static str) {
+        self.count(LOGINS, vec![Label::from_static_parts("outcome", outcome)]);
+    }
 
     /// A logout ended.
-    pub fn logout(&self, _outcome: &'static str) {}
+    pub fn logout(&self, outcome: &'static str) {
+        self.count(LOGOUTS, vec![Label::from_static_parts("outcome", outcome)]);
+    }
 
     /// A token refresh ended.
-    pub fn refresh(&self, _outcome: &'static str) {}
+    pub fn refresh(&self, outcome: &'static str) {
+        self.count(
+            REFRESHES,
+            vec![Label::from_static_parts("outcome", outcome)],
+        );
+    }
 
     /// A call to the provider ended.
-    pub fn provider_call(
-        &self,
-        _endpoint: &'static str,
-        _outcome: &'static str,
-        _elapsed: Duration,
-    ) {
+    pub fn provider_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration) {
+        let endpoint = Label::from_static_parts("endpoint", endpoint);
+        let outcome = Label::from_static_parts("outcome", outcome);
+        self.count(PROVIDER_CALLS, vec![endpoint.clone(), outcome]);
+        self.histogram(PROVIDER_SECONDS, vec![endpoint])
+            .record(elapsed);
     }
 
     /// How many sessions there are.
-    pub fn sessions(&self, _count: u64) {}
+    pub fn sessions(&self, count: u64) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact below 2^53 sessions, and a gauge is a float"
+        )]
+        self.0.sessions.set(count as f64);
+    }
 
-    /// The handle for one route.
-    pub fn route(&self, _name: &str) -> RouteMetrics {
-        RouteMetrics(())
+    /// The handle for one route. `name` is the route as configured, never a path of a request:
+    /// each name is a series of its own for as long as the process lives.
+    pub fn route(&self, name: &str) -> RouteMetrics {
+        let label = vec![Label::new("route", name.to_owned())];
+        RouteMetrics(Arc::new(RouteCounters {
+            metrics: self.clone(),
+            answered: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+            request_seconds: self.histogram(REQUEST_SECONDS, label.clone()),
+            upstream_seconds: self.histogram(UPSTREAM_SECONDS, label.clone()),
+            label,
+        }))
+    }
+
+    /// Everything counted so far, as Prometheus reads it (text format 0.0.4).
+    pub fn render(&self) -> String {
+        self.0.handle.render()
+    }
+
+    /// Runs for ever: empties the queues that the histograms fill, so that they stay small where
+    /// nobody asks for [`Metrics::render`]. One task per app.
+    pub async fn keep_small(self) {
+        let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.0.handle.run_upkeep();
+        }
+    }
+
+    fn count(&self, name: &'static str, labels: Vec<Label>) {
+        self.counter(name, labels).increment(1);
+    }
+
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        let key = Key::from_parts(name, labels);
+        self.0.recorder.register_counter(&key, &METADATA)
+    }
+
+    fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        let key = Key::from_parts(name, labels);
+        self.0.recorder.register_histogram(&key, &METADATA)
     }
 }
 
-/// The counters of one route, ready for the hot path.
-#[derive(Debug, Clone)]
-pub struct RouteMetrics(());
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counters = [
+        (
+            REQUESTS,
+            "Requests answered, by route, method and class of status.",
+        ),
+        (LOGINS, "Logins that ended, by outcome."),
+        (LOGOUTS, "Logouts that ended, by outcome."),
+        (REFRESHES, "Token refreshes that ended, by outcome."),
+        (
+            PROVIDER_CALLS,
+            "Calls to the provider that ended, by endpoint and outcome.",
+        ),
+    ];
+    for (name, text) in counters {
+        recorder.describe_counter(KeyName::from(name), None, text.into());
+    }
+    recorder.describe_gauge(KeyName::from(SESSIONS), None, "Live sessions.".into());
+    let histograms = [
+        (
+            REQUEST_SECONDS,
+            "From a request's head to the head of its answer, by route.",
+        ),
+        (
+            UPSTREAM_SECONDS,
+            "Until the upstream's head came, by route.",
+        ),
+        (PROVIDER_SECONDS, "Calls to the provider, by endpoint."),
+    ];
+    for (name, text) in histograms {
+        recorder.describe_histogram(KeyName::from(name), None, text.into());
+    }
+}
+
+/// The counters of one route, ready for the hot path; cheap to clone.
+#[derive(Clone)]
+pub struct RouteMetrics(Arc<RouteCounters>);
+
+struct RouteCounters {
+    metrics: Metrics,
+    label: Vec<Label>,
+    /// By method, then class of status. Each is looked up when first counted and kept, so that a
+    /// request formats no label and a route nobody asks for shows no forty zeros.
+    answered: [[OnceLock<Counter>; CLASSES.len()]; METHODS.len()],
+    request_seconds: Histogram,
+    upstream_seconds: Histogram,
+}
+
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
+];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl RouteMetrics {
     /// A request was answered.
-    pub fn answered(&self, _method: &Method, _status: StatusCode, _elapsed: Duration) {}
+    pub fn answered(&self, method: &Method, status: StatusCode, elapsed: Duration) {
+        self.0.request_seconds.record(elapsed);
+        let (method, class) = (method_index(method), class_index(status));
+        let slot = self.0.answered.get(method).and_then(|row| row.get(class));
+        if let Some(slot) = slot {
+            slot.get_or_init(|| self.register(method, class))
+                .increment(1);
+        }
+    }
 
     /// The upstream's head came.
-    pub fn upstream_answered(&self, _elapsed: Duration) {}
+    pub fn upstream_answered(&self, elapsed: Duration) {
+        self.0.upstream_seconds.record(elapsed);
+    }
+
+    #[cold]
+    fn register(&self, method: usize, class: usize) -> Counter {
+        let mut labels = self.0.label.clone();
+        let method = METHODS.get(method).copied().unwrap_or("other");
+        let class = CLASSES.get(class).copied().unwrap_or("5xx");
+        labels.push(Label::from_static_parts("method", method));
+        labels.push(Label::from_static_parts("status", class));
+        self.0.metrics.counter(REQUESTS, labels)
+    }
+}
+
+impl fmt::Debug for RouteMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RouteMetrics").field(&self.0.label).finish()
+    }
+}
+
+/// A method that a stranger made up counts as `other`: labels are ours to choose, not theirs.
+const fn method_index(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        Method::OPTIONS => 6,
+        _ => 7,
+    }
+}
+
+fn class_index(status: StatusCode) -> usize {
+    usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_rendered() {
+        let metrics = Metrics::new();
+        let route = metrics.route("/api");
+        route.answered(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+        route.answered(
+            &Method::GET,
+            StatusCode::NO_CONTENT,
+            Duration::from_millis(3),
+        );
+        route.answered(
+            &Method::from_bytes(b"BREW").unwrap(),
+            StatusCode::NOT_FOUND,
+            Duration::from_secs(100),
+        );
+        route.upstream_answered(Duration::from_millis(2));
+        metrics.sessions(7);
+        metrics.login("ok");
+        metrics.logout("user");
+        metrics.refresh("ok");
+        metrics.refresh("ok");
+        metrics.provider_call("token", "ok", Duration::from_millis(20));
+        let text = metrics.render();
+        for line in [
+            "bff_requests_total{route=\"/api\",method=\"GET\",status=\"2xx\"} 2",
+            "bff_requests_total{route=\"/api\",method=\"other\",status=\"4xx\"} 1",
+            "bff_request_duration_seconds_bucket{route=\"/api\",le=\"0.0025\"} 0",
+            "bff_request_duration_seconds_bucket{route=\"/api\",le=\"0.005\"} 2",
+            "bff_request_duration_seconds_bucket{route=\"/api\",le=\"+Inf\"} 3",
+            "bff_upstream_head_duration_seconds_count{route=\"/api\"} 1",
+            "bff_sessions 7",
+            "bff_logins_total{outcome=\"ok\"} 1",
+            "bff_logouts_total{outcome=\"user\"} 1",
+            "bff_token_refreshes_total{outcome=\"ok\"} 2",
+            "bff_provider_calls_total{endpoint=\"token\",outcome=\"ok\"} 1",
+            "bff_provider_call_duration_seconds_count{endpoint=\"token\"} 1",
+            "# TYPE bff_request_duration_seconds histogram",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line}\nin\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_apps_do_not_share_their_counters() {
+        let (one, two) = (Metrics::new(), Metrics::new());
+        one.login("ok");
+        assert!(one.render().contains("bff_logins_total"));
+        assert!(!two.render().contains("bff_logins_total"));
+    }
+
+    #[test]
+    fn a_filter_that_does_not_parse_is_an_error() {
+        let settings = LogSettings {
+            level: "bff=loud".into(),
+            format: LogFormat::Json,
+        };
+        assert!(matches!(init(&settings), Err(LogError::Filter(_))));
+    }
 }

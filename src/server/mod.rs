@@ -2,16 +2,35 @@
 //!
 //! Knows nothing of what a request means; every request goes to a [`Handler`].
 
+mod accept;
+mod connection;
+mod listener;
+mod shutdown;
+mod stream;
+mod tls;
+
+use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::web::body::Body;
+
+use self::listener::Worker;
+use self::tls::Certificates;
+
+pub use self::tls::TlsError;
 
 /// How the public listener behaves.
 #[derive(Debug, Clone)]
@@ -57,7 +76,7 @@ pub struct Limits {
 pub struct Timeouts {
     /// The TLS handshake.
     pub handshake: Duration,
-    /// A request's head, from its first byte.
+    /// A request's head, from its first byte; a connection's first, from the connection.
     pub head: Duration,
     /// Between two requests on one connection.
     pub idle: Duration,
@@ -86,4 +105,132 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
         connection: Connection,
     ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What a worker's [`Handler`] is made from.
+#[derive(Debug, Clone)]
+pub struct WorkerContext {
+    /// Which worker, from 0.
+    pub index: usize,
+    /// Cancelled when the drain begins; WebSockets and event streams end then. The drain waits
+    /// for their sockets to close, up to [`Timeouts::drain`].
+    pub shutdown: CancellationToken,
+}
+
+/// Why the listener did not start: one clear sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something else listens there.
+    #[error("{address} is in use by another program; stop it or choose another address")]
+    AddressInUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on: a port below 1024, an address of another machine.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No thread or no runtime.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[source] io::Error),
+}
+
+/// A running listener. Dropping it leaves it running until the shutdown token is cancelled.
+pub struct Server {
+    local_addr: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+    /// Closed once every worker has let go of its end.
+    running: mpsc::Receiver<()>,
+}
+
+impl Server {
+    /// Binds, then starts the workers; each makes its handler on its own thread, inside its own
+    /// runtime. Cancelling `shutdown` begins the drain. Blocks until every worker listens.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Nothing is left running then.
+    pub fn start<H: Handler>(
+        settings: ServerSettings,
+        make_handler: impl Fn(WorkerContext) -> H + Send + Sync + 'static,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let certificates = settings
+            .tls
+            .clone()
+            .map(|files| Certificates::load(files, SystemClock.now()))
+            .transpose()?;
+        let (local_addr, listeners) = listener::bind(settings.listen, settings.workers)?;
+        let connections = Arc::new(Semaphore::new(
+            settings.limits.connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let settings = Arc::new(settings);
+        let make_handler = Arc::new(make_handler);
+        let (alive, running) = mpsc::channel(1);
+        // Whoever leaves through `?` below ends the workers that run already.
+        let undo = shutdown.child_token().drop_guard();
+        let mut threads = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let worker = Worker {
+                context: WorkerContext {
+                    index,
+                    shutdown: undo.token().clone(),
+                },
+                listener,
+                certificates: certificates.clone(),
+                settings: Arc::clone(&settings),
+                connections: Arc::clone(&connections),
+                alive: alive.clone(),
+            };
+            threads.push(worker.spawn(Arc::clone(&make_handler))?);
+        }
+        undo.disarm();
+        Ok(Self {
+            local_addr,
+            threads,
+            running,
+        })
+    }
+
+    /// The address that was bound: the real port where port 0 was asked for.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Waits until every worker has ended: the drain is over, or one broke, which ends them all.
+    pub async fn finished(mut self) {
+        // Nothing is ever sent: `None` comes when the last worker lets go.
+        while self.running.recv().await.is_some() {}
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker of the listener broke");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsFiles {
+    /// Reads and judges both files as a start would: readable, fitting, in date.
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`], which names the file.
+    pub fn check(&self, now: Timestamp) -> Result<(), TlsError> {
+        Certificates::load(self.clone(), now).map(drop)
+    }
 }

@@ -1,0 +1,285 @@
+//! New connections: how many, whether TLS, which version of HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, Requests};
+use super::shutdown::Drain;
+use super::stream::{Held, Pulse, Watched};
+use super::tls::{Certificates, H2};
+use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
+
+/// RFC 9113 §3.4: how a connection says that it is HTTP/2 without asking first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What is read of a new connection to tell its version: most heads fit whole.
+const FIRST_READ: usize = 2048;
+
+/// How long accepting pauses when the machine is out of sockets or memory.
+const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
+
+/// hyper's own number of fields; another one costs an allocation a request.
+const HYPER_FIELDS: usize = 100;
+
+/// hyper refuses a smaller buffer.
+const HYPER_MIN_BUFFER: usize = 8192;
+
+/// Bytes that one HTTP/2 stream may lay up here towards a browser that does not read.
+const H2_SEND_BUFFER: usize = 128 * 1024;
+
+/// What a browser may send before we have read it, a stream and a connection: enough for an
+/// upload over a slow line, and a bound on what a hundred idle uploads cost. Windows that adapt
+/// would grow to 16 MiB at a stranger's wish.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may think.
+const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One worker's door.
+pub(super) struct Acceptor<H> {
+    handler: Arc<H>,
+    tls: Option<TlsAcceptor>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    timeouts: Timeouts,
+    head_fields: usize,
+    connections: Arc<Semaphore>,
+    drain: Arc<Drain>,
+}
+
+impl<H: Handler> Acceptor<H> {
+    pub(super) fn new(
+        handler: H,
+        certificates: Option<&Certificates>,
+        settings: &ServerSettings,
+        connections: Arc<Semaphore>,
+        drain: Arc<Drain>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            handler: Arc::new(handler),
+            tls: certificates.map(Certificates::acceptor),
+            http1: http1_engine(&settings.limits),
+            http2: http2_engine(&settings.limits),
+            timeouts: settings.timeouts.clone(),
+            head_fields: settings.limits.head_fields,
+            connections,
+            drain,
+        })
+    }
+
+    /// Accepts until `shutdown`, then closes the door.
+    pub(super) async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        shutdown: &CancellationToken,
+    ) {
+        let mut over = pin!(shutdown.cancelled());
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut over => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) if concerns_one_connection(&error) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept connections for the moment");
+                    tokio::time::sleep(OUT_OF_SOCKETS).await;
+                    continue;
+                }
+            };
+            // After the accept, not before it: a worker that waits at its door with a permit in
+            // hand would keep the last one from a worker whose door is being knocked at.
+            let permit = tokio::select! {
+                biased;
+                () = &mut over => return,
+                permit = Arc::clone(&self.connections).acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { return };
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            tokio::spawn(Arc::clone(&self).serve(socket, peer, permit));
+        }
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let held = Held {
+            _connection: permit,
+            _drain: self.drain.hold(),
+        };
+        match &self.tls {
+            None => self.serve_cleartext(socket, peer, held).await,
+            // In a box: a cleartext connection need not carry the room for it.
+            Some(tls) => Box::pin(self.serve_tls(tls, socket, peer, held)).await,
+        }
+    }
+
+    async fn serve_cleartext(&self, mut socket: TcpStream, peer: SocketAddr, held: Held) {
+        let opening = tokio::select! {
+            biased;
+            opening = timeout(self.timeouts.head, first_bytes(&mut socket)) => opening,
+            () = self.drained() => return,
+        };
+        let Ok(Ok(Some((ahead, version)))) = opening else {
+            return;
+        };
+        let connection = Connection { peer, tls: false };
+        self.serve_http(socket, ahead, version, connection, held)
+            .await;
+    }
+
+    async fn serve_tls(&self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, held: Held) {
+        let handshake = tokio::select! {
+            biased;
+            handshake = timeout(self.timeouts.handshake, tls.accept(socket)) => handshake,
+            () = self.drained() => return,
+        };
+        let socket = match handshake {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        };
+        let version = if socket.get_ref().1.alpn_protocol() == Some(H2) {
+            Version::Http2
+        } else {
+            Version::Http1
+        };
+        let connection = Connection { peer, tls: true };
+        self.serve_http(socket, Bytes::new(), version, connection, held)
+            .await;
+    }
+
+    async fn serve_http<S>(
+        &self,
+        socket: S,
+        ahead: Bytes,
+        version: Version,
+        connection: Connection,
+        held: Held,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pulse = Arc::new(Pulse::default());
+        let requests = Arc::new(Requests {
+            handler: Arc::clone(&self.handler),
+            connection,
+            pulse: Arc::clone(&pulse),
+            head_fields: self.head_fields,
+        });
+        let socket = Watched::new(socket, ahead, pulse, held);
+        let (drain, timeouts) = (&*self.drain, &self.timeouts);
+        match version {
+            Version::Http1 => {
+                connection::http1(&self.http1, socket, requests, drain, timeouts).await;
+            }
+            Version::Http2 => {
+                Box::pin(connection::http2(
+                    &self.http2,
+                    socket,
+                    requests,
+                    drain,
+                    timeouts,
+                ))
+                .await;
+            }
+        }
+    }
+
+    /// Waits for the drain, for a connection that has no request to finish.
+    async fn drained(&self) {
+        let mut beginning = pin!(self.drain.beginning());
+        beginning.as_mut().enable();
+        if !self.drain.begun() {
+            beginning.await;
+        }
+    }
+}
+
+fn http1_engine(limits: &Limits) -> http1::Builder {
+    let mut engine = http1::Builder::new();
+    engine
+        // Heads are timed by `connection.rs`, which tells slow from idle.
+        .header_read_timeout(None)
+        .half_close(false)
+        .keep_alive(true)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(HYPER_MIN_BUFFER).saturating_mul(2));
+    if limits.head_fields != HYPER_FIELDS {
+        engine.max_headers(limits.head_fields);
+    }
+    engine
+}
+
+fn http2_engine(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut engine = http2::Builder::new(TokioExecutor::new());
+    engine
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams)
+        // Rapid reset: streams that the peer opened and reset before we looked at them, and
+        // streams that it made us reset.
+        .max_pending_accept_reset_streams(limits.h2_resets)
+        .max_local_error_reset_streams(limits.h2_resets)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .adaptive_window(false)
+        .keep_alive_interval(H2_PING_INTERVAL)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    engine
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Reads until the version is clear; `None` where the peer left first. Until something comes
+/// this holds no buffer, so that connections opened in advance cost little.
+async fn first_bytes(socket: &mut TcpStream) -> io::Result<Option<(Bytes, Version)>> {
+    socket.readable().await?;
+    let mut read = BytesMut::with_capacity(FIRST_READ);
+    loop {
+        if socket.read_buf(&mut read).await? == 0 {
+            return Ok(None);
+        }
+        if read.starts_with(PREFACE) {
+            return Ok(Some((read.freeze(), Version::Http2)));
+        }
+        if !PREFACE.starts_with(&read) {
+            return Ok(Some((read.freeze(), Version::Http1)));
+        }
+    }
+}
+
+/// Errors of one knock, after which the next may be well.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,169 @@
+//! Listening sockets and the workers that own them.
+//!
+//! Each core has a thread, a current-thread runtime and a socket of its own on the one address
+//! (`SO_REUSEPORT`): the kernel shares out the connections, and no request crosses a thread.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::accept::Acceptor;
+use super::shutdown::Drain;
+use super::tls::Certificates;
+use super::{Handler, ServerSettings, StartError, WorkerContext};
+
+/// Connections that the kernel keeps until a worker accepts them.
+const BACKLOG: i32 = 1024;
+
+/// When the kernel asks a silent peer whether it is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Binds one socket per worker and says where.
+pub(super) fn bind(
+    address: SocketAddr,
+    workers: NonZeroUsize,
+) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            StartError::AddressInUse { address }
+        } else {
+            StartError::Listen { address, source }
+        }
+    };
+    if address.port() != 0 {
+        // A second `bff` could join the first one's port unnoticed and take half its connections:
+        // SO_REUSEPORT allows just that. So the port is tried without it first.
+        open(address, Sharing::Alone).map_err(failed)?;
+    }
+    let first = open(address, Sharing::Workers).map_err(failed)?;
+    let bound = first.local_addr().map_err(failed)?;
+    let mut listeners = vec![first];
+    for _ in 1..workers.get() {
+        listeners.push(open(bound, Sharing::Workers).map_err(failed)?);
+    }
+    Ok((bound, listeners))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    Workers,
+}
+
+fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Lets a restart bind while connections of the last run are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if sharing == Sharing::Workers {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        // `[::]` means every address, whatever the machine's default.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Accepted sockets inherit both, which saves two calls a connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// One worker before it runs.
+pub(super) struct Worker {
+    pub(super) context: WorkerContext,
+    pub(super) listener: TcpListener,
+    pub(super) certificates: Option<Certificates>,
+    pub(super) settings: Arc<ServerSettings>,
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) alive: mpsc::Sender<()>,
+}
+
+impl Worker {
+    /// Starts the worker on a thread of its own; returns once it can accept.
+    pub(super) fn spawn<H, M>(
+        self,
+        make_handler: Arc<M>,
+    ) -> Result<thread::JoinHandle<()>, StartError>
+    where
+        H: Handler,
+        M: Fn(WorkerContext) -> H + Send + Sync + 'static,
+    {
+        let (started, start) = std_mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name(format!("bff-{}", self.context.index))
+            .spawn(move || self.run(&*make_handler, &started))
+            .map_err(StartError::Worker)?;
+        match start.recv() {
+            Ok(Ok(())) => Ok(thread),
+            Ok(Err(error)) => Err(StartError::Worker(error)),
+            Err(std_mpsc::RecvError) => {
+                Err(StartError::Worker(io::Error::other("the worker broke")))
+            }
+        }
+    }
+
+    fn run<H: Handler>(
+        self,
+        make_handler: &dyn Fn(WorkerContext) -> H,
+        started: &std_mpsc::SyncSender<io::Result<()>>,
+    ) {
+        // Dropped last, whatever happens here: one worker gone ends them all, so that whoever
+        // watches the process sees it end instead of serving on with half its strength.
+        let _alive = self.alive.clone();
+        let _end_all = self.context.shutdown.clone().drop_guard();
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => return report(started, Err(error)),
+        };
+        runtime.block_on(self.work(make_handler, started));
+        // What outlived the drain is cut here. A read of a file that hangs is not waited for.
+        runtime.shutdown_background();
+    }
+
+    async fn work<H: Handler>(
+        self,
+        make_handler: &dyn Fn(WorkerContext) -> H,
+        started: &std_mpsc::SyncSender<io::Result<()>>,
+    ) {
+        let listener = match tokio::net::TcpListener::from_std(self.listener) {
+            Ok(listener) => listener,
+            Err(error) => return report(started, Err(error)),
+        };
+        let drain = Arc::new(Drain::new());
+        let handler = make_handler(self.context.clone());
+        if let (0, Some(certificates)) = (self.context.index, self.certificates.clone()) {
+            // One worker looks at the files for all.
+            tokio::spawn(certificates.keep_fresh());
+        }
+        let acceptor = Acceptor::new(
+            handler,
+            self.certificates.as_ref(),
+            &self.settings,
+            self.connections,
+            Arc::clone(&drain),
+        );
+        report(started, Ok(()));
+        acceptor.accept(listener, &self.context.shutdown).await;
+        drain.finish(self.settings.timeouts.drain).await;
+    }
+}
+
+/// Tells the starting thread, unless it has given up already.
+fn report(started: &std_mpsc::SyncSender<io::Result<()>>, outcome: io::Result<()>) {
+    drop(started.send(outcome));
+}

@@ -1,0 +1,60 @@
+//! The end of a worker: connections are asked to finish, waited for, then cut.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// One worker's drain.
+///
+/// Not the shutdown token itself: a connection asks "has it begun?" at every poll, and for that
+/// the token takes a lock that all workers share, where this is one load.
+#[derive(Debug)]
+pub(super) struct Drain {
+    begun: AtomicBool,
+    beginning: Notify,
+    open: TaskTracker,
+}
+
+impl Drain {
+    pub(super) fn new() -> Self {
+        Self {
+            begun: AtomicBool::new(false),
+            beginning: Notify::new(),
+            open: TaskTracker::new(),
+        }
+    }
+
+    /// Held by every open socket, upgraded ones included, wherever it travels.
+    pub(super) fn hold(&self) -> TaskTrackerToken {
+        self.open.token()
+    }
+
+    /// Whether connections are to end after what they are doing.
+    pub(super) fn begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Ready when the drain begins, for whoever polled it before. Look at [`Drain::begun`] after
+    /// the first poll.
+    pub(super) fn beginning(&self) -> Notified<'_> {
+        self.beginning.notified()
+    }
+
+    /// Asks every connection to end and waits until all have, or until `limit` is over.
+    pub(super) async fn finish(&self, limit: Duration) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.beginning.notify_waiters();
+        self.open.close();
+        if tokio::time::timeout(limit, self.open.wait()).await.is_err() {
+            tracing::warn!(
+                connections = self.open.len(),
+                limit_ms = limit.as_millis(),
+                "connections did not end in time and are cut"
+            );
+        }
+    }
+}
