@@ -7,6 +7,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use http::HeaderValue;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -44,8 +45,6 @@ macro_rules! secret_text {
 }
 
 secret_text! {
-    /// What an upstream accepts as proof (RFC 6749 §1.4). Opaque to us (L9).
-    AccessToken;
     /// What buys the next access token (RFC 6749 §1.5).
     RefreshToken;
     /// An ID token as the provider wrote it, byte for byte, to hand back as `id_token_hint`.
@@ -68,17 +67,53 @@ secret_text! {
     LogoutSid;
 }
 
+/// What an upstream accepts as proof (RFC 6749 §1.4). Opaque to us (L9).
+///
+/// Kept as the header value that carries it, so that a request costs a reference count and no
+/// copy; the bytes are wiped when the last such value is gone.
+#[derive(Clone)]
+pub struct AccessToken(Bytes);
+
+const BEARER: &str = "Bearer ";
+
 impl AccessToken {
+    /// Takes the token in.
+    pub fn new(text: &str) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(BEARER.len() + text.len()));
+        bytes.extend_from_slice(BEARER.as_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+        Self(Bytes::from_owner(WipedBytes(bytes)))
+    }
+
+    /// The text, for the files that send or seal it.
+    pub fn expose(&self) -> &str {
+        self.0
+            .get(BEARER.len()..)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
+    }
+
     /// `Bearer …`, marked sensitive so that no `Debug` of the headers shows it.
     ///
     /// `None` where the token holds bytes that a header may not (RFC 6750 §2.1).
     pub fn bearer(&self) -> Option<HeaderValue> {
-        let mut text = Zeroizing::new(String::with_capacity(7 + self.0.len()));
-        text.push_str("Bearer ");
-        text.push_str(&self.0);
-        let mut value = HeaderValue::from_str(&text).ok()?;
+        let mut value = HeaderValue::from_maybe_shared(self.0.clone()).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(…)")
+    }
+}
+
+struct WipedBytes(Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for WipedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -1,0 +1,106 @@
+//! Session ids: what the cookie seals, and the hash under which a session is kept.
+
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use aws_lc_rs::digest;
+use zeroize::Zeroizing;
+
+use crate::clock::Randomness;
+
+/// The secret that makes a browser the owner of a session: 256 bits (G3). Lives in the sealed
+/// cookie alone; the server keeps its hash.
+pub struct SessionId(Zeroizing<[u8; Self::LEN]>);
+
+impl SessionId {
+    /// Bytes of an id.
+    pub const LEN: usize = 32;
+
+    /// A fresh one; nothing that a browser presents is ever adopted (G4).
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        let mut bytes = Zeroizing::new([0_u8; Self::LEN]);
+        randomness.fill(bytes.as_mut());
+        Self(bytes)
+    }
+
+    /// The id in an opened cookie.
+    pub(in crate::session) fn from_opened(bytes: &[u8]) -> Option<Self> {
+        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
+    }
+
+    /// The bytes, for sealing.
+    pub(in crate::session) fn expose(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    /// Where the session of this id is kept.
+    pub fn hash(&self) -> SessionHash {
+        let digest = digest::digest(&digest::SHA256, self.0.as_ref());
+        let mut bytes = [0_u8; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        SessionHash(bytes)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(…)")
+    }
+}
+
+/// SHA-256 of a session id: finds the session, and opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionHash([u8; 32]);
+
+impl SessionHash {
+    /// The hash whose bytes these are: 32 of them.
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Some(Self(bytes.try_into().ok()?))
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Hash for SessionHash {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // Uniform already; its first half is a table's hash.
+        let (first, _) = self.0.split_at(8);
+        hasher.write_u64(u64::from_ne_bytes(first.try_into().unwrap_or_default()));
+    }
+}
+
+impl fmt::Debug for SessionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.iter().take(4) {
+            write!(f, "{byte:02x}")?;
+        }
+        f.write_str("…")
+    }
+}
+
+/// Passes the uniform bytes of a [`SessionHash`] through. Nobody can choose them: they are the
+/// hash of a random id that only a sealed cookie carries.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct UniformHasher(u64);
+
+impl Hasher for UniformHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+/// Builds tables keyed by [`SessionHash`].
+pub type UniformState = BuildHasherDefault<UniformHasher>;

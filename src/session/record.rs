@@ -1,0 +1,135 @@
+//! What is known of one session.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use crate::clock::Timestamp;
+use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
+use crate::session::id::SessionHash;
+use crate::web::ending::Ending;
+
+/// A session as this process holds it: who it is, and the parts that change while it lives.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it is kept.
+    pub hash: SessionHash,
+    /// A name for it that opens nothing, for the browser and for people.
+    pub tag: Box<str>,
+    /// What a logout link of this session carries (E1).
+    pub logout_sid: LogoutSid,
+    /// The `sub` of the ID token.
+    pub subject: Box<str>,
+    /// The `sid` of the ID token, the provider's name for its own session.
+    pub provider_sid: Option<Box<str>>,
+    /// The claims that the browser may see: a JSON object.
+    pub claims: Box<str>,
+    /// How the user proved who they are.
+    pub authentication: Authentication,
+    /// What a refreshed ID token is held against, in the words of whoever wrote it.
+    pub grant_facts: Box<str>,
+    /// When the user signed in.
+    pub created: Timestamp,
+    /// When it ends, however active (G9).
+    pub ends: Timestamp,
+    /// Its end, for whatever is open on its behalf.
+    pub ending: Ending,
+    last_seen: AtomicI64,
+    tokens: ArcSwap<Tokens>,
+}
+
+/// How and when the user proved who they are (OIDC Core §2).
+#[derive(Debug, Clone, Default)]
+pub struct Authentication {
+    /// `acr`.
+    pub acr: Option<Box<str>>,
+    /// `amr`.
+    pub amr: Vec<Box<str>>,
+    /// `auth_time`.
+    pub auth_time: Option<Timestamp>,
+}
+
+/// The facts that a new session starts with.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are those of Session")]
+pub struct NewSession {
+    pub hash: SessionHash,
+    pub tag: Box<str>,
+    pub logout_sid: LogoutSid,
+    pub subject: Box<str>,
+    pub provider_sid: Option<Box<str>>,
+    pub claims: Box<str>,
+    pub authentication: Authentication,
+    pub grant_facts: Box<str>,
+    pub tokens: Tokens,
+}
+
+impl Session {
+    pub(in crate::session) fn new(new: NewSession, now: Timestamp, lifetime: Duration) -> Self {
+        Self {
+            hash: new.hash,
+            tag: new.tag,
+            logout_sid: new.logout_sid,
+            subject: new.subject,
+            provider_sid: new.provider_sid,
+            claims: new.claims,
+            authentication: new.authentication,
+            grant_facts: new.grant_facts,
+            created: now,
+            ends: now + lifetime,
+            ending: Ending::new(),
+            last_seen: AtomicI64::new(now.unix_millis()),
+            tokens: ArcSwap::from_pointee(new.tokens),
+        }
+    }
+
+    /// When it was last used, to a tenth of the idle timeout.
+    pub fn last_seen(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.last_seen.load(Ordering::Relaxed))
+    }
+
+    pub(in crate::session) fn seen_at(&self, now: Timestamp) {
+        self.last_seen
+            .fetch_max(now.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// The moment at which it ends if nothing more is heard of it.
+    pub fn expires(&self, idle_timeout: Duration) -> Timestamp {
+        self.ends.min(self.last_seen() + idle_timeout)
+    }
+
+    /// The tokens of this moment.
+    pub fn tokens(&self) -> arc_swap::Guard<Arc<Tokens>> {
+        self.tokens.load()
+    }
+
+    pub(in crate::session) fn replace_tokens(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(tokens));
+    }
+}
+
+/// What the provider granted, and until when it is good.
+pub struct Tokens {
+    /// For the upstreams.
+    pub access_token: AccessToken,
+    /// `Authorization` with the access token in it, ready to be cloned.
+    pub bearer: HeaderValue,
+    /// Buys the next access token.
+    pub refresh_token: Option<RefreshToken>,
+    /// The last ID token, for `id_token_hint`.
+    pub id_token: Option<IdToken>,
+    /// When the access token ends; unknown where the provider does not say (L1).
+    pub expires: Option<Timestamp>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}

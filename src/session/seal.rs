@@ -1,0 +1,371 @@
+//! Sealing: what leaves for a browser or a disk is encrypted and bound to its place.
+//!
+//! The envelope is base64url of `version | key id | nonce | XChaCha20-Poly1305(plaintext)`, with
+//! the place (the cookie's name) and the version as associated data (G5). The nonce is 192 random
+//! bits, so no count of uses is kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use zeroize::Zeroizing;
+
+use crate::clock::Randomness;
+use crate::secret::{CodeVerifier, Nonce, SessionKey, State};
+
+const VERSION: u8 = 1;
+const KEY_ID_LEN: usize = 4;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+/// The longest envelope worth decoding: a browser keeps no longer cookie (G8).
+const MAX_TEXT_LEN: usize = 4096;
+
+/// The keys in use, swapped whole when the configuration's keys change (G7).
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<ArcSwap<KeyRing>>);
+
+impl Keys {
+    /// The ring of these keys: the first seals, all open. `None` for no key at all.
+    pub fn new(keys: &[SessionKey]) -> Option<Self> {
+        Some(Self(Arc::new(ArcSwap::from_pointee(KeyRing::new(
+            keys, 0,
+        )?))))
+    }
+
+    /// Puts another ring in place; what was sealed under its keys still opens. Whether any key
+    /// changed.
+    pub fn replace(&self, keys: &[SessionKey]) -> bool {
+        let current = self.0.load();
+        let Some(ring) = KeyRing::new(keys, current.generation + 1) else {
+            return false;
+        };
+        let changed = !ring.ids().eq(current.ids());
+        if changed {
+            self.0.store(Arc::new(ring));
+        }
+        changed
+    }
+
+    /// Counts the rings there were, for caches of opened envelopes: another ring, another number.
+    pub fn generation(&self) -> u64 {
+        self.0.load().generation
+    }
+
+    /// Seals `plaintext` for `place`.
+    pub fn seal(&self, place: &str, plaintext: &[u8], randomness: &dyn Randomness) -> String {
+        let mut nonce = [0_u8; NONCE_LEN];
+        randomness.fill(&mut nonce);
+        self.0.load().seal(place, plaintext, nonce)
+    }
+
+    /// What `text` holds, if one of the keys sealed it for `place`.
+    pub fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.load().open(place, text)
+    }
+}
+
+struct KeyRing {
+    generation: u64,
+    first: RingKey,
+    others: Vec<RingKey>,
+}
+
+struct RingKey {
+    id: [u8; KEY_ID_LEN],
+    cipher: XChaCha20Poly1305,
+}
+
+impl KeyRing {
+    fn new(keys: &[SessionKey], generation: u64) -> Option<Self> {
+        let (first, others) = keys.split_first()?;
+        Some(Self {
+            generation,
+            first: RingKey::new(first),
+            others: others.iter().map(RingKey::new).collect(),
+        })
+    }
+
+    fn ids(&self) -> impl Iterator<Item = [u8; KEY_ID_LEN]> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|key| key.id)
+    }
+
+    fn seal(&self, place: &str, plaintext: &[u8], nonce: [u8; NONCE_LEN]) -> String {
+        let aad = associated_data(place);
+        let payload = Payload {
+            msg: plaintext,
+            aad: &aad,
+        };
+        // Fails only past 256 GiB; an empty envelope opens nowhere.
+        let sealed = self
+            .first
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .unwrap_or_default();
+        let mut envelope = Vec::with_capacity(1 + KEY_ID_LEN + NONCE_LEN + sealed.len());
+        envelope.push(VERSION);
+        envelope.extend_from_slice(&self.first.id);
+        envelope.extend_from_slice(&nonce);
+        envelope.extend_from_slice(&sealed);
+        URL_SAFE_NO_PAD.encode(envelope)
+    }
+
+    fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        if text.len() > MAX_TEXT_LEN {
+            return None;
+        }
+        let envelope = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (&version, rest) = envelope.split_first()?;
+        let (key_id, rest) = rest.split_at_checked(KEY_ID_LEN)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
+        if version != VERSION || sealed.len() < TAG_LEN {
+            return None;
+        }
+        let aad = associated_data(place);
+        let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
+        // An unknown key id is tried with the first key all the same: it fails as late as a
+        // forged tag does (G6).
+        let key = std::iter::once(&self.first)
+            .chain(&self.others)
+            .find(|key| key.id == key_id)
+            .unwrap_or(&self.first);
+        let payload = Payload {
+            msg: sealed,
+            aad: &aad,
+        };
+        key.cipher
+            .decrypt(&XNonce::from(nonce), payload)
+            .ok()
+            .map(Zeroizing::new)
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRing({} keys)", 1 + self.others.len())
+    }
+}
+
+impl RingKey {
+    fn new(key: &SessionKey) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"bff key id");
+        context.update(key.expose());
+        let digest = context.finish();
+        let mut id = [0_u8; KEY_ID_LEN];
+        for (byte, from) in id.iter_mut().zip(digest.as_ref()) {
+            *byte = *from;
+        }
+        Self {
+            id,
+            cipher: XChaCha20Poly1305::new(key.expose().into()),
+        }
+    }
+}
+
+fn associated_data(place: &str) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(place.len() + 1);
+    aad.push(VERSION);
+    aad.extend_from_slice(place.as_bytes());
+    aad
+}
+
+/// Fields to be sealed together, each with its length before it, so that no two lists of fields
+/// ever look alike (Envoy CVE-2023-35941).
+#[derive(Default)]
+pub struct FieldWriter(Zeroizing<Vec<u8>>);
+
+impl FieldWriter {
+    /// Adds bytes.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.0.extend_from_slice(&len.to_be_bytes());
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Adds text.
+    #[must_use]
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Adds a number.
+    #[must_use]
+    pub fn number(self, number: i64) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    /// Adds the three secrets of a login.
+    #[must_use]
+    pub fn login_secrets(self, state: &State, nonce: &Nonce, verifier: &CodeVerifier) -> Self {
+        self.text(state.expose())
+            .text(nonce.expose())
+            .text(verifier.expose())
+    }
+
+    /// All fields, ready to be sealed.
+    pub fn finish(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FieldWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldWriter(…)")
+    }
+}
+
+/// Reads what a [`FieldWriter`] wrote, in the same order.
+pub struct FieldReader<'a>(&'a [u8]);
+
+impl<'a> FieldReader<'a> {
+    /// Reads from an opened plaintext.
+    pub const fn new(plaintext: &'a [u8]) -> Self {
+        Self(plaintext)
+    }
+
+    /// The next field's bytes; `None` where there is none.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.0.split_at_checked(4)?;
+        let len = usize::try_from(u32::from_be_bytes(len.try_into().ok()?)).ok()?;
+        let (field, rest) = rest.split_at_checked(len)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    /// The next field as text.
+    pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// The next field as a number.
+    pub fn number(&mut self) -> Option<i64> {
+        Some(i64::from_be_bytes(self.bytes()?.try_into().ok()?))
+    }
+
+    /// The three secrets of a login.
+    pub fn login_secrets(&mut self) -> Option<(State, Nonce, CodeVerifier)> {
+        Some((
+            State::new(self.text()?),
+            Nonce::new(self.text()?),
+            CodeVerifier::new(self.text()?),
+        ))
+    }
+
+    /// Whether every field was read.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for FieldReader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldReader(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::{SeededRandomness, SystemRandomness};
+
+    fn key(seed: u64) -> SessionKey {
+        SessionKey::random(&SeededRandomness::new(seed))
+    }
+
+    fn ring(seeds: &[u64]) -> Keys {
+        Keys::new(&seeds.iter().map(|seed| key(*seed)).collect::<Vec<_>>()).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_sealed_opens_in_its_place_alone(
+            plaintext in proptest::collection::vec(any::<u8>(), 0..300),
+            place in "[a-zA-Z_-]{1,30}",
+        ) {
+            let keys = ring(&[1]);
+            let sealed = keys.seal(&place, &plaintext, &SystemRandomness);
+            let opened = keys.open(&place, sealed.as_bytes()).unwrap();
+            prop_assert_eq!(opened.as_slice(), &plaintext[..]);
+            let elsewhere = format!("{place}x");
+            prop_assert!(keys.open(&elsewhere, sealed.as_bytes()).is_none());
+        }
+
+        /// G6: no bytes of a browser's panic, and none open.
+        #[test]
+        fn arbitrary_bytes_never_open(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(ring(&[1]).open("bff", &text).is_none());
+        }
+    }
+
+    /// G5: each bit of the envelope counts.
+    #[test]
+    fn a_flipped_bit_anywhere_opens_nothing() {
+        let keys = ring(&[1]);
+        let sealed = URL_SAFE_NO_PAD
+            .decode(keys.seal("bff", b"who", &SystemRandomness))
+            .unwrap();
+        for bit in 0..sealed.len() * 8 {
+            let mut forged = sealed.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            let text = URL_SAFE_NO_PAD.encode(forged);
+            assert!(keys.open("bff", text.as_bytes()).is_none(), "bit {bit}");
+        }
+    }
+
+    /// G7: the first key seals, all open; a removed key opens nothing more.
+    #[test]
+    fn keys_rotate() {
+        let keys = ring(&[1]);
+        let old = keys.seal("bff", b"who", &SystemRandomness);
+        assert!(keys.replace(&[key(2), key(1)]));
+        let new = keys.seal("bff", b"who", &SystemRandomness);
+        assert!(keys.open("bff", old.as_bytes()).is_some());
+        assert!(
+            !keys.replace(&[key(2), key(1)]),
+            "the same keys are no change"
+        );
+        assert!(keys.replace(&[key(2)]));
+        assert!(keys.open("bff", old.as_bytes()).is_none());
+        assert!(keys.open("bff", new.as_bytes()).is_some());
+    }
+
+    /// G5: two sealings of one text share no nonce.
+    #[test]
+    fn every_sealing_is_another() {
+        let keys = ring(&[1]);
+        let (one, two) = (
+            keys.seal("bff", b"who", &SystemRandomness),
+            keys.seal("bff", b"who", &SystemRandomness),
+        );
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn fields_read_back_in_order() {
+        let writer = FieldWriter::default()
+            .text("a")
+            .number(-7)
+            .bytes(b"")
+            .text("é");
+        let mut reader = FieldReader::new(writer.finish());
+        assert_eq!(reader.text(), Some("a"));
+        assert_eq!(reader.number(), Some(-7));
+        assert_eq!(reader.bytes(), Some(&b""[..]));
+        assert_eq!(reader.text(), Some("é"));
+        assert!(reader.is_empty());
+        assert_eq!(reader.bytes(), None);
+    }
+}
