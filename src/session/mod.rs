@@ -208,7 +208,7 @@ mod tests {
     use id::SessionId;
     use store::memory::MemoryStore;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn settings() -> SessionSettings {
         SessionSettings {

@@ -97,7 +97,7 @@ impl KeyRing {
     }
 
     fn seal(&self, place: &str, plaintext: &[u8], nonce: [u8; NONCE_LEN]) -> String {
-        let aad = associated_data(place);
+        let aad = associated_data(self.first.id, place);
         let payload = Payload {
             msg: plaintext,
             aad: &aad,
@@ -127,7 +127,7 @@ impl KeyRing {
         if version != VERSION || sealed.len() < TAG_LEN {
             return None;
         }
-        let aad = associated_data(place);
+        let aad = associated_data(key_id.try_into().ok()?, place);
         let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
         // An unknown key id is tried with the first key all the same: it fails as late as a
         // forged tag does (G6).
@@ -169,9 +169,10 @@ impl RingKey {
     }
 }
 
-fn associated_data(place: &str) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(place.len() + 1);
+fn associated_data(key_id: [u8; KEY_ID_LEN], place: &str) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(1 + KEY_ID_LEN + place.len());
     aad.push(VERSION);
+    aad.extend_from_slice(&key_id);
     aad.extend_from_slice(place.as_bytes());
     aad
 }
