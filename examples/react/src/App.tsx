@@ -13,7 +13,7 @@ export function App() {
   return (
     <>
       <TopBar user={shown?.user ?? null} onSignIn={status === 'anonymous' ? () => login() : null} onSignOut={logout} />
-      {problem && <Problem problem={problem} onRetry={() => refresh({ slide: false })} />}
+      {problem && <Problem problem={problem} signedIn={status === 'signed_in'} onRetry={() => refresh({ slide: false })} />}
       {shown ? (
         <Dashboard session={shown} receivedAt={session ? receivedAt : null} refresh={refresh} />
       ) : status === 'loading' ? (

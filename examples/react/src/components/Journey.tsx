@@ -29,12 +29,12 @@ export function Journey() {
           </text>
         </g>
         <g className="tag cookie">
-          <rect x="36" y="126" width="104" height="26" rx="13" />
-          <text x="88" y="143">HttpOnly cookie</text>
+          <rect x="28" y="126" width="124" height="26" rx="13" />
+          <text x="90" y="143">HttpOnly cookie</text>
         </g>
         <g className="tag bearer">
-          <rect x="288" y="126" width="96" height="26" rx="13" />
-          <text x="336" y="143">Bearer token</text>
+          <rect x="278" y="126" width="108" height="26" rx="13" />
+          <text x="332" y="143">Bearer token</text>
         </g>
       </svg>
     </figure>

@@ -34,13 +34,19 @@ export function TopBar({ user, onSignIn, onSignOut }: TopBarProps) {
   )
 }
 
-export function Problem({ problem, onRetry }: { problem: NonNullable<SessionState['problem']>; onRetry: () => void }) {
+interface ProblemProps {
+  problem: NonNullable<SessionState['problem']>
+  signedIn: boolean
+  onRetry: () => void
+}
+
+export function Problem({ problem, signedIn, onRetry }: ProblemProps) {
   const away = problem.status === 0 || problem.status >= 500
   return (
     <div className="banner" role="alert">
       <p>
         <strong>{away ? 'We can’t reach the server right now.' : 'The server refused to say who is signed in.'}</strong>{' '}
-        {away ? 'You are still signed in. This page tries again by itself.' : problem.detail}
+        {away ? `${signedIn ? 'You are still signed in. ' : ''}This page tries again by itself.` : problem.detail}
       </p>
       <button className="button quiet small" onClick={onRetry}>
         Try now
