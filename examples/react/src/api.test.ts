@@ -1,0 +1,67 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { ApiError, api, apiJson } from './api'
+
+const fetched = vi.fn<typeof fetch>()
+const ended = vi.fn()
+const onEnded = (event: Event) => ended((event as CustomEvent).detail.code)
+
+beforeEach(() => {
+  vi.stubGlobal('fetch', fetched)
+  window.addEventListener('bff:session-ended', onEnded)
+})
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+  window.removeEventListener('bff:session-ended', onEnded)
+  fetched.mockReset()
+  ended.mockReset()
+})
+
+function answer(status: number, body: unknown, headers: Record<string, string> = {}) {
+  fetched.mockResolvedValueOnce(
+    new Response(JSON.stringify(body), { status, headers: { 'Content-Type': 'application/problem+json', ...headers } }),
+  )
+}
+
+test('every call carries the CSRF header and keeps its own headers', async () => {
+  answer(200, {})
+  await api('/api/orders', { method: 'DELETE', headers: { 'If-Match': '"7"' } })
+  const headers = new Headers(fetched.mock.calls[0]![1]?.headers)
+  expect([headers.get('X-CSRF'), headers.get('If-Match')]).toEqual(['1', '"7"'])
+})
+
+test('JSON goes out with its type and comes back parsed', async () => {
+  answer(200, { id: 7 })
+  expect(await apiJson<{ id: number }>('/api/orders', { method: 'POST', body: { count: 1 } })).toEqual({ id: 7 })
+  const init = fetched.mock.calls[0]![1]!
+  expect([init.body, new Headers(init.headers).get('Content-Type')]).toEqual(['{"count":1}', 'application/json'])
+})
+
+test.each(['login_required', 'session_expired', 'session_superseded'])('401 %s tells the app that the session is over', async (code) => {
+  answer(401, { code, title: 'Unauthorized' })
+  await expect(api('/api/orders')).rejects.toMatchObject({ status: 401, sessionEnded: true })
+  expect(ended).toHaveBeenCalledWith(code)
+})
+
+test.each([
+  ['an API’s own 401', 401, { title: 'No such token' }],
+  ['step-up', 401, { code: 'step_up_required' }],
+  ['a refusal', 403, { code: 'csrf' }],
+  ['an outage', 503, { code: 'store_unavailable' }],
+])('%s does not', async (_, status, body) => {
+  answer(status, body)
+  await expect(api('/api/orders')).rejects.toMatchObject({ status, sessionEnded: false })
+  expect(ended).not.toHaveBeenCalled()
+})
+
+test('a refusal keeps the problem and the time to wait', async () => {
+  answer(503, { code: 'provider_unavailable', detail: 'Ask later.', request_id: 'r1' }, { 'Retry-After': '5' })
+  const error = await api('/api/orders').catch((e: unknown) => e)
+  expect(error).toBeInstanceOf(ApiError)
+  expect(error).toMatchObject({ message: 'Ask later.', retryAfter: 5, problem: { request_id: 'r1', status: 503 } })
+})
+
+test('an answer that is no problem+json still has a message', async () => {
+  fetched.mockResolvedValueOnce(new Response('<h1>Bad Gateway</h1>', { status: 502, statusText: 'Bad Gateway', headers: { 'Content-Type': 'text/html' } }))
+  await expect(api('/api/orders')).rejects.toThrow('Bad Gateway')
+})

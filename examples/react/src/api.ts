@@ -1,0 +1,66 @@
+// `fetch` for API routes behind bff. Copy this file into your app; it needs nothing else.
+//
+// It adds the header without which bff forwards nothing, turns every refusal into an `ApiError`, and says
+// `bff:session-ended` on `window` when the session is gone, so that the app can offer to sign in again.
+
+/** RFC 9457, as bff and many APIs send it. */
+export interface Problem {
+  type?: string
+  title?: string
+  status: number
+  code?: string
+  detail?: string
+  request_id?: string
+  login_url?: string
+}
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly problem: Problem,
+    /** Seconds to wait before another try, where the answer named them. */
+    readonly retryAfter: number | null = null,
+  ) {
+    super(problem.detail ?? problem.title ?? `The API answered ${status}.`)
+    this.name = 'ApiError'
+  }
+
+  get sessionEnded(): boolean {
+    return this.status === 401 && SESSION_ENDED.includes(this.problem.code ?? '')
+  }
+}
+
+// An API may answer 401 on its own account; only these codes are bff's word that the session is over.
+const SESSION_ENDED = ['login_required', 'session_expired', 'session_superseded']
+
+/** Like `fetch`, for a path of this origin; rejects with `ApiError` unless the answer is 2xx or 3xx. */
+export async function api(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers)
+  headers.set('X-CSRF', '1')
+  if (!headers.has('Accept')) headers.set('Accept', 'application/json')
+
+  const response = await fetch(path, { ...init, headers })
+  if (response.status < 400) return response
+
+  const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get('Retry-After')) || null)
+  if (error.sessionEnded) window.dispatchEvent(new CustomEvent('bff:session-ended', { detail: error.problem }))
+  throw error
+}
+
+/** `api` for JSON both ways. */
+export async function apiJson<T>(path: string, init: Omit<RequestInit, 'body'> & { body?: unknown } = {}): Promise<T> {
+  const { body, ...rest } = init
+  const headers = new Headers(rest.headers)
+  if (body !== undefined) headers.set('Content-Type', 'application/json')
+  const response = await api(path, { ...rest, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+  return (await response.json()) as T
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const type = response.headers.get('Content-Type') ?? ''
+  if (/^application\/(problem\+)?json\b/i.test(type)) {
+    const body: unknown = await response.json().catch(() => null)
+    if (typeof body === 'object' && body !== null) return { ...body, status: response.status }
+  }
+  return { status: response.status, title: response.statusText }
+}
