@@ -2,7 +2,37 @@
 //!
 //! To the rest of the code it is a provider like any other, reached over HTTP.
 
+pub mod provider;
+
+mod api;
+mod demo;
+mod serve;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use http::Request;
+use hyper::body::Incoming;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use serve::Dropped;
+
+use self::api::Api;
+use self::provider::client::{Proof, RelyingParty};
+use self::provider::core::{Core, CoreSettings};
+use self::provider::endpoints::Endpoints;
+use self::provider::keys::KeyFault;
+use self::provider::tamper::Honest;
+use self::serve::{always, collect, serve};
+use crate::clock::{Clock, Randomness};
+use crate::secret::{ClientSecret, random_base64url};
+
+/// The `client_id` of the app at the development provider.
+pub const CLIENT_ID: &str = "bff-dev";
 
 /// `[dev]`: who can sign in at the development provider.
 #[derive(Debug, Clone)]
@@ -20,4 +50,199 @@ pub struct DevUser {
     pub name: String,
     /// Claims beside `sub`.
     pub claims: Map<String, Value>,
+}
+
+/// Where the app that signs in is, and where the development servers listen.
+#[derive(Debug, Clone)]
+pub struct DevPlaces {
+    /// The app's callback.
+    pub redirect_uri: Url,
+    /// Where the browser comes back to after a logout.
+    pub post_logout_redirect_uri: Url,
+    /// The provider's address; port 0 takes a free one.
+    pub provider_listen: SocketAddr,
+    /// The demo's address; port 0 takes a free one.
+    pub demo_listen: SocketAddr,
+}
+
+impl DevPlaces {
+    /// The development servers on free ports of the loopback address.
+    pub fn on_free_ports(redirect_uri: Url, post_logout_redirect_uri: Url) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            redirect_uri,
+            post_logout_redirect_uri,
+            provider_listen: any,
+            demo_listen: any,
+        }
+    }
+}
+
+/// The development servers could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// An address is taken or not ours.
+    #[error("the development servers cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A thread or its runtime could not be had.
+    #[error("the development servers cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// The signing keys could not be made.
+    #[error("the development provider cannot make its keys")]
+    Keys(#[from] KeyFault),
+}
+
+/// The development servers, on a thread of their own until dropped.
+#[derive(Debug)]
+pub struct DevServers {
+    /// The provider's issuer.
+    pub issuer: String,
+    /// Who the app is there.
+    pub client_id: String,
+    /// How it proves that.
+    pub client_secret: ClientSecret,
+    /// The demo API's origin: a route `/api` goes here, unstripped.
+    pub api_url: Url,
+    /// The demo app's origin: `/` goes here.
+    pub demo_url: Url,
+    /// The page that makes the provider misbehave.
+    pub control_url: Url,
+    shutdown: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts the provider, the demo app and the demo API.
+///
+/// # Errors
+/// Where an address is taken, or no thread or key can be had.
+pub fn start(
+    settings: &DevSettings,
+    places: &DevPlaces,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+) -> Result<DevServers, DevError> {
+    let (provider_listener, provider_addr) = bind(places.provider_listen)?;
+    let (demo_listener, demo_addr) = bind(places.demo_listen)?;
+    // `localhost` and not 127.0.0.1: the same site as the app, as people meet it at home.
+    let issuer = format!("http://localhost:{}", provider_addr.port());
+    let client_secret = random_base64url::<32>(&*randomness);
+    let core = Arc::new(Core::new(
+        CoreSettings {
+            issuer: issuer.clone(),
+            users: settings.users.clone(),
+            relying_parties: vec![RelyingParty {
+                client_id: CLIENT_ID.to_owned(),
+                proof: Proof::Secret(client_secret.clone()),
+                redirect_uris: vec![places.redirect_uri.to_string()],
+                post_logout_redirect_uris: vec![places.post_logout_redirect_uri.to_string()],
+                id_token_alg: "RS256".to_owned(),
+            }],
+            access_token_seconds: settings.access_token_seconds,
+        },
+        Arc::clone(&clock),
+        randomness,
+        Arc::new(Honest),
+    )?);
+    let endpoints = Endpoints::new(Arc::clone(&core), Arc::clone(&clock));
+    let api = Api::new(core, clock);
+    let shutdown = CancellationToken::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DevError::Thread)?;
+    let (provider_listener, demo_listener) = {
+        let _entered = runtime.enter();
+        let listener = |listener, address| {
+            tokio::net::TcpListener::from_std(listener)
+                .map_err(|source| DevError::Listen { address, source })
+        };
+        (
+            listener(provider_listener, provider_addr)?,
+            listener(demo_listener, demo_addr)?,
+        )
+    };
+    let thread = std::thread::Builder::new()
+        .name("bff-dev".to_owned())
+        .spawn({
+            let (shutdown, issuer) = (shutdown.clone(), issuer.clone());
+            move || {
+                runtime.block_on(async move {
+                    let provider = serve(provider_listener, shutdown.clone(), move |request| {
+                        provide(endpoints.clone(), request)
+                    });
+                    let demo = serve(demo_listener, shutdown, move |request| {
+                        let (api, issuer) = (api.clone(), issuer.clone());
+                        async move { always(demonstrate(&api, &issuer, request).await) }
+                    });
+                    tokio::join!(provider, demo);
+                });
+            }
+        })
+        .map_err(DevError::Thread)?;
+    let demo_url = origin(demo_addr)?;
+    let mut control_url = origin(provider_addr)?;
+    control_url.set_path("/control");
+    Ok(DevServers {
+        issuer,
+        client_id: CLIENT_ID.to_owned(),
+        client_secret: ClientSecret::new(client_secret),
+        api_url: demo_url.clone(),
+        demo_url,
+        control_url,
+        shutdown,
+        thread: Some(thread),
+    })
+}
+
+impl Drop for DevServers {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the development servers panicked");
+        }
+    }
+}
+
+async fn provide(
+    endpoints: Endpoints,
+    request: Request<Incoming>,
+) -> Result<http::Response<crate::web::body::Body>, Dropped> {
+    let request = collect(request).await.map_err(|_| Dropped)?;
+    endpoints.answer(request).await
+}
+
+async fn demonstrate(
+    api: &Api,
+    issuer: &str,
+    request: Request<Incoming>,
+) -> http::Response<crate::web::body::Body> {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        api.answer(request).await
+    } else {
+        demo::answer(request.method(), path, issuer)
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DevError> {
+    let fault = |source| DevError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(fault)?;
+    listener.set_nonblocking(true).map_err(fault)?;
+    let bound = listener.local_addr().map_err(fault)?;
+    Ok((listener, bound))
+}
+
+fn origin(address: SocketAddr) -> Result<Url, DevError> {
+    Url::parse(&format!("http://localhost:{}", address.port())).map_err(|error| DevError::Listen {
+        address,
+        source: io::Error::other(error),
+    })
 }

@@ -1,0 +1,20 @@
+//! The development identity provider: authorization code with PKCE, rotating refresh tokens,
+//! UserInfo, end-session and revocation, all in memory.
+//!
+//! [`core`] decides and knows no HTTP; [`endpoints`] speaks it. The tests' provider is the same
+//! core behind its own listener: what it gets wrong on purpose comes in through [`tamper`].
+
+pub mod core;
+
+pub mod authorize;
+pub mod logout;
+pub mod token;
+
+pub mod client;
+pub mod keys;
+pub mod parameters;
+pub mod tamper;
+
+pub mod endpoints;
+pub mod misbehaviour;
+mod pages;

@@ -1,0 +1,98 @@
+//! The pages of the development provider: drawn in `assets/provider`, filled in here.
+
+use std::fmt::Write as _;
+
+use super::authorize::AuthorizationResponse;
+use super::parameters::Parameters;
+use crate::dev::DevUser;
+
+pub(super) const CONTROL_HTML: &str = include_str!("../assets/provider/control.html");
+pub(super) const CONTROL_JS: &str = include_str!("../assets/provider/control.js");
+pub(super) const PROVIDER_CSS: &str = include_str!("../assets/provider/provider.css");
+pub(super) const SIGNED_OUT_HTML: &str = include_str!("../assets/provider/signed_out.html");
+const LOGIN_HTML: &str = include_str!("../assets/provider/login.html");
+
+/// A file of its own, since the pages' policy allows no inline script.
+pub(super) const FORM_POST_JS: &str = "document.forms[0].submit()\n";
+
+/// Asks who is there: a button a user, and the request to go on with.
+pub(super) fn login(users: &[DevUser], request: &Parameters) -> String {
+    let mut buttons = String::new();
+    for user in users {
+        let name = escape(&user.name);
+        let text = |claim: &str| user.claims.get(claim).and_then(serde_json::Value::as_str);
+        let shown = escape(text("name").unwrap_or(&user.name));
+        let detail = escape(text("email").unwrap_or_default());
+        // Writing to a String cannot fail.
+        _ = write!(
+            buttons,
+            r#"<button name="user" value="{name}">{shown} <small>{detail}</small></button>"#
+        );
+    }
+    LOGIN_HTML
+        .replace("<!--HIDDEN-->", &hidden_fields(request))
+        .replace("<!--USERS-->", &buttons)
+}
+
+/// A form that posts itself (OAuth 2.0 Form Post Response Mode).
+pub(super) fn form_post(response: &AuthorizationResponse) -> String {
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><title>Signing in</title>\
+         <form method=\"post\" action=\"{}\">{}<noscript><button>Go on</button></noscript></form>\
+         <script src=\"/form_post.js\" defer></script>",
+        escape(response.redirect_uri.as_str()),
+        hidden_fields(&response.parameters),
+    )
+}
+
+/// Says why the browser is sent nowhere.
+pub(super) fn refusal(why: &str) -> String {
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><title>Refused</title>\
+         <link rel=\"stylesheet\" href=\"/provider.css\"><main><h1>Refused</h1><p>{}</p></main>",
+        escape(why),
+    )
+}
+
+fn hidden_fields(parameters: &Parameters) -> String {
+    let mut fields = String::new();
+    for (name, value) in parameters.iter() {
+        _ = write!(
+            fields,
+            r#"<input type="hidden" name="{}" value="{}">"#,
+            escape(name),
+            escape(value),
+        );
+    }
+    fields
+}
+
+/// Text for an HTML attribute or element.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C5: nothing of a request becomes markup.
+    #[test]
+    fn parameters_are_escaped() {
+        let request = Parameters::parse(b"state=%22%3E%3Cscript%3E");
+        let page = login(&[], &request);
+        assert!(page.contains("&quot;&gt;&lt;script&gt;"), "{page}");
+        assert!(!page.contains("\"><script>"), "{page}");
+    }
+}

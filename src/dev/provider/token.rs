@@ -1,0 +1,276 @@
+//! The token endpoint's decisions (RFC 6749 §4.1.3, §6): codes are good once, refresh tokens
+//! rotate, and a second use of either ends all that came of it.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use super::client::RelyingParty;
+use super::core::{Core, Grant, GrantId, IssuedAccess, IssuedIdToken, IssuedRefresh, OAuthError};
+use super::parameters::Parameters;
+use super::tamper::Stage;
+
+/// An ID token is good for five minutes.
+const ID_TOKEN_SECONDS: i64 = 300;
+
+impl Core {
+    /// Answers a token request: `form`, with `authorization` in its head.
+    ///
+    /// # Errors
+    /// The codes of RFC 6749 §5.2.
+    pub fn token(
+        &self,
+        form: &Parameters,
+        authorization: Option<&str>,
+    ) -> Result<Value, OAuthError> {
+        if form.repeated().is_some() {
+            return Err(OAuthError::new("invalid_request", "a repeated parameter"));
+        }
+        let relying_party = self.authenticate(form, authorization)?;
+        match form.value("grant_type") {
+            Some("authorization_code") => self.exchange_code(&relying_party, form),
+            Some("refresh_token") => self.refresh(&relying_party, form),
+            _ => Err(OAuthError::new(
+                "unsupported_grant_type",
+                "authorization_code and refresh_token are",
+            )),
+        }
+    }
+
+    fn exchange_code(
+        &self,
+        relying_party: &RelyingParty,
+        form: &Parameters,
+    ) -> Result<Value, OAuthError> {
+        let refused = |why| OAuthError::new("invalid_grant", why);
+        let presented = form
+            .value("code")
+            .ok_or(OAuthError::new("invalid_request", "the code is missing"))?;
+        let now = self.clock().now();
+        let (id, grant) = {
+            let mut state = self.state();
+            let code = state
+                .codes
+                .get_mut(presented)
+                .ok_or(refused("unknown code"))?;
+            let first_use = !std::mem::replace(&mut code.spent, true);
+            let code = code.clone();
+            if !first_use {
+                state.end_grant(code.grant);
+                return Err(refused("the code was used before"));
+            }
+            let grant = state
+                .grants
+                .get(&code.grant)
+                .cloned()
+                .ok_or(refused("the grant was revoked"))?;
+            if now >= code.expires_at {
+                return Err(refused("the code is too old"));
+            }
+            if grant.client_id != relying_party.client_id {
+                return Err(refused("the code is another client's"));
+            }
+            if form.value("redirect_uri") != Some(&code.redirect_uri) {
+                return Err(refused("another redirect_uri"));
+            }
+            let challenge = form.value("code_verifier").map(s256);
+            if challenge.as_deref() != Some(&code.code_challenge) {
+                return Err(refused("the code_verifier does not fit"));
+            }
+            (code.grant, grant)
+        };
+        let mut response = self.issue_tokens(relying_party, id, &grant, Issue::Login)?;
+        self.tamper(Stage::TokenResponse, &mut response);
+        Ok(response)
+    }
+
+    fn refresh(
+        &self,
+        relying_party: &RelyingParty,
+        form: &Parameters,
+    ) -> Result<Value, OAuthError> {
+        let refused = |why| OAuthError::new("invalid_grant", why);
+        let presented = form.value("refresh_token").ok_or(OAuthError::new(
+            "invalid_request",
+            "the refresh_token is missing",
+        ))?;
+        let (id, mut grant) = {
+            let mut state = self.state();
+            let issued = state
+                .refresh_tokens
+                .get(presented)
+                .cloned()
+                .ok_or(refused("unknown refresh token"))?;
+            if issued.spent {
+                state.end_grant(issued.grant);
+                return Err(refused("the refresh token was used before"));
+            }
+            let grant = state
+                .grants
+                .get(&issued.grant)
+                .cloned()
+                .ok_or(refused("the grant was revoked"))?;
+            if grant.client_id != relying_party.client_id {
+                return Err(refused("the refresh token is another client's"));
+            }
+            (issued.grant, grant)
+        };
+        let narrowed = form.words("scope");
+        if !narrowed.is_empty() {
+            // RFC 6749 §6: nothing that was not granted before.
+            if !narrowed.iter().all(|scope| grant.scope.contains(scope)) {
+                return Err(OAuthError::new("invalid_scope", "wider than granted"));
+            }
+            grant.scope = narrowed;
+        }
+        {
+            // Only now, so that a request refused above costs the relying party nothing. Two at
+            // once: the second finds it spent.
+            let mut state = self.state();
+            let spent = state
+                .refresh_tokens
+                .get_mut(presented)
+                .is_none_or(|issued| std::mem::replace(&mut issued.spent, true));
+            if spent {
+                state.end_grant(id);
+                return Err(refused("the refresh token was used before"));
+            }
+            for session in state.sessions.values_mut() {
+                session.refreshes += u64::from(session.sid == grant.session.sid);
+            }
+        }
+        let mut response = self.issue_tokens(relying_party, id, &grant, Issue::Refresh)?;
+        self.tamper(Stage::RefreshResponse, &mut response);
+        Ok(response)
+    }
+
+    fn issue_tokens(
+        &self,
+        relying_party: &RelyingParty,
+        id: GrantId,
+        grant: &Grant,
+        issue: Issue,
+    ) -> Result<Value, OAuthError> {
+        let has = |name: &str| grant.scope.iter().any(|scope| scope == name);
+        let now = self.clock().now();
+        let access_token = self.random();
+        // A narrowed refresh still renews the family that may ask for more again.
+        let refresh_token =
+            (issue == Issue::Refresh || has("offline_access")).then(|| self.random());
+        let id_token = if has("openid") {
+            Some(self.id_token(relying_party, grant, &access_token, issue)?)
+        } else {
+            None
+        };
+        let mut state = self.state();
+        state.forget_expired(now);
+        let seconds = state.access_token_seconds;
+        state.access_tokens.insert(
+            access_token.clone(),
+            IssuedAccess {
+                grant: id,
+                expires_at: now + Duration::from_secs(seconds),
+            },
+        );
+        if let Some(refresh_token) = &refresh_token {
+            let issued = IssuedRefresh {
+                grant: id,
+                spent: false,
+            };
+            state.refresh_tokens.insert(refresh_token.clone(), issued);
+        }
+        if let Some(id_token) = &id_token {
+            let issued = IssuedIdToken {
+                client_id: grant.client_id.clone(),
+                sid: grant.session.sid.clone(),
+                issued_at: now,
+            };
+            state.id_tokens.insert(id_token.clone(), issued);
+        }
+        drop(state);
+        let mut response = json!({
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": seconds,
+            "scope": grant.scope.join(" "),
+        });
+        if let Some(members) = response.as_object_mut() {
+            for (name, token) in [("refresh_token", refresh_token), ("id_token", id_token)] {
+                if let Some(token) = token {
+                    members.insert(name.to_owned(), Value::from(token));
+                }
+            }
+        }
+        Ok(response)
+    }
+
+    /// The ID token (OIDC Core §2); a refreshed one carries no nonce (§12.2).
+    fn id_token(
+        &self,
+        relying_party: &RelyingParty,
+        grant: &Grant,
+        access_token: &str,
+        issue: Issue,
+    ) -> Result<String, OAuthError> {
+        let now = self.clock().now().unix_seconds();
+        let session = &grant.session;
+        let mut claims: Map<String, Value> = self.claims_of(&session.sub, &grant.scope);
+        let amr: &[&str] = if session.acr == "mfa" {
+            &["pwd", "otp"]
+        } else {
+            &["pwd"]
+        };
+        let protocol = json!({
+            "iss": self.issuer(),
+            "sub": session.sub,
+            "aud": relying_party.client_id,
+            "iat": now,
+            "exp": now + ID_TOKEN_SECONDS,
+            "auth_time": session.auth_time.unix_seconds(),
+            "sid": session.sid,
+            "acr": session.acr,
+            "amr": amr,
+            "at_hash": left_half_hash(access_token),
+        });
+        if let Value::Object(protocol) = protocol {
+            claims.extend(protocol);
+        }
+        let stage = match issue {
+            Issue::Login => {
+                if let Some(nonce) = &grant.nonce {
+                    claims.insert("nonce".to_owned(), Value::from(nonce.clone()));
+                }
+                Stage::IdTokenClaims
+            }
+            Issue::Refresh => Stage::RefreshedIdTokenClaims,
+        };
+        let keys = self.keys();
+        let key = keys.signing_with(&relying_party.id_token_alg);
+        let mut header = json!({ "alg": relying_party.id_token_alg, "kid": key.kid() });
+        let mut claims = Value::Object(claims);
+        self.tamper(Stage::IdTokenHeader, &mut header);
+        self.tamper(stage, &mut claims);
+        Ok(key.sign(&header, &claims)?)
+    }
+}
+
+/// What the tokens are issued for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Issue {
+    Login,
+    Refresh,
+}
+
+/// `BASE64URL(SHA256(verifier))` (RFC 7636 §4.6).
+fn s256(code_verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, code_verifier.as_bytes()))
+}
+
+/// `at_hash` for the algorithms that end in 256 (OIDC Core §3.1.3.6).
+fn left_half_hash(access_token: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
+    URL_SAFE_NO_PAD.encode(hash.as_ref().get(..16).unwrap_or_default())
+}
