@@ -1,12 +1,33 @@
 //! `bff.toml` turned into the parts' own validated types. The only place that reads the
 //! environment. Loading has no other side effect.
+//!
+//! `document` parses, `reader` and `file` give types and names, `resolve` holds the rules.
 
+mod error;
+
+mod document;
+mod file;
+mod reader;
+mod secret_source;
+mod unknown_key;
+mod words;
+
+mod resolve;
+
+#[cfg(feature = "dev")]
+mod development;
+
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::admin::AdminSettings;
 use crate::auth::AuthSettings;
+use crate::config::error::{Faults, Place};
+use crate::config::file::File;
+use crate::config::reader::Read as _;
+use crate::config::resolve::{Purpose, Surroundings};
 #[cfg(feature = "dev")]
 use crate::dev::DevSettings;
 use crate::frontend::FrontendSettings;
@@ -15,6 +36,11 @@ use crate::proxy::RouteSettings;
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
+
+#[cfg(feature = "dev")]
+pub use development::DevelopmentServers;
+pub use document::Variables;
+pub use error::{ConfigErrors, Warnings};
 
 /// Everything an operator decided, as the parts use it.
 #[derive(Debug)]
@@ -42,7 +68,92 @@ pub struct Config {
     /// `[dev]`.
     #[cfg(feature = "dev")]
     pub dev: DevSettings,
+    /// Whether the demo app takes the frontend's place: under `bff dev` without `[frontend]`.
+    #[cfg(feature = "dev")]
+    pub demo: bool,
 }
 
 /// How often the configuration's files (keys, certificates) are looked at for changes.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+impl Config {
+    /// The configuration for `bff serve` that the file at `path` and `variables` describe.
+    ///
+    /// # Errors
+    /// All faults at once, each with its place and what to write instead.
+    pub fn load(path: &Path, variables: &Variables) -> Result<(Self, Warnings), ConfigErrors> {
+        load(path, variables, Purpose::Serve)
+    }
+
+    /// The configuration for `bff serve` that `text` describes, as if read from `file`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        variables: &Variables,
+    ) -> Result<(Self, Warnings), ConfigErrors> {
+        parse(text, file, variables, Purpose::Serve)
+    }
+}
+
+/// The process's environment.
+///
+/// Variables that are not Unicode are left out: none of ours can be one of them.
+pub fn environment() -> Variables {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The JSON Schema of `bff.toml`.
+pub fn schema() -> serde_json::Value {
+    let mut schema = File::schema();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert(
+            "$schema".to_owned(),
+            "https://json-schema.org/draft/2020-12/schema".into(),
+        );
+        schema.insert("title".to_owned(), "bff.toml".into());
+    }
+    schema
+}
+
+fn load(
+    path: &Path,
+    variables: &Variables,
+    purpose: Purpose,
+) -> Result<(Config, Warnings), ConfigErrors> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, path, variables, purpose),
+        Err(error) => {
+            let mut faults = Faults::of(path.display().to_string());
+            faults.refuse(
+                &Place::Whole,
+                "",
+                format!("can't be read ({error})"),
+                "name the configuration with --config FILE",
+            );
+            faults.conclude(None)
+        }
+    }
+}
+
+fn parse(
+    text: &str,
+    file: &Path,
+    variables: &Variables,
+    purpose: Purpose,
+) -> Result<(Config, Warnings), ConfigErrors> {
+    let mut faults = Faults::of(file.display().to_string());
+    let surroundings = Surroundings {
+        purpose,
+        variables,
+        folder: file.parent().unwrap_or(Path::new("")),
+    };
+    let config = document::parse(text, variables, &mut faults)
+        .and_then(|root| File::read(&root, "", &mut faults))
+        .and_then(|file| resolve::resolve(&file, surroundings, &mut faults));
+    faults.conclude(config)
+}

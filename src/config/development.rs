@@ -1,0 +1,61 @@
+//! The configuration of `bff dev`: the same file, with the development provider in the
+//! provider's place. Its addresses are known only once it listens, so they are filled in then.
+
+use std::path::Path;
+
+use url::Url;
+
+use crate::config::error::{ConfigErrors, Warnings};
+use crate::config::resolve::{DEMO_API, Purpose};
+use crate::config::{Config, Variables};
+use crate::oidc::ClientAuth;
+use crate::secret::ClientSecret;
+
+/// What an empty folder gets: the demo, with an API to call.
+const BUILT_IN: &str = "[[route]]\npath = \"/api\"\nupstream = \"dev:api\"\n";
+
+/// Where the development servers listen and who we are there.
+#[derive(Debug)]
+pub struct DevelopmentServers {
+    /// The development provider's issuer.
+    pub issuer: String,
+    /// Who we are at the development provider.
+    pub client_id: String,
+    /// How we prove it.
+    pub client_secret: ClientSecret,
+    /// The demo API, for routes whose upstream is `"dev:api"`.
+    pub api: Url,
+}
+
+impl Config {
+    /// The configuration for `bff dev`; without a `path`, that of the demo alone.
+    ///
+    /// It is complete after [`Config::use_development_servers`].
+    ///
+    /// # Errors
+    /// As [`Config::load`]; a listener or a `public_url` beyond this machine is one of the faults.
+    pub fn load_for_development(
+        path: Option<&Path>,
+        variables: &Variables,
+    ) -> Result<(Self, Warnings), ConfigErrors> {
+        match path {
+            Some(path) => super::load(path, variables, Purpose::Develop),
+            None => super::parse(BUILT_IN, Path::new("bff dev"), variables, Purpose::Develop),
+        }
+    }
+
+    /// Puts the development provider and the demo API where the configuration names them.
+    pub fn use_development_servers(&mut self, servers: DevelopmentServers) {
+        self.provider.issuer = servers.issuer;
+        self.provider.client_id = servers.client_id;
+        self.provider.client_auth = ClientAuth::SecretBasic(servers.client_secret);
+        for upstream in self
+            .routes
+            .iter_mut()
+            .flat_map(|route| &mut route.upstreams)
+            .filter(|upstream| upstream.as_str() == DEMO_API)
+        {
+            upstream.clone_from(&servers.api);
+        }
+    }
+}

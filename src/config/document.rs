@@ -1,0 +1,215 @@
+//! The file and the environment laid over it, as one tree that remembers where each value stands.
+//!
+//! What the values mean is left to `reader` and above.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::error::{Faults, Place};
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// A value as TOML knows it.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Text(String),
+    /// From an environment variable: whatever its reader can make of it.
+    Untyped(String),
+    Integer(i64),
+    Boolean(bool),
+    Array(Vec<Node>),
+    Table(BTreeMap<String, Entry>),
+    /// A number with a fraction or a date, which no key takes; its name.
+    Other(&'static str),
+}
+
+/// A key's place and its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key_place: Place,
+    pub(super) node: Node,
+}
+
+/// The environment, as a map that tests can make up.
+pub type Variables = BTreeMap<String, String>;
+
+/// Reads `text` as TOML and lays the `BFF_TABLE__KEY` variables over it.
+///
+/// `None` after a syntax error, which is then the only fault.
+pub(super) fn parse(text: &str, variables: &Variables, faults: &mut Faults) -> Option<Node> {
+    let lines = Lines::of(text);
+    let mut root = match DeTable::parse(text) {
+        Ok(table) => Node {
+            place: Place::Whole,
+            value: Value::Table(entries(table.into_inner(), &lines)),
+        },
+        Err(error) => {
+            let (place, line) = error
+                .span()
+                .map_or((Place::Whole, ""), |span| lines.locate(&span));
+            faults.refuse(
+                &place,
+                "",
+                format!("is not TOML here: {}", error.message().replace('\n', ", ")),
+                syntax_remedy(error.message(), line),
+            );
+            return None;
+        }
+    };
+    for (name, value) in variables {
+        overlay(&mut root, name, value, faults);
+    }
+    Some(root)
+}
+
+/// What one probably meant.
+fn syntax_remedy(message: &str, line: &str) -> String {
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    if message.contains("duplicate") {
+        "write each key and table once".to_owned()
+    } else if value
+        .is_some_and(|value| value.starts_with('"') && !value.get(1..).unwrap_or("").contains('"'))
+    {
+        "write the closing quote".to_owned()
+    } else if value.is_some_and(|value| !value.starts_with(['"', '\'', '[', '{'])) {
+        "write text in quotes, as in key = \"value\"".to_owned()
+    } else {
+        "write key = \"value\" lines under a [table] line".to_owned()
+    }
+}
+
+fn entries(table: DeTable<'_>, lines: &Lines<'_>) -> BTreeMap<String, Entry> {
+    table
+        .into_iter()
+        .map(|(key, value)| {
+            let key_place = lines.locate(&key.span()).0;
+            let entry = Entry {
+                key_place,
+                node: node(value, lines),
+            };
+            (key.into_inner().into_owned(), entry)
+        })
+        .collect()
+}
+
+fn node(value: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
+    let place = lines.locate(&value.span()).0;
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or(Value::Other("a number beyond 64 bits"), Value::Integer),
+        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Boolean(boolean) => Value::Boolean(boolean),
+        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Array(array) => {
+            Value::Array(array.into_iter().map(|item| node(item, lines)).collect())
+        }
+        DeValue::Table(table) => Value::Table(entries(table, lines)),
+    };
+    Node { value, place }
+}
+
+/// Lays one variable over the tree, if its name is one of ours: `BFF_TABLE__KEY`.
+///
+/// Whether such a key exists is for the reader to say, as for a key of the file.
+fn overlay(root: &mut Node, name: &str, value: &str, faults: &mut Faults) {
+    let Some(path) = name.strip_prefix("BFF_").filter(|path| path.contains("__")) else {
+        return;
+    };
+    let path = path.to_ascii_lowercase();
+    let place = Place::Variable(name.to_owned());
+    if path.starts_with("route__") {
+        faults.refuse(
+            &place,
+            "route",
+            "is a list of tables, which the environment cannot reach into",
+            "change the file instead",
+        );
+        return;
+    }
+    let mut here = root;
+    for key in path.split("__") {
+        if !matches!(here.value, Value::Table(_)) {
+            faults.refuse(
+                &place,
+                &path.replace("__", "."),
+                "reaches into something that is not a table",
+                "name a key of a table, as in BFF_SERVER__LISTEN",
+            );
+            return;
+        }
+        let Value::Table(entries) = &mut here.value else {
+            return;
+        };
+        here = &mut entries
+            .entry(key.to_owned())
+            .or_insert_with(|| Entry {
+                key_place: place.clone(),
+                node: Node {
+                    place: place.clone(),
+                    value: Value::Table(BTreeMap::new()),
+                },
+            })
+            .node;
+    }
+    *here = Node {
+        value: Value::Untyped(value.to_owned()),
+        place,
+    };
+}
+
+/// What an untyped value says as TOML, every part of it placed where the variable is.
+pub(super) fn typed(text: &str, place: &Place) -> Option<Node> {
+    let lines = Lines::of(text);
+    let mut parsed = node(DeValue::parse(text).ok()?, &lines);
+    fn moved(node: &mut Node, place: &Place) {
+        node.place = place.clone();
+        match &mut node.value {
+            Value::Array(items) => items.iter_mut().for_each(|item| moved(item, place)),
+            Value::Table(entries) => entries.values_mut().for_each(|entry| {
+                entry.key_place = place.clone();
+                moved(&mut entry.node, place);
+            }),
+            Value::Text(_)
+            | Value::Untyped(_)
+            | Value::Integer(_)
+            | Value::Boolean(_)
+            | Value::Other(_) => {}
+        }
+    }
+    moved(&mut parsed, place);
+    Some(parsed)
+}
+
+/// Turns byte offsets into lines and columns.
+struct Lines<'a> {
+    text: &'a str,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text }
+    }
+
+    /// The place of a span's start, and the text of its line.
+    fn locate(&self, span: &Range<usize>) -> (Place, &'a str) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let start_of_line = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(start_of_line..).unwrap_or("").chars().count() + 1;
+        let line = before.matches('\n').count() + 1;
+        let line_text = self
+            .text
+            .get(start_of_line..)
+            .and_then(|rest| rest.lines().next())
+            .unwrap_or("");
+        (Place::File { line, column }, line_text)
+    }
+}

@@ -1,0 +1,326 @@
+//! `bff.toml` as written: every table and key, once. The docs here are what `bff schema` prints.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+use serde_json::{Map, json};
+
+use crate::auth::{AnonymousAnswer, LogoutHint};
+use crate::config::document::{Node, Value};
+use crate::config::error::Faults;
+use crate::config::reader::{Named, OneOrMany, Read, Written, table, wrong_type};
+use crate::config::secret_source::SecretSource;
+use crate::config::words::{Chosen, ClientAuthMethod, Size, Store};
+use crate::oidc::{IdTokenAlg, ResponseMode};
+use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::session::SameSite;
+use crate::telemetry::LogFormat;
+
+table! {
+    /// The configuration of bff.
+    File {
+        /// The public listener.
+        server: ServerTable,
+        /// The OpenID provider and who we are to it.
+        provider: ProviderTable,
+        /// Sessions.
+        session: SessionTable,
+        /// Where API calls go, one table a route.
+        route: Vec<Written<RouteTable>>,
+        /// The browser app: its files, or its development server.
+        frontend: FrontendTable,
+        /// The log.
+        log: LogTable,
+        /// The development provider of `bff dev`; ignored by `bff serve`.
+        dev: DevTable,
+    }
+}
+
+table! {
+    /// The public listener.
+    ServerTable {
+        /// The IP address and port to listen on; port 0 takes a free one. Default "127.0.0.1:8080".
+        listen: SocketAddr,
+        /// The origin that browsers see: https, or http on a loopback host. Required.
+        public_url: String,
+        /// Where the endpoints of bff live. Default "/bff".
+        base_path: String,
+        /// Certificate and key to serve https with. Default none: cleartext.
+        tls: TlsTable,
+        /// Threads, each with its own listener and upstream connections. Default one per core.
+        workers: u64,
+        /// The IP address and port of health, metrics and administration. Default none.
+        admin_listen: SocketAddr,
+        /// The secret bearer key of administration. Default none: health and metrics only.
+        admin_key: SecretSource,
+        /// Networks of proxies before us whose X-Forwarded-For counts. Default none.
+        trusted_proxies: Vec<Written<IpNet>>,
+        /// Whether a path may hold a semicolon. Default false: such a path is answered 400.
+        allow_semicolon: bool,
+        /// What a stranger may use.
+        limits: LimitsTable,
+        /// How long a stranger may take.
+        timeouts: TimeoutsTable,
+    }
+}
+
+table! {
+    /// PEM files, relative to the folder of this file and read again when they change.
+    TlsTable {
+        /// The certificate chain, leaf first. Required.
+        cert: String,
+        /// The leaf's private key. Required.
+        key: String,
+    }
+}
+
+table! {
+    /// What a stranger may use.
+    LimitsTable {
+        /// The size of a request's head; 8KiB at least. Default "32KiB".
+        head: Size,
+        /// Fields in a request's head. Default 100.
+        head_fields: u64,
+        /// Connections open at once. Default 10000.
+        connections: u64,
+        /// HTTP/2 streams open at once on a connection. Default 100.
+        h2_streams: u64,
+        /// HTTP/2 streams that a browser may reset before its connection is closed. Default 100.
+        h2_resets: u64,
+    }
+}
+
+table! {
+    /// How long a stranger may take.
+    TimeoutsTable {
+        /// For the TLS handshake. Default "10s".
+        handshake: Duration,
+        /// For a request's head, from its first byte. Default "10s".
+        head: Duration,
+        /// Between two requests on one connection. Default "75s".
+        idle: Duration,
+        /// Between two pieces of a body, either way. Default "30s".
+        body_idle: Duration,
+        /// For connecting to an upstream. Default "5s".
+        connect: Duration,
+        /// For requests that are open at shutdown. Default "30s".
+        drain: Duration,
+    }
+}
+
+table! {
+    /// The OpenID provider and who we are to it.
+    ProviderTable {
+        /// The issuer, byte for byte as the provider's metadata says it. Required.
+        issuer: String,
+        /// Who we are at the provider. Required.
+        client_id: String,
+        /// How we prove it. Default "client_secret_basic", or "private_key_jwt" with a client_key alone.
+        client_auth: Chosen<ClientAuthMethod>,
+        /// Our password at the provider, a secret.
+        client_secret: SecretSource,
+        /// Our private key in PEM for private_key_jwt, a secret.
+        client_key: SecretSource,
+        /// Whether to run without either, which is unsafe. Default false.
+        allow_public_client: bool,
+        /// The scopes asked for. Default openid, profile, email, offline_access.
+        scopes: Vec<Written<String>>,
+        /// The algorithms an ID token may be signed with. Default RS256.
+        id_token_algs: Vec<Written<Chosen<IdTokenAlg>>>,
+        /// Audiences that may stand beside ours in an ID token. Default none.
+        trusted_audiences: Vec<Written<String>>,
+        /// How far the provider's clock may be off; at most 5m. Default "60s".
+        clock_skew: Duration,
+        /// How the provider hands its answer to the browser. Default "query".
+        response_mode: Chosen<ResponseMode>,
+        /// Whether UserInfo is fetched at login. Default false.
+        userinfo: bool,
+        /// Whether a login may be started from elsewhere. Default false.
+        third_party_login: bool,
+        /// The deadline of each call to the provider. Default "3s".
+        timeout: Duration,
+        /// How long before its end an access token is refreshed. Default "60s".
+        refresh_before: Duration,
+        /// Whether logout revokes the refresh token. Default true.
+        revoke_on_logout: bool,
+        /// What tells the provider whose session ends at logout. Default "id_token".
+        logout_hint: Chosen<LogoutHint>,
+        /// Parameters of your own for the authorization request. Default none.
+        authorize_params: Named<String>,
+        /// The claims that the session endpoint shows the browser app.
+        claims: Vec<Written<String>>,
+    }
+}
+
+table! {
+    /// Sessions.
+    SessionTable {
+        /// Keys that seal cookies, secrets: the first seals, all open. Default a fresh one at each start.
+        keys: Vec<Written<SecretSource>>,
+        /// Where sessions are kept. Default "memory".
+        store: Chosen<Store>,
+        /// Without a call for this long, a session ends. Default "30m".
+        idle_timeout: Duration,
+        /// However active, a session ends after this long. Default "8h".
+        max_lifetime: Duration,
+        /// The status of the session endpoint for the anonymous. Default 200.
+        anonymous: Chosen<AnonymousAnswer>,
+        /// The session cookie.
+        cookie: CookieTable,
+    }
+}
+
+table! {
+    /// The session cookie.
+    CookieTable {
+        /// Its name. Default "__Host-Http-bff"; "bff" where public_url is http.
+        name: String,
+        /// Its SameSite attribute. Default "Strict".
+        same_site: Chosen<SameSite>,
+        /// Whether it outlives the browser's closing. Default false.
+        persistent: bool,
+    }
+}
+
+table! {
+    /// One route: where the calls under a path go and what they carry.
+    RouteTable {
+        /// The path prefix, by whole segments. Required.
+        path: String,
+        /// Only for this host, without a port. Default any.
+        host: String,
+        /// Only for these methods. Default all.
+        methods: Vec<Written<Method>>,
+        /// The upstream's address, or a list of them that is taken in turn. Required.
+        upstream: OneOrMany<String>,
+        /// Who may call: with a session, with or without one, or without any credential. Default "required".
+        auth: Chosen<RouteAuth>,
+        /// How a call proves that our own page made it. Default "header"; nothing where auth is "none".
+        csrf: Chosen<CsrfCheck>,
+        /// Whether the route's path is taken off on the way. Default false.
+        strip_prefix: bool,
+        /// What the route's path becomes on the way. Default itself.
+        rewrite: String,
+        /// Changes to the request's headers. Default none.
+        request_headers: HeaderTable,
+        /// Changes to the answer's headers. Default none.
+        response_headers: HeaderTable,
+        /// To the head of the upstream's answer. Default "60s".
+        timeout: Duration,
+        /// The most bytes a request's body may have. Default none: bodies stream.
+        max_body: Size,
+        /// Whether WebSocket upgrades pass. Default true.
+        websocket: bool,
+    }
+}
+
+table! {
+    /// Headers to set and to remove.
+    HeaderTable {
+        /// Set, in place of any that came. Default none.
+        set: Named<HeaderText>,
+        /// Removed. Default none.
+        remove: Vec<Written<String>>,
+    }
+}
+
+table! {
+    /// The browser app: its files, or its development server.
+    FrontendTable {
+        /// The folder that holds index.html, relative to the folder of this file. Default none.
+        dir: String,
+        /// The app's development server, in place of `dir`. Default none.
+        upstream: String,
+        /// Headers of every file, laid over the safe defaults; an empty value removes one. Default none.
+        headers: Named<HeaderText>,
+    }
+}
+
+table! {
+    /// The log.
+    LogTable {
+        /// What is logged, such as "info" or "bff=debug,warn". Default "info".
+        level: String,
+        /// How a line looks. Default "text".
+        format: Chosen<LogFormat>,
+    }
+}
+
+table! {
+    /// The development provider of `bff dev`; ignored by `bff serve`.
+    DevTable {
+        /// Who can sign in, by name, with their claims. Default alice and bob.
+        users: Named<Claims>,
+        /// How long an access token lives. Default "5m".
+        access_token_lifetime: Duration,
+    }
+}
+
+/// A header's value; it may be empty.
+#[derive(Debug, Clone)]
+pub(super) struct HeaderText(pub(super) String);
+
+impl Read for HeaderText {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = super::reader::text(node, key, "text", "\"…\", in quotes", faults)?;
+        Some(Self(text.to_owned()))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string" })
+    }
+}
+
+/// Claims of a development user, as they will stand in the ID token.
+#[derive(Debug, Clone)]
+pub(super) struct Claims(pub(super) Map<String, serde_json::Value>);
+
+impl Read for Claims {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        match claim(node, key, faults)? {
+            serde_json::Value::Object(claims) => Some(Self(claims)),
+            _ => {
+                wrong_type(
+                    node,
+                    key,
+                    "a table of claims",
+                    "{ name = \"Alice\" }",
+                    faults,
+                );
+                None
+            }
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "object" })
+    }
+}
+
+fn claim(node: &Node, key: &str, faults: &mut Faults) -> Option<serde_json::Value> {
+    Some(match &node.value {
+        Value::Text(text) | Value::Untyped(text) => text.as_str().into(),
+        Value::Integer(integer) => (*integer).into(),
+        Value::Boolean(boolean) => (*boolean).into(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| claim(item, key, faults))
+            .collect::<Option<_>>()?,
+        Value::Table(entries) => entries
+            .iter()
+            .map(|(name, entry)| Some((name.clone(), claim(&entry.node, key, faults)?)))
+            .collect::<Option<Map<_, _>>>()?
+            .into(),
+        Value::Other(name) => {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("holds {name}, which no claim here can be"),
+                "write text, a whole number, true, false, a list or a table",
+            );
+            return None;
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! `[dev]`: who can sign in at the development provider.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::error::Faults;
+use crate::config::file::DevTable;
+use crate::config::reader::Field;
+use crate::config::resolve::{span, table};
+use crate::dev::{DevSettings, DevUser};
+
+/// `[dev]`.
+pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> Option<DevSettings> {
+    let (dev, _) = table(field);
+    let lifetime = span(&dev.access_token_lifetime, Duration::from_secs(300), faults);
+    let users = match dev.users.written() {
+        None if dev.users.stands() => return None,
+        None => alice_and_bob(),
+        Some(users) if users.value.0.is_empty() => {
+            users.refuse(
+                faults,
+                "names nobody, so that nobody could sign in",
+                "write alice = { name = \"Alice\" }, or leave the table out",
+            );
+            return None;
+        }
+        Some(users) => users
+            .value
+            .0
+            .iter()
+            .map(|user| DevUser {
+                name: user.value.0.clone(),
+                claims: user.value.1.0.clone(),
+            })
+            .collect(),
+    };
+    Some(DevSettings {
+        users,
+        access_token_seconds: lifetime.as_secs().max(1),
+    })
+}
+
+fn alice_and_bob() -> Vec<DevUser> {
+    let user = |name: &str, full: &str| DevUser {
+        name: name.to_owned(),
+        claims: Map::from_iter([
+            ("name".to_owned(), json!(full)),
+            ("email".to_owned(), json!(format!("{name}@example.com"))),
+            ("email_verified".to_owned(), Value::Bool(true)),
+        ]),
+    };
+    vec![user("alice", "Alice Adams"), user("bob", "Bob Brown")]
+}

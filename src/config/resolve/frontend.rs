@@ -1,0 +1,110 @@
+//! `[frontend]`: the app's files, or its development server.
+
+use url::Url;
+
+use crate::config::error::Faults;
+use crate::config::file::{FrontendTable, HeaderText};
+use crate::config::reader::{Field, Named};
+use crate::config::resolve::headers::{self, Direction};
+use crate::config::resolve::{Surroundings, http_url, table};
+use crate::frontend::FrontendSettings;
+
+/// Where the browser app comes from.
+#[derive(Debug)]
+pub(super) enum Frontend {
+    /// From nowhere.
+    None,
+    /// From a folder.
+    Files(FrontendSettings),
+    /// From a server, as the last route.
+    Server(Url),
+}
+
+impl Frontend {
+    /// Whether there is one.
+    pub(super) fn stands(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// The files, where they are what was asked for.
+    pub(super) fn files(self) -> Option<FrontendSettings> {
+        match self {
+            Self::Files(files) => Some(files),
+            Self::None | Self::Server(_) => None,
+        }
+    }
+}
+
+/// `[frontend]`.
+pub(super) fn frontend(
+    field: &Field<FrontendTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Frontend> {
+    let (frontend, place) = table(field);
+    let (dir, upstream) = (&frontend.dir, &frontend.upstream);
+    if let (true, Some(upstream)) = (dir.stands(), upstream.written()) {
+        upstream.refuse(
+            faults,
+            "stands beside dir, and the app can come from one place only",
+            "leave one of the two out",
+        );
+        return None;
+    }
+    if !dir.stands()
+        && let Some(headers) = frontend.headers.written()
+    {
+        headers.refuse(
+            faults,
+            "are for files, and there is no dir",
+            "write dir = \"dist\", or leave the headers to the app's server",
+        );
+    }
+    if upstream.stands() {
+        let url = http_url(upstream.written()?, "http://localhost:5173", faults)?;
+        return Some(Frontend::Server(url));
+    }
+    if !dir.stands() {
+        if !surroundings.purpose.is_development() {
+            faults.warn(
+                &place,
+                "frontend",
+                "is missing, so that only the routes and endpoints answer",
+                "write [frontend] with dir = \"dist\" to serve the app",
+            );
+        }
+        return Some(Frontend::None);
+    }
+    let written = dir.written()?;
+    let dir = surroundings.folder.join(&written.value);
+    if !dir.join("index.html").is_file() {
+        let what = if dir.is_dir() {
+            format!("names {}, which holds no index.html", dir.display())
+        } else {
+            format!(
+                "names {}, which is no folder that can be read",
+                dir.display()
+            )
+        };
+        written.refuse(
+            faults,
+            what,
+            "build the app, or write the folder that it is built into",
+        );
+        return None;
+    }
+    Some(Frontend::Files(FrontendSettings {
+        dir,
+        headers: file_headers(&frontend.headers, faults)?,
+    }))
+}
+
+fn file_headers(
+    field: &Field<Named<HeaderText>>,
+    faults: &mut Faults,
+) -> Option<Vec<(http::HeaderName, http::HeaderValue)>> {
+    if field.stands() && field.written().is_none() {
+        return None;
+    }
+    headers::set(field, Direction::Answer, faults)
+}

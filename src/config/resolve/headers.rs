@@ -1,0 +1,144 @@
+//! Headers that an operator sets and removes.
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::error::Faults;
+use crate::config::file::{HeaderTable, HeaderText};
+use crate::config::reader::{Field, Named, Written};
+use crate::config::resolve::table;
+use crate::proxy::HeaderChanges;
+
+/// Which way the headers travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// To the upstream.
+    Request,
+    /// To the browser.
+    Answer,
+}
+
+/// Fields of the connection or of the message's framing; no operator may touch them (I6).
+const FRAMING: [&str; 11] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Fields of a request that are ours to write (I2, I3, I4, I8).
+const OURS_IN_REQUESTS: [&str; 7] = [
+    "authorization",
+    "cookie",
+    "dpop",
+    "forwarded",
+    "host",
+    "x-csrf",
+    "x-real-ip",
+];
+
+/// Fields of an answer that are ours to write (I11).
+const OURS_IN_ANSWERS: [&str; 2] = ["set-cookie", "x-request-id"];
+
+/// The changes that a route asks for.
+pub(super) fn changes(
+    field: &Field<HeaderTable>,
+    direction: Direction,
+    faults: &mut Faults,
+) -> Option<HeaderChanges> {
+    let (headers, _) = table(field);
+    let set = set(&headers.set, direction, faults);
+    let remove = headers
+        .remove
+        .or(Vec::new())
+        .iter()
+        .map(|written| {
+            let name = header_name(written, &written.value, faults)?;
+            if FRAMING.contains(&name.as_str()) || name == "host" {
+                written.refuse(
+                    faults,
+                    format!("takes away {name}, which the connection needs"),
+                    "leave it out",
+                );
+                return None;
+            }
+            Some(name)
+        })
+        .collect::<Vec<_>>();
+    Some(HeaderChanges {
+        set: set?,
+        remove: remove.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+/// The headers of a table of names and values.
+pub(super) fn set(
+    field: &Field<Named<HeaderText>>,
+    direction: Direction,
+    faults: &mut Faults,
+) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let read: Vec<Option<(HeaderName, HeaderValue)>> = field
+        .or(Named::default())
+        .0
+        .iter()
+        .map(|written| {
+            let (name, text) = &written.value;
+            let name = header_name(written, name, faults)?;
+            if is_ours(&name, direction) {
+                written.refuse(
+                    faults,
+                    format!("sets {name}, which bff alone writes"),
+                    "leave it out",
+                );
+                return None;
+            }
+            if name == "access-control-allow-origin" && text.0.trim() == "*" {
+                written.refuse(
+                    faults,
+                    "opens the answers to every site",
+                    "write the one origin that may read them",
+                );
+                return None;
+            }
+            let value = HeaderValue::from_str(&text.0).ok();
+            if value.is_none() {
+                written.refuse(
+                    faults,
+                    "holds a character that no header may",
+                    "write visible characters and blanks on one line",
+                );
+            }
+            Some((name, value?))
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+fn is_ours(name: &HeaderName, direction: Direction) -> bool {
+    let name = name.as_str();
+    FRAMING.contains(&name)
+        || match direction {
+            Direction::Request => {
+                OURS_IN_REQUESTS.contains(&name) || name.starts_with("x-forwarded-")
+            }
+            Direction::Answer => OURS_IN_ANSWERS.contains(&name),
+        }
+}
+
+fn header_name<T>(written: &Written<T>, name: &str, faults: &mut Faults) -> Option<HeaderName> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
+    if parsed.is_none() {
+        written.refuse(
+            faults,
+            format!("is not a header's name: {name:?}"),
+            "write one such as X-Team",
+        );
+    }
+    parsed
+}

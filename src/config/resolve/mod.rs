@@ -1,0 +1,264 @@
+//! The file as written turned into the parts' settings; every rule about values is here.
+//!
+//! Each function notes what it refuses and gives `None` only after it has noted a fault.
+
+mod frontend;
+mod headers;
+mod provider;
+mod route;
+mod server;
+mod session;
+
+#[cfg(feature = "dev")]
+mod dev;
+#[cfg(feature = "dev")]
+pub(super) use route::DEMO_API;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use crate::config::Config;
+use crate::config::document::Variables;
+use crate::config::error::{Faults, Place};
+use crate::config::file::File;
+use crate::config::reader::{Field, Written};
+use crate::config::secret_source::SecretPlaces;
+use crate::config::words::Chosen;
+use crate::telemetry::{LogFormat, LogSettings};
+
+/// Which command the configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// `bff serve`, and `bff check`, which judges for it.
+    Serve,
+    /// `bff dev`: the provider is ours, and nothing leaves the machine.
+    #[cfg(feature = "dev")]
+    Develop,
+}
+
+impl Purpose {
+    /// Whether the development provider takes the place of the one in the file.
+    pub(super) fn is_development(self) -> bool {
+        match self {
+            Self::Serve => false,
+            #[cfg(feature = "dev")]
+            Self::Develop => true,
+        }
+    }
+}
+
+/// What the rules need to know beside the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) purpose: Purpose,
+    pub(super) variables: &'a Variables,
+    /// The folder that relative paths start from.
+    pub(super) folder: &'a Path,
+}
+
+impl<'a> Surroundings<'a> {
+    fn secrets(&self) -> SecretPlaces<'a> {
+        SecretPlaces {
+            variables: self.variables,
+            folder: self.folder,
+        }
+    }
+}
+
+/// The configuration that `file` asks for, or `None` after noting every fault.
+pub(super) fn resolve(
+    file: &File,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Config> {
+    let public = server::public(&file.server, surroundings.purpose, faults);
+    let server = server::server(&file.server, public.as_ref(), surroundings, faults);
+    let admin = server::admin(&file.server, surroundings, faults);
+    let provider = provider::provider(&file.provider, public.as_ref(), surroundings, faults);
+    let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
+    let session = session::session(&file.session, public.as_ref(), surroundings, faults);
+    let frontend = frontend::frontend(&file.frontend, surroundings, faults);
+    let base_path = public.as_ref().map(|public| public.base_path.as_str());
+    let routes = route::routes(
+        &file.route,
+        base_path,
+        frontend.as_ref(),
+        surroundings.purpose,
+        faults,
+    );
+    let log = log(&file.log, faults);
+    #[cfg(feature = "dev")]
+    let dev = dev::dev(&file.dev, faults);
+
+    let server_table = table(&file.server).0;
+    let frontend = frontend?;
+    #[cfg(feature = "dev")]
+    let demo = surroundings.purpose.is_development() && !frontend.stands();
+    Some(Config {
+        server: server?,
+        admin: admin?,
+        trusted_proxies: server::trusted_proxies(&server_table, faults),
+        allow_semicolon: server_table.allow_semicolon.or(false),
+        auth: auth?,
+        provider: provider?,
+        session: session?,
+        routes: routes?,
+        frontend: frontend.files(),
+        log: log?,
+        #[cfg(feature = "dev")]
+        dev: dev?,
+        #[cfg(feature = "dev")]
+        demo,
+    })
+}
+
+/// A table and its place; an absent one is an empty one at no particular place.
+fn table<T: Clone + Default>(field: &Field<T>) -> (T, Place) {
+    field.written().map_or_else(
+        || (T::default(), Place::Whole),
+        |table| (table.value.clone(), table.place.clone()),
+    )
+}
+
+fn log(field: &Field<crate::config::file::LogTable>, faults: &mut Faults) -> Option<LogSettings> {
+    let (log, _) = table(field);
+    let mut level = "info".to_owned();
+    if let Some(written) = log.level.written() {
+        if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&written.value) {
+            written.refuse(
+                faults,
+                format!("is not a level or a filter ({error})"),
+                "write \"error\", \"warn\", \"info\", \"debug\", \"trace\" or one such as \"bff=debug,warn\"",
+            );
+            return None;
+        }
+        level.clone_from(&written.value);
+    }
+    Some(LogSettings {
+        level,
+        format: log.format.or(Chosen(LogFormat::Text)).0,
+    })
+}
+
+/// A duration that may not be zero.
+fn span(field: &Field<Duration>, default: Duration, faults: &mut Faults) -> Duration {
+    if let Some(written) = field.written()
+        && written.value.is_zero()
+    {
+        written.refuse(
+            faults,
+            "is zero, which leaves no time at all",
+            format!("write a longer one, such as {}", quoted(default)),
+        );
+    }
+    field.or(default)
+}
+
+/// A count within `least..=most`.
+fn count<N: TryFrom<u64>>(
+    field: &Field<u64>,
+    default: N,
+    least: u64,
+    most: u64,
+    faults: &mut Faults,
+) -> N {
+    let Some(written) = field.written() else {
+        return default;
+    };
+    if !(least..=most).contains(&written.value) {
+        written.refuse(
+            faults,
+            format!("is {}, out of bounds", written.value),
+            format!("write a number from {least} to {most}"),
+        );
+    }
+    N::try_from(written.value).unwrap_or(default)
+}
+
+/// A duration as one would write it in the file.
+fn quoted(duration: Duration) -> String {
+    format!("\"{}\"", humantime::format_duration(duration))
+}
+
+/// Whether `url` stays on this machine: then http is as good as https.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// An absolute http or https address without userinfo, query or fragment; others are noted.
+fn http_url(written: &Written<String>, example: &str, faults: &mut Faults) -> Option<Url> {
+    let url = Url::parse(&written.value)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    let Some(url) = url else {
+        written.refuse(
+            faults,
+            format!("is not an http or https address: {:?}", written.value),
+            format!("write one such as \"{example}\""),
+        );
+        return None;
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        // The value may hold a password, so it is not repeated.
+        written.refuse(
+            faults,
+            "holds a user name or password",
+            format!("write the address alone, as in \"{example}\""),
+        );
+        return None;
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        written.refuse(
+            faults,
+            format!("has a query or a fragment: {:?}", written.value),
+            format!("write the address alone, as in \"{example}\""),
+        );
+        return None;
+    }
+    Some(url)
+}
+
+/// A path prefix in its normal form: a leading slash, no trailing one but for `/` itself.
+///
+/// Percent-encodings, dot segments, empty segments and anything beyond what a segment may hold
+/// unescaped are refused, since a request's path is normalised before it is compared (I9).
+fn path_prefix(written: &Written<String>, example: &str, faults: &mut Faults) -> Option<String> {
+    let path = written.value.as_str();
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let fault = if !path.starts_with('/') {
+        Some("does not start with a slash")
+    } else if path.contains('*') {
+        Some("holds a wildcard, and a path takes all that is below it anyway")
+    } else if path.contains(['?', '#']) {
+        Some("holds a query or a fragment")
+    } else if path != "/" && trimmed.split('/').skip(1).any(str::is_empty) {
+        Some("has an empty segment")
+    } else if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        Some("has a dot segment")
+    } else if !path.bytes().all(is_plain) {
+        Some("holds a character that needs escaping")
+    } else {
+        None
+    };
+    if let Some(fault) = fault {
+        written.refuse(
+            faults,
+            format!("{fault}: {path:?}"),
+            format!("write one such as {example:?}"),
+        );
+        return None;
+    }
+    Some(if trimmed.is_empty() { "/" } else { trimmed }.to_owned())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~!$&'()+,=:@".contains(&byte)
+}

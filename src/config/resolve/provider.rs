@@ -1,0 +1,357 @@
+//! `[provider]`: who signs people in, who we are there, and what the endpoints do with it.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::auth::{AnonymousAnswer, AuthSettings, LogoutHint};
+use crate::config::error::{Faults, Place};
+use crate::config::file::{ProviderTable, SessionTable};
+use crate::config::reader::{Field, Written};
+use crate::config::resolve::server::Public;
+use crate::config::resolve::{Surroundings, http_url, is_loopback, span, table};
+use crate::config::words::{Chosen, ClientAuthMethod};
+use crate::oidc::{ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::secret::{ClientKey, ClientSecret};
+
+const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+const CLAIMS: [&str; 8] = [
+    "sub",
+    "name",
+    "given_name",
+    "family_name",
+    "preferred_username",
+    "email",
+    "picture",
+    "locale",
+];
+/// D9: more would accept tokens that are long dead.
+const MOST_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// Parameters of the authorization request that are ours alone (B8).
+const OUR_PARAMETERS: [(&str, &str); 12] = [
+    ("client_id", "write provider.client_id"),
+    ("scope", "write provider.scopes"),
+    ("response_mode", "write provider.response_mode"),
+    (
+        "redirect_uri",
+        "leave it out; it follows from server.public_url",
+    ),
+    ("response_type", "leave it out; it is always code"),
+    ("state", "leave it out; each login has its own"),
+    ("nonce", "leave it out; each login has its own"),
+    ("code_challenge", "leave it out; each login has its own"),
+    ("code_challenge_method", "leave it out; it is always S256"),
+    ("request", "leave it out"),
+    ("request_uri", "leave it out"),
+    (
+        "client_secret",
+        "leave it out; a secret never travels through the browser",
+    ),
+];
+
+/// How we meet the provider.
+pub(super) fn provider(
+    field: &Field<ProviderTable>,
+    public: Option<&Public>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<ProviderSettings> {
+    let (provider, place) = table(field);
+    // Under `bff dev` these three are the development provider's, whatever the file says.
+    let (issuer, client_id, client_auth) = if surroundings.purpose.is_development() {
+        (
+            Some(String::new()),
+            Some(String::new()),
+            Some(ClientAuth::Public),
+        )
+    } else {
+        let issuer = provider
+            .issuer
+            .required(
+                &place,
+                "provider.issuer",
+                "issuer = \"https://id.example.com\", as the provider's metadata says it",
+                faults,
+            )
+            .and_then(|written| issuer(written, faults));
+        let client_id = provider
+            .client_id
+            .required(
+                &place,
+                "provider.client_id",
+                "client_id = \"…\", as registered at the provider",
+                faults,
+            )
+            .map(|written| written.value.clone());
+        (
+            issuer,
+            client_id,
+            client_auth(&provider, &place, surroundings, faults),
+        )
+    };
+    let clock_skew = clock_skew(&provider.clock_skew, faults);
+    let scopes = scopes(&provider.scopes, faults);
+    let id_token_algs = id_token_algs(&provider.id_token_algs, faults);
+    let authorize_params = authorize_params(&provider, faults);
+    let timeout = span(&provider.timeout, Duration::from_secs(3), faults);
+    Some(ProviderSettings {
+        issuer: issuer?,
+        client_id: client_id?,
+        client_auth: client_auth?,
+        redirect_uri: redirect_uri(public?)?,
+        scopes,
+        id_token_algs,
+        trusted_audiences: values(&provider.trusted_audiences),
+        clock_skew,
+        response_mode: provider.response_mode.or(Chosen(ResponseMode::Query)).0,
+        userinfo: provider.userinfo.or(false),
+        timeout,
+        authorize_params,
+    })
+}
+
+/// What the endpoints under the base path need to know.
+pub(super) fn auth(
+    field: &Field<ProviderTable>,
+    session: &Field<SessionTable>,
+    public: Option<&Public>,
+    _faults: &mut Faults,
+) -> Option<AuthSettings> {
+    let (provider, _) = table(field);
+    let (session, _) = table(session);
+    let claims = if provider.claims.stands() {
+        values(&provider.claims)
+    } else {
+        CLAIMS.map(str::to_owned).to_vec()
+    };
+    let public = public?;
+    Some(AuthSettings {
+        public_url: public.url.clone(),
+        base_path: public.base_path.clone(),
+        anonymous: session.anonymous.or(Chosen(AnonymousAnswer::Ok)).0,
+        claims,
+        refresh_before: provider.refresh_before.or(Duration::from_secs(60)),
+        revoke_on_logout: provider.revoke_on_logout.or(true),
+        logout_hint: provider.logout_hint.or(Chosen(LogoutHint::IdToken)).0,
+        third_party_login: provider.third_party_login.or(false),
+    })
+}
+
+/// A7: https, or http on loopback. Kept as written, since metadata must say the same bytes (A5).
+fn issuer(written: &Written<String>, faults: &mut Faults) -> Option<String> {
+    let url = http_url(written, "https://id.example.com", faults)?;
+    if let Some((issuer, _)) = written.value.split_once("/.well-known/") {
+        written.refuse(
+            faults,
+            "is the address of the provider's metadata",
+            format!("write the part before it: {issuer:?}"),
+        );
+        return None;
+    }
+    if url.scheme() == "http" {
+        if !is_loopback(&url) {
+            written.refuse(
+                faults,
+                format!(
+                    "is http, so that anyone on the way can sign in as anyone: {:?}",
+                    written.value
+                ),
+                format!(
+                    "write \"https://{}\"",
+                    written.value.trim_start_matches("http://")
+                ),
+            );
+            return None;
+        }
+        written.warn(
+            faults,
+            "is http, which only a provider on this machine may be",
+            "write an https issuer in production",
+        );
+    }
+    Some(written.value.clone())
+}
+
+/// B9: from the configuration alone.
+fn redirect_uri(public: &Public) -> Option<Url> {
+    public
+        .url
+        .join(&format!("{}/callback", public.base_path))
+        .ok()
+}
+
+/// A1: a confidential client, unless `allow_public_client` is set.
+fn client_auth(
+    provider: &ProviderTable,
+    place: &Place,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<ClientAuth> {
+    let (secret, key) = (&provider.client_secret, &provider.client_key);
+    let method = match (&provider.client_auth, secret.stands(), key.stands()) {
+        (Field::Written(method), ..) => method.value.0,
+        (Field::Unreadable, ..) => return None,
+        (Field::Absent, true, true) => {
+            if let Some(written) = key.written() {
+                written.refuse(
+                    faults,
+                    "stands beside client_secret, and only one can prove who we are",
+                    "write client_auth = \"private_key_jwt\", or leave one of the two out",
+                );
+            }
+            return None;
+        }
+        (Field::Absent, true, false) => ClientAuthMethod::SecretBasic,
+        (Field::Absent, false, true) => ClientAuthMethod::PrivateKeyJwt,
+        (Field::Absent, false, false) => {
+            return public_client(provider, place, faults);
+        }
+    };
+    match method {
+        ClientAuthMethod::SecretBasic | ClientAuthMethod::SecretPost => {
+            let secret = secret
+                .required(
+                    place,
+                    "provider.client_secret",
+                    "client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable",
+                    faults,
+                )?
+                .resolve(surroundings.secrets(), faults)?;
+            let secret = ClientSecret::new(secret.as_str());
+            Some(if method == ClientAuthMethod::SecretPost {
+                ClientAuth::SecretPost(secret)
+            } else {
+                ClientAuth::SecretBasic(secret)
+            })
+        }
+        ClientAuthMethod::PrivateKeyJwt => {
+            let written = key.required(
+                place,
+                "provider.client_key",
+                "client_key = \"file:/run/secrets/client.pem\"",
+                faults,
+            )?;
+            let pem = written.resolve(surroundings.secrets(), faults)?;
+            if !(pem.contains("-----BEGIN ") && pem.contains("PRIVATE KEY-----")) {
+                written.refuse(
+                    faults,
+                    "is not a private key in PEM",
+                    "put a file there that starts with -----BEGIN PRIVATE KEY-----",
+                );
+                return None;
+            }
+            Some(ClientAuth::PrivateKeyJwt {
+                key: ClientKey::new(pem.as_str()),
+                key_id: None,
+            })
+        }
+    }
+}
+
+fn public_client(
+    provider: &ProviderTable,
+    place: &Place,
+    faults: &mut Faults,
+) -> Option<ClientAuth> {
+    if let Some(written) = provider.allow_public_client.written()
+        && written.value
+    {
+        written.warn(
+            faults,
+            "lets anyone who knows the client_id act as this app at the provider",
+            "register a confidential client and write client_secret",
+        );
+        return Some(ClientAuth::Public);
+    }
+    if !provider.allow_public_client.stands() || provider.allow_public_client.written().is_some() {
+        faults.refuse(
+            place,
+            "provider.client_secret",
+            "is missing, and so is client_key: nothing proves to the provider who we are",
+            "write client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable",
+        );
+    }
+    None
+}
+
+/// D9: capped.
+fn clock_skew(field: &Field<Duration>, faults: &mut Faults) -> Duration {
+    if let Some(written) = field.written()
+        && written.value > MOST_CLOCK_SKEW
+    {
+        written.refuse(
+            faults,
+            "would accept tokens that ended long ago",
+            "write \"5m\" or less, and set the clocks",
+        );
+    }
+    field.or(Duration::from_secs(60))
+}
+
+fn scopes(field: &Field<Vec<Written<String>>>, faults: &mut Faults) -> Vec<String> {
+    let Some(written) = field.written() else {
+        return SCOPES.map(str::to_owned).to_vec();
+    };
+    for scope in &written.value {
+        if scope.value.contains(char::is_whitespace) {
+            scope.refuse(
+                faults,
+                format!("holds a scope with a blank in it: {:?}", scope.value),
+                "write each scope as an item of its own, as in [\"openid\", \"email\"]",
+            );
+        }
+    }
+    if !written.value.iter().any(|scope| scope.value == "openid") {
+        written.refuse(
+            faults,
+            "lacks \"openid\", without which nobody says who signed in",
+            "add \"openid\"",
+        );
+    }
+    values(field)
+}
+
+/// D1: a list of our own, never what the token says.
+fn id_token_algs(
+    field: &Field<Vec<Written<Chosen<IdTokenAlg>>>>,
+    faults: &mut Faults,
+) -> Vec<IdTokenAlg> {
+    let Some(written) = field.written() else {
+        return vec![IdTokenAlg::Rs256];
+    };
+    if written.value.is_empty() {
+        written.refuse(
+            faults,
+            "is empty, so that no login could ever succeed",
+            "write [\"RS256\"] or what the provider signs with",
+        );
+    }
+    written.value.iter().map(|alg| alg.value.0).collect()
+}
+
+/// B8: nothing here may change what is ours.
+fn authorize_params(provider: &ProviderTable, faults: &mut Faults) -> Vec<(String, String)> {
+    let Some(written) = provider.authorize_params.written() else {
+        return Vec::new();
+    };
+    for parameter in &written.value.0 {
+        let (name, _) = &parameter.value;
+        if let Some((_, remedy)) = OUR_PARAMETERS.iter().find(|(ours, _)| ours == name) {
+            parameter.refuse(faults, "is a parameter that bff sets itself", *remedy);
+        }
+    }
+    written
+        .value
+        .0
+        .iter()
+        .map(|parameter| parameter.value.clone())
+        .collect()
+}
+
+fn values(field: &Field<Vec<Written<String>>>) -> Vec<String> {
+    field
+        .written()
+        .map(|list| list.value.iter().map(|item| item.value.clone()).collect())
+        .unwrap_or_default()
+}

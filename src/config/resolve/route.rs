@@ -1,0 +1,303 @@
+//! `[[route]]`: where API calls go, each by itself and all of them together.
+
+use std::time::Duration;
+
+use http::Method;
+use url::{Host, Url};
+
+use crate::config::error::Faults;
+use crate::config::file::RouteTable;
+use crate::config::reader::{Field, OneOrMany, Written};
+use crate::config::resolve::frontend::Frontend;
+use crate::config::resolve::headers::{Direction, changes};
+use crate::config::resolve::{Purpose, http_url, path_prefix, span};
+use crate::config::words::{Chosen, Size};
+use crate::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
+
+/// The upstream that stands for the demo API of `bff dev`.
+#[cfg(feature = "dev")]
+pub(in crate::config) const DEMO_API: &str = "dev:api";
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// All routes in the order written, the frontend's server last.
+pub(super) fn routes(
+    field: &Field<Vec<Written<RouteTable>>>,
+    base_path: Option<&str>,
+    frontend: Option<&Frontend>,
+    purpose: Purpose,
+    faults: &mut Faults,
+) -> Option<Vec<RouteSettings>> {
+    let written = field.or(Vec::new());
+    let read: Vec<Option<RouteSettings>> = written
+        .iter()
+        .map(|route| self::route(route, purpose, faults))
+        .collect();
+    for (index, (written, settings)) in written.iter().zip(&read).enumerate() {
+        let Some(settings) = settings else { continue };
+        let earlier = || read.iter().take(index).flatten();
+        let path = written.value.path.written();
+        if let (Some(base_path), Some(path)) = (base_path, path)
+            && is_below(&settings.path, base_path)
+        {
+            path.refuse(
+                faults,
+                format!("lies under {base_path}, which is for the endpoints of bff"),
+                "write another path, or another server.base_path",
+            );
+        }
+        if let Some(path) = path {
+            compare(path, settings, earlier(), faults);
+        }
+        if let (Some(Frontend::Files(_) | Frontend::Server(_)), Some(path)) = (frontend, path)
+            && settings.path == "/"
+            && settings.host.is_none()
+            && settings.methods.is_empty()
+        {
+            path.warn(
+                faults,
+                "takes every path, so that [frontend] is never reached",
+                "write the path of the API alone, or leave [frontend] out",
+            );
+        }
+    }
+    let mut routes: Vec<RouteSettings> = read.into_iter().collect::<Option<_>>()?;
+    if field.stands() && field.written().is_none() {
+        return None;
+    }
+    if let Some(Frontend::Server(url)) = frontend {
+        routes.push(frontend_route(url.clone()));
+    }
+    Some(routes)
+}
+
+/// Two routes for the same calls: refused if alike, warned of if the earlier one takes them all.
+fn compare<'a>(
+    path: &Written<String>,
+    route: &RouteSettings,
+    mut earlier: impl Iterator<Item = &'a RouteSettings>,
+    faults: &mut Faults,
+) {
+    let Some(other) = earlier.find(|other| {
+        other.path == route.path && other.host == route.host && takes_all_of(other, route)
+    }) else {
+        return;
+    };
+    if takes_all_of(route, other) {
+        path.refuse(
+            faults,
+            format!(
+                "stands twice with the same host and methods: {:?}",
+                route.path
+            ),
+            "leave one of the two routes out, or give them different methods",
+        );
+    } else {
+        path.warn(
+            faults,
+            format!(
+                "is never reached: an earlier route on {:?} takes these methods",
+                route.path
+            ),
+            "put the route with fewer methods first",
+        );
+    }
+}
+
+fn takes_all_of(route: &RouteSettings, other: &RouteSettings) -> bool {
+    route.methods.is_empty()
+        || !other.methods.is_empty()
+            && other
+                .methods
+                .iter()
+                .all(|method| route.methods.contains(method))
+}
+
+fn is_below(path: &str, base: &str) -> bool {
+    path.strip_prefix(base)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// One route by itself.
+fn route(
+    written: &Written<RouteTable>,
+    purpose: Purpose,
+    faults: &mut Faults,
+) -> Option<RouteSettings> {
+    let table = &written.value;
+    let path = table
+        .path
+        .required(&written.place, "route.path", "path = \"/api\"", faults)
+        .and_then(|path| Some((path.value.clone(), path_prefix(path, "/api", faults)?)));
+    let upstreams = table
+        .upstream
+        .required(
+            &written.place,
+            "route.upstream",
+            "upstream = \"http://orders.internal:9000\"",
+            faults,
+        )
+        .and_then(|upstream| upstreams(upstream, purpose, faults));
+    let host = host(&table.host, faults);
+    let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
+    let csrf = csrf(table, auth, faults);
+    let path_rewrite = path_rewrite(table, faults);
+    let request_headers = changes(&table.request_headers, Direction::Request, faults);
+    let response_headers = changes(&table.response_headers, Direction::Answer, faults);
+    if let Some(max_body) = table.max_body.written()
+        && max_body.value == Size(0)
+    {
+        max_body.refuse(
+            faults,
+            "is zero, so that no body could ever pass",
+            "write a size such as \"8MiB\", or limit the methods",
+        );
+    }
+    let timeout = span(&table.timeout, TIMEOUT, faults);
+    let methods = methods(&table.methods, faults);
+    let (name, path) = path?;
+    Some(RouteSettings {
+        name,
+        path,
+        host: host?,
+        methods,
+        upstreams: upstreams?,
+        auth,
+        csrf,
+        path_rewrite: path_rewrite?,
+        request_headers: request_headers?,
+        response_headers: response_headers?,
+        timeout,
+        max_body: table.max_body.written().map(|size| size.value.0),
+        websocket: table.websocket.or(true),
+    })
+}
+
+/// I1: the only addresses that are ever dialled.
+fn upstreams(
+    written: &Written<OneOrMany<String>>,
+    purpose: Purpose,
+    faults: &mut Faults,
+) -> Option<Vec<Url>> {
+    if written.value.0.is_empty() {
+        written.refuse(
+            faults,
+            "is empty",
+            "write an address such as \"http://orders.internal:9000\"",
+        );
+        return None;
+    }
+    let read: Vec<Option<Url>> = written
+        .value
+        .0
+        .iter()
+        .map(|upstream| {
+            #[cfg(feature = "dev")]
+            if upstream.value == DEMO_API && purpose.is_development() {
+                return Url::parse(DEMO_API).ok();
+            }
+            if upstream.value.starts_with("dev:") && !purpose.is_development() {
+                upstream.refuse(
+                    faults,
+                    format!("is {:?}, which is there under bff dev only", upstream.value),
+                    "write the address of your API, such as \"http://orders.internal:9000\"",
+                );
+                return None;
+            }
+            http_url(upstream, "http://orders.internal:9000", faults)
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+/// A host as browsers send it: lower case, no port.
+fn host(field: &Field<String>, faults: &mut Faults) -> Option<Option<String>> {
+    let Some(written) = field.written() else {
+        return (!field.stands()).then_some(None);
+    };
+    let host = Host::parse(&written.value)
+        .ok()
+        .filter(|_| !written.value.contains(['*', '%', '/', '@']))
+        .map(|host| host.to_string());
+    if host.is_none() {
+        written.refuse(
+            faults,
+            format!("is not a host name: {:?}", written.value),
+            "write one without port, path or wildcard, such as \"app.example.com\"",
+        );
+    }
+    host.map(Some)
+}
+
+fn methods(field: &Field<Vec<Written<Method>>>, faults: &mut Faults) -> Vec<Method> {
+    let Some(written) = field.written() else {
+        return Vec::new();
+    };
+    if written.value.is_empty() {
+        written.refuse(
+            faults,
+            "is empty, so that the route takes nothing",
+            "write [\"GET\"], or leave the key out for all methods",
+        );
+    }
+    written
+        .value
+        .iter()
+        .map(|method| method.value.clone())
+        .collect()
+}
+
+/// H1, H7: every route that carries a credential has a check.
+fn csrf(table: &RouteTable, auth: RouteAuth, faults: &mut Faults) -> Option<CsrfCheck> {
+    match (auth, table.csrf.written()) {
+        (RouteAuth::None, Some(csrf)) => {
+            csrf.refuse(
+                faults,
+                "has no meaning where auth is \"none\": no credential is carried",
+                "leave csrf out",
+            );
+            None
+        }
+        (RouteAuth::None, None) => None,
+        (RouteAuth::Required | RouteAuth::Optional, csrf) => {
+            Some(csrf.map_or(CsrfCheck::Header, |csrf| csrf.value.0))
+        }
+    }
+}
+
+fn path_rewrite(table: &RouteTable, faults: &mut Faults) -> Option<PathRewrite> {
+    let strip = table.strip_prefix.or(false);
+    match table.rewrite.written() {
+        None if table.rewrite.stands() => None,
+        None if strip => Some(PathRewrite::StripPrefix),
+        None => Some(PathRewrite::Keep),
+        Some(rewrite) if strip => {
+            rewrite.refuse(
+                faults,
+                "stands beside strip_prefix, and only one can name the new path",
+                "leave one of the two out",
+            );
+            None
+        }
+        Some(rewrite) => path_prefix(rewrite, "/v2", faults).map(PathRewrite::ReplacePrefix),
+    }
+}
+
+/// The app's development server: public files, with the WebSocket of its hot reload.
+fn frontend_route(url: Url) -> RouteSettings {
+    RouteSettings {
+        name: "/".to_owned(),
+        path: "/".to_owned(),
+        host: None,
+        methods: Vec::new(),
+        upstreams: vec![url],
+        auth: RouteAuth::None,
+        csrf: None,
+        path_rewrite: PathRewrite::Keep,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        timeout: TIMEOUT,
+        max_body: None,
+        websocket: true,
+    }
+}

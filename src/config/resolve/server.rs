@@ -1,0 +1,305 @@
+//! `[server]`: the listeners and the origin that browsers see.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::admin::AdminSettings;
+use crate::config::error::Faults;
+use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable, TlsTable};
+use crate::config::reader::{Field, Written};
+use crate::config::resolve::{
+    Purpose, Surroundings, count, http_url, is_loopback, path_prefix, span, table,
+};
+use crate::config::words::Size;
+use crate::secret::AdminKey;
+use crate::server::{Limits, ServerSettings, Timeouts, TlsFiles};
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const LEAST_KEY_LENGTH: usize = 16;
+
+/// What browsers see of us.
+#[derive(Debug)]
+pub(super) struct Public {
+    pub(super) url: Url,
+    pub(super) base_path: String,
+}
+
+impl Public {
+    /// Whether browsers reach us over https.
+    pub(super) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+}
+
+/// `public_url` and `base_path`.
+pub(super) fn public(
+    field: &Field<ServerTable>,
+    purpose: Purpose,
+    faults: &mut Faults,
+) -> Option<Public> {
+    let (server, place) = table(field);
+    let base_path = base_path(&server, faults);
+    let url = if purpose.is_development() && !server.public_url.stands() {
+        let port = server.listen.or(LISTEN).port();
+        Url::parse(&format!("http://localhost:{port}")).ok()
+    } else {
+        let written = server.public_url.required(
+            &place,
+            "server.public_url",
+            "public_url = \"https://app.example.com\", the origin that browsers see",
+            faults,
+        )?;
+        public_url(written, purpose, faults)
+    };
+    Some(Public {
+        url: url?,
+        base_path: base_path?,
+    })
+}
+
+/// B9: the origin is the operator's word, never a request's.
+fn public_url(written: &Written<String>, purpose: Purpose, faults: &mut Faults) -> Option<Url> {
+    let url = http_url(written, "https://app.example.com", faults)?;
+    if url.path() != "/" {
+        let origin = url.origin().ascii_serialization();
+        written.refuse(
+            faults,
+            format!("is more than an origin: {:?}", written.value),
+            format!("write {origin:?}; the endpoints' path is server.base_path"),
+        );
+        return None;
+    }
+    if purpose.is_development() && !is_loopback(&url) {
+        written.refuse(
+            faults,
+            "is not on this machine, and anyone can sign in as anyone under bff dev",
+            "write \"http://localhost:8080\", or set BFF_SERVER__PUBLIC_URL to it for bff dev",
+        );
+        return None;
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        written.refuse(
+            faults,
+            "is http, so that anyone on the way can take over sessions",
+            format!("write \"https://{}\"", url.authority()),
+        );
+        return None;
+    }
+    Some(url)
+}
+
+fn base_path(server: &ServerTable, faults: &mut Faults) -> Option<String> {
+    let Some(written) = server.base_path.written() else {
+        return (!server.base_path.stands()).then(|| "/bff".to_owned());
+    };
+    let path = path_prefix(written, "/bff", faults)?;
+    if path == "/" {
+        written.refuse(
+            faults,
+            "is the root, which leaves no path to the app",
+            "write one such as \"/bff\"",
+        );
+        return None;
+    }
+    if path != written.value {
+        written.refuse(
+            faults,
+            format!("ends in a slash: {:?}", written.value),
+            format!("write {path:?}"),
+        );
+        return None;
+    }
+    Some(path)
+}
+
+/// The public listener.
+pub(super) fn server(
+    field: &Field<ServerTable>,
+    public: Option<&Public>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<ServerSettings> {
+    let (server, _) = table(field);
+    if surroundings.purpose.is_development()
+        && let Some(written) = server.listen.written()
+        && !written.value.ip().is_loopback()
+    {
+        written.refuse(
+            faults,
+            "is reachable from outside, and anyone can sign in as anyone under bff dev",
+            format!("write \"127.0.0.1:{}\"", written.value.port()),
+        );
+    }
+    let tls = tls(&server.tls, surroundings.folder, faults);
+    if let (Some(written), Some(public)) = (server.tls.written(), public)
+        && !public.is_https()
+    {
+        written.refuse(
+            faults,
+            "serves https, and server.public_url says http",
+            format!(
+                "write public_url = \"https://{}\", or leave tls out",
+                public.url.authority()
+            ),
+        );
+    }
+    Some(ServerSettings {
+        listen: server.listen.or(LISTEN),
+        tls: tls?,
+        workers: workers(&server.workers, faults),
+        limits: limits(&server.limits, faults),
+        timeouts: timeouts(&server.timeouts, faults),
+    })
+}
+
+fn workers(field: &Field<u64>, faults: &mut Faults) -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    NonZeroUsize::new(count(field, cores.get(), 1, 1024, faults)).unwrap_or(cores)
+}
+
+fn limits(field: &Field<LimitsTable>, faults: &mut Faults) -> Limits {
+    let (limits, _) = table(field);
+    // Less would cut off ordinary requests, and hyper takes no less.
+    let least = Size(8 << 10);
+    let most = Size(1 << 20);
+    if let Some(written) = limits.head.written()
+        && !(least.0..=most.0).contains(&written.value.0)
+    {
+        written.refuse(
+            faults,
+            "is out of bounds",
+            "write a size from \"8KiB\" to \"1MiB\"",
+        );
+    }
+    Limits {
+        head_bytes: usize::try_from(limits.head.or(Size(32 << 10)).0).unwrap_or(usize::MAX),
+        head_fields: count(&limits.head_fields, 100, 16, 1000, faults),
+        connections: count(&limits.connections, 10_000, 1, 10_000_000, faults),
+        h2_streams: count(&limits.h2_streams, 100, 1, 10_000, faults),
+        h2_resets: count(&limits.h2_resets, 100, 1, 100_000, faults),
+    }
+}
+
+fn timeouts(field: &Field<TimeoutsTable>, faults: &mut Faults) -> Timeouts {
+    let (timeouts, _) = table(field);
+    Timeouts {
+        handshake: span(&timeouts.handshake, Duration::from_secs(10), faults),
+        head: span(&timeouts.head, Duration::from_secs(10), faults),
+        idle: span(&timeouts.idle, Duration::from_secs(75), faults),
+        body_idle: span(&timeouts.body_idle, Duration::from_secs(30), faults),
+        connect: span(&timeouts.connect, Duration::from_secs(5), faults),
+        drain: timeouts.drain.or(Duration::from_secs(30)),
+    }
+}
+
+/// The files are opened to see that they are there; the server judges what is in them.
+fn tls(field: &Field<TlsTable>, folder: &Path, faults: &mut Faults) -> Option<Option<TlsFiles>> {
+    let Some(tls) = field.written() else {
+        return (!field.stands()).then_some(None);
+    };
+    let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
+    let mut file = |field: &Field<String>, key: &str, label: &str| {
+        let written = field.required(&tls.place, key, example, faults)?;
+        let path = folder.join(&written.value);
+        match std::fs::read_to_string(&path) {
+            Ok(pem) if pem.contains(label) => Some(path),
+            Ok(_) => {
+                written.refuse(
+                    faults,
+                    format!(
+                        "names {}, which holds no PEM block of this kind",
+                        path.display()
+                    ),
+                    format!("write the path of a file with -----BEGIN … {label}-----"),
+                );
+                None
+            }
+            Err(error) => {
+                written.refuse(
+                    faults,
+                    format!("names {}, which can't be read ({error})", path.display()),
+                    "write the path of a PEM file that this process may read",
+                );
+                None
+            }
+        }
+    };
+    let cert = file(&tls.value.cert, "server.tls.cert", "CERTIFICATE");
+    let key = file(&tls.value.key, "server.tls.key", "PRIVATE KEY");
+    Some(Some(TlsFiles {
+        cert: cert?,
+        key: key?,
+    }))
+}
+
+/// The administration listener.
+pub(super) fn admin(
+    field: &Field<ServerTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Option<AdminSettings>> {
+    let (server, _) = table(field);
+    let key = match server.admin_key.written() {
+        None => (!server.admin_key.stands()).then_some(None),
+        Some(written) => {
+            if !server.admin_listen.stands() {
+                written.refuse(
+                    faults,
+                    "is for a listener that is not there",
+                    "write admin_listen = \"127.0.0.1:9090\" too",
+                );
+            }
+            written
+                .resolve(surroundings.secrets(), faults)
+                .and_then(|key| {
+                    if key.len() < LEAST_KEY_LENGTH {
+                        written.refuse(
+                            faults,
+                            format!("has {} characters, which can be guessed", key.len()),
+                            "put what bff keygen prints there",
+                        );
+                        return None;
+                    }
+                    Some(Some(AdminKey::new(key.as_str())))
+                })
+        }
+    };
+    let Some(listen) = server.admin_listen.written() else {
+        return (!server.admin_listen.stands()).then_some(None);
+    };
+    if listen.value == server.listen.or(LISTEN) && listen.value.port() != 0 {
+        listen.refuse(
+            faults,
+            "is the public address too (server.listen)",
+            "write another port, one that the public does not reach",
+        );
+        return None;
+    }
+    Some(Some(AdminSettings {
+        listen: listen.value,
+        key: key?,
+    }))
+}
+
+/// The proxies whose word on the client's address counts.
+pub(super) fn trusted_proxies(server: &ServerTable, faults: &mut Faults) -> Vec<IpNet> {
+    let written = server.trusted_proxies.or(Vec::new());
+    for net in &written {
+        if net.value.prefix_len() == 0 {
+            net.warn(
+                faults,
+                format!(
+                    "trusts everyone ({}), so that anyone can claim any address",
+                    net.value
+                ),
+                "write the networks that your proxies are in",
+            );
+        }
+    }
+    written.into_iter().map(|net| net.value).collect()
+}

@@ -1,0 +1,240 @@
+//! `[session]`: the key ring, the lifetimes and the cookie.
+
+use std::time::Duration;
+
+use crate::config::error::Faults;
+use crate::config::file::{CookieTable, SessionTable};
+use crate::config::reader::{Field, Written};
+use crate::config::resolve::server::Public;
+use crate::config::resolve::{Surroundings, quoted, span, table};
+use crate::config::secret_source::SecretSource;
+use crate::config::words::{Chosen, Store};
+use crate::secret::SessionKey;
+use crate::session::{CookieSettings, SameSite, SessionSettings};
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const MAX_LIFETIME: Duration = Duration::from_secs(8 * 3600);
+const LONG_IDLE: Duration = Duration::from_secs(24 * 3600);
+const LONG_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// `__Host-Http-` and a name that leaves room for the login cookies' suffix.
+const LONGEST_NAME: usize = 64;
+
+/// `[session]`.
+pub(super) fn session(
+    field: &Field<SessionTable>,
+    public: Option<&Public>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<SessionSettings> {
+    let (session, place) = table(field);
+    // Sessions in memory end with the process, so this store alone can do without lasting keys.
+    let Store::Memory = session.store.or(Chosen(Store::Memory)).0;
+    let keys = if surroundings.purpose.is_development() {
+        // Nobody should need production's keys for a try on their own machine.
+        Some(Vec::new())
+    } else {
+        if !session.keys.stands() {
+            faults.warn(
+                &place,
+                "session.keys",
+                "is missing, so that a restart signs everyone out",
+                "write keys = [\"env:BFF_SESSION_KEY\"] and set it to what bff keygen prints",
+            );
+        }
+        keys(&session.keys, surroundings, faults)
+    };
+    let (idle_timeout, max_lifetime) = lifetimes(&session, faults);
+    let cookie = cookie(&session.cookie, public, faults);
+    Some(SessionSettings {
+        keys: keys?,
+        idle_timeout,
+        max_lifetime,
+        cookie: cookie?,
+    })
+}
+
+/// G7: the first seals, all open.
+fn keys(
+    field: &Field<Vec<Written<SecretSource>>>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<SessionKey>> {
+    let Some(written) = field.written() else {
+        return (!field.stands()).then(Vec::new);
+    };
+    if written.value.is_empty() {
+        written.refuse(
+            faults,
+            "is empty",
+            "write [\"env:BFF_SESSION_KEY\"], or leave the key out for a fresh one at each start",
+        );
+        return None;
+    }
+    let mut ring: Vec<SessionKey> = Vec::new();
+    for source in &written.value {
+        let Some(text) = source.resolve(surroundings.secrets(), faults) else {
+            continue;
+        };
+        let Some(key) = SessionKey::parse(&text) else {
+            source.refuse(
+                faults,
+                format!("{:?} holds no key of 32 bytes", source.value),
+                "put what bff keygen prints there",
+            );
+            continue;
+        };
+        if ring.iter().any(|other| other.expose() == key.expose()) {
+            source.refuse(
+                faults,
+                format!(
+                    "{:?} holds a key that stands in the list already",
+                    source.value
+                ),
+                "leave it out",
+            );
+        }
+        ring.push(key);
+    }
+    (ring.len() == written.value.len()).then_some(ring)
+}
+
+/// G9: idle within absolute, neither of them zero.
+fn lifetimes(session: &SessionTable, faults: &mut Faults) -> (Duration, Duration) {
+    let idle = span(&session.idle_timeout, IDLE_TIMEOUT, faults);
+    let lifetime = span(&session.max_lifetime, MAX_LIFETIME, faults);
+    let shortest = Duration::from_secs(1);
+    for field in [&session.idle_timeout, &session.max_lifetime] {
+        if let Some(written) = field.written()
+            && !written.value.is_zero()
+            && written.value < shortest
+        {
+            written.refuse(faults, "is shorter than a second", "write \"1s\" or more");
+        }
+    }
+    if idle > lifetime {
+        // Whichever was written is the one to change.
+        if let Some(written) = session.idle_timeout.written() {
+            written.refuse(
+                faults,
+                format!("is longer than session.max_lifetime, {}", quoted(lifetime)),
+                format!(
+                    "write {} or less, or a longer max_lifetime",
+                    quoted(lifetime)
+                ),
+            );
+        } else if let Some(written) = session.max_lifetime.written()
+            && !lifetime.is_zero()
+        {
+            written.refuse(
+                faults,
+                format!("is shorter than session.idle_timeout, {}", quoted(idle)),
+                format!("write idle_timeout = {} too", quoted(lifetime)),
+            );
+        }
+    }
+    if let Some(written) = session.idle_timeout.written()
+        && idle > LONG_IDLE
+    {
+        written.warn(
+            faults,
+            "keeps sessions that nobody used for more than a day",
+            format!("write {} or less", quoted(LONG_IDLE)),
+        );
+    }
+    if let Some(written) = session.max_lifetime.written()
+        && lifetime > LONG_LIFETIME
+    {
+        written.warn(
+            faults,
+            "keeps sessions for more than a week",
+            format!("write {} or less", quoted(LONG_LIFETIME)),
+        );
+    }
+    (idle, lifetime)
+}
+
+/// G1: what the prefix of the name promises must hold.
+fn cookie(
+    field: &Field<CookieTable>,
+    public: Option<&Public>,
+    faults: &mut Faults,
+) -> Option<CookieSettings> {
+    let (cookie, _) = table(field);
+    let public = public?;
+    let secure = public.is_https();
+    let name = match cookie.name.written() {
+        Some(written) => cookie_name(written, secure, faults)?,
+        None if cookie.name.stands() => return None,
+        None if secure => "__Host-Http-bff".to_owned(),
+        None => "bff".to_owned(),
+    };
+    Some(CookieSettings {
+        name,
+        secure,
+        same_site: cookie.same_site.or(Chosen(SameSite::Strict)).0,
+        persistent: cookie.persistent.or(false),
+    })
+}
+
+fn cookie_name(written: &Written<String>, secure: bool, faults: &mut Faults) -> Option<String> {
+    const PREFIXES: [&str; 4] = ["__Host-Http-", "__Host-", "__Http-", "__Secure-"];
+    let name = written.value.as_str();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.bytes().all(token) || name.len() > LONGEST_NAME {
+        written.refuse(
+            faults,
+            format!("is not a cookie's name: {name:?}"),
+            format!("write at most {LONGEST_NAME} letters, digits, \"-\" and \"_\", as in \"__Host-Http-bff\""),
+        );
+        return None;
+    }
+    let starts_with = |prefix: &&&str| {
+        name.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let Some(prefix) = PREFIXES.iter().find(starts_with) else {
+        if secure {
+            written.warn(
+                faults,
+                "has no prefix, so that a neighbouring host can set a cookie of this name",
+                format!("write \"__Host-Http-{name}\""),
+            );
+        }
+        return Some(name.to_owned());
+    };
+    if !name.starts_with(prefix) {
+        written.refuse(
+            faults,
+            format!("writes the prefix {prefix} in another case, which browsers match exactly"),
+            format!("write it as {prefix}"),
+        );
+        return None;
+    }
+    if name.len() == prefix.len() {
+        written.refuse(
+            faults,
+            "is a prefix alone",
+            format!("write \"{prefix}bff\""),
+        );
+        return None;
+    }
+    if !secure {
+        written.refuse(
+            faults,
+            "has a prefix that browsers refuse without https",
+            "write \"bff\" or leave the key out while public_url is http",
+        );
+        return None;
+    }
+    if !prefix.starts_with("__Host-") {
+        let bare = name.strip_prefix(prefix).unwrap_or(name);
+        written.warn(
+            faults,
+            format!(
+                "has the prefix {prefix}, which lets a neighbouring host set a cookie of this name"
+            ),
+            format!("write \"__Host-Http-{bare}\""),
+        );
+    }
+    Some(name.to_owned())
+}

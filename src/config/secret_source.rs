@@ -1,0 +1,137 @@
+//! Where a secret comes from: `env:NAME`, `file:/path`, or, with a warning, the text itself.
+
+use std::fmt;
+use std::path::Path;
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::config::document::{Node, Value, Variables};
+use crate::config::error::Faults;
+use crate::config::reader::{Read, Written, text};
+
+/// What is written in a secret's place.
+#[derive(Clone)]
+pub(super) enum SecretSource {
+    /// In this environment variable.
+    Variable(String),
+    /// In this file.
+    File(String),
+    /// Right here.
+    Literal(Zeroizing<String>),
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+            Self::Literal(_) => f.write_str("Literal(…)"),
+        }
+    }
+}
+
+impl Read for SecretSource {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "a secret", "\"env:NAME\"", faults)?;
+        let (kind, rest) = text.split_once(':').unwrap_or(("", text));
+        match kind {
+            "env" | "file" if rest.trim().is_empty() => {
+                faults.refuse(
+                    &node.place,
+                    key,
+                    format!("names nothing after {kind}:"),
+                    "write \"env:NAME\" or \"file:/run/secrets/name\"",
+                );
+                None
+            }
+            "env" => Some(Self::Variable(rest.to_owned())),
+            "file" => Some(Self::File(rest.to_owned())),
+            _ if text.trim().is_empty() => {
+                faults.refuse(
+                    &node.place,
+                    key,
+                    "is empty",
+                    "write \"env:NAME\" or \"file:/run/secrets/name\"",
+                );
+                None
+            }
+            _ => {
+                // A variable that overrides the key is no worse than one that `env:` names.
+                if matches!(node.value, Value::Text(_)) {
+                    faults.warn(
+                        &node.place,
+                        key,
+                        "is a secret that everyone who reads this file can see",
+                        "write \"env:NAME\" or \"file:/run/secrets/name\" and put it there",
+                    );
+                }
+                Some(Self::Literal(Zeroizing::new(text.to_owned())))
+            }
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "examples": ["env:NAME", "file:/run/secrets/name"] })
+    }
+}
+
+/// What secrets are looked up in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SecretPlaces<'a> {
+    /// The environment.
+    pub(super) variables: &'a Variables,
+    /// The folder that relative paths start from.
+    pub(super) folder: &'a Path,
+}
+
+impl Written<SecretSource> {
+    /// The secret's text, without the newline that files end in; `None` after noting why not.
+    pub(super) fn resolve(
+        &self,
+        places: SecretPlaces<'_>,
+        faults: &mut Faults,
+    ) -> Option<Zeroizing<String>> {
+        let found = match &self.value {
+            SecretSource::Literal(text) => return Some(text.clone()),
+            SecretSource::Variable(name) => {
+                let Some(text) = places.variables.get(name) else {
+                    self.refuse(
+                        faults,
+                        format!("is to come from the variable {name}, which is not set"),
+                        format!("set {name} for this process"),
+                    );
+                    return None;
+                };
+                Zeroizing::new(text.clone())
+            }
+            SecretSource::File(path) => {
+                let path = places.folder.join(path);
+                match std::fs::read_to_string(&path) {
+                    Ok(text) => Zeroizing::new(text),
+                    Err(error) => {
+                        self.refuse(
+                            faults,
+                            format!(
+                                "is to come from {}, which can't be read ({error})",
+                                path.display()
+                            ),
+                            "put the secret there and let this process read it",
+                        );
+                        return None;
+                    }
+                }
+            }
+        };
+        let trimmed = Zeroizing::new(found.trim_end_matches(['\r', '\n']).to_owned());
+        if trimmed.trim().is_empty() {
+            self.refuse(
+                faults,
+                format!("comes from {:?}, which is empty", self.value),
+                "put the secret there",
+            );
+            return None;
+        }
+        Some(trimmed)
+    }
+}

@@ -1,0 +1,393 @@
+//! The words that values are written in: durations, sizes, addresses and choices.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+use serde_json::json;
+
+use crate::auth::{AnonymousAnswer, LogoutHint};
+use crate::config::document::{Node, Value};
+use crate::config::error::Faults;
+use crate::config::reader::{Read, text, wrong_type};
+use crate::oidc::{IdTokenAlg, ResponseMode};
+use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::session::SameSite;
+use crate::telemetry::LogFormat;
+
+impl Read for Duration {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        if let Value::Integer(number) = node.value {
+            faults.refuse(
+                &node.place,
+                key,
+                "has no unit",
+                format!("write \"{number}s\" or \"{number}m\", with its unit and in quotes"),
+            );
+            return None;
+        }
+        let text = text(node, key, "a duration", "\"30m\"", faults)?;
+        let duration = humantime::parse_duration(text).ok();
+        if duration.is_none() {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is not a duration: {text:?}"),
+                "write a number and its unit, such as \"500ms\", \"60s\", \"30m\" or \"8h\"",
+            );
+        }
+        duration
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "examples": ["500ms", "60s", "30m", "8h"] })
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl Size {
+    const UNITS: [(&'static str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        // Last, since the others end in it too.
+        ("B", 1),
+    ];
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = Self::UNITS
+            .iter()
+            .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)))?;
+        let number: u64 = number.trim_end().parse().ok()?;
+        number.checked_mul(*unit).map(Self)
+    }
+}
+
+impl Read for Size {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        if let Value::Integer(number) = node.value {
+            faults.refuse(
+                &node.place,
+                key,
+                "has no unit",
+                format!("write \"{number}B\" or another unit, in quotes"),
+            );
+            return None;
+        }
+        let text = text(node, key, "a size", "\"8MiB\"", faults)?;
+        let size = Self::parse(text.trim());
+        if size.is_none() {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is not a size: {text:?}"),
+                "write a whole number and its unit, such as \"512B\", \"32KiB\" or \"8MiB\"",
+            );
+        }
+        size
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB|kB|MB|GB)$" })
+    }
+}
+
+impl Read for SocketAddr {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "an address", "\"127.0.0.1:8080\"", faults)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is not an IP address with a port: {text:?}"),
+                "write one such as \"127.0.0.1:8080\", \"0.0.0.0:8443\" or \"[::1]:8080\"",
+            );
+        }
+        address
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "examples": ["127.0.0.1:8080", "0.0.0.0:8443"] })
+    }
+}
+
+impl Read for IpNet {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "a network", "\"10.0.0.0/8\"", faults)?;
+        let net = text
+            .parse()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(Self::from));
+        if net.is_none() {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("holds no IP address or network: {text:?}"),
+                "write one such as \"10.0.0.0/8\" or \"192.0.2.7\"",
+            );
+        }
+        net
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "examples": ["10.0.0.0/8", "192.0.2.7"] })
+    }
+}
+
+impl Read for Method {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "a method", "[\"GET\"]", faults)?;
+        let Ok(method) = Self::from_bytes(text.as_bytes()) else {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("holds no method: {text:?}"),
+                "write one such as \"GET\"",
+            );
+            return None;
+        };
+        let upper = text.to_ascii_uppercase();
+        if text != upper {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("holds {text:?}, and methods are upper case"),
+                format!("write {upper:?}"),
+            );
+            return None;
+        }
+        if matches!(method, Self::CONNECT | Self::TRACE) {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("holds {text}, which is never forwarded"),
+                "leave it out",
+            );
+            return None;
+        }
+        Some(method)
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "examples": ["GET", "POST"] })
+    }
+}
+
+/// A value of few choices, each one word.
+pub(super) trait Choice: Copy + 'static {
+    /// The words and what they mean.
+    const WORDS: &'static [(&'static str, Self)];
+    /// Words that one may expect, why they are refused and what to write.
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[];
+    /// The choices that are numbers in the file.
+    const NUMBERS: bool = false;
+}
+
+/// A word read as a [`Choice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chosen<T>(pub(super) T);
+
+impl<T: Choice> Read for Chosen<T> {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let all = choices::<T>();
+        let text = match &node.value {
+            Value::Integer(number) if T::NUMBERS => number.to_string(),
+            Value::Text(text) | Value::Untyped(text) => text.clone(),
+            _ => {
+                wrong_type(node, key, "one of a few words", &all, faults);
+                return None;
+            }
+        };
+        if let Some((_, choice)) = T::WORDS.iter().find(|(word, _)| *word == text) {
+            return Some(Self(*choice));
+        }
+        if let Some((_, what, remedy)) = T::REFUSED.iter().find(|(word, ..)| *word == text) {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is {text:?}, which {what}"),
+                *remedy,
+            );
+        } else {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is {text:?}, which is not a choice"),
+                format!("write {all}"),
+            );
+        }
+        None
+    }
+
+    fn schema() -> serde_json::Value {
+        let words: Vec<serde_json::Value> = T::WORDS
+            .iter()
+            .map(|(word, _)| match word.parse::<u64>() {
+                Ok(number) if T::NUMBERS => number.into(),
+                _ => (*word).into(),
+            })
+            .collect();
+        json!({ "enum": words })
+    }
+}
+
+/// The choices as a person would list them.
+fn choices<T: Choice>() -> String {
+    let quoted: Vec<String> = T::WORDS
+        .iter()
+        .map(|(word, _)| {
+            if T::NUMBERS {
+                (*word).to_owned()
+            } else {
+                format!("{word:?}")
+            }
+        })
+        .collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// `provider.client_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientAuthMethod {
+    SecretBasic,
+    SecretPost,
+    PrivateKeyJwt,
+}
+
+impl Choice for ClientAuthMethod {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("client_secret_basic", Self::SecretBasic),
+        ("client_secret_post", Self::SecretPost),
+        ("private_key_jwt", Self::PrivateKeyJwt),
+    ];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
+        (
+            "tls_client_auth",
+            "is not available in this version",
+            "write \"private_key_jwt\", which is as strong",
+        ),
+        (
+            "none",
+            "would make this a public client",
+            "leave client_auth out and write allow_public_client = true if you must",
+        ),
+    ];
+}
+
+/// `session.store`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    Memory,
+}
+
+impl Choice for Store {
+    const WORDS: &'static [(&'static str, Self)] = &[("memory", Self::Memory)];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("sqlite", NOT_YET, ONLY_MEMORY),
+        ("redis", NOT_YET, ONLY_MEMORY),
+        ("postgres", NOT_YET, ONLY_MEMORY),
+        ("cookie", NOT_YET, ONLY_MEMORY),
+    ];
+}
+
+const NOT_YET: &str = "is not available in this version";
+const ONLY_MEMORY: &str = "write \"memory\" or leave the key out";
+
+impl Choice for SameSite {
+    const WORDS: &'static [(&'static str, Self)] = &[("Strict", Self::Strict), ("Lax", Self::Lax)];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "None",
+        "would send the session with every site's requests",
+        "write \"Strict\", or \"Lax\" if links from other sites must arrive signed in",
+    )];
+}
+
+impl Choice for ResponseMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("query", Self::Query), ("form_post", Self::FormPost)];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "fragment",
+        "never reaches a server",
+        "write \"query\" or \"form_post\"",
+    )];
+}
+
+impl Choice for LogoutHint {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("id_token", Self::IdToken), ("none", Self::None)];
+}
+
+impl Choice for AnonymousAnswer {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("200", Self::Ok), ("401", Self::Unauthorized)];
+    const NUMBERS: bool = true;
+}
+
+impl Choice for RouteAuth {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("required", Self::Required),
+        ("optional", Self::Optional),
+        ("none", Self::None),
+    ];
+}
+
+impl Choice for CsrfCheck {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("header", Self::Header), ("origin", Self::Origin)];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "none",
+        "would let any site call this route as the user",
+        "write \"origin\" for what cannot send a header, or auth = \"none\"",
+    )];
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Choice for IdTokenAlg {
+    const WORDS: &'static [(&'static str, Self)] = &ID_TOKEN_ALGS;
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("none", "accepts forged ID tokens", ASYMMETRIC),
+        (
+            "HS256",
+            "would make the client secret a signing key",
+            ASYMMETRIC,
+        ),
+        (
+            "HS384",
+            "would make the client secret a signing key",
+            ASYMMETRIC,
+        ),
+        (
+            "HS512",
+            "would make the client secret a signing key",
+            ASYMMETRIC,
+        ),
+    ];
+}
+
+const ASYMMETRIC: &str = "write \"RS256\", \"PS256\", \"ES256\" or \"EdDSA\"";
+
+/// [`IdTokenAlg::ALL`] with the name first.
+const ID_TOKEN_ALGS: [(&str, IdTokenAlg); IdTokenAlg::ALL.len()] = {
+    let mut words = [("", IdTokenAlg::Rs256); IdTokenAlg::ALL.len()];
+    let mut index = 0;
+    while index < words.len() {
+        words[index] = (IdTokenAlg::ALL[index].1, IdTokenAlg::ALL[index].0);
+        index += 1;
+    }
+    words
+};
