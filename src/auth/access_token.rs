@@ -123,8 +123,14 @@ impl AccessTokens {
             Err(TokenError::SessionEnded) => Err(TokenError::SessionEnded),
             Err(TokenError::Unavailable) => {
                 let tokens = session.tokens();
-                let lives = tokens.expires.is_none_or(|expires| self.0.clock.now() < expires);
-                if lives { Ok(tokens.bearer.clone()) } else { Err(TokenError::Unavailable) }
+                let lives = tokens
+                    .expires
+                    .is_none_or(|expires| self.0.clock.now() < expires);
+                if lives {
+                    Ok(tokens.bearer.clone())
+                } else {
+                    Err(TokenError::Unavailable)
+                }
             }
         }
     }
@@ -214,7 +220,10 @@ impl AccessTokens {
         let inner = Arc::clone(&self.0);
         let session = Arc::clone(session);
         tokio::spawn(async move {
-            let running = RunningRefresh { inner: &inner, hash: session.hash };
+            let running = RunningRefresh {
+                inner: &inner,
+                hash: session.hash,
+            };
             let outcome = inner.run(&session).await;
             if outcome == Err(TokenError::Unavailable) {
                 let not_before = Refresh::NotBefore(inner.clock.now() + RETRY_AFTER);
@@ -272,7 +281,9 @@ impl Inner {
                 .map(Arc::new)
                 .or_else(|| before.and_then(|tokens| tokens.id_token.clone())),
             expires: granted.expires_in.map(|lifetime| now + lifetime),
-            refresh_at: granted.expires_in.map(|lifetime| now + lifetime - self.margin(lifetime)),
+            refresh_at: granted
+                .expires_in
+                .map(|lifetime| now + lifetime - self.margin(lifetime)),
         })
     }
 
@@ -310,7 +321,11 @@ impl Inner {
             Err(error @ (RefreshError::InvalidGrant | RefreshError::Untrusted(_))) => {
                 self.metrics.refresh("refused");
                 tracing::info!(session.id_hash = ?session.hash, %error, "refresh refused; the session ends");
-                match self.sessions.end(&session.hash, EndReason::RefreshRefused).await {
+                match self
+                    .sessions
+                    .end(&session.hash, EndReason::RefreshRefused)
+                    .await
+                {
                     Ok(_) => Err(TokenError::SessionEnded),
                     Err(_) => Err(TokenError::Unavailable),
                 }

@@ -88,8 +88,12 @@ const KNOWN_ERRORS: [&str; 15] = [
 ];
 
 /// What `prompt=none` may come back with: the user would have had to be asked.
-const NEEDS_THE_USER: [&str; 4] =
-    ["login_required", "interaction_required", "account_selection_required", "consent_required"];
+const NEEDS_THE_USER: [&str; 4] = [
+    "login_required",
+    "interaction_required",
+    "account_selection_required",
+    "consent_required",
+];
 
 /// What a login that succeeded comes to.
 #[derive(Debug)]
@@ -118,7 +122,11 @@ struct Answer {
 impl Answer {
     fn parse(parameters: &str) -> Result<Self, CallbackFault> {
         let mut answer = Self::default();
-        let mut others = [("id_token", false), ("access_token", false), ("response", false)];
+        let mut others = [
+            ("id_token", false),
+            ("access_token", false),
+            ("response", false),
+        ];
         for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
             let (slot, name) = match &*name {
                 "state" => (&mut answer.state, "state"),
@@ -154,7 +162,9 @@ impl RelyingParty {
         parts: &Parts,
         presented: Presented,
     ) -> Result<LoggedIn, CallbackError> {
-        let result = self.finish_login(parameters, &parts.headers, presented).await;
+        let result = self
+            .finish_login(parameters, &parts.headers, presented)
+            .await;
         self.metrics.login(match &result {
             Ok(_) => "ok",
             Err(error) => error.cause.outcome(),
@@ -168,15 +178,28 @@ impl RelyingParty {
         headers: &HeaderMap,
         presented: Presented,
     ) -> Result<LoggedIn, CallbackError> {
-        let unbound = |cause| CallbackError { cause, delete_cookie: None };
+        let unbound = |cause| CallbackError {
+            cause,
+            delete_cookie: None,
+        };
         let answer = Answer::parse(parameters).map_err(unbound)?;
-        let state = answer.state.as_deref().ok_or_else(|| unbound(CallbackFault::UnknownState))?;
+        let state = answer
+            .state
+            .as_deref()
+            .ok_or_else(|| unbound(CallbackFault::UnknownState))?;
         let (pending, delete_cookie) = self
             .pending_logins
             .find(headers, state, self.clock.now())
             .ok_or_else(|| unbound(CallbackFault::UnknownState))?;
-        let bound = |cause| CallbackError { cause, delete_cookie: Some(delete_cookie.clone()) };
-        match self.provider.check_response_issuer(answer.iss.as_deref()).await {
+        let bound = |cause| CallbackError {
+            cause,
+            delete_cookie: Some(delete_cookie.clone()),
+        };
+        match self
+            .provider
+            .check_response_issuer(answer.iss.as_deref())
+            .await
+        {
             Ok(IssuerCheck::Fits) => {}
             Ok(IssuerCheck::Refuse) => return Err(bound(CallbackFault::OtherIssuer)),
             Err(error) => return Err(bound(CallbackFault::Provider(error))),
@@ -189,9 +212,14 @@ impl RelyingParty {
             let needs_the_user = NEEDS_THE_USER.contains(&error.as_str());
             if pending.prompt == Prompt::None && needs_the_user {
                 // Expected: the page asked whether the user is signed in at the provider.
-                return Ok(LoggedIn { return_to: pending.return_to, cookies: vec![delete_cookie] });
+                return Ok(LoggedIn {
+                    return_to: pending.return_to,
+                    cookies: vec![delete_cookie],
+                });
             }
-            return Err(bound(CallbackFault::Refused(known.unwrap_or("another error"))));
+            return Err(bound(CallbackFault::Refused(
+                known.unwrap_or("another error"),
+            )));
         }
         let code = answer.code.filter(|code| !code.is_empty());
         let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
@@ -202,12 +230,19 @@ impl RelyingParty {
         };
         let grant = self
             .provider
-            .exchange_code(&AuthorizationCode::new(code), pending.code_verifier, &expected)
+            .exchange_code(
+                &AuthorizationCode::new(code),
+                pending.code_verifier,
+                &expected,
+            )
             .await
             .map_err(|error| bound(CallbackFault::Exchange(error)))?;
         let session_cookie = self.begin_session(grant).await.map_err(bound)?;
         self.end_previous(pending.previous_session, presented).await;
-        Ok(LoggedIn { return_to: pending.return_to, cookies: vec![session_cookie, delete_cookie] })
+        Ok(LoggedIn {
+            return_to: pending.return_to,
+            cookies: vec![session_cookie, delete_cookie],
+        })
     }
 
     /// Whether this is the first use of the login's state. Kept for as long as its cookie opens,
@@ -221,13 +256,18 @@ impl RelyingParty {
         let randomness = &*self.randomness;
         let id = SessionId::random(randomness);
         let identity = grant.identity;
-        let tokens = self.tokens.tokens(grant.tokens).ok_or(CallbackFault::UnusableToken)?;
+        let tokens = self
+            .tokens
+            .tokens(grant.tokens)
+            .ok_or(CallbackFault::UnusableToken)?;
         let new = NewSession {
             hash: id.hash(),
             tag: random_base64url::<9>(randomness).into(),
             logout_sid: LogoutSid::random(randomness),
             claims: self.claims_for_browser(&identity).into(),
-            grant_facts: serde_json::to_string(&identity.facts).unwrap_or_default().into(),
+            grant_facts: serde_json::to_string(&identity.facts)
+                .unwrap_or_default()
+                .into(),
             authentication: Authentication {
                 acr: identity.acr.map(Into::into),
                 amr: identity.amr.into_iter().map(Into::into).collect(),
@@ -237,10 +277,16 @@ impl RelyingParty {
             provider_sid: identity.sid.map(Into::into),
             tokens,
         };
-        let session = self.sessions.begin(new).await.map_err(CallbackFault::Store)?;
+        let session = self
+            .sessions
+            .begin(new)
+            .await
+            .map_err(CallbackFault::Store)?;
         tracing::info!(session.id_hash = ?session.hash, "signed in");
         let lifetime = self.sessions.max_lifetime();
-        Ok(self.session_cookie.issue(&id, session.created, lifetime, randomness))
+        Ok(self
+            .session_cookie
+            .issue(&id, session.created, lifetime, randomness))
     }
 
     /// The claims that the configuration lets out, as a JSON object; always with `sub`.
@@ -277,7 +323,10 @@ impl RelyingParty {
     /// States that were used, for as long as their cookies live (C6). Bounded: what a flood
     /// pushes out is refused by the provider, where a code is single use as well.
     pub(in crate::auth) fn used_states() -> moka::sync::Cache<String, ()> {
-        moka::sync::Cache::builder().max_capacity(100_000).time_to_live(LIFETIME).build()
+        moka::sync::Cache::builder()
+            .max_capacity(100_000)
+            .time_to_live(LIFETIME)
+            .build()
     }
 }
 

@@ -46,7 +46,13 @@ pub enum LoginAnswer {
 }
 
 /// The parameters of `/bff/login` that are passed on, by their name at the provider (B8).
-const PASSED_ON: [&str; 5] = ["prompt", "login_hint", "ui_locales", "acr_values", "max_age"];
+const PASSED_ON: [&str; 5] = [
+    "prompt",
+    "login_hint",
+    "ui_locales",
+    "acr_values",
+    "max_age",
+];
 
 /// What somebody asked of a login.
 #[derive(Debug)]
@@ -58,7 +64,10 @@ pub struct LoginRequest {
 impl LoginRequest {
     /// A login that comes back to this place, with nothing else asked.
     pub const fn returning_to(return_to: ReturnTo) -> Self {
-        Self { return_to, extra: Vec::new() }
+        Self {
+            return_to,
+            extra: Vec::new(),
+        }
     }
 
     /// Reads the query of `/bff/login`; parameters that are not ours are passed over.
@@ -67,7 +76,10 @@ impl LoginRequest {
         let mut extra: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name == "return_to" || name == "returnUrl" {
-                if return_to.replace(relying_party.return_to(&value)?).is_some() {
+                if return_to
+                    .replace(relying_party.return_to(&value)?)
+                    .is_some()
+                {
                     return Err(LoginError::BadParameter("return_to"));
                 }
             } else if let Some(name) = PASSED_ON.into_iter().find(|own| *own == name) {
@@ -80,7 +92,10 @@ impl LoginRequest {
                 extra.push((name, value.into_owned()));
             }
         }
-        Ok(Self { return_to: return_to.unwrap_or_else(ReturnTo::root), extra })
+        Ok(Self {
+            return_to: return_to.unwrap_or_else(ReturnTo::root),
+            extra,
+        })
     }
 
     /// Reads a third-party-initiated login (OIDC Core §4): the issuer, the target and the hint,
@@ -112,7 +127,10 @@ impl LoginRequest {
     }
 
     fn extra(&self, name: &str) -> Option<&str> {
-        self.extra.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_str())
+        self.extra
+            .iter()
+            .find(|(own, _)| *own == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -142,14 +160,19 @@ impl RelyingParty {
         }
         let request = LoginRequest::parse(query, self)?;
         let foreign = matches!(
-            parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes),
+            parts
+                .headers
+                .get("sec-fetch-site")
+                .map(HeaderValue::as_bytes),
             Some(b"cross-site" | b"same-site")
         );
         if foreign {
             let link = format!("{}/login?{}", self.settings.base_path, request.query());
             return Ok(LoginAnswer::Confirm { link });
         }
-        self.begin_login(request, &parts.headers, presented).await.map(LoginAnswer::Begun)
+        self.begin_login(request, &parts.headers, presented)
+            .await
+            .map(LoginAnswer::Begun)
     }
 
     /// Answers a third-party-initiated login; the parameters come in the query or in a form (B7).
@@ -164,7 +187,9 @@ impl RelyingParty {
         presented: Presented,
     ) -> Result<LoginAnswer, LoginError> {
         let request = LoginRequest::parse_third_party(parameters, self)?;
-        self.begin_login(request, &parts.headers, presented).await.map(LoginAnswer::Begun)
+        self.begin_login(request, &parts.headers, presented)
+            .await
+            .map(LoginAnswer::Begun)
     }
 
     /// Begins a login: 303 to the provider, with a cookie that ties the callback to this browser.
@@ -187,7 +212,9 @@ impl RelyingParty {
             state: State::random(randomness),
             nonce: Nonce::random(randomness),
             code_verifier: CodeVerifier::random(randomness),
-            max_age: request.extra("max_age").and_then(|seconds| seconds.parse().ok()),
+            max_age: request
+                .extra("max_age")
+                .and_then(|seconds| seconds.parse().ok()),
             prompt,
             previous_session: match presented {
                 Presented::Session(cookie) => Some(cookie.hash),
@@ -210,5 +237,7 @@ impl RelyingParty {
 
 /// Whether the header is there and says something else.
 fn header_is_not(headers: &HeaderMap, name: &str, expected: &[u8]) -> bool {
-    headers.get(name).is_some_and(|value| value.as_bytes() != expected)
+    headers
+        .get(name)
+        .is_some_and(|value| value.as_bytes() != expected)
 }

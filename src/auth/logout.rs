@@ -75,9 +75,10 @@ impl RelyingParty {
         let Some(session) = session else {
             let answer = match by {
                 LogoutBy::Link => see_other(return_to.as_str()),
-                LogoutBy::Fetch => {
-                    json(StatusCode::OK, &json!({ "redirect_to": return_to.as_str() }))
-                }
+                LogoutBy::Fetch => json(
+                    StatusCode::OK,
+                    &json!({ "redirect_to": return_to.as_str() }),
+                ),
             };
             let dead = (presented != Presented::Nothing).then(|| self.session_cookie.delete());
             return Ok(with_cookies(answer, dead));
@@ -94,7 +95,10 @@ impl RelyingParty {
             LogoutBy::Link => (see_other(&onward), None),
             LogoutBy::Fetch => {
                 let (redirect_to, cookie) = self.continue_later(onward, &return_to);
-                (json(StatusCode::OK, &json!({ "redirect_to": redirect_to })), cookie)
+                (
+                    json(StatusCode::OK, &json!({ "redirect_to": redirect_to })),
+                    cookie,
+                )
             }
         };
         let answer = with_cookies(answer, [self.session_cookie.delete()]);
@@ -140,8 +144,11 @@ impl RelyingParty {
             LogoutHint::IdToken => tokens.id_token.as_deref(),
             LogoutHint::None => None,
         };
-        let state =
-            self.keys.seal(LOGOUT_STATE, return_to.as_str().as_bytes(), &*self.randomness);
+        let state = self.keys.seal(
+            LOGOUT_STATE,
+            return_to.as_str().as_bytes(),
+            &*self.randomness,
+        );
         self.provider
             .end_session_url(hint, &self.post_logout_redirect_uri, &state)
             .map_or_else(|| return_to.to_string(), String::from)
@@ -167,7 +174,10 @@ impl RelyingParty {
             cookie::SameSite::Strict,
             Some(CONTINUE_WITHIN),
         );
-        (format!("{}/logout/continue", self.settings.base_path), Some(cookie))
+        (
+            format!("{}/logout/continue", self.settings.base_path),
+            Some(cookie),
+        )
     }
 
     fn continuation_cookie(&self) -> String {
@@ -194,7 +204,10 @@ impl RelyingParty {
 
     /// Places at the provider that browsers are on their way to.
     pub(in crate::auth) fn pending_logouts() -> moka::sync::Cache<Vec<u8>, String> {
-        moka::sync::Cache::builder().max_capacity(10_000).time_to_live(CONTINUE_WITHIN).build()
+        moka::sync::Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(CONTINUE_WITHIN)
+            .build()
     }
 }
 

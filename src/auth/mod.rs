@@ -1,14 +1,14 @@
 //! The relying party as the browser sees it: login, callback, logout, session, user.
 
-pub mod login;
-mod pending_login;
-pub mod return_to;
-pub mod callback;
 pub mod access_token;
+mod answer;
+pub mod callback;
+pub mod login;
+pub mod logout;
+pub mod pending_login;
+pub mod return_to;
 pub mod session;
 pub mod user;
-pub mod logout;
-mod answer;
 
 use std::sync::Arc;
 use std::time::Duration;

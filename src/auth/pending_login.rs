@@ -89,17 +89,30 @@ impl PendingLoginCookie {
         randomness: &dyn Randomness,
     ) -> Vec<HeaderValue> {
         let name = format!("{}{}", self.prefix, pending.state.cookie_suffix());
-        let previous = pending.previous_session.as_ref().map_or(&[][..], |hash| hash.as_bytes());
+        let previous = pending
+            .previous_session
+            .as_ref()
+            .map_or(&[][..], |hash| hash.as_bytes());
         let fields = FieldWriter::default()
             .login_secrets(&pending.state, &pending.nonce, &pending.code_verifier)
             .text(pending.return_to.as_str())
-            .number(pending.max_age.map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX)))
+            .number(
+                pending
+                    .max_age
+                    .map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX)),
+            )
             .number(i64::from(pending.prompt == Prompt::None))
             .bytes(previous)
             .number(pending.started.unix_millis());
         let sealed = self.keys.seal(&name, fields.finish(), randomness);
         let mut lines = self.drop_oldest(headers, pending.started);
-        lines.push(set_cookie(&name, &sealed, self.secure, self.same_site, Some(LIFETIME)));
+        lines.push(set_cookie(
+            &name,
+            &sealed,
+            self.secure,
+            self.same_site,
+            Some(LIFETIME),
+        ));
         lines
     }
 
@@ -107,20 +120,30 @@ impl PendingLoginCookie {
         let mut open: Vec<(Timestamp, &str)> = cookies(headers)
             .filter_map(|(name, value)| {
                 let name = std::str::from_utf8(name).ok()?;
-                name.strip_prefix(self.prefix.as_str()).filter(|rest| is_suffix(rest))?;
+                name.strip_prefix(self.prefix.as_str())
+                    .filter(|rest| is_suffix(rest))?;
                 // One that does not open any more is the oldest of all.
                 let started = self
                     .open(name, value)
                     .filter(|pending| is_current(pending, now))
-                    .map_or(Timestamp::from_unix_millis(i64::MIN), |pending| pending.started);
+                    .map_or(Timestamp::from_unix_millis(i64::MIN), |pending| {
+                        pending.started
+                    });
                 Some((started, name))
             })
             .collect();
         open.sort_unstable();
-        let unreadable =
-            open.iter().filter(|(at, _)| *at == Timestamp::from_unix_millis(i64::MIN)).count();
-        let surplus = (open.len() + 1).saturating_sub(MAX_PER_BROWSER).max(unreadable);
-        open.iter().take(surplus).map(|(_, name)| self.delete(name)).collect()
+        let unreadable = open
+            .iter()
+            .filter(|(at, _)| *at == Timestamp::from_unix_millis(i64::MIN))
+            .count();
+        let surplus = (open.len() + 1)
+            .saturating_sub(MAX_PER_BROWSER)
+            .max(unreadable);
+        open.iter()
+            .take(surplus)
+            .map(|(_, name)| self.delete(name))
+            .collect()
     }
 
     /// The login that `state` belongs to, if this browser began it lately (C3), and the line
@@ -149,7 +172,11 @@ impl PendingLoginCookie {
             code_verifier,
             return_to: ReturnTo::sealed(fields.text()?)?,
             max_age: u64::try_from(fields.number()?).ok(),
-            prompt: if fields.number()? == 1 { Prompt::None } else { Prompt::Allowed },
+            prompt: if fields.number()? == 1 {
+                Prompt::None
+            } else {
+                Prompt::Allowed
+            },
             previous_session: SessionHash::from_slice(fields.bytes()?),
             started: Timestamp::from_unix_millis(fields.number()?),
         };
@@ -169,5 +196,7 @@ fn is_current(pending: &PendingLogin, now: Timestamp) -> bool {
 /// never a browser's free text.
 fn is_suffix(rest: &str) -> bool {
     rest.len() == 12
-        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && rest
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

@@ -43,7 +43,11 @@ impl ReturnTo {
         if relative && text.starts_with("//") {
             return Err(BadReturnTo);
         }
-        let url = if relative { origin.join(text) } else { Url::parse(text) };
+        let url = if relative {
+            origin.join(text)
+        } else {
+            Url::parse(text)
+        };
         let url = url.map_err(|_| BadReturnTo)?;
         let own = url.origin() == origin.origin() && url.origin().is_tuple();
         if !own || !url.username().is_empty() || url.password().is_some() {
@@ -137,26 +141,69 @@ mod tests {
     #[test]
     fn places_elsewhere_are_refused() {
         let cases = [
-            "", "orders", "//evil", "///evil", "////evil", "/\\evil", "\\/evil", "\\\\evil",
-            "/\t/evil", "/\n/evil", "/\r/evil", "/\u{b}/evil", "/ /evil", " /evil", "https:evil",
-            "https:/evil", "http:///evil", "https://own.example@evil", "https://own.example:443@evil",
-            "https://own.example.evil", "https://evilown.example", "https://own.example%2eevil",
-            "https://own.example%00.evil", "javascript:alert(1)", "data:text/html,x", "//evil%2f..",
-            "/%5cevil", "/%2f%2fevil", "/%2fevil", "https://own。example/", "https://0177.0.0.1/",
-            "https://[::1]/", "https:own.example", "https:/own.example/a", "http://own.example/",
-            "/%252fevil", "/%0d%0aSet-Cookie:x=1", "/./\\evil", "/..//evil", "/.//evil",
-            "https://user@own.example/", "blob:https://own.example/x",
+            "",
+            "orders",
+            "//evil",
+            "///evil",
+            "////evil",
+            "/\\evil",
+            "\\/evil",
+            "\\\\evil",
+            "/\t/evil",
+            "/\n/evil",
+            "/\r/evil",
+            "/\u{b}/evil",
+            "/ /evil",
+            " /evil",
+            "https:evil",
+            "https:/evil",
+            "http:///evil",
+            "https://own.example@evil",
+            "https://own.example:443@evil",
+            "https://own.example.evil",
+            "https://evilown.example",
+            "https://own.example%2eevil",
+            "https://own.example%00.evil",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "//evil%2f..",
+            "/%5cevil",
+            "/%2f%2fevil",
+            "/%2fevil",
+            "https://own。example/",
+            "https://0177.0.0.1/",
+            "https://[::1]/",
+            "https:own.example",
+            "https:/own.example/a",
+            "http://own.example/",
+            "/%252fevil",
+            "/%0d%0aSet-Cookie:x=1",
+            "/./\\evil",
+            "/..//evil",
+            "/.//evil",
+            "https://user@own.example/",
+            "blob:https://own.example/x",
         ];
         for text in cases {
             assert_eq!(check(text), Err(BadReturnTo), "{text:?}");
         }
-        assert_eq!(check(&format!("/{}", "a".repeat(MAX_LEN))), Err(BadReturnTo));
+        assert_eq!(
+            check(&format!("/{}", "a".repeat(MAX_LEN))),
+            Err(BadReturnTo)
+        );
     }
 
     /// F6: nowhere that would loop.
     #[test]
     fn our_own_endpoints_are_refused() {
-        for text in ["/bff", "/bff/", "/bff/login", "/bff/logout?x", "/%62ff/login", "/a/../bff/login"] {
+        for text in [
+            "/bff",
+            "/bff/",
+            "/bff/login",
+            "/bff/logout?x",
+            "/%62ff/login",
+            "/a/../bff/login",
+        ] {
             assert_eq!(check(text), Err(BadReturnTo), "{text}");
         }
     }

@@ -45,8 +45,10 @@ impl RelyingParty {
 
     fn facts(&self, session: &Session) -> Value {
         let remaining = self.sessions.remaining(session);
-        let token_expires_in =
-            session.tokens().expires.map(|expires| expires.since(self.clock.now()).as_secs());
+        let token_expires_in = session
+            .tokens()
+            .expires
+            .map(|expires| expires.since(self.clock.now()).as_secs());
         let authentication = &session.authentication;
         json!({
             "authenticated": true,
@@ -69,7 +71,11 @@ impl RelyingParty {
 
     /// The link that ends this session.
     pub(in crate::auth) fn logout_url(&self, session: &Session) -> String {
-        format!("{}/logout?sid={}", self.settings.base_path, session.logout_sid.in_link())
+        format!(
+            "{}/logout?sid={}",
+            self.settings.base_path,
+            session.logout_sid.in_link()
+        )
     }
 }
 
@@ -82,5 +88,9 @@ pub(in crate::auth) fn claims(session: &Session) -> Value {
 pub(in crate::auth) fn activity(parts: &Parts) -> Activity {
     let observes = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
         .any(|(name, value)| name == "slide" && value == "false");
-    if observes { Activity::Observes } else { Activity::Slides }
+    if observes {
+        Activity::Observes
+    } else {
+        Activity::Slides
+    }
 }

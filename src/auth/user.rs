@@ -52,7 +52,10 @@ impl RelyingParty {
         let expires_in = self.sessions.remaining(&session).idle.as_secs();
         list.push(claim("bff:logout_url", self.logout_url(&session).into()));
         list.push(claim("bff:session_expires_in", expires_in.into()));
-        list.push(claim("bff:session_state", Value::String(session.tag.to_string())));
+        list.push(claim(
+            "bff:session_state",
+            Value::String(session.tag.to_string()),
+        ));
         Ok(json(StatusCode::OK, &Value::Array(list)))
     }
 }
