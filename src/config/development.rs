@@ -6,7 +6,7 @@ use std::path::Path;
 use url::Url;
 
 use crate::config::error::{ConfigErrors, Warnings};
-use crate::config::resolve::{DEMO_API, Purpose};
+use crate::config::resolve::{DEMO_API, DEMO_APP, Purpose};
 use crate::config::{Config, Variables};
 use crate::oidc::ClientAuth;
 use crate::secret::ClientSecret;
@@ -25,6 +25,8 @@ pub struct DevelopmentServers {
     pub client_secret: ClientSecret,
     /// The demo API, for routes whose upstream is `"dev:api"`.
     pub api: Url,
+    /// The demo app, which takes the place of a frontend that is not configured.
+    pub app: Url,
 }
 
 impl Config {
@@ -44,18 +46,21 @@ impl Config {
         }
     }
 
-    /// Puts the development provider and the demo API where the configuration names them.
+    /// Puts the development provider, the demo API and the demo app where the configuration names them.
     pub fn use_development_servers(&mut self, servers: DevelopmentServers) {
         self.provider.issuer = servers.issuer;
         self.provider.client_id = servers.client_id;
         self.provider.client_auth = ClientAuth::SecretBasic(servers.client_secret);
-        for upstream in self
+        let upstreams = self
             .routes
             .iter_mut()
-            .flat_map(|route| &mut route.upstreams)
-            .filter(|upstream| upstream.as_str() == DEMO_API)
-        {
-            upstream.clone_from(&servers.api);
+            .flat_map(|route| &mut route.upstreams);
+        for upstream in upstreams {
+            match upstream.as_str() {
+                DEMO_API => upstream.clone_from(&servers.api),
+                DEMO_APP => upstream.clone_from(&servers.app),
+                _ => {}
+            }
         }
     }
 }

@@ -170,23 +170,24 @@ fn overlay(root: &mut Node, name: &str, value: &str, faults: &mut Faults) {
 pub(super) fn typed(text: &str, place: &Place) -> Option<Node> {
     let lines = Lines::of(text);
     let mut parsed = node(DeValue::parse(text).ok()?, &lines);
-    fn moved(node: &mut Node, place: &Place) {
-        node.place = place.clone();
-        match &mut node.value {
-            Value::Array(items) => items.iter_mut().for_each(|item| moved(item, place)),
-            Value::Table(entries) => entries.values_mut().for_each(|entry| {
-                entry.key_place = place.clone();
-                moved(&mut entry.node, place);
-            }),
-            Value::Text(_)
-            | Value::Untyped(_)
-            | Value::Integer(_)
-            | Value::Boolean(_)
-            | Value::Other(_) => {}
-        }
-    }
     moved(&mut parsed, place);
     Some(parsed)
+}
+
+fn moved(node: &mut Node, place: &Place) {
+    node.place = place.clone();
+    match &mut node.value {
+        Value::Array(items) => items.iter_mut().for_each(|item| moved(item, place)),
+        Value::Table(entries) => entries.values_mut().for_each(|entry| {
+            entry.key_place = place.clone();
+            moved(&mut entry.node, place);
+        }),
+        Value::Text(_)
+        | Value::Untyped(_)
+        | Value::Integer(_)
+        | Value::Boolean(_)
+        | Value::Other(_) => {}
+    }
 }
 
 /// Turns byte offsets into lines and columns.

@@ -117,15 +117,15 @@ table! {
         issuer: String,
         /// Who we are at the provider. Required.
         client_id: String,
-        /// How we prove it. Default "client_secret_basic", or "private_key_jwt" with a client_key alone.
+        /// How we prove it. Default `"client_secret_basic"`, or `"private_key_jwt"` with a `client_key` alone.
         client_auth: Chosen<ClientAuthMethod>,
         /// Our password at the provider, a secret.
         client_secret: SecretSource,
-        /// Our private key in PEM for private_key_jwt, a secret.
+        /// Our private key in PEM for `private_key_jwt`, a secret.
         client_key: SecretSource,
         /// Whether to run without either, which is unsafe. Default false.
         allow_public_client: bool,
-        /// The scopes asked for. Default openid, profile, email, offline_access.
+        /// The scopes asked for. Default openid, profile, email, `offline_access`.
         scopes: Vec<Written<String>>,
         /// The algorithms an ID token may be signed with. Default RS256.
         id_token_algs: Vec<Written<Chosen<IdTokenAlg>>>,
@@ -135,7 +135,7 @@ table! {
         clock_skew: Duration,
         /// How the provider hands its answer to the browser. Default "query".
         response_mode: Chosen<ResponseMode>,
-        /// Whether UserInfo is fetched at login. Default false.
+        /// Whether `UserInfo` is fetched at login. Default false.
         userinfo: bool,
         /// Whether a login may be started from elsewhere. Default false.
         third_party_login: bool,
@@ -145,7 +145,7 @@ table! {
         refresh_before: Duration,
         /// Whether logout revokes the refresh token. Default true.
         revoke_on_logout: bool,
-        /// What tells the provider whose session ends at logout. Default "id_token".
+        /// What tells the provider whose session ends at logout. Default `"id_token"`.
         logout_hint: Chosen<LogoutHint>,
         /// Parameters of your own for the authorization request. Default none.
         authorize_params: Named<String>,
@@ -175,9 +175,9 @@ table! {
 table! {
     /// The session cookie.
     CookieTable {
-        /// Its name. Default "__Host-Http-bff"; "bff" where public_url is http.
+        /// Its name. Default "__Host-Http-bff"; "bff" where `public_url` is http.
         name: String,
-        /// Its SameSite attribute. Default "Strict".
+        /// Its `SameSite` attribute. Default "Strict".
         same_site: Chosen<SameSite>,
         /// Whether it outlives the browser's closing. Default false.
         persistent: bool,
@@ -279,19 +279,12 @@ pub(super) struct Claims(pub(super) Map<String, serde_json::Value>);
 
 impl Read for Claims {
     fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
-        match claim(node, key, faults)? {
-            serde_json::Value::Object(claims) => Some(Self(claims)),
-            _ => {
-                wrong_type(
-                    node,
-                    key,
-                    "a table of claims",
-                    "{ name = \"Alice\" }",
-                    faults,
-                );
-                None
-            }
+        if let serde_json::Value::Object(claims) = claim(node, key, faults)? {
+            return Some(Self(claims));
         }
+        let remedy = "{ name = \"Alice\" }";
+        wrong_type(node, key, "a table of claims", remedy, faults);
+        None
     }
 
     fn schema() -> serde_json::Value {

@@ -32,7 +32,7 @@ use crate::config::resolve::{Purpose, Surroundings};
 use crate::dev::DevSettings;
 use crate::frontend::FrontendSettings;
 use crate::oidc::ProviderSettings;
-use crate::proxy::RouteSettings;
+use crate::proxy::{CsrfCheck, RouteSettings};
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
@@ -59,7 +59,8 @@ pub struct Config {
     pub provider: ProviderSettings,
     /// Sessions.
     pub session: SessionSettings,
-    /// The routes, in the order written; a dev-server frontend is the last of them, on `/`.
+    /// The routes, in the order written; a dev-server frontend is the last of them, on `/`, and so
+    /// is the demo app of `bff dev`.
     pub routes: Vec<RouteSettings>,
     /// The app's files, where `[frontend] dir` is set.
     pub frontend: Option<FrontendSettings>,
@@ -68,9 +69,6 @@ pub struct Config {
     /// `[dev]`.
     #[cfg(feature = "dev")]
     pub dev: DevSettings,
-    /// Whether the demo app takes the frontend's place: under `bff dev` without `[frontend]`.
-    #[cfg(feature = "dev")]
-    pub demo: bool,
 }
 
 /// How often the configuration's files (keys, certificates) are looked at for changes.
@@ -95,6 +93,18 @@ impl Config {
         variables: &Variables,
     ) -> Result<(Self, Warnings), ConfigErrors> {
         parse(text, file, variables, Purpose::Serve)
+    }
+
+    /// Logs what an operator should see at each start: the routes that ask for no `X-CSRF` (H7).
+    pub fn log_exceptions(&self) {
+        for route in &self.routes {
+            if route.csrf == Some(CsrfCheck::Origin) {
+                tracing::info!(
+                    route.name,
+                    "route takes calls without X-CSRF; Fetch Metadata or Origin must show our own page"
+                );
+            }
+        }
     }
 }
 
@@ -156,4 +166,19 @@ fn parse(
         .and_then(|root| File::read(&root, "", &mut faults))
         .and_then(|file| resolve::resolve(&file, surroundings, &mut faults));
     faults.conclude(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn show() {
+        let text = std::fs::read_to_string("/tmp/ten.toml").unwrap();
+        let env = Variables::from([("SHORT".to_owned(), "abc".to_owned())]);
+        match Config::parse(&text, Path::new("bff.toml"), &env) {
+            Ok((config, warnings)) => println!("{config:#?}\n{warnings}"),
+            Err(e) => println!("{e}"),
+        }
+    }
 }

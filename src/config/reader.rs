@@ -464,16 +464,15 @@ impl<T: Read> Read for Named<T> {
             Value::Table(entries) => entries,
             Value::Untyped(text) if text.trim_start().starts_with('{') => {
                 from_variable = typed(text.trim(), &node.place);
-                match &from_variable {
-                    Some(Node {
-                        value: Value::Table(entries),
-                        ..
-                    }) => entries,
-                    _ => {
-                        wrong_type(node, key, "a table", "{ name = \"value\" }", faults);
-                        return None;
-                    }
-                }
+                let Some(Node {
+                    value: Value::Table(entries),
+                    ..
+                }) = &from_variable
+                else {
+                    wrong_type(node, key, "a table", "{ name = \"value\" }", faults);
+                    return None;
+                };
+                entries
             }
             _ => {
                 let remedy = format!("{} = {{ name = \"value\" }}", last(key));

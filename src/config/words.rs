@@ -183,8 +183,8 @@ impl Read for Method {
 
 /// A value of few choices, each one word.
 pub(super) trait Choice: Copy + 'static {
-    /// The words and what they mean.
-    const WORDS: &'static [(&'static str, Self)];
+    /// The words and what they mean, in the order they are offered.
+    fn words() -> Vec<(&'static str, Self)>;
     /// Words that one may expect, why they are refused and what to write.
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[];
     /// The choices that are numbers in the file.
@@ -206,8 +206,8 @@ impl<T: Choice> Read for Chosen<T> {
                 return None;
             }
         };
-        if let Some((_, choice)) = T::WORDS.iter().find(|(word, _)| *word == text) {
-            return Some(Self(*choice));
+        if let Some((_, choice)) = T::words().into_iter().find(|(word, _)| *word == text) {
+            return Some(Self(choice));
         }
         if let Some((_, what, remedy)) = T::REFUSED.iter().find(|(word, ..)| *word == text) {
             faults.refuse(
@@ -228,11 +228,11 @@ impl<T: Choice> Read for Chosen<T> {
     }
 
     fn schema() -> serde_json::Value {
-        let words: Vec<serde_json::Value> = T::WORDS
-            .iter()
+        let words: Vec<serde_json::Value> = T::words()
+            .into_iter()
             .map(|(word, _)| match word.parse::<u64>() {
                 Ok(number) if T::NUMBERS => number.into(),
-                _ => (*word).into(),
+                _ => word.into(),
             })
             .collect();
         json!({ "enum": words })
@@ -241,11 +241,11 @@ impl<T: Choice> Read for Chosen<T> {
 
 /// The choices as a person would list them.
 fn choices<T: Choice>() -> String {
-    let quoted: Vec<String> = T::WORDS
-        .iter()
+    let quoted: Vec<String> = T::words()
+        .into_iter()
         .map(|(word, _)| {
             if T::NUMBERS {
-                (*word).to_owned()
+                word.to_owned()
             } else {
                 format!("{word:?}")
             }
@@ -267,11 +267,14 @@ pub(super) enum ClientAuthMethod {
 }
 
 impl Choice for ClientAuthMethod {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("client_secret_basic", Self::SecretBasic),
-        ("client_secret_post", Self::SecretPost),
-        ("private_key_jwt", Self::PrivateKeyJwt),
-    ];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![
+            ("client_secret_basic", Self::SecretBasic),
+            ("client_secret_post", Self::SecretPost),
+            ("private_key_jwt", Self::PrivateKeyJwt),
+        ]
+    }
+
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
         (
             "tls_client_auth",
@@ -293,7 +296,10 @@ pub(super) enum Store {
 }
 
 impl Choice for Store {
-    const WORDS: &'static [(&'static str, Self)] = &[("memory", Self::Memory)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("memory", Self::Memory)]
+    }
+
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
         ("sqlite", NOT_YET, ONLY_MEMORY),
         ("redis", NOT_YET, ONLY_MEMORY),
@@ -306,7 +312,10 @@ const NOT_YET: &str = "is not available in this version";
 const ONLY_MEMORY: &str = "write \"memory\" or leave the key out";
 
 impl Choice for SameSite {
-    const WORDS: &'static [(&'static str, Self)] = &[("Strict", Self::Strict), ("Lax", Self::Lax)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("Strict", Self::Strict), ("Lax", Self::Lax)]
+    }
+
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
         "None",
         "would send the session with every site's requests",
@@ -315,8 +324,10 @@ impl Choice for SameSite {
 }
 
 impl Choice for ResponseMode {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("query", Self::Query), ("form_post", Self::FormPost)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("query", Self::Query), ("form_post", Self::FormPost)]
+    }
+
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
         "fragment",
         "never reaches a server",
@@ -325,27 +336,34 @@ impl Choice for ResponseMode {
 }
 
 impl Choice for LogoutHint {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("id_token", Self::IdToken), ("none", Self::None)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("id_token", Self::IdToken), ("none", Self::None)]
+    }
 }
 
 impl Choice for AnonymousAnswer {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("200", Self::Ok), ("401", Self::Unauthorized)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("200", Self::Ok), ("401", Self::Unauthorized)]
+    }
+
     const NUMBERS: bool = true;
 }
 
 impl Choice for RouteAuth {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("required", Self::Required),
-        ("optional", Self::Optional),
-        ("none", Self::None),
-    ];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![
+            ("required", Self::Required),
+            ("optional", Self::Optional),
+            ("none", Self::None),
+        ]
+    }
 }
 
 impl Choice for CsrfCheck {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("header", Self::Header), ("origin", Self::Origin)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("header", Self::Header), ("origin", Self::Origin)]
+    }
+
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
         "none",
         "would let any site call this route as the user",
@@ -354,11 +372,16 @@ impl Choice for CsrfCheck {
 }
 
 impl Choice for LogFormat {
-    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("text", Self::Text), ("json", Self::Json)]
+    }
 }
 
 impl Choice for IdTokenAlg {
-    const WORDS: &'static [(&'static str, Self)] = &ID_TOKEN_ALGS;
+    fn words() -> Vec<(&'static str, Self)> {
+        Self::ALL.map(|(alg, name)| (name, alg)).to_vec()
+    }
+
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
         ("none", "accepts forged ID tokens", ASYMMETRIC),
         (
@@ -380,14 +403,3 @@ impl Choice for IdTokenAlg {
 }
 
 const ASYMMETRIC: &str = "write \"RS256\", \"PS256\", \"ES256\" or \"EdDSA\"";
-
-/// [`IdTokenAlg::ALL`] with the name first.
-const ID_TOKEN_ALGS: [(&str, IdTokenAlg); IdTokenAlg::ALL.len()] = {
-    let mut words = [("", IdTokenAlg::Rs256); IdTokenAlg::ALL.len()];
-    let mut index = 0;
-    while index < words.len() {
-        words[index] = (IdTokenAlg::ALL[index].1, IdTokenAlg::ALL[index].0);
-        index += 1;
-    }
-    words
-};

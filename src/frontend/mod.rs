@@ -2,9 +2,32 @@
 //!
 //! A dev server (`[frontend] upstream`) is a route like any other and the proxy's work.
 
-use std::path::PathBuf;
+mod conditional;
+mod content_type;
+mod file;
 
-use http::{HeaderName, HeaderValue};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio_util::io::ReaderStream;
+
+use crate::web::body::Body;
+
+use self::conditional::{Condition, Part, Validators};
+use self::file::{Content, Encoding, Encodings, Found};
 
 /// `[frontend]` with a folder of files.
 #[derive(Debug, Clone)]
@@ -14,3 +37,261 @@ pub struct FrontendSettings {
     /// Headers of every answer, laid over the defaults; an empty value removes the default.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// Why a folder cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// It is not there, or not ours to read.
+    #[error("cannot read the folder {}: {source}", dir.display())]
+    Unreadable {
+        /// The folder.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It is a file.
+    #[error("{} is not a folder", dir.display())]
+    NotAFolder {
+        /// The path.
+        dir: PathBuf,
+    },
+    /// It has no `index.html`: not built yet, or the folder above the right one.
+    #[error("the folder {} holds no index.html; build the app first", dir.display())]
+    NoIndex {
+        /// The folder.
+        dir: PathBuf,
+    },
+}
+
+/// The app's files, ready to be asked for; cheap to clone.
+///
+/// Nothing is kept between requests: a new build is served as soon as it is there.
+#[derive(Debug, Clone)]
+pub struct Frontend(Arc<Folder>);
+
+#[derive(Debug)]
+struct Folder {
+    dir: PathBuf,
+    headers: HeaderMap,
+}
+
+/// What the folder has to say.
+#[derive(Debug)]
+pub enum FrontendAnswer {
+    /// This, whatever its status.
+    Answer(Response<Body>),
+    /// There is no such file, and the request is not a page that the app could draw.
+    NotFound,
+}
+
+/// Bytes that a stream of a file reads at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Laid under the operator's own. The policy allows what builds make of small images and fonts
+/// (`data:`) and nothing inline.
+const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'self'; img-src 'self' data:; font-src 'self' data:; base-uri 'none'; \
+         object-src 'none'; frame-ancestors 'none'; form-action 'self'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "strict-origin-when-cross-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+];
+
+impl Frontend {
+    /// Looks that the folder can be served.
+    ///
+    /// # Errors
+    ///
+    /// See [`FrontendError`].
+    pub fn new(settings: FrontendSettings) -> Result<Self, FrontendError> {
+        let FrontendSettings { dir, headers } = settings;
+        match dir.metadata() {
+            Err(source) => return Err(FrontendError::Unreadable { dir, source }),
+            Ok(found) if !found.is_dir() => return Err(FrontendError::NotAFolder { dir }),
+            Ok(_) if !dir.join("index.html").is_file() => {
+                return Err(FrontendError::NoIndex { dir });
+            }
+            Ok(_) => {}
+        }
+        let headers = laid_over_defaults(headers);
+        Ok(Self(Arc::new(Folder { dir, headers })))
+    }
+
+    /// Answers for `path`, the normal form of the request's path (I9), percent-encoded.
+    pub async fn answer(&self, parts: &Parts, path: &str) -> FrontendAnswer {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return FrontendAnswer::Answer(self.method_not_allowed());
+        }
+        let encodings = Encodings::accepted(&parts.headers);
+        let navigation = is_navigation(&parts.headers);
+        let Some(lookup) = file::Lookup::of(path, navigation) else {
+            return FrontendAnswer::NotFound;
+        };
+        let folder = Arc::clone(&self.0);
+        // All that may block, in one trip off the worker.
+        let found =
+            tokio::task::spawn_blocking(move || file::find(&folder.dir, &lookup, encodings)).await;
+        match found {
+            Ok(Ok(Some(found))) => FrontendAnswer::Answer(self.found(parts, found).await),
+            Ok(Ok(None)) => FrontendAnswer::NotFound,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a file of the frontend cannot be read");
+                FrontendAnswer::NotFound
+            }
+            Err(error) => {
+                tracing::error!(%error, "looking for a file of the frontend failed");
+                FrontendAnswer::NotFound
+            }
+        }
+    }
+
+    async fn found(&self, parts: &Parts, found: Found) -> Response<Body> {
+        let validators = Validators {
+            etag: found.etag,
+            modified: found.modified,
+        };
+        let mut response = Response::new(Body::Empty);
+        let headers = response.headers_mut();
+        headers.extend(self.0.headers.clone());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(found.caching));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if let Ok(etag) = HeaderValue::from_str(&validators.etag) {
+            headers.insert(ETAG, etag);
+        }
+        if let Some(date) = validators.date() {
+            headers.insert(LAST_MODIFIED, date);
+        }
+        if validators.judge(&parts.headers) == Condition::Unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
+        if let Some(encoding) = found.encoding.token() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        let part = if found.encoding == Encoding::Identity {
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            conditional::part(parts, &validators, found.bytes)
+        } else {
+            Part::Whole
+        };
+        let (start, length) = match part {
+            Part::Whole => (0, found.bytes),
+            Part::Range { start, length } => {
+                let last = start + length - 1;
+                insert_text(
+                    headers,
+                    CONTENT_RANGE,
+                    &format!("bytes {start}-{last}/{}", found.bytes),
+                );
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                (start, length)
+            }
+            Part::Outside => {
+                insert_text(headers, CONTENT_RANGE, &format!("bytes */{}", found.bytes));
+                headers.remove(CONTENT_TYPE);
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                return response;
+            }
+        };
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if parts.method == Method::GET {
+            match body(found.content, start, length).await {
+                Ok(body) => *response.body_mut() = body,
+                Err(error) => {
+                    tracing::error!(%error, "a file of the frontend cannot be read");
+                    return internal_error();
+                }
+            }
+        }
+        response
+    }
+
+    fn method_not_allowed(&self) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().extend(self.0.headers.clone());
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+    }
+}
+
+fn laid_over_defaults(headers: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {
+    let mut all: HeaderMap = DEFAULT_HEADERS
+        .into_iter()
+        .map(|(name, value)| (name, HeaderValue::from_static(value)))
+        .collect();
+    for (name, _) in &headers {
+        all.remove(name);
+    }
+    for (name, value) in headers {
+        if !value.is_empty() {
+            all.append(name, value);
+        }
+    }
+    all
+}
+
+/// Whether a page is asked for. Browsers say so; from the rest, anyone who takes HTML counts.
+fn is_navigation(headers: &HeaderMap) -> bool {
+    if let Some(mode) = headers.get("sec-fetch-mode") {
+        return mode == "navigate";
+    }
+    headers.get(ACCEPT).is_none_or(|accept| {
+        accept
+            .to_str()
+            .is_ok_and(|accept| accept.contains("text/html") || accept.contains("*/*"))
+    })
+}
+
+async fn body(content: Content, start: u64, length: u64) -> io::Result<Body> {
+    match content {
+        Content::Read(bytes) => {
+            let from = usize::try_from(start)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
+            let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+            let to = from.saturating_add(wanted).min(bytes.len());
+            Ok(Body::full(bytes.slice(from..to)))
+        }
+        Content::Open(file) => {
+            let mut file = tokio::fs::File::from_std(file);
+            if start > 0 {
+                file.seek(io::SeekFrom::Start(start)).await?;
+            }
+            let chunks = ReaderStream::with_capacity(file.take(length), CHUNK);
+            Ok(Body::stream(StreamBody::new(
+                chunks.map(|chunk: io::Result<Bytes>| chunk.map(Frame::data)),
+            )))
+        }
+    }
+}
+
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+fn internal_error() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+#[cfg(test)]
+mod tests;

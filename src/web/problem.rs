@@ -1,1 +1,261 @@
 //! Problem details (RFC 9457) and the readable page for navigations.
+//!
+//! How a refusal looks, not what it says: statuses, codes and texts come from whoever refuses.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::web::body::Body;
+
+/// A refusal that a browser, and perhaps a person, reads.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The stable word that programs compare.
+    pub code: &'static str,
+    /// The same for every problem of this code.
+    pub title: &'static str,
+    /// This one in a sentence, fit for strangers: no internals, no secret (N4).
+    pub detail: String,
+    /// Joins the answer to its log line.
+    pub request_id: String,
+    /// Where a login would help: its address.
+    pub login_url: Option<String>,
+    /// Further members of the object; they never replace the ones above.
+    pub extra: Map<String, Value>,
+}
+
+impl Problem {
+    /// The answer to a fetch: `application/problem+json`.
+    pub fn json(&self) -> Response<Body> {
+        let mut members = self.extra.clone();
+        // `type` names the kind of problem and need not lead anywhere (RFC 9457 §3.1.1).
+        members.insert(
+            "type".into(),
+            format!("urn:bff:problem:{}", self.code).into(),
+        );
+        members.insert("title".into(), self.title.into());
+        members.insert("status".into(), self.status.as_u16().into());
+        members.insert("code".into(), self.code.into());
+        members.insert("detail".into(), self.detail.as_str().into());
+        members.insert("request_id".into(), self.request_id.as_str().into());
+        if let Some(login_url) = &self.login_url {
+            members.insert("login_url".into(), login_url.as_str().into());
+        }
+        let mut response = Response::new(Body::full(Value::Object(members).to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    /// The answer to a navigation: a page that says the same.
+    pub fn page(&self) -> Response<Body> {
+        let mut body = format!("<p>{}</p>", escape(&self.detail));
+        if let Some(login_url) = &self.login_url {
+            push(
+                &mut body,
+                format_args!(
+                    "<p><a class=\"button\" href=\"{}\">Sign in</a></p>",
+                    escape(login_url)
+                ),
+            );
+        }
+        push(
+            &mut body,
+            format_args!(
+                "<dl><dt>Status</dt><dd>{}</dd><dt>Code</dt><dd>{}</dd>\
+                 <dt>Request</dt><dd>{}</dd></dl>",
+                self.status.as_u16(),
+                escape(self.code),
+                escape(&self.request_id)
+            ),
+        );
+        let mut response = page(self.title, &body);
+        *response.status_mut() = self.status;
+        response
+    }
+}
+
+/// A page of our own, status 200, with the look and the headers that they all share (H6).
+///
+/// `title` is text. `body_html` is HTML: whatever in it comes from elsewhere must have been
+/// through [`escape`]. `<a class="button" href="…">` is a button. There are no scripts, and a
+/// form may be sent to this origin only; since browsers hold redirects of a form to that as well,
+/// a step that leads to the provider is a link.
+pub fn page(title: &str, body_html: &str) -> Response<Body> {
+    let title = escape(title);
+    let html = format!(
+        "<!doctype html>\n\
+         <html lang=\"en\">\n\
+         <head>\n\
+         <meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n\
+         <title>{title}</title>\n\
+         <style>{STYLE}</style>\n\
+         </head>\n\
+         <body>\n\
+         <main>\n\
+         <h1>{title}</h1>\n\
+         {body_html}\n\
+         </main>\n\
+         </body>\n\
+         </html>\n"
+    );
+    let mut response = Response::new(Body::full(html));
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(CONTENT_SECURITY_POLICY, page_policy());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// `text` with the five characters that mean something in HTML written as references: fit for
+/// element content and for attribute values in quotes.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The one style element is allowed by its hash; nothing else is.
+fn page_policy() -> HeaderValue {
+    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(
+        "default-src 'none'; frame-ancestors 'none'",
+    ))
+}
+
+fn push(body: &mut String, html: std::fmt::Arguments<'_>) {
+    #[expect(
+        clippy::let_underscore_must_use,
+        reason = "writing to a String cannot fail"
+    )]
+    let _ = body.write_fmt(html);
+}
+
+const STYLE: &str = include_str!("page.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    fn problem() -> Problem {
+        Problem {
+            status: StatusCode::UNAUTHORIZED,
+            code: "login_required",
+            title: "Sign-in needed",
+            detail: "This needs a session <script>alert('x')</script> & \"more\".".into(),
+            request_id: "r-1<".into(),
+            login_url: Some("/bff/login?a=1&b=\"2".into()),
+            extra: Map::new(),
+        }
+    }
+
+    async fn text(response: Response<Body>) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_fetch_reads_problem_details() {
+        let mut problem = problem();
+        problem.extra.insert("acr_values".into(), "gold".into());
+        problem.extra.insert("code".into(), "mine".into());
+        let response = problem.json();
+        assert_eq!(response.status(), 401);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let members: Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!(
+            members,
+            serde_json::json!({
+                "type": "urn:bff:problem:login_required",
+                "title": "Sign-in needed",
+                "status": 401,
+                "code": "login_required",
+                "detail": "This needs a session <script>alert('x')</script> & \"more\".",
+                "request_id": "r-1<",
+                "login_url": "/bff/login?a=1&b=\"2",
+                "acr_values": "gold",
+            })
+        );
+    }
+
+    /// C5, N4: nothing that a stranger wrote is HTML in our page.
+    #[tokio::test]
+    async fn everything_in_the_page_is_escaped() {
+        let html = text(problem().page()).await;
+        assert!(!html.contains("<script"), "{html}");
+        assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;more"));
+        assert!(html.contains("href=\"/bff/login?a=1&amp;b=&quot;2\""));
+        assert!(html.contains("r-1&lt;"));
+    }
+
+    /// H6: pages of our own allow nothing but their own style, and no frame.
+    #[tokio::test]
+    async fn the_page_allows_its_own_style_alone() {
+        let response = problem().page();
+        assert_eq!(response.status(), 401);
+        let headers = response.headers().clone();
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["cache-control"], "no-store");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+        assert!(policy.ends_with("frame-ancestors 'none'"), "{policy}");
+        let html = text(response).await;
+        let style = html
+            .split("<style>")
+            .nth(1)
+            .unwrap()
+            .split("</style>")
+            .next()
+            .unwrap();
+        let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        assert!(policy.contains(&format!("'sha256-{hash}'")), "{policy}");
+        assert!(
+            !html.contains("style="),
+            "an inline style attribute would be refused"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use crate::dev::{DevSettings, DevUser};
 /// `[dev]`.
 pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> Option<DevSettings> {
     let (dev, _) = table(field);
-    let lifetime = span(&dev.access_token_lifetime, Duration::from_secs(300), faults);
+    let lifetime = span(&dev.access_token_lifetime, Duration::from_mins(5), faults);
     let users = match dev.users.written() {
         None if dev.users.stands() => return None,
         None => alice_and_bob(),

@@ -21,11 +21,6 @@ pub(super) enum Frontend {
 }
 
 impl Frontend {
-    /// Whether there is one.
-    pub(super) fn stands(&self) -> bool {
-        !matches!(self, Self::None)
-    }
-
     /// The files, where they are what was asked for.
     pub(super) fn files(self) -> Option<FrontendSettings> {
         match self {

@@ -1,6 +1,7 @@
 //! The file as written turned into the parts' settings; every rule about values is here.
 //!
-//! Each function notes what it refuses and gives `None` only after it has noted a fault.
+//! Each function notes what it refuses and goes on. Where a fault is noted, its result no longer
+//! matters: nothing with a fault leaves `config`.
 
 mod frontend;
 mod headers;
@@ -12,7 +13,7 @@ mod session;
 #[cfg(feature = "dev")]
 mod dev;
 #[cfg(feature = "dev")]
-pub(super) use route::DEMO_API;
+pub(super) use route::{DEMO_API, DEMO_APP};
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -94,24 +95,19 @@ pub(super) fn resolve(
     let dev = dev::dev(&file.dev, faults);
 
     let server_table = table(&file.server).0;
-    let frontend = frontend?;
-    #[cfg(feature = "dev")]
-    let demo = surroundings.purpose.is_development() && !frontend.stands();
     Some(Config {
-        server: server?,
-        admin: admin?,
+        server,
+        admin,
         trusted_proxies: server::trusted_proxies(&server_table, faults),
         allow_semicolon: server_table.allow_semicolon.or(false),
         auth: auth?,
         provider: provider?,
         session: session?,
         routes: routes?,
-        frontend: frontend.files(),
+        frontend: frontend?.files(),
         log: log?,
         #[cfg(feature = "dev")]
         dev: dev?,
-        #[cfg(feature = "dev")]
-        demo,
     })
 }
 

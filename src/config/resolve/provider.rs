@@ -26,7 +26,7 @@ const CLAIMS: [&str; 8] = [
     "locale",
 ];
 /// D9: more would accept tokens that are long dead.
-const MOST_CLOCK_SKEW: Duration = Duration::from_secs(300);
+const MOST_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// Parameters of the authorization request that are ours alone (B8).
 const OUR_PARAMETERS: [(&str, &str); 12] = [
@@ -131,7 +131,7 @@ pub(super) fn auth(
         base_path: public.base_path.clone(),
         anonymous: session.anonymous.or(Chosen(AnonymousAnswer::Ok)).0,
         claims,
-        refresh_before: provider.refresh_before.or(Duration::from_secs(60)),
+        refresh_before: provider.refresh_before.or(Duration::from_mins(1)),
         revoke_on_logout: provider.revoke_on_logout.or(true),
         logout_hint: provider.logout_hint.or(Chosen(LogoutHint::IdToken)).0,
         third_party_login: provider.third_party_login.or(false),
@@ -286,7 +286,7 @@ fn clock_skew(field: &Field<Duration>, faults: &mut Faults) -> Duration {
             "write \"5m\" or less, and set the clocks",
         );
     }
-    field.or(Duration::from_secs(60))
+    field.or(Duration::from_mins(1))
 }
 
 fn scopes(field: &Field<Vec<Written<String>>>, faults: &mut Faults) -> Vec<String> {

@@ -17,8 +17,11 @@ use crate::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettin
 /// The upstream that stands for the demo API of `bff dev`.
 #[cfg(feature = "dev")]
 pub(in crate::config) const DEMO_API: &str = "dev:api";
+/// The upstream that stands for the demo app of `bff dev`.
+#[cfg(feature = "dev")]
+pub(in crate::config) const DEMO_APP: &str = "dev:app";
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// All routes in the order written, the frontend's server last.
 pub(super) fn routes(
@@ -50,9 +53,7 @@ pub(super) fn routes(
             compare(path, settings, earlier(), faults);
         }
         if let (Some(Frontend::Files(_) | Frontend::Server(_)), Some(path)) = (frontend, path)
-            && settings.path == "/"
-            && settings.host.is_none()
-            && settings.methods.is_empty()
+            && takes_everything(std::slice::from_ref(settings))
         {
             path.warn(
                 faults,
@@ -65,10 +66,21 @@ pub(super) fn routes(
     if field.stands() && field.written().is_none() {
         return None;
     }
-    if let Some(Frontend::Server(url)) = frontend {
-        routes.push(frontend_route(url.clone()));
+    match frontend {
+        Some(Frontend::Server(url)) => routes.push(frontend_route(url.clone())),
+        #[cfg(feature = "dev")]
+        Some(Frontend::None) if purpose.is_development() && !takes_everything(&routes) => {
+            routes.extend(Url::parse(DEMO_APP).ok().map(frontend_route));
+        }
+        Some(Frontend::None | Frontend::Files(_)) | None => {}
     }
     Some(routes)
+}
+
+fn takes_everything(routes: &[RouteSettings]) -> bool {
+    routes
+        .iter()
+        .any(|route| route.path == "/" && route.host.is_none() && route.methods.is_empty())
 }
 
 /// Two routes for the same calls: refused if alike, warned of if the earlier one takes them all.
@@ -159,7 +171,7 @@ fn route(
     Some(RouteSettings {
         name,
         path,
-        host: host?,
+        host,
         methods,
         upstreams: upstreams?,
         auth,
@@ -211,10 +223,8 @@ fn upstreams(
 }
 
 /// A host as browsers send it: lower case, no port.
-fn host(field: &Field<String>, faults: &mut Faults) -> Option<Option<String>> {
-    let Some(written) = field.written() else {
-        return (!field.stands()).then_some(None);
-    };
+fn host(field: &Field<String>, faults: &mut Faults) -> Option<String> {
+    let written = field.written()?;
     let host = Host::parse(&written.value)
         .ok()
         .filter(|_| !written.value.contains(['*', '%', '/', '@']))
@@ -226,7 +236,7 @@ fn host(field: &Field<String>, faults: &mut Faults) -> Option<Option<String>> {
             "write one without port, path or wildcard, such as \"app.example.com\"",
         );
     }
-    host.map(Some)
+    host
 }
 
 fn methods(field: &Field<Vec<Written<Method>>>, faults: &mut Faults) -> Vec<Method> {

@@ -123,7 +123,7 @@ pub(super) fn server(
     public: Option<&Public>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
-) -> Option<ServerSettings> {
+) -> ServerSettings {
     let (server, _) = table(field);
     if surroundings.purpose.is_development()
         && let Some(written) = server.listen.written()
@@ -148,13 +148,13 @@ pub(super) fn server(
             ),
         );
     }
-    Some(ServerSettings {
+    ServerSettings {
         listen: server.listen.or(LISTEN),
-        tls: tls?,
+        tls,
         workers: workers(&server.workers, faults),
         limits: limits(&server.limits, faults),
         timeouts: timeouts(&server.timeouts, faults),
-    })
+    }
 }
 
 fn workers(field: &Field<u64>, faults: &mut Faults) -> NonZeroUsize {
@@ -198,10 +198,8 @@ fn timeouts(field: &Field<TimeoutsTable>, faults: &mut Faults) -> Timeouts {
 }
 
 /// The files are opened to see that they are there; the server judges what is in them.
-fn tls(field: &Field<TlsTable>, folder: &Path, faults: &mut Faults) -> Option<Option<TlsFiles>> {
-    let Some(tls) = field.written() else {
-        return (!field.stands()).then_some(None);
-    };
+fn tls(field: &Field<TlsTable>, folder: &Path, faults: &mut Faults) -> Option<TlsFiles> {
+    let tls = field.written()?;
     let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
     let mut file = |field: &Field<String>, key: &str, label: &str| {
         let written = field.required(&tls.place, key, example, faults)?;
@@ -231,10 +229,10 @@ fn tls(field: &Field<TlsTable>, folder: &Path, faults: &mut Faults) -> Option<Op
     };
     let cert = file(&tls.value.cert, "server.tls.cert", "CERTIFICATE");
     let key = file(&tls.value.key, "server.tls.key", "PRIVATE KEY");
-    Some(Some(TlsFiles {
+    Some(TlsFiles {
         cert: cert?,
         key: key?,
-    }))
+    })
 }
 
 /// The administration listener.
@@ -242,48 +240,46 @@ pub(super) fn admin(
     field: &Field<ServerTable>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
-) -> Option<Option<AdminSettings>> {
+) -> Option<AdminSettings> {
     let (server, _) = table(field);
-    let key = match server.admin_key.written() {
-        None => (!server.admin_key.stands()).then_some(None),
-        Some(written) => {
-            if !server.admin_listen.stands() {
-                written.refuse(
-                    faults,
-                    "is for a listener that is not there",
-                    "write admin_listen = \"127.0.0.1:9090\" too",
-                );
-            }
-            written
-                .resolve(surroundings.secrets(), faults)
-                .and_then(|key| {
-                    if key.len() < LEAST_KEY_LENGTH {
-                        written.refuse(
-                            faults,
-                            format!("has {} characters, which can be guessed", key.len()),
-                            "put what bff keygen prints there",
-                        );
-                        return None;
-                    }
-                    Some(Some(AdminKey::new(key.as_str())))
-                })
-        }
-    };
-    let Some(listen) = server.admin_listen.written() else {
-        return (!server.admin_listen.stands()).then_some(None);
-    };
+    let key = admin_key(&server, surroundings, faults);
+    let listen = server.admin_listen.written()?;
     if listen.value == server.listen.or(LISTEN) && listen.value.port() != 0 {
         listen.refuse(
             faults,
             "is the public address too (server.listen)",
             "write another port, one that the public does not reach",
         );
+    }
+    Some(AdminSettings {
+        listen: listen.value,
+        key,
+    })
+}
+
+fn admin_key(
+    server: &ServerTable,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<AdminKey> {
+    let written = server.admin_key.written()?;
+    if !server.admin_listen.stands() {
+        written.refuse(
+            faults,
+            "is for a listener that is not there",
+            "write admin_listen = \"127.0.0.1:9090\" too",
+        );
+    }
+    let key = written.resolve(surroundings.secrets(), faults)?;
+    if key.len() < LEAST_KEY_LENGTH {
+        written.refuse(
+            faults,
+            format!("has {} characters, which can be guessed", key.len()),
+            "put what bff keygen prints there",
+        );
         return None;
     }
-    Some(Some(AdminSettings {
-        listen: listen.value,
-        key: key?,
-    }))
+    Some(AdminKey::new(key.as_str()))
 }
 
 /// The proxies whose word on the client's address counts.

@@ -12,10 +12,10 @@ use crate::config::words::{Chosen, Store};
 use crate::secret::SessionKey;
 use crate::session::{CookieSettings, SameSite, SessionSettings};
 
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-const MAX_LIFETIME: Duration = Duration::from_secs(8 * 3600);
-const LONG_IDLE: Duration = Duration::from_secs(24 * 3600);
-const LONG_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(30);
+const MAX_LIFETIME: Duration = Duration::from_hours(8);
+const LONG_IDLE: Duration = Duration::from_hours(24);
+const LONG_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// `__Host-Http-` and a name that leaves room for the login cookies' suffix.
 const LONGEST_NAME: usize = 64;
 
@@ -71,6 +71,7 @@ fn keys(
         return None;
     }
     let mut ring: Vec<SessionKey> = Vec::new();
+    let mut texts = Vec::new();
     for source in &written.value {
         let Some(text) = source.resolve(surroundings.secrets(), faults) else {
             continue;
@@ -83,7 +84,7 @@ fn keys(
             );
             continue;
         };
-        if ring.iter().any(|other| other.expose() == key.expose()) {
+        if texts.contains(&text) {
             source.refuse(
                 faults,
                 format!(
@@ -94,6 +95,7 @@ fn keys(
             );
         }
         ring.push(key);
+        texts.push(text);
     }
     (ring.len() == written.value.len()).then_some(ring)
 }

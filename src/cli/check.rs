@@ -1,0 +1,139 @@
+//! `bff check`: all that `serve` does short of binding, and two questions to the network.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::cli::{CheckOptions, CommandError, Terminal, load};
+use crate::config::{Config, Variables};
+
+/// A health check that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why the running instance is not alive.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotLive {
+    /// It cannot be asked.
+    #[error("nothing answers on {address}; is bff running with this configuration?")]
+    NoAnswer {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// It answered that it is not well.
+    #[error("{address} answers {answer:?}, which is no sign of health")]
+    Unwell { address: SocketAddr, answer: String },
+}
+
+/// What `options` ask for.
+pub(super) fn check(
+    options: &CheckOptions,
+    variables: &Variables,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), CommandError> {
+    if options.live {
+        // A health check runs every few seconds: warnings were given at the start.
+        let (config, _) = Config::load(&options.file.config, variables)?;
+        let probe = Probe::of(&config);
+        probe.ask()?;
+        writeln!(terminal.out, "{} is alive", probe.address)?;
+        return Ok(());
+    }
+    let config = load(&options.file, variables, terminal)?;
+    writeln!(
+        terminal.out,
+        "{} is fine: {} on {}, {}",
+        options.file.config.display(),
+        config.auth.public_url.origin().ascii_serialization(),
+        config.server.listen,
+        routes(config.routes.len()),
+    )?;
+    Ok(())
+}
+
+fn routes(count: usize) -> String {
+    match count {
+        1 => "1 route".to_owned(),
+        count => format!("{count} routes"),
+    }
+}
+
+/// A question that a live instance answers and that changes nothing.
+#[derive(Debug, PartialEq, Eq)]
+struct Probe {
+    address: SocketAddr,
+    /// `None` where only TLS is spoken: then a connection that is taken must do.
+    request: Option<String>,
+    /// How the status of a healthy answer may begin.
+    healthy: &'static [char],
+}
+
+impl Probe {
+    /// `/livez` where there is an administration listener, else what the public one can be asked.
+    fn of(config: &Config) -> Self {
+        if let Some(admin) = &config.admin {
+            let address = reachable(admin.listen);
+            return Self {
+                address,
+                request: Some(get("/livez", &address.to_string())),
+                healthy: &['2'],
+            };
+        }
+        let host = config.auth.public_url.authority();
+        let path = format!("{}/session?slide=false", config.auth.base_path);
+        Self {
+            address: reachable(config.server.listen),
+            request: config.server.tls.is_none().then(|| get(&path, host)),
+            // It may well say 401 or 429; only a fault of its own is a bad sign.
+            healthy: &['2', '3', '4'],
+        }
+    }
+
+    fn ask(&self) -> Result<(), NotLive> {
+        let answer = self.first_line().map_err(|source| NotLive::NoAnswer {
+            address: self.address,
+            source,
+        })?;
+        let healthy = match answer.as_deref() {
+            None => true,
+            Some(line) => line
+                .strip_prefix("HTTP/1.1 ")
+                .is_some_and(|status| status.starts_with(self.healthy)),
+        };
+        if healthy {
+            return Ok(());
+        }
+        Err(NotLive::Unwell {
+            address: self.address,
+            answer: answer.unwrap_or_default(),
+        })
+    }
+
+    /// The answer's first line; `None` where nothing was asked.
+    fn first_line(&self) -> io::Result<Option<String>> {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        let Some(request) = &self.request else {
+            return Ok(None);
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.write_all(request.as_bytes())?;
+        let mut head = Vec::new();
+        stream.take(4096).read_to_end(&mut head)?;
+        let text = String::from_utf8_lossy(&head);
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+    }
+}
+
+fn get(path: &str, host: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-CSRF: 1\r\nConnection: close\r\n\r\n")
+}
+
+/// Where a listener on all addresses is met from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    SocketAddr::new(ip, listen.port())
+}

@@ -1,0 +1,284 @@
+//! The command line: what is asked for, where the answer goes, and the exit code.
+//!
+//! Serving itself is `app`'s work.
+
+mod check;
+mod explain;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{self, StartError};
+use crate::clock::SystemRandomness;
+use crate::config::{self, Config, ConfigErrors, Variables, Warnings};
+use crate::secret::SessionKey;
+
+/// Where a command writes.
+pub struct Terminal<'a> {
+    /// What was asked for.
+    pub out: &'a mut dyn Write,
+    /// What went wrong or is unwise.
+    pub err: &'a mut dyn Write,
+}
+
+impl std::fmt::Debug for Terminal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Terminal")
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: it was understood, and it failed.
+    Failed,
+    /// 2: the command line or the configuration is at fault.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// Why a command did not end well.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Explain(#[from] explain::ExplainError),
+    #[error(transparent)]
+    Live(#[from] check::NotLive),
+    #[error("the output cannot be written")]
+    Output(#[from] io::Error),
+}
+
+impl CommandError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Start(_) | Self::Explain(_) => Exit::Usage,
+            Self::Live(_) | Self::Output(_) => Exit::Failed,
+        }
+    }
+}
+
+/// A backend for frontend: signs people in, keeps their tokens, and forwards the browser's calls
+/// to your APIs with them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bff",
+    version,
+    max_term_width = 100,
+    after_help = "Example: try it, then run it\n  \
+        bff dev                            # everything on http://localhost:8080, nothing to set up\n  \
+        export BFF_SESSION_KEY=$(bff keygen)\n  \
+        bff check --config bff.toml && bff serve --config bff.toml"
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve as bff.toml says
+    #[command(
+        after_help = "Example: behind https, with secrets from the environment\n  \
+        export BFF_CLIENT_SECRET=… BFF_SESSION_KEY=$(bff keygen)\n  \
+        bff serve --config /etc/bff/bff.toml\n\n\
+        Any key can be overridden: BFF_SERVER__LISTEN=0.0.0.0:8443 bff serve"
+    )]
+    Serve(ConfigFile),
+    /// Judge bff.toml and all that it names, without serving
+    #[command(
+        after_help = "Example: in a pipeline, and as a container's health check\n  \
+        bff check --config bff.toml --online\n  \
+        HEALTHCHECK CMD [\"/bff\", \"check\", \"--live\"]\n\n\
+        Exit code 0: fine, perhaps with warnings; 1: not reachable; 2: the configuration is at fault"
+    )]
+    Check(CheckOptions),
+    /// Try everything here: with a development provider, a demo app and a demo API
+    #[cfg(feature = "dev")]
+    #[command(after_help = "Example: the demo, and signing in from a script\n  \
+        bff dev\n  \
+        curl -L -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice'\n\n\
+        Without --config it reads ./bff.toml if there is one")]
+    Dev(DevOptions),
+    /// Print a fresh key for session.keys
+    #[command(
+        after_help = "Example: make a key, and later a newer one before it\n  \
+        bff keygen > /run/secrets/session_key\n  \
+        keys = [\"file:/run/secrets/newer_key\", \"file:/run/secrets/session_key\"]"
+    )]
+    Keygen,
+    /// Print the JSON Schema of bff.toml
+    #[command(after_help = "Example: let an editor complete and check bff.toml\n  \
+        bff schema > bff.schema.json\n  \
+        sed -i '1i #:schema ./bff.schema.json' bff.toml")]
+    Schema,
+    /// Say what becomes of a call: its route, its token, its headers
+    #[command(
+        after_help = "Example: where does this call go, and what must it carry?\n  \
+        bff explain GET /api/orders/7\n  \
+        bff explain POST https://app.example.com/api/orders --config /etc/bff/bff.toml"
+    )]
+    Explain(ExplainOptions),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "bff.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckOptions {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Ask the provider for its metadata too
+    #[arg(long)]
+    online: bool,
+    /// Ask the instance that runs with this configuration whether it answers
+    #[arg(long, conflicts_with = "online")]
+    live: bool,
+}
+
+#[cfg(feature = "dev")]
+#[derive(Debug, Args)]
+struct DevOptions {
+    /// The configuration; its provider is replaced by the development provider
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ExplainOptions {
+    /// The method of the call
+    method: String,
+    /// Its path, or its whole address
+    path: String,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+/// Does what `arguments` ask, the program's name first.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: &Variables,
+    terminal: &mut Terminal<'_>,
+) -> Exit {
+    let command = match CommandLine::try_parse_from(arguments) {
+        Ok(command_line) => command_line.command,
+        Err(asked) => {
+            // `--help` and `--version` come here too, and are no fault.
+            let (to, exit) = if asked.use_stderr() {
+                (&mut *terminal.err, Exit::Usage)
+            } else {
+                (&mut *terminal.out, Exit::Done)
+            };
+            return match write!(to, "{}", asked.render()) {
+                Ok(()) => exit,
+                Err(_) => Exit::Failed,
+            };
+        }
+    };
+    match perform(command, variables, terminal) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            // A terminal that is gone cannot be told so.
+            drop(writeln!(terminal.err, "{}", sentence(&error)));
+            error.exit()
+        }
+    }
+}
+
+fn perform(
+    command: Command,
+    variables: &Variables,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), CommandError> {
+    match command {
+        Command::Serve(file) => {
+            let config = load(&file, variables, terminal)?;
+            config.log_exceptions();
+            app::serve(config)?;
+        }
+        Command::Check(options) => check::check(&options, variables, terminal)?,
+        #[cfg(feature = "dev")]
+        Command::Dev(options) => {
+            let (config, warnings) =
+                Config::load_for_development(dev_file(options).as_deref(), variables)?;
+            warn(&warnings, terminal)?;
+            config.log_exceptions();
+            app::develop(config)?;
+        }
+        Command::Keygen => {
+            let key = SessionKey::random(&SystemRandomness);
+            writeln!(terminal.out, "{}", key.to_text().as_str())?;
+        }
+        Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
+        Command::Explain(options) => {
+            let config = load(&options.file, variables, terminal)?;
+            let explanation = explain::explain(&config, &options.method, &options.path)?;
+            write!(terminal.out, "{explanation}")?;
+        }
+    }
+    Ok(())
+}
+
+fn load(
+    file: &ConfigFile,
+    variables: &Variables,
+    terminal: &mut Terminal<'_>,
+) -> Result<Config, CommandError> {
+    let (config, warnings) = Config::load(&file.config, variables)?;
+    warn(&warnings, terminal)?;
+    Ok(config)
+}
+
+fn warn(warnings: &Warnings, terminal: &mut Terminal<'_>) -> io::Result<()> {
+    for warning in warnings.to_string().lines() {
+        writeln!(terminal.err, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+/// The file that was asked for, else the one in this folder, if there is one.
+#[cfg(feature = "dev")]
+fn dev_file(options: DevOptions) -> Option<PathBuf> {
+    options.config.or_else(|| {
+        let here = PathBuf::from("bff.toml");
+        here.is_file().then_some(here)
+    })
+}
+
+/// An error with its causes, as one sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !sentence.ends_with(&text) {
+            sentence.push_str(": ");
+            sentence.push_str(&text);
+        }
+        cause = error.source();
+    }
+    sentence
+}

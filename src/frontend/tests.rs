@@ -1,0 +1,255 @@
+use std::fs;
+
+use http::Request;
+use http_body_util::BodyExt as _;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A build as bundlers leave it, with something beside it that nobody may have.
+fn built() -> (TempDir, Frontend) {
+    built_with(vec![])
+}
+
+fn built_with(headers: Vec<(HeaderName, HeaderValue)>) -> (TempDir, Frontend) {
+    let around = tempfile::tempdir().unwrap();
+    fs::write(around.path().join("secret.txt"), "secret").unwrap();
+    let dir = around.path().join("dist");
+    fs::create_dir_all(dir.join("assets")).unwrap();
+    fs::create_dir_all(dir.join("docs")).unwrap();
+    fs::create_dir_all(dir.join(".well-known")).unwrap();
+    for (name, content) in [
+        ("index.html", "<h1>app</h1>"),
+        ("docs/index.html", "<h1>docs</h1>"),
+        ("favicon.ico", "icon"),
+        (".env", "secret"),
+        (".well-known/security.txt", "contact"),
+        ("assets/index-BqT0x_3d.js", "plain script"),
+        ("assets/index-BqT0x_3d.js.br", "brotli"),
+        ("assets/index-BqT0x_3d.js.gz", "gzip"),
+        ("assets/only.css", "plain css"),
+        ("assets/only.css.gz", "gzip css"),
+        ("a b.txt", "spaced"),
+    ] {
+        fs::write(dir.join(name), content).unwrap();
+    }
+    fs::write(dir.join("big.bin"), vec![7; 300_000]).unwrap();
+    std::os::unix::fs::symlink("../secret.txt", dir.join("out.txt")).unwrap();
+    std::os::unix::fs::symlink("index.html", dir.join("in.html")).unwrap();
+    let frontend = Frontend::new(FrontendSettings { dir, headers }).unwrap();
+    (around, frontend)
+}
+
+async fn ask(
+    frontend: &Frontend,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Option<(u16, HeaderMap, Vec<u8>)> {
+    let mut request = Request::builder().method(method);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    match frontend.answer(&parts, path).await {
+        FrontendAnswer::NotFound => None,
+        FrontendAnswer::Answer(response) => {
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Some((parts.status.as_u16(), parts.headers, body.to_vec()))
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_pages_and_what_is_neither() {
+    const PAGE: &[(&str, &str)] = &[("sec-fetch-mode", "navigate")];
+    const FETCH: &[(&str, &str)] = &[("sec-fetch-mode", "cors")];
+    const OLD_PAGE: &[(&str, &str)] = &[("accept", "text/html,*/*;q=0.8")];
+    const OLD_FETCH: &[(&str, &str)] = &[("accept", "application/json")];
+    let (_around, frontend) = built();
+    for (path, headers, expected) in [
+        ("/", PAGE, Some("<h1>app</h1>")),
+        ("/", FETCH, Some("<h1>app</h1>")),
+        ("/docs/", PAGE, Some("<h1>docs</h1>")),
+        ("/orders/7", PAGE, Some("<h1>app</h1>")),
+        ("/orders/7", FETCH, None),
+        ("/orders/7", OLD_PAGE, Some("<h1>app</h1>")),
+        ("/orders/7", OLD_FETCH, None),
+        ("/orders/", PAGE, Some("<h1>app</h1>")),
+        ("/assets", PAGE, Some("<h1>app</h1>")),
+        ("/assets/", FETCH, None),
+        ("/assets/gone-BqT0x_3d.js", PAGE, None),
+        ("/favicon.ico", FETCH, Some("icon")),
+        ("/favicon.ico/x", FETCH, None),
+        ("/a%20b.txt", FETCH, Some("spaced")),
+        ("/.env", PAGE, None),
+        ("/.well-known/security.txt", PAGE, Some("contact")),
+        ("/.well-known/gone.txt", PAGE, None),
+        ("/out.txt", PAGE, None),
+        ("/in.html", PAGE, Some("<h1>app</h1>")),
+        ("/%2e%2e/secret.txt", PAGE, None),
+    ] {
+        let found = ask(&frontend, "GET", path, headers).await;
+        let body = found.map(|(_, _, body)| String::from_utf8(body).unwrap());
+        assert_eq!(body.as_deref(), expected, "{path} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_precompressed_variant_is_preferred() {
+    let (_around, frontend) = built();
+    let script = "/assets/index-BqT0x_3d.js";
+    for (path, accept, encoding, expected) in [
+        (script, "gzip, br", Some("br"), "brotli"),
+        (script, "gzip", Some("gzip"), "gzip"),
+        (script, "identity", None, "plain script"),
+        ("/assets/only.css", "br, gzip", Some("gzip"), "gzip css"),
+        ("/assets/only.css", "br", None, "plain css"),
+    ] {
+        let (status, headers, body) = ask(&frontend, "GET", path, &[("accept-encoding", accept)])
+            .await
+            .unwrap();
+        assert_eq!(status, 200);
+        assert_eq!(body, expected.as_bytes(), "{path} {accept}");
+        let found = headers.get(CONTENT_ENCODING).map(|v| v.to_str().unwrap());
+        assert_eq!(found, encoding, "{path} {accept}");
+        assert_eq!(headers[VARY], "accept-encoding");
+        assert_eq!(headers[CONTENT_LENGTH], body.len().to_string().as_str());
+    }
+    let plain = ask(&frontend, "GET", script, &[]).await.unwrap().1;
+    let packed = ask(&frontend, "GET", script, &[("accept-encoding", "br")])
+        .await
+        .unwrap()
+        .1;
+    assert_ne!(plain[ETAG], packed[ETAG]);
+    assert_eq!(packed[CONTENT_TYPE], "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
+async fn hashed_files_are_kept_and_the_rest_is_asked_about() {
+    let (_around, frontend) = built();
+    for (path, expected) in [
+        ("/", "no-cache"),
+        ("/orders/7", "no-cache"),
+        ("/favicon.ico", "no-cache"),
+        ("/assets/only.css", "no-cache"),
+        (
+            "/assets/index-BqT0x_3d.js",
+            "public, max-age=31536000, immutable",
+        ),
+    ] {
+        let (_, headers, _) = ask(&frontend, "GET", path, &[]).await.unwrap();
+        assert_eq!(headers[CACHE_CONTROL], expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_browser_has_is_confirmed() {
+    let (around, frontend) = built();
+    let (_, headers, _) = ask(&frontend, "GET", "/", &[]).await.unwrap();
+    let etag = headers[ETAG].to_str().unwrap().to_owned();
+    let (status, headers, body) = ask(&frontend, "GET", "/", &[("if-none-match", &etag)])
+        .await
+        .unwrap();
+    assert_eq!((status, body.len()), (304, 0));
+    assert_eq!(headers[ETAG], etag.as_str());
+    assert!(headers.contains_key(CONTENT_SECURITY_POLICY));
+    assert!(!headers.contains_key(CONTENT_LENGTH));
+
+    // A build of the same size and the same date, as reproducible images have it.
+    let index = around.path().join("dist/index.html");
+    let modified = fs::metadata(&index).unwrap().modified().unwrap();
+    fs::write(&index, "<h1>APP</h1>").unwrap();
+    let file = fs::File::options().write(true).open(&index).unwrap();
+    file.set_modified(modified).unwrap();
+    let (status, _, body) = ask(&frontend, "GET", "/", &[("if-none-match", &etag)])
+        .await
+        .unwrap();
+    assert_eq!((status, body.as_slice()), (200, &b"<h1>APP</h1>"[..]));
+}
+
+#[tokio::test]
+async fn parts_of_a_file_small_or_large() {
+    let (_around, frontend) = built();
+    let (status, headers, body) = ask(&frontend, "GET", "/favicon.ico", &[("range", "bytes=1-2")])
+        .await
+        .unwrap();
+    assert_eq!((status, body.as_slice()), (206, &b"co"[..]));
+    assert_eq!(headers[CONTENT_RANGE], "bytes 1-2/4");
+
+    let (status, headers, body) = ask(&frontend, "GET", "/big.bin", &[("range", "bytes=100000-")])
+        .await
+        .unwrap();
+    assert_eq!((status, body.len()), (206, 200_000));
+    assert_eq!(headers[CONTENT_LENGTH], "200000");
+
+    let (status, headers, body) = ask(&frontend, "GET", "/big.bin", &[("range", "bytes=300000-")])
+        .await
+        .unwrap();
+    assert_eq!((status, body.len()), (416, 0));
+    assert_eq!(headers[CONTENT_RANGE], "bytes */300000");
+
+    let (status, headers, body) = ask(&frontend, "HEAD", "/big.bin", &[]).await.unwrap();
+    assert_eq!((status, body.len()), (200, 0));
+    assert_eq!(headers[CONTENT_LENGTH], "300000");
+    assert_eq!(headers[ACCEPT_RANGES], "bytes");
+}
+
+#[tokio::test]
+async fn only_reading_is_offered() {
+    let (_around, frontend) = built();
+    let (status, headers, _) = ask(&frontend, "POST", "/", &[]).await.unwrap();
+    assert_eq!(status, 405);
+    assert_eq!(headers[ALLOW], "GET, HEAD");
+}
+
+/// H6: every default header can be replaced or removed, and others added.
+#[tokio::test]
+async fn headers_are_laid_over_the_defaults() {
+    let header = |name: &'static str, value: &'static str| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
+    let (_around, frontend) = built_with(vec![
+        header("referrer-policy", "no-referrer"),
+        header("permissions-policy", ""),
+        header("x-robots-tag", "noindex"),
+    ]);
+    let (_, headers, _) = ask(&frontend, "GET", "/", &[]).await.unwrap();
+    assert_eq!(headers[REFERRER_POLICY], "no-referrer");
+    assert!(!headers.contains_key("permissions-policy"));
+    assert_eq!(headers["x-robots-tag"], "noindex");
+    assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
+    assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+    assert!(
+        headers[CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap()
+            .contains("frame-ancestors 'none'")
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_served_says_why() {
+    let around = tempfile::tempdir().unwrap();
+    let new = |dir: PathBuf| {
+        Frontend::new(FrontendSettings {
+            dir,
+            headers: vec![],
+        })
+    };
+    assert!(matches!(
+        new(around.path().join("gone")),
+        Err(FrontendError::Unreadable { .. })
+    ));
+    assert!(matches!(
+        new(around.path().to_owned()),
+        Err(FrontendError::NoIndex { .. })
+    ));
+    let file = around.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(new(file), Err(FrontendError::NotAFolder { .. })));
+}
