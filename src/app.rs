@@ -1,28 +1,417 @@
 //! Wires the parts together; the only file that names concrete stores.
+//!
+//! One thread a worker serves requests. One more, the caretaker's, does what no request waits
+//! for: fresh metadata and keys of the provider, expired sessions, reloaded keys, metrics.
 
-use crate::config::Config;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin, Check, CheckState};
+use crate::auth::{RelyingParty, RelyingPartyParts};
+use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
+#[cfg(feature = "dev")]
+use crate::config::DevelopmentServers;
+use crate::config::{Config, KeyReload, RELOAD_INTERVAL};
+#[cfg(feature = "dev")]
+use crate::dev::{self, DevError, DevPlaces};
+use crate::frontend::{Frontend, FrontendError};
+use crate::oidc::Provider;
+use crate::pipeline::{Pipeline, Shared, SharedParts};
+use crate::proxy::path::Semicolons;
+use crate::proxy::route::{RouteFault, RouteTable};
+use crate::proxy::upstream::Upstreams;
+use crate::secret::SessionKey;
+use crate::server::{self, Server};
+use crate::session::Sessions;
+use crate::session::cookie::SessionCookie;
+use crate::session::seal::Keys;
+use crate::session::store::memory::MemoryStore;
+use crate::telemetry::{self, LogError, Metrics};
+use crate::web::client_address::TrustedProxies;
+use crate::web::outbound::{Outbound, OutboundError};
+use crate::web::public_origin::{NoOrigin, PublicOrigin};
+
+/// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why nothing was started; each says in one sentence what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The parts are not wired together yet.
-    #[error("this build cannot serve yet")]
-    NotWired,
+    /// A listener could not be had.
+    #[error(transparent)]
+    Server(#[from] server::StartError),
+    /// The app's files are not there.
+    #[error(transparent)]
+    Frontend(#[from] FrontendError),
+    /// The routes contradict one another.
+    #[error(transparent)]
+    Routes(#[from] RouteFault),
+    /// `public_url` has no origin.
+    #[error(transparent)]
+    PublicUrl(#[from] NoOrigin),
+    /// The machine's certificates could not be read.
+    #[error("the client for calls to the provider cannot be made: {0}")]
+    Outbound(#[from] OutboundError),
+    /// The machine's certificates could not be read.
+    #[error("upstreams cannot be verified: {0}")]
+    Verifier(#[from] rustls::Error),
+    /// A thread or its runtime could not be had.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The log cannot be written as asked.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The development servers could not start.
+    #[cfg(feature = "dev")]
+    #[error(transparent)]
+    Dev(#[from] DevError),
+}
+
+/// What an app takes from its surroundings, so that tests can stand in for them.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives unpredictable bytes.
+    pub randomness: Arc<dyn Randomness>,
+    /// Reads `session.keys` again, where they come from a file.
+    pub key_reload: Option<KeyReload>,
+}
+
+impl Environment {
+    /// The machine itself.
+    pub fn system(key_reload: Option<KeyReload>) -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            key_reload,
+        }
+    }
+}
+
+/// A running `bff`.
+pub struct RunningApp {
+    public: Server,
+    admin: Option<Server>,
+    metrics: Metrics,
+    /// Begins the drain of the public listener.
+    shutdown: CancellationToken,
+    /// Ends what must answer during the drain: the administration listener, the caretaker.
+    afterwards: CancellationToken,
+    caretaker: JoinHandle<()>,
+}
+
+impl RunningApp {
+    /// Starts everything that `config` asks for; returns once all listen.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]; nothing is left running.
+    pub fn start(config: Config, environment: Environment) -> Result<Self, StartError> {
+        let Environment { clock, randomness, key_reload } = environment;
+        let metrics = Metrics::new();
+        let outbound = Outbound::new(config.provider.timeout)?;
+        let provider = Provider::new(
+            config.provider,
+            outbound,
+            Arc::clone(&clock),
+            Arc::clone(&randomness),
+            metrics.clone(),
+        );
+        let keys = key_ring(&config.session.keys, &*randomness);
+        let store = Arc::new(MemoryStore::new(config.session.idle_timeout));
+        let sessions = Sessions::new(store, Arc::clone(&clock), &config.session);
+        let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
+            session_cookie: SessionCookie::new(config.session.cookie, keys.clone()),
+            provider: provider.clone(),
+            sessions: sessions.clone(),
+            keys: keys.clone(),
+            clock,
+            randomness: Arc::clone(&randomness),
+            metrics: metrics.clone(),
+            settings: config.auth,
+        }));
+        let shared = Arc::new(Shared::new(SharedParts {
+            public: PublicOrigin::new(&relying_party.settings().public_url)?,
+            relying_party,
+            routes: RouteTable::new(config.routes)?,
+            frontend: config.frontend.map(Frontend::new).transpose()?,
+            trusted_proxies: TrustedProxies::new(config.trusted_proxies),
+            semicolons: match config.allow_semicolon {
+                true => Semicolons::Allow,
+                false => Semicolons::Refuse,
+            },
+            metrics: metrics.clone(),
+        }));
+        let tls = Arc::new(upstream_tls()?);
+        let timeouts = config.server.timeouts.clone();
+        // Whoever leaves through `?` below ends what runs already.
+        let shutdown = CancellationToken::new();
+        let undo = shutdown.clone().drop_guard();
+        let make_pipeline = move |worker: server::WorkerContext| {
+            let upstreams = Upstreams::new(
+                timeouts.connect,
+                timeouts.body_idle,
+                Arc::clone(&tls),
+                worker.shutdown,
+            );
+            Pipeline::new(Arc::clone(&shared), upstreams, &*randomness)
+        };
+        let public = Server::start(config.server, make_pipeline, shutdown.clone())?;
+        let afterwards = CancellationToken::new();
+        let undo_afterwards = afterwards.clone().drop_guard();
+        let admin = config
+            .admin
+            .map(|settings| {
+                let admin = Admin {
+                    checks: vec![Arc::new(ProviderCheck(provider.clone()))],
+                    metrics: metrics.clone(),
+                    draining: shutdown.clone(),
+                };
+                admin::start(settings, admin, afterwards.clone())
+            })
+            .transpose()?;
+        let caretaker = Caretaker { provider, sessions, keys, key_reload, metrics: metrics.clone() }
+            .spawn(afterwards.clone())
+            .map_err(StartError::Thread)?;
+        undo.disarm();
+        undo_afterwards.disarm();
+        Ok(Self { public, admin, metrics, shutdown, afterwards, caretaker })
+    }
+
+    /// Where the public listener is.
+    pub const fn public_addr(&self) -> SocketAddr {
+        self.public.local_addr()
+    }
+
+    /// Where the administration listener is, if there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Server::local_addr)
+    }
+
+    /// The counters, as `/metrics` shows them.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Cancelling this begins the drain.
+    pub const fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Waits until the drain is over and every thread has ended.
+    pub async fn finished(self) {
+        self.public.finished().await;
+        self.afterwards.cancel();
+        if let Some(admin) = self.admin {
+            admin.finished().await;
+        }
+        if self.caretaker.join().is_err() {
+            tracing::error!("the caretaker broke");
+        }
+    }
+}
+
+impl fmt::Debug for RunningApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningApp").field("public", &self.public).finish_non_exhaustive()
+    }
 }
 
 /// Serves as `config` says, until the process is told to stop.
 ///
 /// # Errors
+///
 /// What keeps it from starting: an address in use, a certificate that cannot be used, ….
-pub fn serve(_config: Config) -> Result<(), StartError> {
-    Err(StartError::NotWired)
+pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartError> {
+    let _log = telemetry::init(&config.log)?;
+    let public_url = config.auth.public_url.clone();
+    let app = RunningApp::start(config, Environment::system(key_reload))?;
+    tracing::info!(listen = %app.public_addr(), admin = ?app.admin_addr(), %public_url, "serving");
+    run(app)
 }
 
-/// Starts the development servers, puts them where `config` names them, and serves.
+/// Starts the development servers, puts them where `config` names them, and serves. `announce` is
+/// told, once all listen, where to look.
 ///
 /// # Errors
+///
 /// As [`serve`], and where the development servers cannot start.
 #[cfg(feature = "dev")]
-pub fn develop(_config: Config) -> Result<(), StartError> {
-    Err(StartError::NotWired)
+pub fn develop(
+    mut config: Config,
+    announce: impl FnOnce(&Development),
+) -> Result<(), StartError> {
+    let _log = telemetry::init(&config.log)?;
+    let environment = Environment::system(None);
+    let public_url = config.auth.public_url.clone();
+    let mut post_logout_redirect_uri = public_url.clone();
+    post_logout_redirect_uri.set_path(&format!("{}/logout/callback", config.auth.base_path));
+    let places =
+        DevPlaces::on_free_ports(config.provider.redirect_uri.clone(), post_logout_redirect_uri);
+    let servers = dev::start(
+        &config.dev,
+        &places,
+        Arc::clone(&environment.clock),
+        Arc::clone(&environment.randomness),
+    )?;
+    config.use_development_servers(DevelopmentServers {
+        issuer: servers.issuer.clone(),
+        client_id: servers.client_id.clone(),
+        client_secret: crate::secret::ClientSecret::new(servers.client_secret.expose()),
+        api: servers.api_url.clone(),
+        app: servers.demo_url.clone(),
+    });
+    let users = config.dev.users.iter().map(|user| user.name.clone()).collect();
+    let app = RunningApp::start(config, environment)?;
+    announce(&Development {
+        public_url: public_url.to_string(),
+        issuer: servers.issuer.clone(),
+        control_url: servers.control_url.to_string(),
+        users,
+    });
+    run(app)
+}
+
+/// Where to look, while `bff dev` runs.
+#[cfg(feature = "dev")]
+#[derive(Debug)]
+pub struct Development {
+    /// The app.
+    pub public_url: String,
+    /// The development provider.
+    pub issuer: String,
+    /// The page that makes it misbehave.
+    pub control_url: String,
+    /// Who can sign in.
+    pub users: Vec<String>,
+}
+
+/// Runs until a signal comes and the drain is over.
+fn run(app: RunningApp) -> Result<(), StartError> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    runtime.block_on(async {
+        let shutdown = app.shutdown().clone();
+        tokio::select! {
+            () = told_to_stop() => tracing::info!("draining"),
+            // A worker broke, which ends them all.
+            () = shutdown.cancelled() => {}
+        }
+        shutdown.cancel();
+        app.finished().await;
+        tracing::info!("stopped");
+    });
+    Ok(())
+}
+
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() {
+            std::future::pending::<()>().await;
+        },
+    }
+}
+
+/// The configured keys, or a fresh one: sessions then end with the process.
+fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
+    Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
+}
+
+/// Upstreams are verified against the machine's own roots, host name included (N2).
+fn upstream_tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_platform_verifier()?
+        .with_no_client_auth())
+}
+
+/// Does what no request waits for.
+struct Caretaker {
+    provider: Provider,
+    sessions: Sessions,
+    keys: Keys,
+    key_reload: Option<KeyReload>,
+    metrics: Metrics,
+}
+
+impl Caretaker {
+    fn spawn(self, until: CancellationToken) -> io::Result<JoinHandle<()>> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("bff-caretaker".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.provider.clone().keep_fresh() => {}
+                    () = self.metrics.clone().keep_small() => {}
+                    () = self.sweep() => {}
+                    () = self.reload_keys() => {}
+                    () = until.cancelled() => {}
+                }
+            });
+        })
+    }
+
+    async fn sweep(&self) {
+        let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tick.tick().await;
+            let ended = self.sessions.sweep();
+            if ended > 0 {
+                tracing::info!(ended, "sessions expired");
+            }
+            self.metrics.sessions(self.sessions.count());
+        }
+    }
+
+    async fn reload_keys(&self) {
+        let Some(reload) = &self.key_reload else {
+            return std::future::pending().await;
+        };
+        let mut tick = tokio::time::interval(RELOAD_INTERVAL);
+        loop {
+            tick.tick().await;
+            // A file that is half written is read again in a moment; the old keys stay.
+            if let Some(keys) = reload.read()
+                && self.keys.replace(&keys)
+            {
+                tracing::info!(keys = keys.len(), "session keys reloaded");
+            }
+        }
+    }
+}
+
+/// `/readyz`: the provider being away is told, and no reason to send work elsewhere (A8).
+struct ProviderCheck(Provider);
+
+impl Check for ProviderCheck {
+    fn name(&self) -> &'static str {
+        "provider"
+    }
+
+    fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
+        Box::pin(async {
+            match self.0.metadata().await {
+                Ok(_) => CheckState::Ok,
+                Err(error) => CheckState::Degraded(error.to_string()),
+            }
+        })
+    }
 }

@@ -17,7 +17,7 @@ mod resolve;
 #[cfg(feature = "dev")]
 mod development;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -33,6 +33,7 @@ use crate::dev::DevSettings;
 use crate::frontend::FrontendSettings;
 use crate::oidc::ProviderSettings;
 use crate::proxy::{CsrfCheck, RouteSettings};
+use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
@@ -105,6 +106,26 @@ impl Config {
                 );
             }
         }
+    }
+}
+
+/// Reads `session.keys` again, so that keys rotate without a restart (G7).
+#[derive(Debug, Clone)]
+pub struct KeyReload {
+    path: PathBuf,
+    variables: Variables,
+}
+
+impl KeyReload {
+    /// Reads the configuration at `path` again, with the variables of the first time.
+    pub const fn new(path: PathBuf, variables: Variables) -> Self {
+        Self { path, variables }
+    }
+
+    /// The keys as they stand now; `None` while the configuration has faults.
+    pub fn read(&self) -> Option<Vec<SessionKey>> {
+        let (config, _) = Config::load(&self.path, &self.variables).ok()?;
+        Some(config.session.keys)
     }
 }
 

@@ -1,1 +1,475 @@
-//! One request, start to end.
+//! One request, start to end. [`Pipeline::answer`] lists the steps in order; an early return is
+//! an answer, and what was refused has reached no upstream.
+//!
+//! Head → host → path → endpoint or route → CSRF → cookie → session → live access token →
+//! forward → one retry after an upstream's 401 → the answer's own headers → one log line.
+
+pub mod context;
+pub mod endpoint;
+pub mod csrf;
+pub mod error;
+pub mod access_log;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, VARY};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body as _, Incoming};
+
+use crate::auth::RelyingParty;
+use crate::auth::login::{LoginAnswer, LoginRequest};
+use crate::auth::logout::LogoutBy;
+use crate::auth::return_to::ReturnTo;
+use crate::clock::Randomness;
+use crate::frontend::{Frontend, FrontendAnswer};
+use crate::proxy::forward::{Call, StripCookies};
+use crate::proxy::message::{check_request, external_host};
+use crate::proxy::path::{RequestPath, Semicolons};
+use crate::proxy::route::{Route, RouteMatch, RouteTable};
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::server::{Connection, Handler};
+use crate::session::Activity;
+use crate::session::cookie::{OpenedCookies, Presented};
+use crate::session::record::Session;
+use crate::session::SameSite;
+use crate::telemetry::{Metrics, RouteMetrics};
+use crate::web::body::Body;
+use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::problem;
+use crate::web::public_origin::PublicOrigin;
+
+use context::{Context, Reader, RequestIds, is_document_navigation};
+use endpoint::{Endpoint, MethodRules, UnderBase};
+use error::{Refusal, Site};
+
+/// The most bytes that the form of a callback or of a third-party login may have.
+const MAX_FORM: usize = 64 * 1024;
+/// How long such a form may take.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    relying_party: Arc<RelyingParty>,
+    routes: RouteTable,
+    frontend: Option<Frontend>,
+    public: PublicOrigin,
+    trusted_proxies: TrustedProxies,
+    semicolons: Semicolons,
+    strip_cookies: StripCookies,
+    login_url: String,
+    metrics: SharedMetrics,
+}
+
+/// The parts that a [`Shared`] is made of.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are named by their types")]
+pub struct SharedParts {
+    pub relying_party: Arc<RelyingParty>,
+    pub routes: RouteTable,
+    pub frontend: Option<Frontend>,
+    pub public: PublicOrigin,
+    pub trusted_proxies: TrustedProxies,
+    pub semicolons: Semicolons,
+    pub metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct SharedMetrics {
+    routes: Vec<RouteMetrics>,
+    endpoints: Vec<(Endpoint, RouteMetrics)>,
+    frontend: RouteMetrics,
+    other: RouteMetrics,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(parts: SharedParts) -> Self {
+        let SharedParts {
+            relying_party,
+            routes,
+            frontend,
+            public,
+            trusted_proxies,
+            semicolons,
+            metrics,
+        } = parts;
+        let base_path = &relying_party.settings().base_path;
+        let metrics = SharedMetrics {
+            routes: routes.routes().map(|route| metrics.route(&route.settings().name)).collect(),
+            endpoints: Endpoint::ALL
+                .into_iter()
+                .map(|(endpoint, path)| (endpoint, metrics.route(&format!("{base_path}{path}"))))
+                .collect(),
+            frontend: metrics.route("frontend"),
+            other: metrics.route("none"),
+        };
+        let cookie = relying_party.session_cookie().name();
+        Self {
+            // The session cookie and all that begins with its name: logins and logouts under way.
+            strip_cookies: StripCookies {
+                exact: vec![cookie.to_owned()],
+                prefix: vec![format!("{cookie}-login-"), format!("{cookie}-logout")],
+            },
+            login_url: relying_party.login_url(),
+            relying_party,
+            routes,
+            frontend,
+            public,
+            trusted_proxies,
+            semicolons,
+            metrics,
+        }
+    }
+}
+
+/// Answers the requests of one worker.
+#[derive(Debug)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    upstreams: Upstreams,
+    opened_cookies: OpenedCookies,
+    request_ids: RequestIds,
+}
+
+impl Handler for Pipeline {
+    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let mut ctx = Context::new(&parts, connection, self.request_ids.next());
+        let mut response = match self.answer(&mut ctx, &parts, body).await {
+            Ok(response) => response,
+            Err(refusal) => error::answer(&refusal, &ctx, &self.site(&parts)),
+        };
+        response.headers_mut().insert("x-request-id", ctx.request_id.clone());
+        if ctx.counted.is_none() {
+            ctx.counted = Some(self.shared.metrics.other.clone());
+        }
+        access_log::write(&ctx, &parts.method, parts.uri.path(), &response);
+        response
+    }
+}
+
+impl Pipeline {
+    /// The pipeline of one worker, with its own upstream connections.
+    pub fn new(shared: Arc<Shared>, upstreams: Upstreams, randomness: &dyn Randomness) -> Self {
+        Self {
+            shared,
+            upstreams,
+            opened_cookies: OpenedCookies::default(),
+            request_ids: RequestIds::new(randomness),
+        }
+    }
+
+    async fn answer(
+        &self,
+        ctx: &mut Context,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Refusal> {
+        let shared = &*self.shared;
+        check_request(parts)?;
+        // Before the path is looked at, so that a stranger's host learns nothing of our routes;
+        // the same answer with a session and without (I8).
+        let host = external_host(parts).unwrap_or_default();
+        if !shared.serves(host) {
+            return Err(Refusal::UnknownHost);
+        }
+        let path = RequestPath::parse(parts.uri.path(), shared.semicolons)?;
+        // Ours, whatever the route would say: a preflight is answered here (H4).
+        if csrf::is_preflight(parts) {
+            return Ok(preflight());
+        }
+        let base_path = &shared.relying_party.settings().base_path;
+        match UnderBase::at(path.as_str(), base_path) {
+            UnderBase::Endpoint(endpoint) => {
+                ctx.counted = shared.metrics.endpoint(endpoint);
+                return self.answer_endpoint(endpoint, ctx, parts, body).await;
+            }
+            UnderBase::Nothing => return Err(Refusal::NoRoute),
+            UnderBase::Outside => {}
+        }
+        match shared.routes.find(host, &parts.method, &path) {
+            RouteMatch::Found(route) => {
+                ctx.counted = shared.metrics.routes.get(route.index()).cloned();
+                self.answer_route(route, &path, ctx, parts, body).await
+            }
+            RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow.clone())),
+            RouteMatch::NoRoute => {
+                let Some(frontend) = &shared.frontend else {
+                    return Err(Refusal::NoRoute);
+                };
+                ctx.counted = Some(shared.metrics.frontend.clone());
+                match frontend.answer(parts, path.as_str()).await {
+                    FrontendAnswer::Answer(response) => Ok(response),
+                    FrontendAnswer::NotFound => Err(Refusal::NoRoute),
+                }
+            }
+        }
+    }
+
+    async fn answer_endpoint(
+        &self,
+        endpoint: Endpoint,
+        ctx: &Context,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Refusal> {
+        let relying_party = &*self.shared.relying_party;
+        let rules = MethodRules {
+            response_mode: relying_party.response_mode(),
+            third_party_login: relying_party.settings().third_party_login,
+        };
+        endpoint.take(&parts.method, rules).map_err(Refusal::MethodNotAllowed)?;
+        let by_header = matches!(endpoint, Endpoint::Session | Endpoint::User)
+            || (endpoint == Endpoint::Logout && parts.method == Method::POST);
+        if by_header {
+            csrf::check(CsrfCheck::Header, parts, &self.shared.public).map_err(Refusal::Csrf)?;
+        }
+        let presented = self.presented(parts);
+        match endpoint {
+            Endpoint::Login => {
+                let answer = if parts.method == Method::POST {
+                    let form = read_form(body).await?;
+                    relying_party.third_party_login(&form, parts, presented).await?
+                } else {
+                    relying_party.login(parts, presented).await?
+                };
+                Ok(match answer {
+                    LoginAnswer::Begun(response) => response,
+                    LoginAnswer::Confirm { link } => confirm_login(&link),
+                })
+            }
+            Endpoint::Callback => {
+                let form;
+                let parameters = if parts.method == Method::POST {
+                    form = read_form(body).await?;
+                    form.as_str()
+                } else {
+                    parts.uri.query().unwrap_or_default()
+                };
+                let logged_in = relying_party.callback(parameters, parts, presented).await?;
+                let hop = self.needs_hop(ctx, &logged_in.return_to, parts);
+                let place = logged_in.return_to.clone();
+                let response = logged_in.redirect();
+                Ok(if hop { hop_page(response, &place) } else { response })
+            }
+            Endpoint::Logout => {
+                let by = match parts.method == Method::POST {
+                    true => LogoutBy::Fetch,
+                    false => LogoutBy::Link,
+                };
+                Ok(relying_party.logout(by, parts, presented).await?)
+            }
+            Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts)),
+            Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
+            Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
+            Endpoint::User => relying_party.user(parts, presented).await.map_err(Refusal::User),
+        }
+    }
+
+    async fn answer_route(
+        &self,
+        route: &Route,
+        path: &RequestPath,
+        ctx: &Context,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Refusal> {
+        let shared = &*self.shared;
+        // Before the session is looked for and the body read (H5).
+        if let Some(check) = route.settings().csrf {
+            let upgrade = parts.headers.contains_key(http::header::UPGRADE);
+            if upgrade && route.settings().websocket {
+                csrf::check_websocket(&parts.headers, &shared.public).map_err(Refusal::Csrf)?;
+            } else {
+                csrf::check(check, parts, &shared.public).map_err(Refusal::Csrf)?;
+            }
+        }
+        let session = match self.session_for(route, parts).await {
+            Ok(session) => session,
+            // A person on the way to a page is sent to sign in; a script is told (B10).
+            Err(Refusal::LoginRequired | Refusal::SessionExpired)
+                if is_document_navigation(parts) =>
+            {
+                return self.login_for_page(parts, path).await;
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let tokens = shared.relying_party.tokens();
+        let bearer = match &session {
+            Some(session) => Some(tokens.bearer(session).await.map_err(Refusal::Token)?),
+            None => None,
+        };
+        let client =
+            ClientAddress::resolve(ctx.connection.peer.ip(), &parts.headers, &shared.trusted_proxies);
+        let call = Call {
+            route,
+            parts,
+            path,
+            authorization: bearer.as_ref(),
+            client: &client,
+            public: &shared.public,
+            request_id: &ctx.request_id,
+            strip: &shared.strip_cookies,
+            ending: session.as_ref().map(|session| session.ending.clone()),
+        };
+        let replayable = body.is_end_stream() && parts.method.is_idempotent();
+        let response = self.upstreams.forward(&call, body).await?;
+        if let Some(counted) = &ctx.counted {
+            counted.upstream_answered(ctx.started.elapsed());
+        }
+        let (Some(session), Some(refused)) = (&session, &bearer) else {
+            return Ok(response);
+        };
+        if response.status() != StatusCode::UNAUTHORIZED || !replayable {
+            return Ok(response);
+        }
+        // The upstream refuses the token: once, another may please it better (I13).
+        match tokens.after_refusal(session, refused).await.map_err(Refusal::Token)? {
+            Some(bearer) => {
+                let call = Call { authorization: Some(&bearer), ..call };
+                Ok(self.upstreams.forward_again(&call).await?)
+            }
+            None => Ok(response),
+        }
+    }
+
+    fn presented(&self, parts: &Parts) -> Presented {
+        self.shared.relying_party.session_cookie().read(&parts.headers, &self.opened_cookies)
+    }
+
+    /// The session that a route's calls are made in, where the route has any use for one.
+    async fn session_for(
+        &self,
+        route: &Route,
+        parts: &Parts,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        let needed = match route.settings().auth {
+            RouteAuth::None => return Ok(None),
+            RouteAuth::Optional => false,
+            RouteAuth::Required => true,
+        };
+        let Presented::Session(cookie) = self.presented(parts) else {
+            return if needed { Err(Refusal::LoginRequired) } else { Ok(None) };
+        };
+        match self.shared.relying_party.sessions().find(&cookie, Activity::Slides).await? {
+            Some(session) => Ok(Some(session)),
+            None if needed => Err(Refusal::SessionExpired),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts a login that comes back to this page.
+    async fn login_for_page(
+        &self,
+        parts: &Parts,
+        path: &RequestPath,
+    ) -> Result<Response<Body>, Refusal> {
+        let target = match parts.uri.query() {
+            Some(query) => format!("{}?{query}", path.as_str()),
+            None => path.as_str().to_owned(),
+        };
+        let relying_party = &*self.shared.relying_party;
+        let place = relying_party.return_to(&target).unwrap_or_else(|_| ReturnTo::root());
+        let request = LoginRequest::returning_to(place);
+        let presented = self.presented(parts);
+        Ok(relying_party.begin_login(request, &parts.headers, presented).await?)
+    }
+
+    /// Whether the place after a login is a page that needs the session at once: a Strict cookie
+    /// is not sent on the redirect that ends a journey from another site (C13).
+    fn needs_hop(&self, ctx: &Context, place: &ReturnTo, parts: &Parts) -> bool {
+        let strict = self.shared.relying_party.session_cookie().settings().same_site
+            == SameSite::Strict;
+        if !strict || ctx.reader != Reader::Person {
+            return false;
+        }
+        let Ok(path) = RequestPath::parse(place.path(), self.shared.semicolons) else {
+            return false;
+        };
+        let host = external_host(parts).unwrap_or_default();
+        match self.shared.routes.find(host, &Method::GET, &path) {
+            RouteMatch::Found(route) => route.settings().auth != RouteAuth::None,
+            RouteMatch::NoRoute | RouteMatch::MethodNotAllowed(_) => false,
+        }
+    }
+
+    fn site<'a>(&'a self, parts: &Parts) -> Site<'a> {
+        let presented = self.presented(parts);
+        let cookie = self.shared.relying_party.session_cookie();
+        Site {
+            login_url: &self.shared.login_url,
+            version: parts.version,
+            delete_session_cookie: (presented != Presented::Nothing).then(|| cookie.delete()),
+        }
+    }
+}
+
+impl Shared {
+    /// Whether requests for this host are answered: the public one, and those that routes name.
+    fn serves(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(self.public.host())
+            || self.routes.routes().any(|route| {
+                route.settings().host.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(host))
+            })
+    }
+}
+
+impl SharedMetrics {
+    fn endpoint(&self, endpoint: Endpoint) -> Option<RouteMetrics> {
+        self.endpoints.iter().find(|(own, _)| *own == endpoint).map(|(_, metrics)| metrics.clone())
+    }
+}
+
+/// No other origin may call: the browser finds no permission in this answer and gives up (H4).
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"));
+    response
+}
+
+async fn read_form(body: Incoming) -> Result<String, Refusal> {
+    let read = tokio::time::timeout(FORM_WITHIN, Limited::new(body, MAX_FORM).collect());
+    let bytes = read.await.map_err(|_| Refusal::CallbackForm)?;
+    let bytes = bytes.map_err(|_| Refusal::CallbackForm)?.to_bytes();
+    String::from_utf8(bytes.into()).map_err(|_| Refusal::CallbackForm)
+}
+
+/// Another site sent the browser to sign in here; a person confirms (B6).
+fn confirm_login(link: &str) -> Response<Body> {
+    problem::page(
+        "Sign in",
+        &format!(
+            "<p>Another site sent you here to sign in.</p>\
+             <p><a class=\"button\" href=\"{}\">Continue to sign in</a></p>",
+            problem::escape(link)
+        ),
+    )
+}
+
+/// The redirect as a page of our own, from which the browser goes on by itself: that step is
+/// same-site, so it carries the Strict cookie (C13).
+fn hop_page(redirect: Response<Body>, place: &ReturnTo) -> Response<Body> {
+    let link = problem::escape(place.as_str());
+    let mut page = problem::page(
+        "Signed in",
+        &format!(
+            "<meta http-equiv=\"refresh\" content=\"0;url={link}\">\
+             <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
+        ),
+    );
+    let (redirect, _) = redirect.into_parts();
+    for (name, value) in &redirect.headers {
+        if *name == http::header::SET_COOKIE || *name == http::header::REFERRER_POLICY {
+            page.headers_mut().append(name, value.clone());
+        }
+    }
+    page
+}

@@ -37,6 +37,12 @@ impl Keys {
         )?))))
     }
 
+    /// The ring of one key.
+    pub fn of(key: &SessionKey) -> Self {
+        let ring = KeyRing { generation: 0, first: RingKey::new(key), others: Vec::new() };
+        Self(Arc::new(ArcSwap::from_pointee(ring)))
+    }
+
     /// Puts another ring in place; what was sealed under its keys still opens. Whether any key
     /// changed.
     pub fn replace(&self, keys: &[SessionKey]) -> bool {

@@ -1,0 +1,98 @@
+//! What one request carries through the steps: who asks, as what, and under which id.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+
+use crate::clock::Randomness;
+use crate::secret::random_base64url;
+use crate::server::Connection;
+use crate::telemetry::RouteMetrics;
+
+/// The facts of one request that every step may look at.
+#[derive(Debug)]
+pub struct Context {
+    /// Joins the answer and the log line.
+    pub request_id: HeaderValue,
+    /// Who will read the answer.
+    pub reader: Reader,
+    /// The connection it came on.
+    pub connection: Connection,
+    /// When its head was complete.
+    pub started: Instant,
+    /// Where it is counted, once that is known.
+    pub counted: Option<RouteMetrics>,
+}
+
+/// Who will read the answer: this decides between a problem document and a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A person, whose browser navigates.
+    Person,
+    /// A script.
+    Script,
+}
+
+impl Context {
+    /// The context of a request that has just come in.
+    pub fn new(parts: &Parts, connection: Connection, request_id: HeaderValue) -> Self {
+        Self {
+            request_id,
+            reader: Reader::of(&parts.headers),
+            connection,
+            started: Instant::now(),
+            counted: None,
+        }
+    }
+
+    /// The id as text.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+}
+
+impl Reader {
+    /// `Sec-Fetch-Mode` decides where a browser sends it (B10), else `Accept`.
+    fn of(headers: &HeaderMap) -> Self {
+        let person = match headers.get("sec-fetch-mode") {
+            Some(mode) => mode.as_bytes() == b"navigate",
+            None => headers.get(ACCEPT).is_some_and(|accept| {
+                accept.to_str().is_ok_and(|accept| accept.contains("text/html"))
+            }),
+        };
+        if person { Self::Person } else { Self::Script }
+    }
+}
+
+/// Whether this is a person's browser on its way to a document, which may be sent to login.
+pub fn is_document_navigation(parts: &Parts) -> bool {
+    let to_document = parts
+        .headers
+        .get("sec-fetch-dest")
+        .is_none_or(|dest| dest.as_bytes() == b"document");
+    parts.method == Method::GET && to_document && Reader::of(&parts.headers) == Reader::Person
+}
+
+/// Names requests: a random word for the worker and a count, so that an id costs no system call.
+#[derive(Debug)]
+pub struct RequestIds {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that no other worker gives.
+    pub fn new(randomness: &dyn Randomness) -> Self {
+        Self { prefix: random_base64url::<6>(randomness), next: AtomicU64::new(0) }
+    }
+
+    /// The next id.
+    pub fn next(&self) -> HeaderValue {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::try_from(format!("{}-{count:x}", self.prefix))
+            .unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+}

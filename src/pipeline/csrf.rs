@@ -1,0 +1,263 @@
+//! Whether our own page made the request (section H). Runs before the body is read, before the
+//! session is looked for, before anything is sent upstream (H5).
+
+use http::header::{ORIGIN, REFERER};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+use crate::pipeline::context::is_document_navigation;
+use crate::proxy::CsrfCheck;
+use crate::web::public_origin::PublicOrigin;
+
+/// Why a request is taken for a forged one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CsrfFault {
+    /// `X-CSRF: 1` is missing.
+    Header,
+    /// It comes from another origin, or does not say from where.
+    Origin,
+}
+
+/// Checks a request against what its route or endpoint demands.
+///
+/// # Errors
+///
+/// The fault; nothing of the request may take effect.
+pub fn check(check: CsrfCheck, parts: &Parts, public: &PublicOrigin) -> Result<(), CsrfFault> {
+    match check {
+        CsrfCheck::Header => check_header(&parts.headers, public),
+        CsrfCheck::Origin => check_origin(parts, public),
+    }
+}
+
+/// H2, H3: the static header that no other origin may send without a preflight, and in addition
+/// nothing foreign in what the browser says of itself.
+fn check_header(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFault> {
+    if headers.get("x-csrf").is_none_or(|value| value.as_bytes() != b"1") {
+        return Err(CsrfFault::Header);
+    }
+    let site = headers.get("sec-fetch-site");
+    if site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        return Err(CsrfFault::Origin);
+    }
+    if headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() != public.as_str().as_bytes()) {
+        return Err(CsrfFault::Origin);
+    }
+    Ok(())
+}
+
+/// H7: for what cannot send a header. The browser itself must say that our page made it; only
+/// a navigation to a document may come from anywhere.
+fn check_origin(parts: &Parts, public: &PublicOrigin) -> Result<(), CsrfFault> {
+    let headers = &parts.headers;
+    let origin = headers.get(ORIGIN);
+    if origin.is_some_and(|origin| origin.as_bytes() != public.as_str().as_bytes()) {
+        return Err(CsrfFault::Origin);
+    }
+    if is_document_navigation(parts) {
+        return Ok(());
+    }
+    let ours = match headers.get("sec-fetch-site") {
+        Some(site) => site.as_bytes() == b"same-origin",
+        None => {
+            origin.is_some()
+                || headers
+                    .get(REFERER)
+                    .is_some_and(|referer| is_below(referer.as_bytes(), public.as_str()))
+        }
+    };
+    if ours { Ok(()) } else { Err(CsrfFault::Origin) }
+}
+
+/// M1: a page cannot add a header to a WebSocket; the Origin must be there and be ours.
+///
+/// # Errors
+///
+/// The Origin is missing or another.
+pub fn check_websocket(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFault> {
+    let ours = headers
+        .get(ORIGIN)
+        .is_some_and(|origin| origin.as_bytes() == public.as_str().as_bytes());
+    if ours { Ok(()) } else { Err(CsrfFault::Origin) }
+}
+
+/// Whether this is a CORS preflight, which is answered here and never reaches an upstream (H4).
+pub fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(ORIGIN)
+        && parts.headers.contains_key("access-control-request-method")
+}
+
+fn is_below(referer: &[u8], origin: &str) -> bool {
+    referer
+        .strip_prefix(origin.as_bytes())
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'?' | b'#')))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use url::Url;
+
+    use super::*;
+
+    struct Case {
+        name: &'static str,
+        method: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+        header: Result<(), CsrfFault>,
+        origin: Result<(), CsrfFault>,
+    }
+
+    const OK: Result<(), CsrfFault> = Ok(());
+    const NO_HEADER: Result<(), CsrfFault> = Err(CsrfFault::Header);
+    const FOREIGN: Result<(), CsrfFault> = Err(CsrfFault::Origin);
+
+    /// H2, H3, H7: what each kind of route makes of each kind of request.
+    #[test]
+    fn forged_requests_are_told_from_our_own() {
+        let cases = [
+            Case {
+                name: "our fetch",
+                method: "POST",
+                headers: &[
+                    ("x-csrf", "1"),
+                    ("origin", "https://app.example"),
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-mode", "cors"),
+                ],
+                header: OK,
+                origin: OK,
+            },
+            Case {
+                name: "a script without Fetch Metadata",
+                method: "GET",
+                headers: &[("x-csrf", "1")],
+                header: OK,
+                origin: FOREIGN,
+            },
+            Case { name: "nothing", method: "GET", headers: &[], header: NO_HEADER, origin: FOREIGN },
+            Case {
+                name: "another value",
+                method: "GET",
+                headers: &[("x-csrf", "true"), ("sec-fetch-site", "same-origin")],
+                header: NO_HEADER,
+                origin: OK,
+            },
+            Case {
+                name: "a sibling's fetch",
+                method: "GET",
+                headers: &[("x-csrf", "1"), ("sec-fetch-site", "same-site")],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a stranger's fetch",
+                method: "GET",
+                headers: &[("x-csrf", "1"), ("sec-fetch-site", "cross-site")],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "an unknown site",
+                method: "GET",
+                headers: &[("x-csrf", "1"), ("sec-fetch-site", "odd")],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a null origin",
+                method: "POST",
+                headers: &[("x-csrf", "1"), ("origin", "null")],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "another port",
+                method: "GET",
+                headers: &[("x-csrf", "1"), ("origin", "https://app.example:8443")],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "an origin that begins like ours",
+                method: "POST",
+                headers: &[("x-csrf", "1"), ("origin", "https://app.example.evil")],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "our image",
+                method: "GET",
+                headers: &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "no-cors")],
+                header: NO_HEADER,
+                origin: OK,
+            },
+            Case {
+                name: "a stranger's image",
+                method: "GET",
+                headers: &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")],
+                header: NO_HEADER,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a link on another site",
+                method: "GET",
+                headers: &[
+                    ("sec-fetch-site", "cross-site"),
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "document"),
+                ],
+                header: NO_HEADER,
+                origin: OK,
+            },
+            Case {
+                name: "a stranger's frame",
+                method: "GET",
+                headers: &[
+                    ("sec-fetch-site", "cross-site"),
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "iframe"),
+                ],
+                header: NO_HEADER,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a stranger's form",
+                method: "POST",
+                headers: &[
+                    ("sec-fetch-site", "cross-site"),
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "document"),
+                    ("origin", "https://evil.example"),
+                ],
+                header: NO_HEADER,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "our form, in a browser without Fetch Metadata",
+                method: "POST",
+                headers: &[("referer", "https://app.example/form")],
+                header: NO_HEADER,
+                origin: OK,
+            },
+            Case {
+                name: "a referer that begins like ours",
+                method: "POST",
+                headers: &[("referer", "https://app.example.evil/form")],
+                header: NO_HEADER,
+                origin: FOREIGN,
+            },
+        ];
+        let public = PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap();
+        for case in cases {
+            let mut request = Request::builder().method(case.method).uri("/api");
+            for (name, value) in case.headers {
+                request = request.header(*name, *value);
+            }
+            let parts = request.body(()).unwrap().into_parts().0;
+            assert_eq!(check(CsrfCheck::Header, &parts, &public), case.header, "{}", case.name);
+            assert_eq!(check(CsrfCheck::Origin, &parts, &public), case.origin, "{}", case.name);
+        }
+    }
+}

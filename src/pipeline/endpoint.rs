@@ -1,0 +1,89 @@
+//! The endpoints under the base path, and which methods they take.
+
+use http::{HeaderValue, Method};
+
+use crate::oidc::ResponseMode;
+
+/// One of our own endpoints (DESIGN: what the browser sees).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as the last segments of their paths")]
+pub enum Endpoint {
+    Login,
+    Callback,
+    Logout,
+    LogoutContinue,
+    LogoutCallback,
+    Session,
+    User,
+}
+
+impl Endpoint {
+    /// Every endpoint with its path below the base path.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Login, "/login"),
+        (Self::Callback, "/callback"),
+        (Self::Logout, "/logout"),
+        (Self::LogoutContinue, "/logout/continue"),
+        (Self::LogoutCallback, "/logout/callback"),
+        (Self::Session, "/session"),
+        (Self::User, "/user"),
+    ];
+
+    /// Whether this endpoint takes `method`.
+    ///
+    /// # Errors
+    ///
+    /// What it takes instead, for `Allow` (C1).
+    pub fn take(self, method: &Method, rules: MethodRules) -> Result<(), HeaderValue> {
+        let allowed: &[Method] = match self {
+            Self::Login if rules.third_party_login => &[Method::GET, Method::POST],
+            Self::Callback if rules.response_mode == ResponseMode::FormPost => &[Method::POST],
+            Self::Logout => &[Method::GET, Method::POST],
+            Self::Login
+            | Self::Callback
+            | Self::LogoutContinue
+            | Self::LogoutCallback
+            | Self::Session
+            | Self::User => &[Method::GET],
+        };
+        if allowed.contains(method) {
+            return Ok(());
+        }
+        let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        Err(HeaderValue::try_from(names.join(", "))
+            .unwrap_or_else(|_| HeaderValue::from_static("GET")))
+    }
+}
+
+/// What of the configuration decides on methods.
+#[derive(Debug, Clone, Copy)]
+pub struct MethodRules {
+    /// `provider.response_mode`.
+    pub response_mode: ResponseMode,
+    /// `provider.third_party_login`.
+    pub third_party_login: bool,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnderBase {
+    /// The path is not below the base path.
+    Outside,
+    /// The path is, and nothing is there.
+    Nothing,
+    /// An endpoint.
+    Endpoint(Endpoint),
+}
+
+impl UnderBase {
+    /// What stands at `path`, by whole segments.
+    pub fn at(path: &str, base_path: &str) -> Self {
+        match path.strip_prefix(base_path) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Endpoint::ALL
+                .into_iter()
+                .find(|(_, own)| *own == rest)
+                .map_or(Self::Nothing, |(endpoint, _)| Self::Endpoint(endpoint)),
+            _ => Self::Outside,
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The one file that picks the status of a failure: every refusal of every part, mapped to its
+//! answer.
+//!
+//! The browser gets a stable code and a fixed sentence, the log the detail; the request id joins
+//! them (N4).
+
+use http::header::{ALLOW, CONNECTION, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderValue, Response, StatusCode, Version};
+use serde_json::Map;
+
+use crate::auth::access_token::TokenError;
+use crate::auth::callback::{CallbackError, CallbackFault};
+use crate::auth::login::LoginError;
+use crate::auth::logout::LogoutError;
+use crate::auth::user::UserError;
+use crate::oidc::{ExchangeError, ProviderError};
+use crate::pipeline::context::{Context, Reader};
+use crate::pipeline::csrf::CsrfFault;
+use crate::proxy::forward::ForwardError;
+use crate::proxy::message::MessageFault;
+use crate::proxy::path::PathFault;
+use crate::proxy::upgrade::HandshakeFault;
+use crate::session::store::StoreError;
+use crate::web::body::Body;
+use crate::web::problem::Problem;
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Its head is malformed; its connection closes.
+    #[error(transparent)]
+    Message(#[from] MessageFault),
+    /// Two readers could take its path for two paths.
+    #[error(transparent)]
+    Path(#[from] PathFault),
+    /// It asks for a host that is not served here.
+    #[error("a host that is not served here")]
+    UnknownHost,
+    /// Nothing is served at its path.
+    #[error("no route")]
+    NoRoute,
+    /// Something is served at its path, by other methods.
+    #[error("method not allowed")]
+    MethodNotAllowed(HeaderValue),
+    /// It may be forged.
+    #[error("refused as forged: {0:?}")]
+    Csrf(CsrfFault),
+    /// It needs a session and brings none.
+    #[error("login required")]
+    LoginRequired,
+    /// Its session has ended.
+    #[error("the session has ended")]
+    SessionExpired,
+    /// The session store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its session has no access token.
+    #[error(transparent)]
+    Token(TokenError),
+    /// A login could not be begun.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// A login could not be finished.
+    #[error(transparent)]
+    Callback(#[from] CallbackError),
+    /// The form of a callback could not be read.
+    #[error("the form of the callback cannot be read")]
+    CallbackForm,
+    /// Nothing was signed out.
+    #[error(transparent)]
+    Logout(#[from] LogoutError),
+    /// There is no user to tell of.
+    #[error(transparent)]
+    User(UserError),
+    /// Its WebSocket handshake is wrong.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeFault),
+    /// The upstream did not answer it.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// What a refusal comes to.
+struct Verdict {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: &'static str,
+}
+
+const fn verdict(
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: &'static str,
+) -> Verdict {
+    Verdict { status, code, title, detail }
+}
+
+/// The codes that more than one refusal has.
+const fn bad_request(detail: &'static str) -> Verdict {
+    verdict(StatusCode::BAD_REQUEST, "bad_request", "Bad request", detail)
+}
+
+const fn login_failed(detail: &'static str) -> Verdict {
+    verdict(StatusCode::BAD_REQUEST, "login_failed", "Sign-in failed", detail)
+}
+
+const BAD_RETURN_TO: Verdict = verdict(
+    StatusCode::BAD_REQUEST,
+    "bad_return_to",
+    "Bad return address",
+    "The address to return to must be a path on this site.",
+);
+
+const LOGIN_REQUIRED: Verdict = verdict(
+    StatusCode::UNAUTHORIZED,
+    "login_required",
+    "Sign-in required",
+    "You need to sign in first.",
+);
+
+const SESSION_EXPIRED: Verdict = verdict(
+    StatusCode::UNAUTHORIZED,
+    "session_expired",
+    "Session ended",
+    "Your session has ended. Sign in again to go on.",
+);
+
+const PROVIDER_UNAVAILABLE: Verdict = verdict(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "provider_unavailable",
+    "Identity provider unavailable",
+    "The identity provider cannot be reached right now. Try again in a moment.",
+);
+
+const STORE_UNAVAILABLE: Verdict = verdict(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "store_unavailable",
+    "Session store unavailable",
+    "Your session cannot be looked up right now. You are not signed out; try again in a moment.",
+);
+
+/// Seconds after which an outage is worth another try: the pace of our own retries (L5).
+const RETRY_IN: HeaderValue = HeaderValue::from_static("5");
+
+impl Refusal {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Message(fault) => message(*fault),
+            Self::Path(_) => bad_request("The path has a form that is not served here."),
+            Self::UnknownHost => verdict(
+                StatusCode::NOT_FOUND,
+                "no_route",
+                "Not found",
+                "This host is not served here; open the site by its public address.",
+            ),
+            Self::NoRoute => {
+                verdict(StatusCode::NOT_FOUND, "no_route", "Not found", "Nothing is served here.")
+            }
+            Self::MethodNotAllowed(_) => verdict(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+                "This address does not take the method of the request.",
+            ),
+            Self::Csrf(CsrfFault::Header) => verdict(
+                StatusCode::FORBIDDEN,
+                "csrf",
+                "Anti-forgery header missing",
+                "Requests to this address need the header X-CSRF: 1.",
+            ),
+            Self::Csrf(CsrfFault::Origin) => verdict(
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "Origin not allowed",
+                "This address may be called by pages of this site only.",
+            ),
+            Self::LoginRequired | Self::User(UserError::Anonymous) => LOGIN_REQUIRED,
+            Self::SessionExpired | Self::Token(TokenError::SessionEnded) => SESSION_EXPIRED,
+            Self::Token(TokenError::Unavailable) => PROVIDER_UNAVAILABLE,
+            Self::Store(_)
+            | Self::User(UserError::Store(_))
+            | Self::Logout(LogoutError::Store(_)) => STORE_UNAVAILABLE,
+            Self::Login(error) => login(error),
+            Self::Callback(error) => callback(&error.cause),
+            Self::CallbackForm => login_failed("The answer of the identity provider is malformed."),
+            Self::Logout(LogoutError::ForeignLink) => verdict(
+                StatusCode::FORBIDDEN,
+                "csrf",
+                "Not your sign-out link",
+                "This sign-out link does not belong to your session. You are still signed in.",
+            ),
+            Self::Logout(LogoutError::BadReturnTo(_)) => BAD_RETURN_TO,
+            Self::Handshake(fault) => handshake(fault),
+            Self::Forward(error) => forward(error),
+        }
+    }
+
+    fn is_ours_or_upstreams(status: StatusCode) -> bool {
+        status.is_server_error()
+    }
+}
+
+fn message(fault: MessageFault) -> Verdict {
+    match fault {
+        MessageFault::Framing(_)
+        | MessageFault::Host
+        | MessageFault::Target
+        | MessageFault::Repeated(_)
+        | MessageFault::ConnectionField => bad_request("The request is malformed."),
+        MessageFault::UnknownCoding => verdict(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            "Not implemented",
+            "The transfer coding of the request is not known here.",
+        ),
+        MessageFault::Method => verdict(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed",
+            "This method is not served here.",
+        ),
+        MessageFault::Expectation => verdict(
+            StatusCode::EXPECTATION_FAILED,
+            "expectation_failed",
+            "Expectation failed",
+            "The request expects something that is not known here.",
+        ),
+    }
+}
+
+fn login(error: &LoginError) -> Verdict {
+    match error {
+        LoginError::NotANavigation => verdict(
+            StatusCode::BAD_REQUEST,
+            "not_a_navigation",
+            "Not a navigation",
+            "Signing in starts with a navigation: set window.location to this address.",
+        ),
+        LoginError::BadReturnTo(_) => BAD_RETURN_TO,
+        LoginError::BadParameter(_) => {
+            bad_request("A parameter of the sign-in address is repeated or malformed.")
+        }
+        LoginError::OtherIssuer => {
+            login_failed("The sign-in was started for another identity provider.")
+        }
+        LoginError::Provider(error) => provider(error),
+    }
+}
+
+fn callback(cause: &CallbackFault) -> Verdict {
+    match cause {
+        CallbackFault::UnknownState | CallbackFault::Replayed => login_failed(
+            "This sign-in is over or was started in another browser. Please sign in again.",
+        ),
+        CallbackFault::Refused(_) => {
+            login_failed("The identity provider did not sign you in. Please try again.")
+        }
+        CallbackFault::Repeated(_)
+        | CallbackFault::OtherIssuer
+        | CallbackFault::NoCode
+        | CallbackFault::UnusableToken => {
+            login_failed("The answer of the identity provider cannot be accepted.")
+        }
+        CallbackFault::Exchange(error) => match error {
+            ExchangeError::Unavailable(_) => PROVIDER_UNAVAILABLE,
+            ExchangeError::Refused { .. } | ExchangeError::Untrusted(_) => {
+                login_failed("The answer of the identity provider cannot be accepted.")
+            }
+        },
+        CallbackFault::Provider(error) => provider(error),
+        CallbackFault::Store(_) => STORE_UNAVAILABLE,
+    }
+}
+
+const fn provider(error: &ProviderError) -> Verdict {
+    match error {
+        // A provider whose metadata cannot be trusted is as good as none (A5).
+        ProviderError::Unavailable(_) | ProviderError::Misbehaved(_) => PROVIDER_UNAVAILABLE,
+    }
+}
+
+fn handshake(fault: &HandshakeFault) -> Verdict {
+    match fault {
+        HandshakeFault::Version => verdict(
+            StatusCode::UPGRADE_REQUIRED,
+            "bad_request",
+            "WebSocket version not supported",
+            "Version 13 of the WebSocket protocol is spoken here.",
+        ),
+        _ => bad_request("The WebSocket handshake is malformed."),
+    }
+}
+
+fn forward(_error: &ForwardError) -> Verdict {
+    bad_request("")
+}
+
+/// The answer to a refused request, in the shape its reader understands.
+pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Body> {
+    let verdict = refusal.verdict();
+    log(refusal, &verdict, ctx);
+    let offers_login = matches!(
+        verdict.code,
+        "login_required" | "session_expired" | "login_failed" | "provider_unavailable"
+    );
+    let problem = Problem {
+        status: verdict.status,
+        code: verdict.code,
+        title: verdict.title,
+        detail: verdict.detail.to_owned(),
+        request_id: ctx.request_id().to_owned(),
+        login_url: offers_login.then(|| site.login_url.to_owned()),
+        extra: Map::new(),
+    };
+    let mut response = match ctx.reader {
+        Reader::Person => problem.page(),
+        Reader::Script => problem.json(),
+    };
+    let headers = response.headers_mut();
+    if verdict.status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_IN);
+    }
+    match refusal {
+        Refusal::MethodNotAllowed(allow) => {
+            headers.insert(ALLOW, allow.clone());
+        }
+        // What follows such a head may be misread (J1–J5).
+        Refusal::Message(_) if site.version <= Version::HTTP_11 => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Refusal::Handshake(HandshakeFault::Version) => {
+            headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
+        }
+        Refusal::Callback(CallbackError { delete_cookie: Some(line), .. }) => {
+            headers.append(SET_COOKIE, line.clone());
+        }
+        _ => {}
+    }
+    let session_is_over = matches!(verdict.code, "login_required" | "session_expired");
+    if let Some(line) = site.delete_session_cookie.as_ref().filter(|_| session_is_over) {
+        headers.append(SET_COOKIE, line.clone());
+    }
+    response
+}
+
+/// What an answer needs to know of the site and the request beside the refusal itself.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// Where a browser signs in.
+    pub login_url: &'a str,
+    /// The request's version of HTTP.
+    pub version: Version,
+    /// Takes the session cookie back, where the request brought one.
+    pub delete_session_cookie: Option<HeaderValue>,
+}
+
+fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context) {
+    let (status, code, id) = (verdict.status.as_u16(), verdict.code, ctx.request_id());
+    if Refusal::is_ours_or_upstreams(verdict.status) {
+        tracing::warn!(request.id = id, status, code, cause = %chain(refusal), "request failed");
+    } else {
+        tracing::debug!(request.id = id, status, code, cause = %chain(refusal), "request refused");
+    }
+}
+
+/// An error and its sources, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}
