@@ -4,6 +4,17 @@
 //!
 //! [`Ending`]: crate::web::ending::Ending
 
+pub mod message;
+pub mod path;
+pub mod route;
+
+pub mod headers;
+
+mod exchange;
+pub mod forward;
+mod upload;
+pub mod upstream;
+
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};

@@ -1,1 +1,203 @@
 //! Whose address a request carries, by the rightmost-trusted walk (I4).
+//!
+//! Only `X-Forwarded-For` is read, and only as far as proxies that the operator named wrote it;
+//! what stands left of the first stranger is hearsay and is not sent on.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The proxies before us whose word counts.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// The proxies in these networks.
+    pub const fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    fn trust(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The address of whoever called, as far as it can be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAddress {
+    address: IpAddr,
+    /// The trusted hops after it, nearest to the browser first, the peer last; none where the
+    /// browser itself is the peer.
+    hops: Vec<IpAddr>,
+}
+
+impl ClientAddress {
+    /// Walks `X-Forwarded-For` from its right end while the hops are trusted.
+    pub fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
+        // A dual-stack socket writes IPv4 peers as ::ffff:192.0.2.1.
+        let mut address = peer.to_canonical();
+        let mut hops = Vec::new();
+        if !trusted.trust(address) {
+            return Self { address, hops };
+        }
+        let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+        let entries = lines
+            .iter()
+            .rev()
+            .flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+        for entry in entries {
+            // A word that is no address ends what can be known.
+            let Some(next) = parse_entry(entry) else {
+                break;
+            };
+            hops.push(address);
+            address = next;
+            if !trusted.trust(address) {
+                break;
+            }
+        }
+        hops.reverse();
+        Self { address, hops }
+    }
+
+    /// The address itself.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The `X-Forwarded-For` to send upstream: the caller, then every trusted hop.
+    pub fn forwarded_for(&self) -> Option<HeaderValue> {
+        use std::fmt::Write as _;
+        let mut chain = String::with_capacity(16 * (self.hops.len() + 1));
+        write!(chain, "{}", self.address).ok()?;
+        for hop in &self.hops {
+            write!(chain, ", {hop}").ok()?;
+        }
+        HeaderValue::try_from(chain).ok()
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
+fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
+    let address = if let Ok(address) = text.parse::<IpAddr>() {
+        address
+    } else if let Ok(socket) = text.parse::<SocketAddr>() {
+        socket.ip()
+    } else {
+        text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?
+    };
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Case {
+        name: &'static str,
+        peer: &'static str,
+        lines: &'static [&'static str],
+        address: &'static str,
+        sent: &'static str,
+    }
+
+    fn check(case: &Case) {
+        let trusted = TrustedProxies::new(vec![
+            "10.0.0.0/8".parse().unwrap(),
+            "2001:db8:a::/48".parse().unwrap(),
+        ]);
+        let mut headers = HeaderMap::new();
+        for line in case.lines {
+            headers.append(
+                X_FORWARDED_FOR,
+                HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+            );
+        }
+        let client = ClientAddress::resolve(case.peer.parse().unwrap(), &headers, &trusted);
+        assert_eq!(client.address().to_string(), case.address, "{}", case.name);
+        assert_eq!(client.forwarded_for().unwrap(), case.sent, "{}", case.name);
+    }
+
+    /// I4: an untrusted peer's chain counts for nothing; a trusted one is followed to the first stranger.
+    #[test]
+    fn the_rightmost_untrusted_hop_is_the_caller() {
+        for case in [
+            Case {
+                name: "a stranger speaks for himself",
+                peer: "192.0.2.1",
+                lines: &["198.51.100.1"],
+                address: "192.0.2.1",
+                sent: "192.0.2.1",
+            },
+            Case {
+                name: "a trusted proxy names the caller",
+                peer: "10.0.0.1",
+                lines: &["198.51.100.1"],
+                address: "198.51.100.1",
+                sent: "198.51.100.1, 10.0.0.1",
+            },
+            Case {
+                name: "what the caller wrote is dropped",
+                peer: "10.0.0.1",
+                lines: &["1.1.1.1, 198.51.100.1"],
+                address: "198.51.100.1",
+                sent: "198.51.100.1, 10.0.0.1",
+            },
+            Case {
+                name: "several trusted hops over several lines",
+                peer: "10.0.0.1",
+                lines: &["1.1.1.1", "198.51.100.1 , 10.0.0.3", "10.0.0.2"],
+                address: "198.51.100.1",
+                sent: "198.51.100.1, 10.0.0.3, 10.0.0.2, 10.0.0.1",
+            },
+            Case {
+                name: "all hops trusted: the leftmost",
+                peer: "10.0.0.1",
+                lines: &["10.0.0.3, 10.0.0.2"],
+                address: "10.0.0.3",
+                sent: "10.0.0.3, 10.0.0.2, 10.0.0.1",
+            },
+            Case {
+                name: "no chain at all",
+                peer: "10.0.0.1",
+                lines: &[],
+                address: "10.0.0.1",
+                sent: "10.0.0.1",
+            },
+            Case {
+                name: "nonsense ends the walk",
+                peer: "10.0.0.1",
+                lines: &["198.51.100.1, unknown, 10.0.0.2"],
+                address: "10.0.0.2",
+                sent: "10.0.0.2, 10.0.0.1",
+            },
+            Case {
+                name: "not even UTF-8",
+                peer: "10.0.0.1",
+                lines: &["198.51.100.1, \u{e9}"],
+                address: "10.0.0.1",
+                sent: "10.0.0.1",
+            },
+            Case {
+                name: "ports and brackets",
+                peer: "2001:db8:a::1",
+                lines: &["[2001:db8::9]:4711, [2001:db8:a::2], 10.0.0.2:80"],
+                address: "2001:db8::9",
+                sent: "2001:db8::9, 2001:db8:a::2, 10.0.0.2, 2001:db8:a::1",
+            },
+            Case {
+                name: "an IPv4 peer on a dual-stack socket",
+                peer: "::ffff:10.0.0.1",
+                lines: &["::ffff:198.51.100.1"],
+                address: "198.51.100.1",
+                sent: "198.51.100.1, 10.0.0.1",
+            },
+        ] {
+            check(&case);
+        }
+    }
+}

@@ -5,3 +5,4 @@ pub mod client_address;
 pub mod ending;
 pub mod outbound;
 pub mod problem;
+pub mod public_origin;

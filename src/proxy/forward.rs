@@ -1,0 +1,323 @@
+//! A request to its upstream, and the answer back.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+
+use crate::proxy::PathRewrite;
+use crate::proxy::exchange::{self, Bounds, Failure, Tail};
+use crate::proxy::headers::StripCookies;
+use crate::proxy::headers::request::{self, Framing, HeadFor, MaxForwards};
+use crate::proxy::headers::response::{self, Trailers};
+use crate::proxy::path::RequestPath;
+use crate::proxy::route::{Route, Upstream};
+use crate::proxy::upload::{Outgoing, UploadFault};
+use crate::proxy::upstream::{Link, Upstreams};
+use crate::web::body::Body;
+use crate::web::client_address::ClientAddress;
+use crate::web::ending::{EndReason, Ending};
+use crate::web::public_origin::PublicOrigin;
+
+pub use crate::proxy::headers::response::AnswerFault;
+pub use crate::proxy::upload::RequestBody;
+
+/// One request to forward.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Where it goes.
+    pub route: &'a Route,
+    /// Its head, as the browser sent it.
+    pub parts: &'a Parts,
+    /// Its body.
+    pub body: RequestBody,
+    /// Its path, as it was matched.
+    pub path: &'a RequestPath,
+    /// The credential to add, if there is one.
+    pub authorization: Option<&'a HeaderValue>,
+    /// Who calls.
+    pub client: &'a ClientAddress,
+    /// The origin that the browser sees.
+    pub public: &'a PublicOrigin,
+    /// The id that joins the log lines of this request.
+    pub request_id: &'a HeaderValue,
+    /// The cookies that stay here.
+    pub strip: &'a StripCookies,
+    /// The end of the session that this answer belongs to.
+    pub ending: Option<Ending>,
+}
+
+/// Why there is no answer to pass on, by whose fault it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No upstream of the route could be reached: 502.
+    #[error("{upstream} cannot be reached")]
+    Connect {
+        /// The one tried last.
+        upstream: String,
+        /// What the network said.
+        source: io::Error,
+    },
+    /// The upstream took too long to answer: 504.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    /// The upstream hung up without an answer: 502.
+    #[error("the upstream closed the connection without an answer")]
+    Closed(#[source] hyper::Error),
+    /// What the upstream sent is not HTTP/1.1: 502.
+    #[error("the upstream's answer cannot be read")]
+    Unreadable(#[source] hyper::Error),
+    /// What the upstream sent may not be passed on: 502.
+    #[error("the upstream's answer is refused")]
+    BadAnswer(#[source] AnswerFault),
+    /// The browser's body broke off or was malformed: 400.
+    #[error("the request's body broke off")]
+    BrowserBody,
+    /// The body is larger than the route allows: 413.
+    #[error("the request's body is too large")]
+    BodyTooLarge,
+    /// The browser stopped sending: 408.
+    #[error("the request's body did not come in time")]
+    BodyIdle,
+    /// The request has come through us before, again and again: 508.
+    #[error("the request goes in circles")]
+    LoopDetected,
+    /// The session ended while the upstream was thinking: as if there were none.
+    #[error("the session ended: {}", .0.as_str())]
+    Ended(EndReason),
+    /// The request cannot be put into words for this upstream; our fault: 500.
+    #[error("the request to the upstream cannot be built")]
+    Unbuildable(#[source] http::Error),
+}
+
+impl From<UploadFault> for ForwardError {
+    fn from(fault: UploadFault) -> Self {
+        match fault {
+            UploadFault::Broken => Self::BrowserBody,
+            UploadFault::TooLarge => Self::BodyTooLarge,
+            UploadFault::Idle => Self::BodyIdle,
+        }
+    }
+}
+
+/// Which connections an exchange may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// An idle one, where there is one.
+    Any,
+    /// A new one.
+    New,
+}
+
+impl Upstreams {
+    /// Forwards one request and gives the answer, its body streaming.
+    ///
+    /// A connection that turns out stale costs one more try, where that cannot make the upstream
+    /// act twice; an upstream that cannot be reached passes the request to the next of its route.
+    ///
+    /// # Errors
+    ///
+    /// Where no answer came that may be passed on.
+    pub async fn forward(&self, mut call: Call<'_>) -> Result<Response<Body>, ForwardError> {
+        if request::is_loop(&call.parts.headers) {
+            return Err(ForwardError::LoopDetected);
+        }
+        if request::max_forwards(call.parts) == MaxForwards::Ends {
+            let mut answer = Response::new(Body::Empty);
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(answer);
+        }
+        let settings = call.route.settings();
+        let length = call.body.length();
+        if let (Some(max), Some(length)) = (settings.max_body, length)
+            && length > max
+        {
+            return Err(ForwardError::BodyTooLarge);
+        }
+        let framing = framing(call.parts, &call.body, length);
+        let body = std::mem::take(&mut call.body);
+        let (mut body, progress) = Outgoing::new(body, settings.max_body, self.body_idle());
+        let bounds = Bounds {
+            timeout: settings.timeout,
+            progress: progress.as_ref(),
+            ending: call.ending.as_ref(),
+        };
+        let mut unreached = None;
+        for upstream in call.route.upstreams_in_turn() {
+            let mut freshness = Freshness::Any;
+            loop {
+                let mut link = match self.link(upstream, freshness).await {
+                    Ok(link) => link,
+                    Err(error) => {
+                        unreached = Some(error);
+                        break;
+                    }
+                };
+                let request = self.request(&call, upstream, framing, body)?;
+                match exchange::exchange(&mut link, request, &bounds).await {
+                    Ok(answer) => return self.answer(call, upstream, link, answer).await,
+                    Err(Failure::Final(error)) => return Err(error),
+                    Err(Failure::Unsent(request, _)) if freshness == Freshness::Any => {
+                        body = request.into_body();
+                    }
+                    // The upstream hung up as the request set out: it cannot have begun it twice
+                    // to any effect, and nothing of a body is lost.
+                    Err(Failure::Lost(_))
+                        if link.reused
+                            && progress.is_none()
+                            && call.parts.method.is_idempotent() =>
+                    {
+                        body = Outgoing::Empty;
+                    }
+                    Err(Failure::Unsent(_, error) | Failure::Lost(error)) => {
+                        return Err(ForwardError::Closed(error));
+                    }
+                }
+                freshness = Freshness::New;
+            }
+        }
+        Err(unreached.unwrap_or(ForwardError::Timeout))
+    }
+
+    /// A connection to this upstream.
+    pub(super) async fn link(
+        &self,
+        upstream: &Upstream,
+        freshness: Freshness,
+    ) -> Result<Box<Link>, ForwardError> {
+        let origin = upstream.origin();
+        if freshness == Freshness::Any
+            && let Some(link) = poll_fn(|ctx| Poll::Ready(self.take(origin, ctx))).await
+        {
+            return Ok(link);
+        }
+        // Boxed: it is large, rare, and would make every request's future as large.
+        Box::pin(self.connect(origin))
+            .await
+            .map_err(|source| ForwardError::Connect {
+                upstream: origin.as_str().to_owned(),
+                source,
+            })
+    }
+
+    fn request(
+        &self,
+        call: &Call<'_>,
+        upstream: &Upstream,
+        framing: Framing,
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, ForwardError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = call.parts.method.clone();
+        *request.uri_mut() = target(call, upstream)?;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = request::build(call.parts, &head_for(call, upstream, framing));
+        Ok(request)
+    }
+
+    async fn answer(
+        &self,
+        call: Call<'_>,
+        upstream: &Upstream,
+        link: Box<Link>,
+        answer: Response<hyper::body::Incoming>,
+    ) -> Result<Response<Body>, ForwardError> {
+        let (mut parts, incoming) = answer.into_parts();
+        response::check(&parts).map_err(ForwardError::BadAnswer)?;
+        let trailers = if request::wants_trailers(&call.parts.headers) {
+            Trailers::Pass
+        } else {
+            Trailers::Drop
+        };
+        let idle = idle_limit(&parts, self.body_idle());
+        response::clean(&mut parts, call.route, upstream, trailers);
+        let tail = Tail {
+            upstreams: self.clone(),
+            link,
+            trailers,
+            idle,
+            ending: call.ending,
+        };
+        let body = exchange::body(incoming, tail).await;
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+pub(super) fn head_for<'a>(
+    call: &Call<'a>,
+    upstream: &'a Upstream,
+    framing: Framing,
+) -> HeadFor<'a> {
+    HeadFor {
+        host: &upstream.origin().authority,
+        framing,
+        authorization: call.authorization,
+        client: call.client,
+        public: call.public,
+        request_id: call.request_id,
+        strip: call.strip,
+        changes: &call.route.settings().request_headers,
+    }
+}
+
+/// J7: one framing of our choosing.
+fn framing(parts: &Parts, body: &RequestBody, length: Option<u64>) -> Framing {
+    match (body, length) {
+        (RequestBody::Empty, _) => {
+            let expected = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+            if expected || parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+                Framing::Length(0)
+            } else {
+                Framing::None
+            }
+        }
+        (_, Some(length)) => Framing::Length(length),
+        (_, None) => Framing::Chunked,
+    }
+}
+
+/// An event stream is silent for as long as nothing happens; anything else that is has a fault.
+fn idle_limit(parts: &http::response::Parts, limit: Duration) -> Option<Duration> {
+    let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_event_stream = kind
+        .and_then(|kind| kind.get(..17))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
+    (!is_event_stream).then_some(limit)
+}
+
+/// The request-target for this upstream: its base path, the path as the route rewrites it, and the
+/// query as it came.
+pub(super) fn target(call: &Call<'_>, upstream: &Upstream) -> Result<Uri, ForwardError> {
+    let rewrite = &call.route.settings().path_rewrite;
+    if *rewrite == PathRewrite::Keep
+        && upstream.base_path().is_empty()
+        && call.path.is_as_it_came()
+        && let Some(came) = call.parts.uri.path_and_query()
+    {
+        return Ok(Uri::from(came.clone()));
+    }
+    let path = call.path.as_str();
+    let prefix = call.route.settings().path.trim_end_matches('/');
+    let below = path.strip_prefix(prefix).unwrap_or(path);
+    let (front, rest) = match rewrite {
+        PathRewrite::Keep => ("", path),
+        PathRewrite::StripPrefix => ("", below),
+        PathRewrite::ReplacePrefix(to) => (to.trim_end_matches('/'), below),
+    };
+    let mut text = format!("{}{front}{rest}", upstream.base_path());
+    if text.is_empty() {
+        text.push('/');
+    }
+    if let Some(query) = call.parts.uri.query() {
+        text.push('?');
+        text.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(text))
+        .map(Uri::from)
+        .map_err(|error| ForwardError::Unbuildable(error.into()))
+}

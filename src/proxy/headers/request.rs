@@ -1,0 +1,434 @@
+//! The head that an upstream sees: built anew from what the browser sent, so that it can be built
+//! again for a second try.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, TE, TRAILER,
+    TRANSFER_ENCODING, VIA,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::{Nominated, StripCookies, X_REQUEST_ID, apply, is_hop_by_hop, words};
+use crate::proxy::HeaderChanges;
+use crate::web::client_address::ClientAddress;
+use crate::web::public_origin::PublicOrigin;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Our name in `Via`.
+const PSEUDONYM: &str = "bff";
+
+/// How often our name may stand in `Via` before it is a loop: gateways behind gateways are rare,
+/// and none is eight deep (I7).
+const MOST_HOPS: usize = 8;
+
+/// How long the body is, in the words of HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Framing {
+    /// No body, and no word about it.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// As many as come.
+    Chunked,
+}
+
+/// What the head is made of beside the browser's own.
+#[derive(Debug)]
+pub(in crate::proxy) struct HeadFor<'a> {
+    pub(in crate::proxy) host: &'a HeaderValue,
+    pub(in crate::proxy) framing: Framing,
+    pub(in crate::proxy) authorization: Option<&'a HeaderValue>,
+    pub(in crate::proxy) client: &'a ClientAddress,
+    pub(in crate::proxy) public: &'a PublicOrigin,
+    pub(in crate::proxy) request_id: &'a HeaderValue,
+    pub(in crate::proxy) strip: &'a StripCookies,
+    pub(in crate::proxy) changes: &'a HeaderChanges,
+}
+
+/// Builds the head: first what may pass, then ours, then the operator's changes.
+pub(in crate::proxy) fn build(parts: &Parts, head: &HeadFor<'_>) -> HeaderMap {
+    let came = &parts.headers;
+    let nominated = Nominated::of(came);
+    let mut headers = HeaderMap::with_capacity(came.len() + 10);
+    headers.insert(HOST, head.host.clone());
+    for (name, value) in came {
+        let text = name.as_str();
+        if !is_dropped(text) && !nominated.contains(text) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(cookies) = head.strip.remaining(came) {
+        headers.insert(COOKIE, cookies);
+    }
+    match head.framing {
+        Framing::None => {}
+        Framing::Length(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // Said outright, since the engine takes a GET of unknown length for one without a body.
+        Framing::Chunked => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            for announced in came.get_all(TRAILER) {
+                headers.append(TRAILER, announced.clone());
+            }
+        }
+    }
+    if wants_trailers(came) {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let MaxForwards::Left(left) = max_forwards(parts) {
+        headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+    }
+    headers.append(
+        VIA,
+        HeaderValue::from_static(match parts.version {
+            Version::HTTP_2 => "2.0 bff",
+            Version::HTTP_10 => "1.0 bff",
+            _ => "1.1 bff",
+        }),
+    );
+    if let Some(chain) = head.client.forwarded_for() {
+        headers.insert(X_FORWARDED_FOR, chain);
+    }
+    headers.insert(X_FORWARDED_PROTO, head.public.scheme().clone());
+    headers.insert(X_FORWARDED_HOST, head.public.authority().clone());
+    headers.insert(X_REQUEST_ID, head.request_id.clone());
+    if let Some(authorization) = head.authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
+    }
+    apply(head.changes, &mut headers);
+    headers
+}
+
+/// Whether a field of the browser's is kept back: it speaks of the connection, is a credential, or
+/// claims what only a proxy may say (I2, I4, I5, I6).
+pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
+    // `x_forwarded_for` is `X-Forwarded-For` to a CGI-like upstream, and so is one with a dot.
+    if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    {
+        return true;
+    }
+    match name.as_bytes().first() {
+        Some(b'x') => is_dropped_extension(name),
+        Some(b'c') => matches!(
+            name,
+            "connection"
+                | "content-length"
+                | "cookie"
+                | "cookie2"
+                | "client-ip"
+                | "cf-connecting-ip"
+        ),
+        Some(b'a') => name == "authorization",
+        Some(b'd') => name == "dpop",
+        Some(b'e') => name == "expect",
+        Some(b'f') => matches!(name, "forwarded" | "fastly-client-ip"),
+        Some(b'h') => matches!(name, "host" | "http2-settings"),
+        Some(b'k') => name == "keep-alive",
+        Some(b'm') => name == "max-forwards",
+        Some(b'p') => is_hop_by_hop(name) || name == "proxy",
+        Some(b'r') => name.starts_with("remote-"),
+        Some(b's') => name.starts_with("ssl-client-"),
+        Some(b't') => matches!(
+            name,
+            "te" | "trailer" | "transfer-encoding" | "true-client-ip"
+        ),
+        Some(b'u') => name == "upgrade",
+        _ => false,
+    }
+}
+
+/// The `x-` names by which proxies tell upstreams who and where, and by which some frameworks let
+/// a request say it is another.
+fn is_dropped_extension(name: &str) -> bool {
+    const PREFIXES: [&str; 9] = [
+        "x-forwarded",
+        "x-original-",
+        "x-user",
+        "x-auth-request-",
+        "x-remote-",
+        "x-client-",
+        "x-ssl-",
+        "x-envoy-",
+        "x-accel-",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || matches!(
+            name,
+            "x-csrf"
+                | "x-real-ip"
+                | "x-rewrite-url"
+                | "x-http-method-override"
+                | "x-http-method"
+                | "x-method-override"
+                | "x-host"
+                | "x-http-host-override"
+                | "x-originating-ip"
+                | "x-cluster-client-ip"
+                | "x-true-ip"
+                | "x-authenticated-user"
+                | "x-authenticated-userid"
+                | "x-webauth-user"
+                | "x-access-token"
+                | "x-id-token"
+                | "x-middleware-subrequest"
+                | "x-request-id"
+        )
+}
+
+/// Whether the browser said that it takes trailers (J12).
+pub(in crate::proxy) fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TE)
+        && words(headers, &TE).any(|word| {
+            let coding = word.split(';').next().unwrap_or_default();
+            coding.trim().eq_ignore_ascii_case("trailers")
+        })
+}
+
+/// What `Max-Forwards` asks for; it counts with OPTIONS alone, since TRACE goes no further (J19).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum MaxForwards {
+    /// It does not apply.
+    Endless,
+    /// This many hops are left after us.
+    Left(u64),
+    /// We are the last.
+    Ends,
+}
+
+pub(in crate::proxy) fn max_forwards(parts: &Parts) -> MaxForwards {
+    if parts.method != Method::OPTIONS {
+        return MaxForwards::Endless;
+    }
+    let value = parts.headers.get(MAX_FORWARDS);
+    let hops = value
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    match hops {
+        None => MaxForwards::Endless,
+        Some(0) => MaxForwards::Ends,
+        Some(hops) => MaxForwards::Left(hops - 1),
+    }
+}
+
+/// Whether the request has come through us so often that it must be going in circles (I7).
+pub(in crate::proxy) fn is_loop(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(VIA) {
+        return false;
+    }
+    let ours = words(headers, &VIA).filter(|hop| hop.split_whitespace().nth(1) == Some(PSEUDONYM));
+    ours.count() >= MOST_HOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use url::Url;
+
+    use super::*;
+    use crate::proxy::headers::tests::{lines, map};
+    use crate::web::client_address::TrustedProxies;
+
+    fn parts(fields: &[&str]) -> Parts {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers = map(fields);
+        parts
+    }
+
+    fn built(parts: &Parts, framing: Framing, changes: &HeaderChanges) -> Vec<String> {
+        let client = ClientAddress::resolve(
+            "192.0.2.1".parse().unwrap(),
+            &parts.headers,
+            &TrustedProxies::default(),
+        );
+        let head = HeadFor {
+            host: &HeaderValue::from_static("orders.internal:9000"),
+            framing,
+            authorization: Some(&HeaderValue::from_static("Bearer ours")),
+            client: &client,
+            public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
+            request_id: &HeaderValue::from_static("r-1"),
+            strip: &StripCookies {
+                exact: vec!["bff".to_owned()],
+                prefix: Vec::new(),
+            },
+            changes,
+        };
+        lines(&build(parts, &head))
+    }
+
+    const OURS: [&str; 7] = [
+        "authorization: Bearer ours",
+        "host: orders.internal:9000",
+        "via: 1.1 bff",
+        "x-forwarded-for: 192.0.2.1",
+        "x-forwarded-host: app.example",
+        "x-forwarded-proto: https",
+        "x-request-id: r-1",
+    ];
+
+    /// Checks that of `fields` only `kept` arrive, beside ours.
+    fn check(fields: &[&str], kept: &[&str]) {
+        let mut expected: Vec<&str> = OURS.iter().chain(kept).copied().collect();
+        expected.sort_unstable();
+        let built = built(&parts(fields), Framing::None, &HeaderChanges::default());
+        assert_eq!(built, expected, "{fields:?}");
+    }
+
+    /// I2: the browser's credentials and identity claims go before ours come.
+    #[test]
+    fn exactly_one_authorization_arrives() {
+        check(
+            &[
+                "authorization: Basic eDp5",
+                "proxy-authorization: Basic eDp5",
+                "dpop: x",
+                "x-csrf: 1",
+                "x-user: root",
+                "x-user-id: 0",
+                "remote-user: root",
+                "x-auth-request-email: root@x",
+                "accept: */*",
+            ],
+            &["accept: */*"],
+        );
+    }
+
+    /// I3: our cookies stay here.
+    #[test]
+    fn our_cookie_stays_here() {
+        check(&["cookie: bff=secret; theme=dark"], &["cookie: theme=dark"]);
+        check(&["cookie: bff=secret"], &[]);
+    }
+
+    /// I4: what only a proxy may say is dropped and rebuilt from the connection.
+    #[test]
+    fn forwarding_fields_are_rebuilt() {
+        check(
+            &[
+                "x-forwarded-for: 1.1.1.1",
+                "x-forwarded-host: evil.example",
+                "x-forwarded-proto: http",
+                "x-forwarded-prefix: /x",
+                "x-forwarded-client-cert: x",
+                "x-forwarded-access-token: x",
+                "forwarded: for=1.1.1.1",
+                "x-real-ip: 1.1.1.1",
+                "x-original-url: /admin",
+                "x-rewrite-url: /admin",
+                "x-http-method-override: DELETE",
+                "x-request-id: forged",
+                "true-client-ip: 1.1.1.1",
+                "accept-language: en",
+            ],
+            &["accept-language: en"],
+        );
+    }
+
+    /// I5: a name with an underscore is dropped.
+    #[test]
+    fn a_name_that_could_be_read_as_another_is_dropped() {
+        check(
+            &[
+                "x_forwarded_for: 1.1.1.1",
+                "x_user: root",
+                "authorization_: x",
+                "x.forwarded.for: 1",
+                "x-fine: 1",
+            ],
+            &["x-fine: 1"],
+        );
+    }
+
+    /// I6: fields of the connection go, and so do those that `Connection` names, save for ours.
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        check(
+            &[
+                "connection: keep-alive, X-Secret",
+                "connection: authorization, host, cookie, x-forwarded-for",
+                "keep-alive: timeout=5",
+                "proxy-connection: keep-alive",
+                "upgrade: h2c",
+                "http2-settings: x",
+                "te: gzip",
+                "transfer-encoding: chunked",
+                "trailer: x",
+                "expect: 100-continue",
+                "x-secret: 1",
+                "cookie: a=1",
+            ],
+            &["cookie: a=1"],
+        );
+    }
+
+    /// J12: `TE: trailers` alone of TE is passed on.
+    #[test]
+    fn a_wish_for_trailers_is_passed_on() {
+        check(
+            &["te: gzip;q=0.5, Trailers"],
+            &["te: trailers", "connection: te"],
+        );
+    }
+
+    /// I7: we add ourselves to Via, and notice when we stand in it too often.
+    #[test]
+    fn via_grows_and_shows_a_loop() {
+        let parts = parts(&["via: 1.1 edge"]);
+        let built = built(&parts, Framing::None, &HeaderChanges::default());
+        let vias: Vec<_> = built
+            .iter()
+            .filter(|line| line.starts_with("via"))
+            .collect();
+        assert_eq!(vias, ["via: 1.1 bff", "via: 1.1 edge"]);
+        assert!(!is_loop(&map(&["via: 1.1 bff, 1.1 edge, 1.1 bff"])));
+        let circles = vec!["via: 1.1 bff, 2.0 bff"; 4];
+        assert!(is_loop(&map(&circles)));
+    }
+
+    /// J7, J19: one framing of our choosing; Max-Forwards counts down.
+    #[test]
+    fn framing_and_hops_are_said_anew() {
+        let mut parts = parts(&["content-length: 77", "max-forwards: 3", "trailer: x-sum"]);
+        let none = HeaderChanges::default();
+        let chunked = built(&parts, Framing::Chunked, &none);
+        assert!(chunked.contains(&"transfer-encoding: chunked".to_owned()));
+        assert!(chunked.contains(&"trailer: x-sum".to_owned()));
+        assert!(
+            !chunked
+                .iter()
+                .any(|line| line.starts_with("content-length"))
+        );
+        let known = built(&parts, Framing::Length(5), &none);
+        assert!(known.contains(&"content-length: 5".to_owned()));
+        assert!(!known.iter().any(|line| line.starts_with("max-forwards")));
+        parts.method = Method::OPTIONS;
+        let options = built(&parts, Framing::None, &none);
+        assert!(options.contains(&"max-forwards: 2".to_owned()));
+        parts.headers.insert(MAX_FORWARDS, HeaderValue::from(0));
+        assert_eq!(max_forwards(&parts), MaxForwards::Ends);
+    }
+
+    /// The operator's changes come last.
+    #[test]
+    fn the_operator_has_the_last_word() {
+        let changes = HeaderChanges {
+            set: vec![(
+                HeaderName::from_static("x-tenant"),
+                HeaderValue::from_static("7"),
+            )],
+            remove: vec![HeaderName::from_static("accept-language")],
+        };
+        let parts = parts(&["accept-language: en", "x-tenant: forged"]);
+        let built = built(&parts, Framing::None, &changes);
+        assert!(built.contains(&"x-tenant: 7".to_owned()));
+        assert!(!built.iter().any(|line| line.contains("forged")));
+        assert!(!built.iter().any(|line| line.starts_with("accept-language")));
+    }
+}

@@ -1,0 +1,473 @@
+//! The head that a browser sees of an upstream's answer (I11, G12, J13, J14).
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+
+use super::{KEEP_ALIVE, Nominated, apply, is_hop_by_hop, words};
+use crate::proxy::message::is_length;
+use crate::proxy::route::{Route, Upstream};
+use crate::proxy::{PathRewrite, RouteAuth};
+
+/// What makes an upstream's answer unfit to be passed on (J14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerFault {
+    /// Both lengths, or one that is no length: the end of the body is in doubt.
+    #[error("its framing is ambiguous")]
+    Framing,
+    /// A 101 that nobody asked for, or one that does not fit the request (J10, M3).
+    #[error("it switches protocols without being asked, or to another one")]
+    Switch,
+}
+
+/// Whether the browser gets trailers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Trailers {
+    Pass,
+    Drop,
+}
+
+/// Judges an answer's framing before anything of it is believed.
+pub(in crate::proxy) fn check(parts: &Parts) -> Result<(), AnswerFault> {
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(AnswerFault::Switch);
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() || length.is_some_and(|value| !is_length(value.as_bytes())) {
+        return Err(AnswerFault::Framing);
+    }
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    let chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    if length.is_some() || codings.next().is_some() || !chunked || parts.version == Version::HTTP_10
+    {
+        return Err(AnswerFault::Framing);
+    }
+    Ok(())
+}
+
+/// Takes from an answer's head what an upstream may not say to a browser, then adds ours and the
+/// operator's changes.
+pub(in crate::proxy) fn clean(
+    parts: &mut Parts,
+    route: &Route,
+    upstream: &Upstream,
+    trailers: Trailers,
+) {
+    let anonymous = route.settings().auth == RouteAuth::None;
+    let nominated = Nominated::of(&parts.headers);
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    let mut location = None;
+    let mut challenge = false;
+    for (name, value) in &parts.headers {
+        let text = name.as_str();
+        if is_dropped(text)
+            || nominated.contains(text)
+            || (!anonymous && permits_shared_caching(text))
+            || (text == "trailer" && trailers == Trailers::Drop)
+        {
+            doomed.push(name.clone());
+        } else if *name == LOCATION {
+            location = moved(value, route, upstream);
+        } else if *name == WWW_AUTHENTICATE {
+            challenge = true;
+        }
+    }
+    let headers = &mut parts.headers;
+    for name in doomed {
+        headers.remove(name);
+    }
+    if let Some(location) = location {
+        headers.insert(LOCATION, location);
+    }
+    if challenge {
+        keep_silent_challenges(headers);
+    }
+    if parts.status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if !anonymous {
+        make_private(headers);
+    }
+    apply(&route.settings().response_headers, headers);
+    // The upstream's version and reason phrase end here.
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+}
+
+/// Whether a field of the upstream's is kept back: it speaks of the connection, or of our origin.
+pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'a') => name == "alt-svc" || name.starts_with("access-control-"),
+        Some(b'c') => matches!(name, "connection" | "clear-site-data"),
+        Some(b'd') => name == "dpop-nonce",
+        Some(b'h') => name == "http2-settings",
+        Some(b'k') => *name == KEEP_ALIVE,
+        Some(b'p') => is_hop_by_hop(name) || name.starts_with("public-key-pins"),
+        Some(b's') => matches!(
+            name,
+            "set-cookie" | "set-cookie2" | "strict-transport-security"
+        ),
+        Some(b't') => matches!(name, "te" | "transfer-encoding"),
+        Some(b'u') => name == "upgrade",
+        Some(b'x') => name.starts_with("x-accel-"),
+        _ => false,
+    }
+}
+
+fn permits_shared_caching(name: &str) -> bool {
+    name == "surrogate-control" || name.ends_with("cdn-cache-control")
+}
+
+/// G12: the cookie of the browser's request does not keep shared caches away, as `Authorization`
+/// did on ours. And one browser may see two users.
+fn make_private(headers: &mut HeaderMap) {
+    let mut stored = true;
+    let mut private = false;
+    let mut shared = false;
+    for word in words(headers, &CACHE_CONTROL) {
+        let directive = word.split('=').next().unwrap_or_default().trim();
+        if directive.eq_ignore_ascii_case("no-store") {
+            stored = false;
+        } else if word.eq_ignore_ascii_case("private") {
+            private = true;
+        } else if is_shared(directive) {
+            shared = true;
+        }
+    }
+    if !stored && !shared {
+        return;
+    }
+    if shared || !private {
+        let mut directives: Vec<&str> = words(headers, &CACHE_CONTROL)
+            .filter(|word| {
+                let directive = word.split('=').next().unwrap_or_default().trim();
+                !is_shared(directive) && !word.eq_ignore_ascii_case("private")
+            })
+            .collect();
+        directives.push("private");
+        match HeaderValue::try_from(directives.join(", ")) {
+            Ok(value) => headers.insert(CACHE_CONTROL, value),
+            Err(_) => headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        };
+    }
+    let varies =
+        words(headers, &VARY).any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"));
+    if !varies {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+fn is_shared(directive: &str) -> bool {
+    directive.eq_ignore_ascii_case("public") || directive.eq_ignore_ascii_case("s-maxage")
+}
+
+/// Keeps the challenges that a browser leaves to scripts; Basic and its kin would ask the user for
+/// a password on our origin.
+fn keep_silent_challenges(headers: &mut HeaderMap) {
+    let all: Vec<HeaderValue> = headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
+    headers.remove(WWW_AUTHENTICATE);
+    for challenge in all {
+        if !prompts(challenge.as_bytes()) {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+    }
+}
+
+/// Whether some challenge of this line is of a scheme that browsers answer with a dialogue.
+fn prompts(line: &[u8]) -> bool {
+    let mut quoted = false;
+    let pieces = line.split(|&byte| {
+        if byte == b'"' {
+            quoted = !quoted;
+        }
+        byte == b',' && !quoted
+    });
+    pieces
+        .map(<[u8]>::trim_ascii)
+        .filter_map(|piece| piece.split(|byte| byte.is_ascii_whitespace()).next())
+        .any(|scheme| {
+            [&b"basic"[..], b"digest", b"negotiate", b"ntlm"]
+                .iter()
+                .any(|known| scheme.eq_ignore_ascii_case(known))
+        })
+}
+
+/// A Location at the upstream's own origin, as the browser must see it; any other stays.
+fn moved(value: &HeaderValue, route: &Route, upstream: &Upstream) -> Option<HeaderValue> {
+    let text = value.to_str().ok()?;
+    let origin = upstream.origin().as_str();
+    let (front, rest) = text.split_at_checked(origin.len())?;
+    if !front.eq_ignore_ascii_case(origin) {
+        return None;
+    }
+    let rest = without_segments(rest, upstream.base_path())?;
+    let prefix = route.settings().path.trim_end_matches('/');
+    let path = match &route.settings().path_rewrite {
+        PathRewrite::Keep => rest.to_owned(),
+        PathRewrite::StripPrefix => format!("{prefix}{rest}"),
+        PathRewrite::ReplacePrefix(to) => {
+            let rest = without_segments(rest, to.trim_end_matches('/'))?;
+            format!("{prefix}{rest}")
+        }
+    };
+    // Two slashes would name another host.
+    let path = format!("/{}", path.trim_start_matches('/'));
+    HeaderValue::try_from(path).ok()
+}
+
+/// What follows `prefix`, where that ends with a segment.
+fn without_segments<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.strip_prefix(prefix)
+        .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+    use crate::proxy::RouteSettings;
+    use crate::proxy::headers::tests::{lines, map};
+    use crate::proxy::route::RouteTable;
+    use crate::proxy::route::tests::settings;
+
+    fn parts(status: u16, fields: &[&str]) -> Parts {
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = StatusCode::from_u16(status).unwrap();
+        parts.headers = map(fields);
+        parts
+    }
+
+    fn cleaned(settings: RouteSettings, mut parts: Parts) -> Vec<String> {
+        let table = RouteTable::new(vec![settings]).unwrap();
+        let route = table.routes().next().unwrap();
+        let upstream = route.upstreams_in_turn().next().unwrap();
+        clean(&mut parts, route, upstream, Trailers::Drop);
+        lines(&parts.headers)
+    }
+
+    /// I11: what speaks of our origin, or makes a browser ask for a password, stays behind.
+    #[test]
+    fn an_upstream_does_not_speak_for_our_origin() {
+        let left = cleaned(
+            settings("/", "http://up.example"),
+            parts(
+                200,
+                &[
+                    "content-type: text/plain",
+                    "content-length: 5",
+                    "set-cookie: __Host-Http-bff=x",
+                    "set-cookie: other=x",
+                    "clear-site-data: \"*\"",
+                    "strict-transport-security: max-age=0",
+                    "alt-svc: h3=\":443\"",
+                    "access-control-allow-origin: *",
+                    "access-control-allow-credentials: true",
+                    "dpop-nonce: x",
+                    "x-accel-redirect: /secret",
+                    "connection: close, x-internal",
+                    "keep-alive: timeout=5",
+                    "x-internal: 1",
+                    "transfer-encoding: chunked",
+                    "upgrade: h2c",
+                    "proxy-authenticate: Basic",
+                    "trailer: x-sum",
+                    "etag: \"1\"",
+                ],
+            ),
+        );
+        assert_eq!(
+            left,
+            [
+                "content-length: 5",
+                "content-type: text/plain",
+                "etag: \"1\""
+            ]
+        );
+    }
+
+    /// I11, K1: challenges for scripts pass, those that open a dialogue do not.
+    #[test]
+    fn no_challenge_opens_a_dialogue() {
+        for (challenge, passes) in [
+            ("Bearer error=\"insufficient_user_authentication\"", true),
+            ("DPoP algs=\"ES256\"", true),
+            ("Bearer realm=\"basic\", error=\"x, Basic y\"", true),
+            ("Basic realm=\"x\"", false),
+            ("basic", false),
+            ("Negotiate", false),
+            ("NTLM", false),
+            ("Digest realm=\"x\"", false),
+            ("Bearer realm=\"x\", Basic realm=\"y\"", false),
+        ] {
+            let left = cleaned(
+                settings("/", "http://up.example"),
+                parts(401, &[&format!("www-authenticate: {challenge}")]),
+            );
+            assert_eq!(!left.is_empty(), passes, "{challenge}");
+        }
+    }
+
+    /// G12: no shared cache keeps what a session was needed for.
+    #[test]
+    fn answers_of_a_session_are_private() {
+        for (cache, expected) in [
+            (None, "private"),
+            (Some("max-age=60"), "max-age=60, private"),
+            (Some("private, max-age=60"), "private, max-age=60"),
+            (Some("public, max-age=60"), "max-age=60, private"),
+            (Some("Public, S-Maxage=60"), "private"),
+            (Some("private=\"x-a\""), "private=\"x-a\", private"),
+        ] {
+            let route = RouteSettings {
+                auth: RouteAuth::Required,
+                ..settings("/", "http://up.example")
+            };
+            let line = cache.map(|value| format!("cache-control: {value}"));
+            let mut fields = vec!["surrogate-control: max-age=9", "cdn-cache-control: public"];
+            fields.extend(line.as_deref());
+            let left = cleaned(route, parts(200, &fields));
+            let expected = [
+                format!("cache-control: {expected}"),
+                "vary: Cookie".to_owned(),
+            ];
+            assert_eq!(left, expected, "{cache:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_stored_or_not_personal_stays_as_it_is() {
+        let of_a_session = RouteSettings {
+            auth: RouteAuth::Optional,
+            ..settings("/", "http://up.example")
+        };
+        let left = cleaned(of_a_session, parts(200, &["cache-control: no-store"]));
+        assert_eq!(left, ["cache-control: no-store"]);
+        let anonymous = settings("/", "http://up.example");
+        let left = cleaned(anonymous, parts(200, &["cache-control: public"]));
+        assert_eq!(left, ["cache-control: public"]);
+    }
+
+    /// I11: a redirect to the upstream's own address leads back through us.
+    #[test]
+    fn a_redirect_to_the_upstream_leads_through_us() {
+        use PathRewrite::{Keep, ReplacePrefix, StripPrefix};
+        for (rewrite, upstream, location, expected) in [
+            (
+                Keep,
+                "http://up.example:9000",
+                "http://up.example:9000/api/x?y#z",
+                "/api/x?y#z",
+            ),
+            (
+                Keep,
+                "http://up.example:9000",
+                "HTTP://UP.example:9000",
+                "/",
+            ),
+            (Keep, "http://up.example:9000", "/api/x", "/api/x"),
+            (
+                Keep,
+                "http://up.example:9000",
+                "https://other.example/",
+                "https://other.example/",
+            ),
+            (
+                Keep,
+                "http://up.example",
+                "http://up.example.evil/x",
+                "http://up.example.evil/x",
+            ),
+            (
+                Keep,
+                "http://up.example",
+                "http://up.example@evil/x",
+                "http://up.example@evil/x",
+            ),
+            (
+                Keep,
+                "http://up.example",
+                "http://up.example//evil/x",
+                "/evil/x",
+            ),
+            (
+                Keep,
+                "http://up.example/base",
+                "http://up.example/base/api",
+                "/api",
+            ),
+            (
+                Keep,
+                "http://up.example/base",
+                "http://up.example/x",
+                "http://up.example/x",
+            ),
+            (
+                StripPrefix,
+                "http://up.example",
+                "http://up.example/x",
+                "/api/x",
+            ),
+            (
+                ReplacePrefix("/v2".to_owned()),
+                "http://up.example",
+                "http://up.example/v2/x",
+                "/api/x",
+            ),
+        ] {
+            let route = RouteSettings {
+                path_rewrite: rewrite,
+                ..settings("/api", upstream)
+            };
+            let left = cleaned(route, parts(302, &[&format!("location: {location}")]));
+            assert_eq!(left, [format!("location: {expected}")], "{location}");
+        }
+    }
+
+    /// J14, J10: an answer whose end is in doubt, or that switches unasked, is not passed on.
+    #[test]
+    fn a_doubtful_answer_is_refused() {
+        let framing = Err(AnswerFault::Framing);
+        for (status, fields, expected) in [
+            (200, &["content-length: 5"][..], Ok(())),
+            (200, &["transfer-encoding: chunked"], Ok(())),
+            (200, &[], Ok(())),
+            (
+                200,
+                &["content-length: 5", "transfer-encoding: chunked"],
+                framing,
+            ),
+            (200, &["content-length: 5, 5"], framing),
+            (200, &["content-length: 5", "content-length: 5"], framing),
+            (200, &["content-length: +5"], framing),
+            (200, &["transfer-encoding: gzip, chunked"], framing),
+            (200, &["transfer-encoding: gzip"], framing),
+            (101, &["upgrade: websocket"], Err(AnswerFault::Switch)),
+        ] {
+            assert_eq!(
+                check(&parts(status, fields)),
+                expected,
+                "{status} {fields:?}"
+            );
+        }
+    }
+
+    /// J13: a 204 has no length.
+    #[test]
+    fn a_204_has_no_length() {
+        let left = cleaned(
+            settings("/", "http://up.example"),
+            parts(204, &["content-length: 5"]),
+        );
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -1,0 +1,240 @@
+//! A request's body on its way to the upstream: counted, timed, and never held.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::proxy::headers::{Direction, clean_trailers};
+use crate::web::body::{Body, BodyError};
+
+/// The body of a request to forward.
+#[derive(Debug, Default)]
+pub enum RequestBody {
+    /// None.
+    #[default]
+    Empty,
+    /// As the browser sends it.
+    Incoming(Incoming),
+    /// Of our own making.
+    Own(Body),
+}
+
+impl From<Incoming> for RequestBody {
+    fn from(body: Incoming) -> Self {
+        if body.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Incoming(body)
+        }
+    }
+}
+
+impl RequestBody {
+    /// Its length, where that is known beforehand.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Incoming(body) => body.size_hint().exact(),
+            Self::Own(body) => body.size_hint().exact(),
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Incoming(body) => Pin::new(body)
+                .poll_frame(ctx)
+                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Self::Own(body) => Pin::new(body).poll_frame(ctx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+}
+
+/// What is known of an upload while the connection has it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    bytes: AtomicU64,
+    fault: AtomicU8,
+}
+
+/// Why an upload broke off; all of it is the browser's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+pub(super) enum UploadFault {
+    #[error("the browser's body broke off")]
+    Broken = 1,
+    #[error("the body is larger than the route allows")]
+    TooLarge = 2,
+    #[error("the browser sent nothing for too long")]
+    Idle = 3,
+}
+
+impl Progress {
+    /// The bytes that went by so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What broke the upload off, if anything did.
+    pub(super) fn fault(&self) -> Option<UploadFault> {
+        match self.fault.load(Ordering::Relaxed) {
+            1 => Some(UploadFault::Broken),
+            2 => Some(UploadFault::TooLarge),
+            3 => Some(UploadFault::Idle),
+            _ => None,
+        }
+    }
+}
+
+/// What a connection sends as a request's body.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Empty,
+    Upload(Box<Upload>),
+}
+
+pub(super) struct Upload {
+    body: RequestBody,
+    progress: Arc<Progress>,
+    /// How many bytes may still come.
+    allowed: u64,
+    idle: Duration,
+    /// Made at the first wait, armed at every first one since the last bytes.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Outgoing {
+    /// A body that may have `max` bytes and stand still for `idle`, and where to see how it fares.
+    pub(super) fn new(
+        body: RequestBody,
+        max: Option<u64>,
+        idle: Duration,
+    ) -> (Self, Option<Arc<Progress>>) {
+        if body.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let progress = Arc::new(Progress::default());
+        let upload = Upload {
+            body,
+            progress: Arc::clone(&progress),
+            allowed: max.unwrap_or(u64::MAX),
+            idle,
+            timer: None,
+            waiting: false,
+        };
+        (Self::Upload(Box::new(upload)), Some(progress))
+    }
+}
+
+impl Upload {
+    fn fail(&self, fault: UploadFault) -> UploadFault {
+        self.progress.fault.store(fault as u8, Ordering::Relaxed);
+        fault
+    }
+
+    fn poll(&mut self, ctx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        let Poll::Ready(frame) = self.body.poll_frame(ctx) else {
+            return self.poll_idle(ctx).map(|fault| Some(Err(fault)));
+        };
+        self.waiting = false;
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(_)) => Some(Err(self.fail(UploadFault::Broken))),
+            Some(Ok(frame)) => Some(self.pass(frame)),
+        })
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadFault> {
+        match frame.into_data() {
+            Ok(data) => {
+                let length = data.len() as u64;
+                let Some(left) = self.allowed.checked_sub(length) else {
+                    return Err(self.fail(UploadFault::TooLarge));
+                };
+                self.allowed = left;
+                self.progress.bytes.fetch_add(length, Ordering::Relaxed);
+                Ok(Frame::data(data))
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    clean_trailers(&mut trailers, Direction::ToUpstream);
+                    Ok(Frame::trailers(trailers))
+                }
+                Err(other) => Ok(other),
+            },
+        }
+    }
+
+    fn poll_idle(&mut self, ctx: &mut Context<'_>) -> Poll<UploadFault> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
+        if !self.waiting {
+            self.waiting = true;
+            timer.as_mut().reset(Instant::now() + self.idle);
+        }
+        std::task::ready!(timer.as_mut().poll(ctx));
+        Poll::Ready(self.fail(UploadFault::Idle))
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = UploadFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Upload(upload) => upload.poll(ctx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Upload(upload) => upload.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Upload(upload) => upload
+                .body
+                .length()
+                .map(SizeHint::with_exact)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
