@@ -117,7 +117,11 @@ impl RunningApp {
     ///
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: Config, environment: Environment) -> Result<Self, StartError> {
-        let Environment { clock, randomness, key_reload } = environment;
+        let Environment {
+            clock,
+            randomness,
+            key_reload,
+        } = environment;
         let metrics = Metrics::new();
         let outbound = Outbound::new(config.provider.timeout)?;
         let provider = Provider::new(
@@ -157,13 +161,8 @@ impl RunningApp {
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
-        let make_pipeline = move |worker: server::WorkerContext| {
-            let upstreams = Upstreams::new(
-                timeouts.connect,
-                timeouts.body_idle,
-                Arc::clone(&tls),
-                worker.shutdown,
-            );
+        let make_pipeline = move |_: server::WorkerContext| {
+            let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
             Pipeline::new(Arc::clone(&shared), upstreams, &*randomness)
         };
         let public = Server::start(config.server, make_pipeline, shutdown.clone())?;
@@ -180,12 +179,25 @@ impl RunningApp {
                 admin::start(settings, admin, afterwards.clone())
             })
             .transpose()?;
-        let caretaker = Caretaker { provider, sessions, keys, key_reload, metrics: metrics.clone() }
-            .spawn(afterwards.clone())
-            .map_err(StartError::Thread)?;
+        let caretaker = Caretaker {
+            provider,
+            sessions,
+            keys,
+            key_reload,
+            metrics: metrics.clone(),
+        }
+        .spawn(afterwards.clone())
+        .map_err(StartError::Thread)?;
         undo.disarm();
         undo_afterwards.disarm();
-        Ok(Self { public, admin, metrics, shutdown, afterwards, caretaker })
+        Ok(Self {
+            public,
+            admin,
+            metrics,
+            shutdown,
+            afterwards,
+            caretaker,
+        })
     }
 
     /// Where the public listener is.
@@ -223,7 +235,9 @@ impl RunningApp {
 
 impl fmt::Debug for RunningApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunningApp").field("public", &self.public).finish_non_exhaustive()
+        f.debug_struct("RunningApp")
+            .field("public", &self.public)
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,6 +248,7 @@ impl fmt::Debug for RunningApp {
 /// What keeps it from starting: an address in use, a certificate that cannot be used, ….
 pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
+    config.log_exceptions();
     let public_url = config.auth.public_url.clone();
     let app = RunningApp::start(config, Environment::system(key_reload))?;
     tracing::info!(listen = %app.public_addr(), admin = ?app.admin_addr(), %public_url, "serving");
@@ -247,17 +262,17 @@ pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartE
 ///
 /// As [`serve`], and where the development servers cannot start.
 #[cfg(feature = "dev")]
-pub fn develop(
-    mut config: Config,
-    announce: impl FnOnce(&Development),
-) -> Result<(), StartError> {
+pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
+    config.log_exceptions();
     let environment = Environment::system(None);
     let public_url = config.auth.public_url.clone();
     let mut post_logout_redirect_uri = public_url.clone();
     post_logout_redirect_uri.set_path(&format!("{}/logout/callback", config.auth.base_path));
-    let places =
-        DevPlaces::on_free_ports(config.provider.redirect_uri.clone(), post_logout_redirect_uri);
+    let places = DevPlaces::on_free_ports(
+        config.provider.redirect_uri.clone(),
+        post_logout_redirect_uri,
+    );
     let servers = dev::start(
         &config.dev,
         &places,
@@ -271,7 +286,12 @@ pub fn develop(
         api: servers.api_url.clone(),
         app: servers.demo_url.clone(),
     });
-    let users = config.dev.users.iter().map(|user| user.name.clone()).collect();
+    let users = config
+        .dev
+        .users
+        .iter()
+        .map(|user| user.name.clone())
+        .collect();
     let app = RunningApp::start(config, environment)?;
     announce(&Development {
         public_url: public_url.to_string(),
@@ -355,18 +375,22 @@ struct Caretaker {
 
 impl Caretaker {
     fn spawn(self, until: CancellationToken) -> io::Result<JoinHandle<()>> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("bff-caretaker".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = self.provider.clone().keep_fresh() => {}
-                    () = self.metrics.clone().keep_small() => {}
-                    () = self.sweep() => {}
-                    () = self.reload_keys() => {}
-                    () = until.cancelled() => {}
-                }
-            });
-        })
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("bff-caretaker".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = self.provider.clone().keep_fresh() => {}
+                        () = self.metrics.clone().keep_small() => {}
+                        () = self.sweep() => {}
+                        () = self.reload_keys() => {}
+                        () = until.cancelled() => {}
+                    }
+                });
+            })
     }
 
     async fn sweep(&self) {

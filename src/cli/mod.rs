@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::{self, StartError};
 use crate::clock::SystemRandomness;
-use crate::config::{self, Config, ConfigErrors, Variables, Warnings};
+use crate::config::{self, Config, ConfigErrors, KeyReload, Variables, Warnings};
 use crate::secret::SessionKey;
 
 /// Where a command writes.
@@ -215,8 +215,8 @@ fn perform(
     match command {
         Command::Serve(file) => {
             let config = load(&file, variables, terminal)?;
-            config.log_exceptions();
-            app::serve(config)?;
+            let key_reload = KeyReload::new(file.config.clone(), variables.clone());
+            app::serve(config, Some(key_reload))?;
         }
         Command::Check(options) => check::check(&options, variables, terminal)?,
         #[cfg(feature = "dev")]
@@ -224,8 +224,8 @@ fn perform(
             let (config, warnings) =
                 Config::load_for_development(dev_file(options).as_deref(), variables)?;
             warn(&warnings, terminal)?;
-            config.log_exceptions();
-            app::develop(config)?;
+            let out = &mut *terminal.out;
+            app::develop(config, |development| announce(development, out))?;
         }
         Command::Keygen => {
             let key = SessionKey::random(&SystemRandomness);
@@ -239,6 +239,31 @@ fn perform(
         }
     }
     Ok(())
+}
+
+/// Tells where to look, once everything listens.
+#[cfg(feature = "dev")]
+fn announce(development: &app::Development, out: &mut dyn Write) {
+    let app::Development {
+        public_url,
+        issuer,
+        control_url,
+        users,
+    } = development;
+    let first = users.first().map_or("alice", String::as_str);
+    let users = users.join(", ");
+    // A terminal that is gone reads nothing; the servers run all the same.
+    drop(write!(
+        out,
+        "\n  bff dev is ready\n\n  \
+           app        {public_url}\n  \
+           provider   {issuer}   (sign in as {users})\n  \
+           misbehave  {control_url}\n\n  \
+           script     curl -sL -c jar -b jar '{public_url}bff/login?login_hint={first}'\n             \
+                      curl -b jar -H 'X-CSRF: 1' {public_url}bff/session\n\n  \
+           Ctrl-C stops it; nothing is kept.\n\n"
+    ));
+    drop(out.flush());
 }
 
 fn load(

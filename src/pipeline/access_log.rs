@@ -15,11 +15,13 @@ pub fn write(ctx: &Context, method: &Method, path: &str, response: &Response<Bod
     }
     tracing::info!(
         target: "bff::access",
-        request.id = ctx.request_id(),
-        method = method.as_str(),
-        path,
-        status = response.status().as_u16(),
-        elapsed_ms = elapsed.as_secs_f64() * 1000.0,
+        {
+            request.id = ctx.request_id(),
+            method = method.as_str(),
+            path,
+            status = response.status().as_u16(),
+            elapsed_ms = elapsed.as_secs_f64() * 1000.0,
+        },
         "request"
     );
 }

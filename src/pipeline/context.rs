@@ -60,7 +60,9 @@ impl Reader {
         let person = match headers.get("sec-fetch-mode") {
             Some(mode) => mode.as_bytes() == b"navigate",
             None => headers.get(ACCEPT).is_some_and(|accept| {
-                accept.to_str().is_ok_and(|accept| accept.contains("text/html"))
+                accept
+                    .to_str()
+                    .is_ok_and(|accept| accept.contains("text/html"))
             }),
         };
         if person { Self::Person } else { Self::Script }
@@ -86,7 +88,10 @@ pub struct RequestIds {
 impl RequestIds {
     /// Ids that no other worker gives.
     pub fn new(randomness: &dyn Randomness) -> Self {
-        Self { prefix: random_base64url::<6>(randomness), next: AtomicU64::new(0) }
+        Self {
+            prefix: random_base64url::<6>(randomness),
+            next: AtomicU64::new(0),
+        }
     }
 
     /// The next id.

@@ -33,14 +33,20 @@ pub fn check(check: CsrfCheck, parts: &Parts, public: &PublicOrigin) -> Result<(
 /// H2, H3: the static header that no other origin may send without a preflight, and in addition
 /// nothing foreign in what the browser says of itself.
 fn check_header(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFault> {
-    if headers.get("x-csrf").is_none_or(|value| value.as_bytes() != b"1") {
+    if headers
+        .get("x-csrf")
+        .is_none_or(|value| value.as_bytes() != b"1")
+    {
         return Err(CsrfFault::Header);
     }
     let site = headers.get("sec-fetch-site");
     if site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
         return Err(CsrfFault::Origin);
     }
-    if headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() != public.as_str().as_bytes()) {
+    if headers
+        .get(ORIGIN)
+        .is_some_and(|origin| origin.as_bytes() != public.as_str().as_bytes())
+    {
         return Err(CsrfFault::Origin);
     }
     Ok(())
@@ -136,7 +142,13 @@ mod tests {
                 header: OK,
                 origin: FOREIGN,
             },
-            Case { name: "nothing", method: "GET", headers: &[], header: NO_HEADER, origin: FOREIGN },
+            Case {
+                name: "nothing",
+                method: "GET",
+                headers: &[],
+                header: NO_HEADER,
+                origin: FOREIGN,
+            },
             Case {
                 name: "another value",
                 method: "GET",
@@ -189,14 +201,20 @@ mod tests {
             Case {
                 name: "our image",
                 method: "GET",
-                headers: &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "no-cors")],
+                headers: &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-mode", "no-cors"),
+                ],
                 header: NO_HEADER,
                 origin: OK,
             },
             Case {
                 name: "a stranger's image",
                 method: "GET",
-                headers: &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")],
+                headers: &[
+                    ("sec-fetch-site", "cross-site"),
+                    ("sec-fetch-mode", "no-cors"),
+                ],
                 header: NO_HEADER,
                 origin: FOREIGN,
             },
@@ -256,8 +274,18 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let parts = request.body(()).unwrap().into_parts().0;
-            assert_eq!(check(CsrfCheck::Header, &parts, &public), case.header, "{}", case.name);
-            assert_eq!(check(CsrfCheck::Origin, &parts, &public), case.origin, "{}", case.name);
+            assert_eq!(
+                check(CsrfCheck::Header, &parts, &public),
+                case.header,
+                "{}",
+                case.name
+            );
+            assert_eq!(
+                check(CsrfCheck::Origin, &parts, &public),
+                case.origin,
+                "{}",
+                case.name
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The endpoints under the base path, and which methods they take.
 
-use http::{HeaderValue, Method};
+use http::Method;
 
 use crate::oidc::ResponseMode;
 
@@ -34,7 +34,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// What it takes instead, for `Allow` (C1).
-    pub fn take(self, method: &Method, rules: MethodRules) -> Result<(), HeaderValue> {
+    pub fn take(self, method: &Method, rules: MethodRules) -> Result<(), Vec<Method>> {
         let allowed: &[Method] = match self {
             Self::Login if rules.third_party_login => &[Method::GET, Method::POST],
             Self::Callback if rules.response_mode == ResponseMode::FormPost => &[Method::POST],
@@ -49,9 +49,7 @@ impl Endpoint {
         if allowed.contains(method) {
             return Ok(());
         }
-        let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-        Err(HeaderValue::try_from(names.join(", "))
-            .unwrap_or_else(|_| HeaderValue::from_static("GET")))
+        Err(allowed.to_vec())
     }
 }
 

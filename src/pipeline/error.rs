@@ -5,7 +5,7 @@
 //! them (N4).
 
 use http::header::{ALLOW, CONNECTION, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 use serde_json::Map;
 
 use crate::auth::access_token::TokenError;
@@ -19,7 +19,6 @@ use crate::pipeline::csrf::CsrfFault;
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
-use crate::proxy::upgrade::HandshakeFault;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::problem::Problem;
@@ -41,7 +40,7 @@ pub enum Refusal {
     NoRoute,
     /// Something is served at its path, by other methods.
     #[error("method not allowed")]
-    MethodNotAllowed(HeaderValue),
+    MethodNotAllowed(Vec<Method>),
     /// It may be forged.
     #[error("refused as forged: {0:?}")]
     Csrf(CsrfFault),
@@ -72,9 +71,6 @@ pub enum Refusal {
     /// There is no user to tell of.
     #[error(transparent)]
     User(UserError),
-    /// Its WebSocket handshake is wrong.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeFault),
     /// The upstream did not answer it.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -94,16 +90,31 @@ const fn verdict(
     title: &'static str,
     detail: &'static str,
 ) -> Verdict {
-    Verdict { status, code, title, detail }
+    Verdict {
+        status,
+        code,
+        title,
+        detail,
+    }
 }
 
 /// The codes that more than one refusal has.
 const fn bad_request(detail: &'static str) -> Verdict {
-    verdict(StatusCode::BAD_REQUEST, "bad_request", "Bad request", detail)
+    verdict(
+        StatusCode::BAD_REQUEST,
+        "bad_request",
+        "Bad request",
+        detail,
+    )
 }
 
 const fn login_failed(detail: &'static str) -> Verdict {
-    verdict(StatusCode::BAD_REQUEST, "login_failed", "Sign-in failed", detail)
+    verdict(
+        StatusCode::BAD_REQUEST,
+        "login_failed",
+        "Sign-in failed",
+        detail,
+    )
 }
 
 const BAD_RETURN_TO: Verdict = verdict(
@@ -155,9 +166,12 @@ impl Refusal {
                 "Not found",
                 "This host is not served here; open the site by its public address.",
             ),
-            Self::NoRoute => {
-                verdict(StatusCode::NOT_FOUND, "no_route", "Not found", "Nothing is served here.")
-            }
+            Self::NoRoute => verdict(
+                StatusCode::NOT_FOUND,
+                "no_route",
+                "Not found",
+                "Nothing is served here.",
+            ),
             Self::MethodNotAllowed(_) => verdict(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
@@ -192,7 +206,6 @@ impl Refusal {
                 "This sign-out link does not belong to your session. You are still signed in.",
             ),
             Self::Logout(LogoutError::BadReturnTo(_)) => BAD_RETURN_TO,
-            Self::Handshake(fault) => handshake(fault),
             Self::Forward(error) => forward(error),
         }
     }
@@ -281,20 +294,50 @@ const fn provider(error: &ProviderError) -> Verdict {
     }
 }
 
-fn handshake(fault: &HandshakeFault) -> Verdict {
-    match fault {
-        HandshakeFault::Version => verdict(
-            StatusCode::UPGRADE_REQUIRED,
-            "bad_request",
-            "WebSocket version not supported",
-            "Version 13 of the WebSocket protocol is spoken here.",
+fn forward(error: &ForwardError) -> Verdict {
+    match error {
+        ForwardError::Connect { .. }
+        | ForwardError::Closed(_)
+        | ForwardError::Unreadable(_)
+        | ForwardError::BadAnswer(_) => verdict(
+            StatusCode::BAD_GATEWAY,
+            "upstream_unavailable",
+            "Service unavailable",
+            "The service behind this address cannot be reached or does not answer properly.",
         ),
-        _ => bad_request("The WebSocket handshake is malformed."),
+        ForwardError::Timeout => verdict(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "Service too slow",
+            "The service behind this address did not answer in time.",
+        ),
+        ForwardError::BrowserBody => bad_request("The body of the request broke off."),
+        ForwardError::BodyTooLarge => verdict(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "Body too large",
+            "The body of the request is larger than this address takes.",
+        ),
+        ForwardError::BodyIdle => verdict(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "Body too slow",
+            "The body of the request did not come in time.",
+        ),
+        ForwardError::LoopDetected => verdict(
+            StatusCode::LOOP_DETECTED,
+            "loop_detected",
+            "Loop detected",
+            "The request has been here before, again and again.",
+        ),
+        ForwardError::Ended(_) => SESSION_EXPIRED,
+        ForwardError::Unbuildable(_) => verdict(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Internal error",
+            "The request could not be forwarded.",
+        ),
     }
-}
-
-fn forward(_error: &ForwardError) -> Verdict {
-    bad_request("")
 }
 
 /// The answer to a refused request, in the shape its reader understands.
@@ -324,22 +367,29 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
     }
     match refusal {
         Refusal::MethodNotAllowed(allow) => {
-            headers.insert(ALLOW, allow.clone());
+            let names: Vec<&str> = allow.iter().map(Method::as_str).collect();
+            if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+                headers.insert(ALLOW, names);
+            }
         }
         // What follows such a head may be misread (J1–J5).
         Refusal::Message(_) if site.version <= Version::HTTP_11 => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Refusal::Handshake(HandshakeFault::Version) => {
-            headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
-        }
-        Refusal::Callback(CallbackError { delete_cookie: Some(line), .. }) => {
+        Refusal::Callback(CallbackError {
+            delete_cookie: Some(line),
+            ..
+        }) => {
             headers.append(SET_COOKIE, line.clone());
         }
         _ => {}
     }
     let session_is_over = matches!(verdict.code, "login_required" | "session_expired");
-    if let Some(line) = site.delete_session_cookie.as_ref().filter(|_| session_is_over) {
+    if let Some(line) = site
+        .delete_session_cookie
+        .as_ref()
+        .filter(|_| session_is_over)
+    {
         headers.append(SET_COOKIE, line.clone());
     }
     response

@@ -4,11 +4,11 @@
 //! Head → host → path → endpoint or route → CSRF → cookie → session → live access token →
 //! forward → one retry after an upstream's 401 → the answer's own headers → one log line.
 
-pub mod context;
-pub mod endpoint;
-pub mod csrf;
-pub mod error;
 pub mod access_log;
+pub mod context;
+pub mod csrf;
+pub mod endpoint;
+pub mod error;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::auth::logout::LogoutBy;
 use crate::auth::return_to::ReturnTo;
 use crate::clock::Randomness;
 use crate::frontend::{Frontend, FrontendAnswer};
-use crate::proxy::forward::{Call, StripCookies};
+use crate::proxy::forward::{Call, RequestBody};
+use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
@@ -33,9 +34,9 @@ use crate::proxy::upstream::Upstreams;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
+use crate::session::SameSite;
 use crate::session::cookie::{OpenedCookies, Presented};
 use crate::session::record::Session;
-use crate::session::SameSite;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
@@ -100,7 +101,10 @@ impl Shared {
         } = parts;
         let base_path = &relying_party.settings().base_path;
         let metrics = SharedMetrics {
-            routes: routes.routes().map(|route| metrics.route(&route.settings().name)).collect(),
+            routes: routes
+                .routes()
+                .map(|route| metrics.route(&route.settings().name))
+                .collect(),
             endpoints: Endpoint::ALL
                 .into_iter()
                 .map(|(endpoint, path)| (endpoint, metrics.route(&format!("{base_path}{path}"))))
@@ -144,7 +148,9 @@ impl Handler for Pipeline {
             Ok(response) => response,
             Err(refusal) => error::answer(&refusal, &ctx, &self.site(&parts)),
         };
-        response.headers_mut().insert("x-request-id", ctx.request_id.clone());
+        response
+            .headers_mut()
+            .insert("x-request-id", ctx.request_id.clone());
         if ctx.counted.is_none() {
             ctx.counted = Some(self.shared.metrics.other.clone());
         }
@@ -197,7 +203,7 @@ impl Pipeline {
                 ctx.counted = shared.metrics.routes.get(route.index()).cloned();
                 self.answer_route(route, &path, ctx, parts, body).await
             }
-            RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow.clone())),
+            RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
             RouteMatch::NoRoute => {
                 let Some(frontend) = &shared.frontend else {
                     return Err(Refusal::NoRoute);
@@ -223,7 +229,9 @@ impl Pipeline {
             response_mode: relying_party.response_mode(),
             third_party_login: relying_party.settings().third_party_login,
         };
-        endpoint.take(&parts.method, rules).map_err(Refusal::MethodNotAllowed)?;
+        endpoint
+            .take(&parts.method, rules)
+            .map_err(Refusal::MethodNotAllowed)?;
         let by_header = matches!(endpoint, Endpoint::Session | Endpoint::User)
             || (endpoint == Endpoint::Logout && parts.method == Method::POST);
         if by_header {
@@ -234,7 +242,9 @@ impl Pipeline {
             Endpoint::Login => {
                 let answer = if parts.method == Method::POST {
                     let form = read_form(body).await?;
-                    relying_party.third_party_login(&form, parts, presented).await?
+                    relying_party
+                        .third_party_login(&form, parts, presented)
+                        .await?
                 } else {
                     relying_party.login(parts, presented).await?
                 };
@@ -255,7 +265,11 @@ impl Pipeline {
                 let hop = self.needs_hop(ctx, &logged_in.return_to, parts);
                 let place = logged_in.return_to.clone();
                 let response = logged_in.redirect();
-                Ok(if hop { hop_page(response, &place) } else { response })
+                Ok(if hop {
+                    hop_page(response, &place)
+                } else {
+                    response
+                })
             }
             Endpoint::Logout => {
                 let by = match parts.method == Method::POST {
@@ -267,7 +281,10 @@ impl Pipeline {
             Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts)),
             Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
             Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
-            Endpoint::User => relying_party.user(parts, presented).await.map_err(Refusal::User),
+            Endpoint::User => relying_party
+                .user(parts, presented)
+                .await
+                .map_err(Refusal::User),
         }
     }
 
@@ -304,13 +321,17 @@ impl Pipeline {
             Some(session) => Some(tokens.bearer(session).await.map_err(Refusal::Token)?),
             None => None,
         };
-        let client =
-            ClientAddress::resolve(ctx.connection.peer.ip(), &parts.headers, &shared.trusted_proxies);
-        let call = Call {
+        let client = ClientAddress::resolve(
+            ctx.connection.peer.ip(),
+            &parts.headers,
+            &shared.trusted_proxies,
+        );
+        let call = |authorization, body| Call {
             route,
             parts,
+            body,
             path,
-            authorization: bearer.as_ref(),
+            authorization,
             client: &client,
             public: &shared.public,
             request_id: &ctx.request_id,
@@ -318,7 +339,10 @@ impl Pipeline {
             ending: session.as_ref().map(|session| session.ending.clone()),
         };
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
-        let response = self.upstreams.forward(&call, body).await?;
+        let response = self
+            .upstreams
+            .forward(call(bearer.as_ref(), body.into()))
+            .await?;
         if let Some(counted) = &ctx.counted {
             counted.upstream_answered(ctx.started.elapsed());
         }
@@ -329,17 +353,24 @@ impl Pipeline {
             return Ok(response);
         }
         // The upstream refuses the token: once, another may please it better (I13).
-        match tokens.after_refusal(session, refused).await.map_err(Refusal::Token)? {
-            Some(bearer) => {
-                let call = Call { authorization: Some(&bearer), ..call };
-                Ok(self.upstreams.forward_again(&call).await?)
-            }
+        match tokens
+            .after_refusal(session, refused)
+            .await
+            .map_err(Refusal::Token)?
+        {
+            Some(bearer) => Ok(self
+                .upstreams
+                .forward(call(Some(&bearer), RequestBody::Empty))
+                .await?),
             None => Ok(response),
         }
     }
 
     fn presented(&self, parts: &Parts) -> Presented {
-        self.shared.relying_party.session_cookie().read(&parts.headers, &self.opened_cookies)
+        self.shared
+            .relying_party
+            .session_cookie()
+            .read(&parts.headers, &self.opened_cookies)
     }
 
     /// The session that a route's calls are made in, where the route has any use for one.
@@ -354,9 +385,19 @@ impl Pipeline {
             RouteAuth::Required => true,
         };
         let Presented::Session(cookie) = self.presented(parts) else {
-            return if needed { Err(Refusal::LoginRequired) } else { Ok(None) };
+            return if needed {
+                Err(Refusal::LoginRequired)
+            } else {
+                Ok(None)
+            };
         };
-        match self.shared.relying_party.sessions().find(&cookie, Activity::Slides).await? {
+        match self
+            .shared
+            .relying_party
+            .sessions()
+            .find(&cookie, Activity::Slides)
+            .await?
+        {
             Some(session) => Ok(Some(session)),
             None if needed => Err(Refusal::SessionExpired),
             None => Ok(None),
@@ -374,16 +415,25 @@ impl Pipeline {
             None => path.as_str().to_owned(),
         };
         let relying_party = &*self.shared.relying_party;
-        let place = relying_party.return_to(&target).unwrap_or_else(|_| ReturnTo::root());
+        let place = relying_party
+            .return_to(&target)
+            .unwrap_or_else(|_| ReturnTo::root());
         let request = LoginRequest::returning_to(place);
         let presented = self.presented(parts);
-        Ok(relying_party.begin_login(request, &parts.headers, presented).await?)
+        Ok(relying_party
+            .begin_login(request, &parts.headers, presented)
+            .await?)
     }
 
     /// Whether the place after a login is a page that needs the session at once: a Strict cookie
     /// is not sent on the redirect that ends a journey from another site (C13).
     fn needs_hop(&self, ctx: &Context, place: &ReturnTo, parts: &Parts) -> bool {
-        let strict = self.shared.relying_party.session_cookie().settings().same_site
+        let strict = self
+            .shared
+            .relying_party
+            .session_cookie()
+            .settings()
+            .same_site
             == SameSite::Strict;
         if !strict || ctx.reader != Reader::Person {
             return false;
@@ -414,14 +464,21 @@ impl Shared {
     fn serves(&self, host: &str) -> bool {
         host.eq_ignore_ascii_case(self.public.host())
             || self.routes.routes().any(|route| {
-                route.settings().host.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(host))
+                route
+                    .settings()
+                    .host
+                    .as_deref()
+                    .is_some_and(|own| own.eq_ignore_ascii_case(host))
             })
     }
 }
 
 impl SharedMetrics {
     fn endpoint(&self, endpoint: Endpoint) -> Option<RouteMetrics> {
-        self.endpoints.iter().find(|(own, _)| *own == endpoint).map(|(_, metrics)| metrics.clone())
+        self.endpoints
+            .iter()
+            .find(|(own, _)| *own == endpoint)
+            .map(|(_, metrics)| metrics.clone())
     }
 }
 
@@ -429,9 +486,16 @@ impl SharedMetrics {
 fn preflight() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"));
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Origin"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        ALLOW,
+        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
+    );
     response
 }
 

@@ -39,7 +39,11 @@ impl Keys {
 
     /// The ring of one key.
     pub fn of(key: &SessionKey) -> Self {
-        let ring = KeyRing { generation: 0, first: RingKey::new(key), others: Vec::new() };
+        let ring = KeyRing {
+            generation: 0,
+            first: RingKey::new(key),
+            others: Vec::new(),
+        };
         Self(Arc::new(ArcSwap::from_pointee(ring)))
     }
 
