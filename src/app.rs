@@ -150,9 +150,10 @@ impl RunningApp {
             routes: RouteTable::new(config.routes)?,
             frontend: config.frontend.map(Frontend::new).transpose()?,
             trusted_proxies: TrustedProxies::new(config.trusted_proxies),
-            semicolons: match config.allow_semicolon {
-                true => Semicolons::Allow,
-                false => Semicolons::Refuse,
+            semicolons: if config.allow_semicolon {
+                Semicolons::Allow
+            } else {
+                Semicolons::Refuse
             },
             metrics: metrics.clone(),
         }));

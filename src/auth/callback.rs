@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::oidc::{ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError};
 use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
 use crate::session::cookie::Presented;
-use crate::session::id::SessionId;
+use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::{Authentication, NewSession};
 use crate::session::store::StoreError;
 use crate::web::body::Body;
@@ -134,10 +134,11 @@ impl Answer {
                 "iss" => (&mut answer.iss, "iss"),
                 "error" => (&mut answer.error, "error"),
                 other => {
-                    if let Some((name, seen)) = others.iter_mut().find(|(own, _)| *own == other) {
-                        if std::mem::replace(seen, true) {
-                            return Err(CallbackFault::Repeated(name));
-                        }
+                    let known = others.iter_mut().find(|(own, _)| *own == other);
+                    if let Some((name, seen)) = known
+                        && std::mem::replace(seen, true)
+                    {
+                        return Err(CallbackFault::Repeated(name));
                     }
                     continue;
                 }
@@ -202,7 +203,8 @@ impl RelyingParty {
         {
             Ok(IssuerCheck::Fits) => {}
             Ok(IssuerCheck::Refuse) => return Err(bound(CallbackFault::OtherIssuer)),
-            Err(error) => return Err(bound(CallbackFault::Provider(error))),
+            // Nothing was used up: the browser may load the callback again.
+            Err(error) => return Err(unbound(CallbackFault::Provider(error))),
         }
         if !self.use_once(&pending) {
             return Err(bound(CallbackFault::Replayed));
@@ -303,11 +305,7 @@ impl RelyingParty {
 
     /// Ends the session that this browser had before: the one it had when the login began, and
     /// the one it presents now.
-    async fn end_previous(
-        &self,
-        at_start: Option<crate::session::id::SessionHash>,
-        presented: Presented,
-    ) {
+    async fn end_previous(&self, at_start: Option<SessionHash>, presented: Presented) {
         let now = match presented {
             Presented::Session(cookie) => Some(cookie.hash),
             Presented::Nothing | Presented::Unreadable => None,

@@ -68,9 +68,10 @@ impl PendingLoginCookie {
             prefix: format!("{session_cookie}-login-"),
             // SameSite=None asks for Secure, which browsers take from loopback too.
             secure: secure || cross_site_post,
-            same_site: match cross_site_post {
-                true => cookie::SameSite::None,
-                false => cookie::SameSite::Lax,
+            same_site: if cross_site_post {
+                cookie::SameSite::None
+            } else {
+                cookie::SameSite::Lax
             },
             keys,
         }

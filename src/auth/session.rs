@@ -7,6 +7,7 @@ use url::form_urlencoded;
 
 use crate::auth::answer::{json, with_cookies};
 use crate::auth::{AnonymousAnswer, RelyingParty};
+use crate::clock::Timestamp;
 use crate::session::Activity;
 use crate::session::cookie::Presented;
 use crate::session::record::Session;
@@ -63,7 +64,7 @@ impl RelyingParty {
             "auth": {
                 "acr": authentication.acr,
                 "amr": authentication.amr,
-                "auth_time": authentication.auth_time.map(|moment| moment.rfc3339()),
+                "auth_time": authentication.auth_time.map(Timestamp::rfc3339),
             },
             "logout_url": self.logout_url(session),
         })

@@ -61,5 +61,9 @@ impl RelyingParty {
 }
 
 fn claim(name: &str, value: Value) -> Value {
-    json!({ "type": name, "value": value })
+    let mut claim = json!({ "type": name });
+    if let Value::Object(members) = &mut claim {
+        members.insert("value".to_owned(), value);
+    }
+    claim
 }

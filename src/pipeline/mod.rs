@@ -272,9 +272,10 @@ impl Pipeline {
                 })
             }
             Endpoint::Logout => {
-                let by = match parts.method == Method::POST {
-                    true => LogoutBy::Fetch,
-                    false => LogoutBy::Link,
+                let by = if parts.method == Method::POST {
+                    LogoutBy::Fetch
+                } else {
+                    LogoutBy::Link
                 };
                 Ok(relying_party.logout(by, parts, presented).await?)
             }
