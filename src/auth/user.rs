@@ -43,15 +43,15 @@ impl RelyingParty {
             for (name, value) in claims {
                 match value {
                     Value::Array(values) => {
-                        list.extend(values.into_iter().map(|value| claim(&name, value)));
+                        list.extend(values.iter().map(|value| claim(&name, value)));
                     }
-                    value => list.push(claim(&name, value)),
+                    value => list.push(claim(&name, &value)),
                 }
             }
         }
         let expires_in = self.sessions.remaining(&session).idle.as_secs();
-        list.push(claim("bff:logout_url", self.logout_url(&session).into()));
-        list.push(claim("bff:session_expires_in", expires_in.into()));
+        list.push(claim("bff:logout_url", &self.logout_url(&session).into()));
+        list.push(claim("bff:session_expires_in", &expires_in.into()));
         list.push(claim(
             "bff:session_state",
             Value::String(session.tag.to_string()),
@@ -60,10 +60,6 @@ impl RelyingParty {
     }
 }
 
-fn claim(name: &str, value: Value) -> Value {
-    let mut claim = json!({ "type": name });
-    if let Value::Object(members) = &mut claim {
-        members.insert("value".to_owned(), value);
-    }
-    claim
+fn claim(name: &str, value: &Value) -> Value {
+    json!({ "type": name, "value": value })
 }
