@@ -220,7 +220,8 @@ impl Upstreams {
         Ok(request)
     }
 
-    async fn answer(
+    /// Judges and cleans the answer's head and attaches its body.
+    pub(super) async fn answer(
         &self,
         call: Call<'_>,
         upstream: &Upstream,

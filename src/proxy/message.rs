@@ -230,13 +230,14 @@ fn host_of(text: &str) -> Option<&str> {
         text.find(':')
             .map_or(Some((text, "")), |at| text.split_at_checked(at))?
     };
-    match port.strip_prefix(':') {
-        None if port.is_empty() => {}
-        Some(digits)
-            if digits.bytes().all(|byte| byte.is_ascii_digit())
-                && digits.parse::<u16>().is_ok() => {}
-        _ => return None,
-    }
+    let port_fits = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        // A colon alone is allowed (RFC 3986 §3.2.3).
+        Some("") => true,
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+        }
+    };
     let well_formed = match host.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')?
@@ -250,7 +251,7 @@ fn host_of(text: &str) -> Option<&str> {
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         }
     };
-    well_formed.then_some(host)
+    (port_fits && well_formed).then_some(host)
 }
 
 /// Digits alone, within 64 bits.

@@ -15,6 +15,9 @@ pub mod forward;
 mod upload;
 pub mod upstream;
 
+mod tunnel;
+pub mod upgrade;
+
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -90,3 +93,6 @@ pub struct HeaderChanges {
     /// Removed.
     pub remove: Vec<HeaderName>,
 }
+
+#[cfg(test)]
+mod tests;

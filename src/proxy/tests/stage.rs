@@ -1,0 +1,286 @@
+//! The players: a proxy on a free port, a raw browser, a raw upstream.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::proxy::RouteSettings;
+use crate::proxy::forward::{Call, ForwardError, RequestBody};
+use crate::proxy::headers::StripCookies;
+use crate::proxy::message::{check_request, external_host};
+use crate::proxy::path::{RequestPath, Semicolons};
+use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};
+use crate::proxy::upgrade::{Handshake, SocketLimits, Upgrade, is_websocket};
+use crate::proxy::upstream::Upstreams;
+use crate::web::body::Body;
+use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::ending::Ending;
+use crate::web::public_origin::PublicOrigin;
+
+/// How long a body may stand still here.
+pub(super) const BODY_IDLE: Duration = Duration::from_millis(150);
+
+pub(super) struct Proxy {
+    pub(super) addr: SocketAddr,
+    pub(super) ending: Ending,
+    pub(super) shutdown: CancellationToken,
+    accepting: AbortHandle,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+struct House {
+    routes: RouteTable,
+    upstreams: Upstreams,
+    public: PublicOrigin,
+    ending: Ending,
+    shutdown: CancellationToken,
+    sockets: SocketLimits,
+}
+
+/// A TLS client that trusts nobody.
+pub(super) fn no_roots() -> Arc<rustls::ClientConfig> {
+    tls_client(rustls::RootCertStore::empty())
+}
+
+pub(super) fn tls_client(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Arc::new(
+        rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    )
+}
+
+impl Proxy {
+    pub(super) async fn to(upstream: &Upstream) -> Self {
+        Self::with(settings("/", &upstream.url())).await
+    }
+
+    pub(super) async fn with(settings: RouteSettings) -> Self {
+        Self::start(settings, no_roots()).await
+    }
+
+    pub(super) async fn start(settings: RouteSettings, tls: Arc<rustls::ClientConfig>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let ending = Ending::new();
+        let shutdown = CancellationToken::new();
+        let house = Arc::new(House {
+            routes: RouteTable::new(vec![settings]).unwrap(),
+            upstreams: Upstreams::new(Duration::from_secs(2), BODY_IDLE, tls),
+            public: PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
+            ending: ending.clone(),
+            shutdown: shutdown.clone(),
+            sockets: SocketLimits::new(10, 10),
+        });
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, peer) = listener.accept().await.unwrap();
+                let house = Arc::clone(&house);
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(move |request| {
+                        let house = Arc::clone(&house);
+                        async move { Ok::<_, hyper::Error>(house.handle(request, peer.ip()).await) }
+                    });
+                    hyper::server::conn::http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .with_upgrades()
+                        .await
+                });
+            }
+        });
+        Self {
+            addr,
+            ending,
+            shutdown,
+            accepting: accepting.abort_handle(),
+        }
+    }
+
+    pub(super) async fn browser(&self) -> Wire {
+        Wire::new(TcpStream::connect(self.addr).await.unwrap())
+    }
+
+    /// One request on a connection of its own, and all that comes back until it closes.
+    pub(super) async fn ask(&self, request: &str) -> String {
+        let mut browser = self.browser().await;
+        browser.send(request).await;
+        browser.rest().await
+    }
+}
+
+impl House {
+    async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        match self.try_handle(request, peer).await {
+            Ok(answer) => answer,
+            Err(fault) => Response::builder()
+                .status(500)
+                .header("connection", "close")
+                .body(Body::full(format!("fault: {fault}")))
+                .unwrap(),
+        }
+    }
+
+    async fn try_handle(
+        &self,
+        mut request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Result<Response<Body>, String> {
+        let browser = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        check_request(&parts).map_err(|fault| format!("{fault:?}"))?;
+        let path = RequestPath::parse(parts.uri.path(), Semicolons::Refuse)
+            .map_err(|fault| format!("{fault:?}"))?;
+        let host = external_host(&parts).unwrap();
+        let RouteMatch::Found(route) = self.routes.find(host, &parts.method, &path) else {
+            return Err("NoRoute".to_owned());
+        };
+        let client = ClientAddress::resolve(peer, &parts.headers, &TrustedProxies::default());
+        let call = Call {
+            route,
+            parts: &parts,
+            body: RequestBody::from(body),
+            path: &path,
+            authorization: Some(&HeaderValue::from_static("Bearer canary")),
+            client: &client,
+            public: &self.public,
+            request_id: &HeaderValue::from_static("r-1"),
+            strip: &StripCookies {
+                exact: vec!["bff".to_owned()],
+                prefix: Vec::new(),
+            },
+            ending: Some(self.ending.clone()),
+        };
+        let outcome = if is_websocket(&parts) {
+            let handshake =
+                Handshake::check(&parts, &self.public).map_err(|fault| format!("{fault:?}"))?;
+            let upgrade = Upgrade {
+                handshake: &handshake,
+                browser,
+                permit: self.sockets.take(None).unwrap(),
+                shutdown: self.shutdown.clone(),
+            };
+            self.upstreams.upgrade(call, upgrade).await
+        } else {
+            self.upstreams.forward(call).await
+        };
+        outcome.map_err(|error| variant(&error))
+    }
+}
+
+/// The name of an error's variant.
+fn variant(error: &ForwardError) -> String {
+    let text = format!("{error:?}");
+    let end = text.find([' ', '(', '{']).unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+pub(super) struct Upstream(TcpListener);
+
+impl Upstream {
+    pub(super) async fn new() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap())
+    }
+
+    pub(super) async fn accept(&self) -> Wire {
+        Wire::new(self.0.accept().await.unwrap().0)
+    }
+
+    /// Whether nobody has dialled so far.
+    pub(super) async fn untouched(&self) -> bool {
+        futures_util::FutureExt::now_or_never(self.0.accept()).is_none()
+    }
+
+    /// Takes one connection, reads a request's head, answers; gives both back.
+    pub(super) async fn answer(&self, answer: &str) -> (Wire, String) {
+        let mut wire = self.accept().await;
+        let head = wire.head().await;
+        wire.send(answer).await;
+        (wire, head)
+    }
+}
+
+/// A connection, byte by byte.
+pub(super) struct Wire {
+    pub(super) stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Wire {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
+    pub(super) async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Up to and with `end`; panics where the connection ends before.
+    pub(super) async fn until(&mut self, end: &str) -> String {
+        if end.is_empty() {
+            return String::new();
+        }
+        loop {
+            let found = self
+                .read
+                .windows(end.len())
+                .position(|window| window == end.as_bytes());
+            if let Some(at) = found {
+                let rest = self.read.split_off(at + end.len());
+                let bytes = std::mem::replace(&mut self.read, rest);
+                return String::from_utf8(bytes).unwrap();
+            }
+            let count = self.stream.read_buf(&mut self.read).await.unwrap();
+            assert!(count > 0, "closed after {:?}", self.read);
+        }
+    }
+
+    pub(super) async fn head(&mut self) -> String {
+        self.until("\r\n\r\n").await
+    }
+
+    /// All that comes until the connection closes, however it does.
+    pub(super) async fn rest(&mut self) -> String {
+        while let Ok(1..) = self.stream.read_buf(&mut self.read).await {}
+        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    }
+
+    /// Sends a request and reads an answer of known length, leaving the connection open.
+    pub(super) async fn ask(&mut self, request: &str) -> String {
+        self.send(request).await;
+        let head = self.head().await;
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        while self.read.len() < length {
+            assert!(self.stream.read_buf(&mut self.read).await.unwrap() > 0);
+        }
+        let body: Vec<u8> = self.read.drain(..length).collect();
+        head + str::from_utf8(&body).unwrap()
+    }
+}

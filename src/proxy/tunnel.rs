@@ -1,0 +1,510 @@
+//! Bytes between a browser and an upstream, both ways, until either ends or the session does.
+//!
+//! The tunnel reads frame headers only, to know where a close frame of ours may stand (M4).
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::web::ending::Ending;
+
+/// A quiet socket holds this much for each direction; a busy one grows to [`MOST_BUFFER`].
+const FIRST_BUFFER: usize = 4 * 1024;
+const MOST_BUFFER: usize = 64 * 1024;
+
+/// How long the frame under way may still take once the end has come, and how long the other side
+/// has to hang up after our close frame. Both together stay within M4's second.
+const LAST_FRAME: Duration = Duration::from_millis(400);
+const FAREWELL: Duration = Duration::from_millis(400);
+
+/// Two connections that speak WebSocket with each other.
+pub(super) struct Tunnel<B, U> {
+    pub(super) browser: B,
+    pub(super) upstream: U,
+    /// What the upstream sent along with its 101.
+    pub(super) early: Bytes,
+    pub(super) mask: Mask,
+}
+
+/// The mask of our one frame towards the upstream. The browser drew it at random, no page can see
+/// it, and nobody chooses what it covers: all that RFC 6455 §10.3 asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mask([u8; 4]);
+
+impl Mask {
+    pub(super) const fn new(random: [u8; 4]) -> Self {
+        Self(random)
+    }
+}
+
+/// Why the tunnel ends before its ends do (RFC 6455 §7.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Close {
+    /// 1008, policy violation: the session is over.
+    SessionEnded,
+    /// 1001, going away: `bff` stops.
+    Shutdown,
+}
+
+/// Runs until both ends have hung up, either has failed, or a close of ours was sent both ways.
+pub(super) async fn run<B, U>(
+    tunnel: Tunnel<B, U>,
+    ending: Option<Ending>,
+    shutdown: CancellationToken,
+) where
+    B: AsyncRead + AsyncWrite,
+    U: AsyncRead + AsyncWrite,
+{
+    let (close, closing) = tokio::sync::watch::channel(None);
+    let (from_browser, to_browser) = tokio::io::split(tunnel.browser);
+    let (from_upstream, to_upstream) = tokio::io::split(tunnel.upstream);
+    let Mask(mask) = tunnel.mask;
+    let mut up = Pump {
+        reader: from_browser,
+        writer: to_upstream,
+        buffer: Buffer::default(),
+        frames: Frames::default(),
+        mask: Some(mask),
+        closing: closing.clone(),
+    };
+    let mut down = Pump {
+        reader: from_upstream,
+        writer: to_browser,
+        buffer: Buffer::of(&tunnel.early),
+        frames: Frames::default(),
+        mask: None,
+        closing,
+    };
+    let pumps = async {
+        // An error on one side breaks both off: what was lost there cannot be made good here.
+        futures_util::future::try_join(up.run(), down.run())
+            .await
+            .is_ok()
+    };
+    let signal = async {
+        let ended = async {
+            match &ending {
+                Some(ending) => {
+                    ending.wait().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let reason = tokio::select! {
+            () = ended => Close::SessionEnded,
+            () = shutdown.cancelled() => Close::Shutdown,
+        };
+        close.send_replace(Some(reason));
+        std::future::pending::<bool>().await
+    };
+    tokio::select! {
+        // The signal first: nothing that comes after the end may slip through.
+        biased;
+        _never = signal => {}
+        _clean = pumps => {}
+    }
+}
+
+/// One direction.
+struct Pump<R, W> {
+    reader: R,
+    writer: W,
+    buffer: Buffer,
+    frames: Frames,
+    /// For frames of ours in this direction; those from clients are masked (RFC 6455 §5.1).
+    mask: Option<[u8; 4]>,
+    closing: tokio::sync::watch::Receiver<Option<Close>>,
+}
+
+impl<R, W> Pump<R, W>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    async fn run(&mut self) -> io::Result<()> {
+        let mut closing = self.closing.clone();
+        let close = tokio::select! {
+            biased;
+            close = closing.wait_for(Option::is_some) => {
+                close.ok().and_then(|close| *close)
+            }
+            done = self.pump(Until::TheEnd) => return done,
+        };
+        let Some(close) = close else {
+            return Ok(());
+        };
+        self.say_farewell(close).await
+    }
+
+    /// Moves bytes until this direction ends, or the next frame boundary. May be dropped at any
+    /// await and run again: all it has read is in the buffer, all it has written is counted.
+    async fn pump(&mut self, until: Until) -> io::Result<()> {
+        loop {
+            while !self.buffer.unwritten().is_empty() {
+                let bytes = match until {
+                    Until::TheEnd => self.buffer.unwritten(),
+                    Until::TheFrame if self.frames.at_boundary() => return Ok(()),
+                    Until::TheFrame => {
+                        let rest = self.buffer.unwritten();
+                        rest.get(..self.frames.left_in(rest)).unwrap_or(rest)
+                    }
+                };
+                let written = self.writer.write(bytes).await?;
+                if written == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                self.frames.pass(bytes.get(..written).unwrap_or_default());
+                self.buffer.wrote(written);
+            }
+            if until == Until::TheFrame && self.frames.at_boundary() {
+                return Ok(());
+            }
+            // A TLS stream may hold back what was written until it is flushed.
+            self.writer.flush().await?;
+            let read = self.reader.read(self.buffer.space()).await?;
+            if read == 0 {
+                // Half-close: the other direction goes on (M6).
+                return self.writer.shutdown().await;
+            }
+            self.buffer.read(read);
+        }
+    }
+
+    /// Finishes the frame under way, says why no more will follow, and waits a little for the
+    /// other side to hang up, so that our close frame is not lost with the connection.
+    async fn say_farewell(&mut self, close: Close) -> io::Result<()> {
+        let finished = tokio::time::timeout(LAST_FRAME, self.pump(Until::TheFrame)).await;
+        if matches!(finished, Ok(Ok(()))) && !self.frames.closed() {
+            let frame = close_frame(close, self.mask);
+            tokio::time::timeout(FAREWELL, self.writer.write_all(&frame)).await??;
+        }
+        let deadline = Instant::now() + FAREWELL;
+        tokio::time::timeout_at(deadline, async {
+            self.writer.shutdown().await?;
+            // What still comes is nobody's any more.
+            while self.reader.read(self.buffer.scratch()).await? > 0 {}
+            io::Result::Ok(())
+        })
+        .await?
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    TheEnd,
+    TheFrame,
+}
+
+/// What was read and is not written yet.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    from: usize,
+    to: usize,
+}
+
+impl Buffer {
+    fn of(early: &[u8]) -> Self {
+        Self {
+            bytes: early.to_vec(),
+            from: 0,
+            to: early.len(),
+        }
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        self.bytes.get(self.from..self.to).unwrap_or_default()
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.from += count;
+    }
+
+    fn read(&mut self, count: usize) {
+        self.from = 0;
+        self.to = count;
+    }
+
+    /// Room to read into; called only when all is written. Grows while reads fill it.
+    fn space(&mut self) -> &mut [u8] {
+        let filled = self.to == self.bytes.len();
+        if self.bytes.len() < FIRST_BUFFER {
+            self.bytes.resize(FIRST_BUFFER, 0);
+        } else if filled && self.bytes.len() < MOST_BUFFER {
+            self.bytes.resize(self.bytes.len() * 2, 0);
+        }
+        self.from = 0;
+        self.to = 0;
+        &mut self.bytes
+    }
+
+    fn scratch(&mut self) -> &mut [u8] {
+        self.from = 0;
+        self.to = 0;
+        self.bytes.resize(FIRST_BUFFER, 0);
+        &mut self.bytes
+    }
+}
+
+/// Where in the stream of frames a direction is (RFC 6455 §5.2).
+#[derive(Debug, Default)]
+struct Frames {
+    /// The header's bytes so far; empty inside a payload and between frames.
+    header: Vec<u8>,
+    /// Of the payload under way.
+    left: u64,
+    close_seen: bool,
+}
+
+impl Frames {
+    /// Whether a frame of ours may stand here.
+    fn at_boundary(&self) -> bool {
+        self.left == 0 && self.header.is_empty()
+    }
+
+    /// Whether the direction has said goodbye itself.
+    fn closed(&self) -> bool {
+        self.close_seen && self.at_boundary()
+    }
+
+    /// Takes note of bytes that went by.
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while let Some((&first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let skipped = bytes
+                    .len()
+                    .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                self.left -= skipped as u64;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+            } else {
+                self.header.push(first);
+                bytes = rest;
+                self.end_header();
+            }
+        }
+    }
+
+    /// How many of the bytes to come belong to the frame under way.
+    fn left_in(&self, bytes: &[u8]) -> usize {
+        let mut ahead = Self {
+            header: self.header.clone(),
+            left: self.left,
+            close_seen: false,
+        };
+        let mut count = 0;
+        while !ahead.at_boundary() && count < bytes.len() {
+            let rest = bytes.get(count..).unwrap_or_default();
+            let step = if ahead.left > 0 {
+                rest.len()
+                    .min(usize::try_from(ahead.left).unwrap_or(usize::MAX))
+            } else {
+                1
+            };
+            ahead.pass(rest.get(..step).unwrap_or_default());
+            count += step;
+        }
+        count
+    }
+
+    fn end_header(&mut self) {
+        let [first, second, extended @ ..] = self.header.as_slice() else {
+            return;
+        };
+        let masked = if second & 0x80 == 0 { 0 } else { 4 };
+        let (length_bytes, short) = match second & 0x7f {
+            126 => (2, 0),
+            127 => (8, 0),
+            short => (0, u64::from(short)),
+        };
+        if extended.len() < length_bytes + masked {
+            return;
+        }
+        let length = extended
+            .iter()
+            .take(length_bytes)
+            .fold(short, |length, &byte| (length << 8) | u64::from(byte));
+        self.close_seen |= first & 0x0f == 0x8;
+        self.left = length;
+        self.header.clear();
+    }
+}
+
+/// A close frame with its code and no reason text.
+fn close_frame(close: Close, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let code: u16 = match close {
+        Close::SessionEnded => 1008,
+        Close::Shutdown => 1001,
+    };
+    let [high, low] = code.to_be_bytes();
+    match mask {
+        None => vec![0x88, 2, high, low],
+        Some([a, b, c, d]) => vec![0x88, 0x82, a, b, c, d, high ^ a, low ^ b],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::web::ending::EndReason;
+
+    struct Ends {
+        browser: DuplexStream,
+        upstream: DuplexStream,
+        ending: Ending,
+        shutdown: CancellationToken,
+        running: tokio::task::JoinHandle<()>,
+    }
+
+    fn open(early: &'static [u8]) -> Ends {
+        let (browser, ours_of_browser) = duplex(64);
+        let (upstream, ours_of_upstream) = duplex(64);
+        let ending = Ending::new();
+        let shutdown = CancellationToken::new();
+        let tunnel = Tunnel {
+            browser: ours_of_browser,
+            upstream: ours_of_upstream,
+            early: Bytes::from_static(early),
+            mask: Mask::new([1, 2, 3, 4]),
+        };
+        let running = tokio::spawn(run(tunnel, Some(ending.clone()), shutdown.clone()));
+        Ends {
+            browser,
+            upstream,
+            ending,
+            shutdown,
+            running,
+        }
+    }
+
+    async fn read<const N: usize>(stream: &mut DuplexStream) -> [u8; N] {
+        let mut bytes = [0; N];
+        stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    async fn rest(stream: &mut DuplexStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    const HELLO: [u8; 7] = *b"\x81\x05hello";
+
+    /// M6: bytes go both ways, early ones included, and one side may finish before the other.
+    #[tokio::test]
+    async fn each_direction_ends_by_itself() {
+        let mut ends = open(b"\x81\x05early");
+        assert_eq!(read(&mut ends.browser).await, *b"\x81\x05early");
+        ends.browser.write_all(&HELLO).await.unwrap();
+        ends.browser.shutdown().await.unwrap();
+        assert_eq!(rest(&mut ends.upstream).await, HELLO);
+        ends.upstream.write_all(&HELLO).await.unwrap();
+        assert_eq!(read(&mut ends.browser).await, HELLO);
+        ends.upstream.shutdown().await.unwrap();
+        assert!(rest(&mut ends.browser).await.is_empty());
+        ends.running.await.unwrap();
+    }
+
+    /// M4: the end of the session closes both sides with 1008, masked towards the upstream.
+    #[tokio::test(start_paused = true)]
+    async fn the_sessions_end_closes_both_sides() {
+        let mut ends = open(b"");
+        ends.ending.come(EndReason::Logout);
+        assert_eq!(rest(&mut ends.browser).await, [0x88, 2, 0x03, 0xf0]);
+        let masked = [0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xf0 ^ 2];
+        assert_eq!(rest(&mut ends.upstream).await, masked);
+        drop((ends.browser, ends.upstream));
+        ends.running.await.unwrap();
+    }
+
+    /// M4: a stop of `bff` closes with 1001.
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_closes_with_going_away() {
+        let mut ends = open(b"");
+        ends.shutdown.cancel();
+        assert_eq!(rest(&mut ends.browser).await, [0x88, 2, 0x03, 0xe9]);
+    }
+
+    /// M4: our close frame never lands inside a frame; what is under way is finished first, and
+    /// nothing after it is sent.
+    #[tokio::test(start_paused = true)]
+    async fn a_close_waits_for_the_frame_under_way() {
+        let mut ends = open(b"");
+        ends.upstream.write_all(b"\x81\x05he").await.unwrap();
+        assert_eq!(read(&mut ends.browser).await, *b"\x81\x05he");
+        ends.ending.come(EndReason::Logout);
+        ends.upstream.write_all(b"llo\x81\x05after").await.unwrap();
+        assert_eq!(rest(&mut ends.browser).await, *b"llo\x88\x02\x03\xf0");
+    }
+
+    /// M4: a frame that never ends holds up the close for less than a second.
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_frame_does_not_hold_the_socket_open() {
+        let mut ends = open(b"");
+        ends.upstream.write_all(b"\x81\x05he").await.unwrap();
+        assert_eq!(read(&mut ends.browser).await, *b"\x81\x05he");
+        let began = Instant::now();
+        ends.ending.come(EndReason::Revoked);
+        assert!(rest(&mut ends.browser).await.is_empty());
+        ends.running.await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+
+    /// M4: a browser that takes nothing does not keep its socket.
+    #[tokio::test(start_paused = true)]
+    async fn a_browser_that_reads_nothing_is_cut_off() {
+        let mut ends = open(b"");
+        ends.upstream.write_all(b"\x82\x7e\x01\x00").await.unwrap();
+        let flood = tokio::spawn(async move {
+            ends.upstream.write_all(&[7; 256]).await.ok();
+            ends.upstream
+        });
+        tokio::task::yield_now().await;
+        ends.ending.come(EndReason::Revoked);
+        ends.running.await.unwrap();
+        drop(flood.await.unwrap());
+        drop(ends.browser);
+    }
+
+    #[test]
+    fn frames_are_told_apart_however_the_bytes_come() {
+        let mut stream = Vec::new();
+        let mut boundaries = vec![0];
+        for (header, length) in [
+            (&b"\x81\x05"[..], 5),
+            (b"\x82\x00", 0),
+            (b"\x81\x85\x01\x02\x03\x04", 5),
+            (b"\x82\x7e\x01\x00", 256),
+            (b"\x82\xfe\x00\x7f\x01\x02\x03\x04", 127),
+            (b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 65536),
+            (b"\x88\x02", 2),
+        ] {
+            stream.extend_from_slice(header);
+            stream.resize(stream.len() + length, 0x81);
+            boundaries.push(stream.len());
+        }
+        for chunk in [1, 2, 3, 7, 4096, stream.len()] {
+            let mut frames = Frames::default();
+            let mut passed = 0;
+            for piece in stream.chunks(chunk) {
+                let rest = &stream[passed..];
+                let expected = boundaries.iter().find(|&&at| at >= passed).unwrap() - passed;
+                assert_eq!(frames.left_in(rest), expected, "at {passed}");
+                frames.pass(piece);
+                passed += piece.len();
+                assert_eq!(
+                    frames.at_boundary(),
+                    boundaries.contains(&passed),
+                    "at {passed}"
+                );
+            }
+            assert!(frames.closed());
+        }
+    }
+}
