@@ -65,7 +65,7 @@ impl Running {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), body.to_owned())
+        (head.get(9..12).unwrap().parse().unwrap(), body.to_owned())
     }
 }
 

@@ -94,7 +94,7 @@ impl<H> hyper::body::Body for TurnBody<H> {
     }
 }
 
-/// HTTP/1.1, request by request. WebSockets leave with their socket.
+/// HTTP/1.1, request by request. A WebSocket leaves with its socket.
 pub(super) async fn http1<H: Handler, S>(
     engine: &http1::Builder,
     socket: Watched<S>,
@@ -176,12 +176,12 @@ async fn drive<C: Drains>(
     let mut since = Instant::now();
     std::future::poll_fn(move |ctx| {
         if draining == Draining::Unasked {
-            draining = Draining::No;
-            // Registers the task once; the flag below is what counts from then on.
-            let _: Poll<()> = beginning.as_mut().poll(ctx);
+            // Registers the task, once; then the flag tells, which costs one load.
+            let begun = beginning.as_mut().poll(ctx).is_ready();
+            draining = if begun { Draining::Due } else { Draining::No };
         }
-        if draining == Draining::No && drain.begun() {
-            draining = Draining::Yes;
+        if draining == Draining::Due || (draining == Draining::No && drain.begun()) {
+            draining = Draining::Asked;
             conn.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(result) = conn.as_mut().poll(ctx) {
@@ -214,9 +214,12 @@ async fn drive<C: Drains>(
 
 #[derive(PartialEq, Eq)]
 enum Draining {
+    /// Nobody has looked yet.
     Unasked,
     No,
-    Yes,
+    Due,
+    /// The connection was asked to end.
+    Asked,
 }
 
 /// J18: how long each wait may last.

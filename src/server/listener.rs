@@ -22,7 +22,7 @@ use super::{Handler, ServerSettings, StartError, WorkerContext};
 const BACKLOG: i32 = 1024;
 
 /// When the kernel asks a silent peer whether it is still there.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Binds one socket per worker and says where.
 pub(super) fn bind(

@@ -112,7 +112,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct WorkerContext {
     /// Which worker, from 0.
     pub index: usize,
-    /// Cancelled when the drain begins; WebSockets and event streams end then. The drain waits
+    /// Cancelled when the drain begins; each WebSocket and event stream ends then. The drain waits
     /// for their sockets to close, up to [`Timeouts::drain`].
     pub shutdown: CancellationToken,
 }
@@ -157,6 +157,10 @@ impl Server {
     /// # Errors
     ///
     /// See [`StartError`]. Nothing is left running then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a token is a handle; whoever starts us gives one away"
+    )]
     pub fn start<H: Handler>(
         settings: ServerSettings,
         make_handler: impl Fn(WorkerContext) -> H + Send + Sync + 'static,
@@ -234,3 +238,6 @@ impl TlsFiles {
         Certificates::load(self.clone(), now).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,7 +148,7 @@ impl Certificates {
     }
 
     /// Looks once. A fault is told once and not again until the files change again.
-    fn reload(&self, now: Timestamp) -> Result<Reload, TlsError> {
+    pub(super) fn reload(&self, now: Timestamp) -> Result<Reload, TlsError> {
         let found = stamps(&self.0.files);
         {
             let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +170,7 @@ impl fmt::Debug for Certificates {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Reload {
+pub(super) enum Reload {
     Unchanged,
     Taken,
 }

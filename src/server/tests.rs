@@ -1,0 +1,834 @@
+//! A real listener, and clients that write bytes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::{HeaderValue, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
+
+use super::tls::Reload;
+use super::*;
+
+/// Answers by path, and remembers.
+#[derive(Clone)]
+struct Cast(Arc<Stage>);
+
+#[derive(Default)]
+struct Stage {
+    workers: Mutex<BTreeSet<usize>>,
+    shutdown: Mutex<Option<CancellationToken>>,
+    waiting: Notify,
+    go_on: Notify,
+}
+
+impl Handler for Cast {
+    async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
+        match request.uri().path() {
+            "/panic" => panic!("as asked"),
+            "/wait" => {
+                self.0.waiting.notify_one();
+                self.0.go_on.notified().await;
+                Response::new(Body::full("waited"))
+            }
+            "/never" => {
+                self.0.waiting.notify_one();
+                std::future::pending().await
+            }
+            "/endless" => Response::new(Body::stream(StreamBody::new(
+                futures_util::stream::repeat_with(|| {
+                    Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 16 * 1024])))
+                }),
+            ))),
+            "/echo" => {
+                let body = request.into_body().collect().await;
+                body.map_or_else(
+                    |_| Response::new(Body::full("broken")),
+                    |body| Response::new(Body::full(body.to_bytes())),
+                )
+            }
+            "/refuse" => {
+                let mut refusal = Response::new(Body::full("no"));
+                *refusal.status_mut() = StatusCode::FORBIDDEN;
+                refusal
+            }
+            "/upgrade" => {
+                let shutdown = self.0.shutdown.lock().unwrap().clone().unwrap();
+                tokio::spawn(async move {
+                    let upgraded = hyper::upgrade::on(request).await.unwrap();
+                    let mut upgraded = TokioIo::new(upgraded);
+                    upgraded.write_all(b"up").await.unwrap();
+                    shutdown.cancelled().await;
+                    upgraded.write_all(b"bye").await.unwrap();
+                    upgraded.shutdown().await.unwrap();
+                });
+                let mut switch = Response::new(Body::Empty);
+                *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                switch
+                    .headers_mut()
+                    .insert(UPGRADE, HeaderValue::from_static("websocket"));
+                switch
+            }
+            _ => {
+                let scheme = if connection.tls { "https" } else { "http" };
+                Response::new(Body::full(format!(
+                    "{:?} {scheme} {}",
+                    request.version(),
+                    connection.peer.ip()
+                )))
+            }
+        }
+    }
+}
+
+struct Running {
+    server: Option<Server>,
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    stage: Arc<Stage>,
+}
+
+fn settings() -> ServerSettings {
+    ServerSettings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
+        workers: NonZeroUsize::new(2).unwrap(),
+        limits: Limits {
+            head_bytes: 32 * 1024,
+            head_fields: 100,
+            connections: 1000,
+            h2_streams: 100,
+            h2_resets: 20,
+        },
+        timeouts: Timeouts {
+            handshake: Duration::from_millis(300),
+            head: Duration::from_millis(300),
+            idle: Duration::from_millis(900),
+            body_idle: Duration::from_millis(300),
+            connect: Duration::from_secs(5),
+            drain: Duration::from_secs(20),
+        },
+    }
+}
+
+fn run(change: impl FnOnce(&mut ServerSettings)) -> Running {
+    let mut settings = settings();
+    change(&mut settings);
+    let shutdown = CancellationToken::new();
+    let stage = Arc::new(Stage::default());
+    let cast = Cast(Arc::clone(&stage));
+    let make_handler = move |context: WorkerContext| {
+        cast.0.workers.lock().unwrap().insert(context.index);
+        *cast.0.shutdown.lock().unwrap() = Some(context.shutdown);
+        // Inside the worker's runtime, or this panics.
+        tokio::runtime::Handle::current();
+        cast.clone()
+    };
+    let server = Server::start(settings, make_handler, shutdown.clone()).unwrap();
+    Running {
+        address: server.local_addr(),
+        server: Some(server),
+        shutdown,
+        stage,
+    }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// One exchange on a connection of its own.
+    async fn ask(&self, request: &str) -> String {
+        let mut socket = self.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        read_to_end(&mut socket).await
+    }
+
+    async fn finish(mut self) {
+        self.shutdown.cancel();
+        let server = self.server.take().unwrap();
+        timeout(PATIENCE, server.finished()).await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+async fn read_to_end(socket: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut text = Vec::new();
+    let read = timeout(PATIENCE, socket.read_to_end(&mut text)).await;
+    read.expect("the connection ends").expect("without a reset");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Reads one answer that has a `content-length`.
+async fn read_answer(socket: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut text = String::new();
+    loop {
+        let byte = timeout(PATIENCE, socket.read_u8()).await.unwrap().unwrap();
+        text.push(char::from(byte));
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        if body.len() == length {
+            return text;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_worker_makes_its_handler_and_answers() {
+    let running = run(|_| {});
+    let text = running
+        .ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    assert!(text.ends_with("HTTP/1.1 http 127.0.0.1"), "{text}");
+    assert_eq!(*running.stage.workers.lock().unwrap(), [0, 1].into());
+    running.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_another() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    for _ in 0..3 {
+        socket.write_all(GET).await.unwrap();
+        assert!(read_answer(&mut socket).await.contains("200 OK"));
+    }
+    socket.write_all(&[GET, GET].concat()).await.unwrap();
+    assert!(read_answer(&mut socket).await.contains("200 OK"));
+    assert!(read_answer(&mut socket).await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_clear_error() {
+    let running = run(|_| {});
+    let again = |listen| {
+        let mut settings = settings();
+        settings.listen = listen;
+        Server::start(settings, |_| Cast(Arc::default()), CancellationToken::new())
+    };
+    let error = again(running.address).unwrap_err();
+    assert!(matches!(error, StartError::AddressInUse { .. }), "{error}");
+    let alone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = again(alone.local_addr().unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} is in use by another program; stop it or choose another address",
+            alone.local_addr().unwrap()
+        )
+    );
+    let error = again("192.0.2.1:80".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, StartError::Listen { .. }), "{error}");
+}
+
+/// J18: a head that comes too slowly is answered 408 and cut.
+#[tokio::test]
+async fn a_slow_head_is_cut() {
+    let running = run(|_| {});
+    for begun in ["GET / HTTP/1.1\r\nhost: a\r\n", "G", "PRI"] {
+        let text = running.ask(begun).await;
+        assert!(
+            text.starts_with("HTTP/1.1 408 Request Timeout\r\n") || begun == "PRI",
+            "{begun}: {text}"
+        );
+    }
+    // A byte now and then does not help: the time runs from the first.
+    let mut socket = running.connect().await;
+    let begun = Instant::now();
+    let (mut read, mut write) = socket.split();
+    let drip = async {
+        while write.write_all(b"G").await.is_ok() && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        text = read_to_end(&mut read) => assert!(text.contains(" 408 "), "{text}"),
+        () = drip => panic!("not cut after {:?}", begun.elapsed()),
+    }
+}
+
+/// J18: who connects and says nothing is let go without a word.
+#[tokio::test]
+async fn a_silent_connection_is_closed() {
+    let running = run(|_| {});
+    assert_eq!(running.ask("").await, "");
+}
+
+/// The time between requests is its own, longer than a head may take.
+#[tokio::test]
+async fn an_idle_connection_outlives_the_head_timeout_and_ends_silently() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    for _ in 0..2 {
+        socket.write_all(GET).await.unwrap();
+        assert!(read_answer(&mut socket).await.contains("200 OK"));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let since = Instant::now();
+    assert_eq!(read_to_end(&mut socket).await, "");
+    assert!(since.elapsed() < Duration::from_secs(5));
+    // A slow second head is a slow head again.
+    let mut socket = running.connect().await;
+    socket.write_all(GET).await.unwrap();
+    read_answer(&mut socket).await;
+    socket.write_all(b"GET").await.unwrap();
+    assert!(read_to_end(&mut socket).await.contains(" 408 "));
+}
+
+/// J18: a slow answer is no slow head, and no idleness.
+#[tokio::test]
+async fn an_answer_may_take_its_time() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    socket
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    running.stage.waiting.notified().await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    running.stage.go_on.notify_one();
+    assert!(read_answer(&mut socket).await.ends_with("waited"));
+}
+
+/// J18: a browser that does not take its answer is cut.
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_cut() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    socket
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let mut sink = vec![0; 1 << 20];
+    let end = timeout(PATIENCE, async {
+        while let Ok(1..) = socket.read(&mut sink).await {}
+    });
+    end.await.expect("cut, or this reads for ever");
+}
+
+/// J17: too many fields or bytes are 431, however they come.
+#[tokio::test]
+async fn a_head_too_large_is_refused() {
+    let running = run(|_| {});
+    let few = "x: y\r\n".repeat(99);
+    let many = "x: y\r\n".repeat(100);
+    let large = format!("x: {}\r\n", "y".repeat(40 * 1024));
+    let larger = format!("x: {}\r\n", "y".repeat(400 * 1024));
+    for (name, fields, status) in [
+        ("100 fields", &few, " 200 "),
+        ("101 fields", &many, " 431 "),
+        ("40 KiB", &large, " 431 "),
+        ("400 KiB", &larger, " 431 "),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+        let mut socket = running.connect().await;
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let text = read_answer(&mut socket).await;
+        assert!(
+            text.lines().next().unwrap().contains(status),
+            "{name}: {text}"
+        );
+    }
+    let running = run(|settings| settings.limits.head_fields = 3);
+    let text = running
+        .ask("GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\nx: 2\r\nx: 3\r\n\r\n")
+        .await;
+    assert!(text.contains(" 431 "), "{text}");
+}
+
+/// J8: an answer before the body was read arrives all the same.
+#[tokio::test]
+async fn an_early_refusal_reaches_a_browser_that_still_sends() {
+    let running = run(|_| {});
+    let piece = vec![b'x'; 20 * 1024];
+    let head = b"POST /refuse HTTP/1.1\r\nhost: a\r\ncontent-length: 409600\r\n\r\n";
+    let mut socket = running.connect().await;
+    socket.write_all(head).await.unwrap();
+    assert!(read_answer(&mut socket).await.contains(" 403 "));
+    // A slow upload. A reset would fail it, and browsers then show no answer at all.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        socket.write_all(&piece).await.unwrap();
+    }
+    assert_eq!(read_to_end(&mut socket).await, "");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_parse_is_400() {
+    let running = run(|_| {});
+    for head in [
+        "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+        "GET\r\n\r\n",
+        "\0\0\0\0",
+    ] {
+        let text = running.ask(head).await;
+        assert!(text.starts_with("HTTP/1.1 400 "), "{head:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_request_and_no_more() {
+    let running = run(|settings| settings.workers = NonZeroUsize::MIN);
+    let mut socket = running.connect().await;
+    socket
+        .write_all(b"GET /panic HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_to_end(&mut socket).await, "");
+    let mut socket = running.connect().await;
+    socket.write_all(GET).await.unwrap();
+    assert!(read_answer(&mut socket).await.contains("200 OK"));
+}
+
+/// J17: beyond the limit a connection waits its turn; every worker can use the last place.
+#[tokio::test]
+async fn connections_beyond_the_limit_wait() {
+    let running = run(|settings| settings.limits.connections = 1);
+    let mut first = running.connect().await;
+    first
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    running.stage.waiting.notified().await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        let mut socket = running.connect().await;
+        socket
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        others.push(socket);
+    }
+    let early = timeout(Duration::from_millis(200), others[0].read_u8()).await;
+    assert!(early.is_err(), "answered beyond the limit");
+    running.stage.go_on.notify_one();
+    read_answer(&mut first).await;
+    drop(first);
+    for mut socket in others {
+        assert!(read_to_end(&mut socket).await.contains("200 OK"));
+    }
+}
+
+async fn http2<S>(socket: S) -> hyper::client::conn::http2::SendRequest<Full<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn request(path: &str) -> Request<Full<Bytes>> {
+    Request::builder()
+        .uri(format!("http://a{path}"))
+        .body(Full::default())
+        .unwrap()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    let body = response.into_body().collect().await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_by_prior_knowledge() {
+    let running = run(|_| {});
+    let mut sender = http2(running.connect().await).await;
+    let answer = sender.send_request(request("/")).await.unwrap();
+    assert_eq!(text(answer).await, "HTTP/2.0 http 127.0.0.1");
+
+    // A panic ends one stream; the others go on.
+    sender.send_request(request("/panic")).await.unwrap_err();
+    let answer = sender.send_request(request("/")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+/// J17: what holds for the fields of HTTP/1.1 holds for HTTP/2.
+#[tokio::test]
+async fn http_2_heads_are_limited_as_well() {
+    let running = run(|_| {});
+    let mut sender = http2(running.connect().await).await;
+    let with = |count: usize, value: &str| {
+        let mut request = request("/");
+        for _ in 0..count {
+            request
+                .headers_mut()
+                .append("x", HeaderValue::from_str(value).unwrap());
+        }
+        request
+    };
+    for (name, request, status) in [
+        ("100 fields", with(100, "y"), 200),
+        ("101 fields", with(101, "y"), 431),
+        ("40 KiB", with(4, &"y".repeat(10 * 1024)), 431),
+    ] {
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{name}");
+    }
+}
+
+/// Frames are written by hand: no honest client would send these.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// `:method: GET`, `:scheme: http`, `:path: /wait`, `:authority: a`.
+const WAIT_HEAD: &[u8] = b"\x82\x86\x44\x05/wait\x41\x01a";
+
+async fn opening(running: &Running) -> TcpStream {
+    let mut socket = running.connect().await;
+    let hello = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(SETTINGS, 0, 0, &[]),
+    ];
+    socket.write_all(&hello.concat()).await.unwrap();
+    socket
+}
+
+/// Reads frames until one of `kind`, and gives its payload.
+async fn until(socket: &mut TcpStream, kind: u8) -> Vec<u8> {
+    timeout(PATIENCE, async {
+        loop {
+            let mut head = [0; 9];
+            socket.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            socket.read_exact(&mut payload).await.unwrap();
+            if head[3] == kind {
+                return payload;
+            }
+        }
+    })
+    .await
+    .unwrap()
+}
+
+/// J17: a peer that opens streams only to reset them is sent away (rapid reset).
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let running = run(|_| {});
+    let mut socket = opening(&running).await;
+    let mut storm = Vec::new();
+    for stream in (1..2000).step_by(2) {
+        storm.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
+        storm.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    drop(socket.write_all(&storm).await);
+    let goaway = until(&mut socket, GOAWAY).await;
+    let code = u32::from_be_bytes(goaway[4..8].try_into().unwrap());
+    assert_eq!(code, 11, "ENHANCE_YOUR_CALM");
+}
+
+/// J17: no more streams at once than allowed.
+#[tokio::test]
+async fn streams_beyond_the_limit_are_refused() {
+    let running = run(|settings| settings.limits.h2_streams = 2);
+    let mut socket = opening(&running).await;
+    let mut streams = Vec::new();
+    for stream in [1, 3, 5] {
+        streams.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
+    }
+    socket.write_all(&streams).await.unwrap();
+    let reset = until(&mut socket, RST_STREAM).await;
+    assert_eq!(reset, 7_u32.to_be_bytes(), "REFUSED_STREAM");
+}
+
+/// An HTTP/2 connection without streams ends like an idle one, pings or not.
+#[tokio::test]
+async fn an_idle_http_2_connection_is_sent_away() {
+    let running = run(|_| {});
+    let mut socket = opening(&running).await;
+    let goaway = until(&mut socket, GOAWAY).await;
+    assert_eq!(goaway[4..8], [0; 4], "NO_ERROR");
+}
+
+#[tokio::test]
+async fn a_drain_lets_requests_finish_and_idle_connections_go() {
+    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let mut idle = running.connect().await;
+    idle.write_all(GET).await.unwrap();
+    read_answer(&mut idle).await;
+    let mut fresh = running.connect().await;
+    let mut busy = running.connect().await;
+    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    running.stage.waiting.notified().await;
+    let mut streams = http2(running.connect().await).await;
+    let stream = tokio::spawn(streams.send_request(request("/wait")));
+    running.stage.waiting.notified().await;
+
+    running.shutdown.cancel();
+    assert_eq!(read_to_end(&mut idle).await, "");
+    // Accepted or still in the kernel's queue: it ends either way.
+    let mut rest = Vec::new();
+    drop(
+        timeout(PATIENCE, fresh.read_to_end(&mut rest))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(rest, b"");
+    running.stage.go_on.notify_one();
+    running.stage.go_on.notify_waiters();
+    let text = read_to_end(&mut busy).await;
+    assert!(text.contains("\r\nconnection: close\r\n"), "{text}");
+    assert!(text.ends_with("waited"), "{text}");
+    assert_eq!(stream.await.unwrap().unwrap().status(), 200);
+    let address = running.address;
+    running.finish().await;
+    TcpStream::connect(address).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_cut() {
+    let running = run(|settings| settings.timeouts.drain = Duration::from_millis(300));
+    let mut stuck = running.connect().await;
+    stuck
+        .write_all(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    running.stage.waiting.notified().await;
+    let since = Instant::now();
+    running.finish().await;
+    assert!(since.elapsed() >= Duration::from_millis(300));
+    let mut rest = Vec::new();
+    drop(
+        timeout(PATIENCE, stuck.read_to_end(&mut rest))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(rest, b"");
+}
+
+/// M4: a WebSocket learns of the drain, and the drain waits for its last words.
+#[tokio::test]
+async fn an_upgraded_socket_says_goodbye_within_the_drain() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    socket
+        .write_all(b"GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await
+        .unwrap();
+    let mut up = Vec::new();
+    while !up.ends_with(b"\r\n\r\nup") {
+        up.push(socket.read_u8().await.unwrap());
+    }
+    running.finish().await;
+    assert_eq!(read_to_end(&mut socket).await, "bye");
+}
+
+fn write_certificate(
+    dir: &Path,
+    name: &str,
+    change: impl FnOnce(&mut rcgen::CertificateParams),
+) -> TlsFiles {
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = params.self_signed(&key).unwrap();
+    let files = TlsFiles {
+        cert: dir.join("tls.crt"),
+        key: dir.join("tls.key"),
+    };
+    std::fs::write(&files.cert, cert.pem()).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    files
+}
+
+fn trusting(files: &TlsFiles, alpn: &[&[u8]]) -> TlsConnector {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&files.cert).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn connect_tls(
+    running: &Running,
+    connector: &TlsConnector,
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let name = "localhost".try_into().unwrap();
+    connector.connect(name, running.connect().await).await
+}
+
+/// N2: both versions of HTTP over TLS, chosen by ALPN.
+#[tokio::test]
+async fn tls_speaks_what_alpn_agrees_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = write_certificate(dir.path(), "localhost", |_| {});
+    let running = run(|settings| settings.tls = Some(files.clone()));
+
+    for alpn in [&[][..], &[&b"http/1.1"[..]][..]] {
+        let mut socket = connect_tls(&running, &trusting(&files, alpn))
+            .await
+            .unwrap();
+        socket.write_all(GET).await.unwrap();
+        assert!(
+            read_answer(&mut socket)
+                .await
+                .ends_with("HTTP/1.1 https 127.0.0.1")
+        );
+    }
+    let socket = connect_tls(&running, &trusting(&files, &[b"h2", b"http/1.1"]))
+        .await
+        .unwrap();
+    let answer = http2(socket)
+        .await
+        .send_request(request("/"))
+        .await
+        .unwrap();
+    assert_eq!(text(answer).await, "HTTP/2.0 https 127.0.0.1");
+    running.finish().await;
+}
+
+/// J18: a handshake has its time.
+#[tokio::test]
+async fn a_slow_handshake_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = write_certificate(dir.path(), "localhost", |_| {});
+    let running = run(|settings| settings.tls = Some(files));
+    assert_eq!(running.ask("").await, "");
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = write_certificate(dir.path(), "localhost", |_| {});
+    let trusts_old = trusting(&old, &[]);
+    let running = run(|settings| settings.tls = Some(old.clone()));
+    connect_tls(&running, &trusts_old).await.unwrap();
+
+    let fresh = write_certificate(dir.path(), "localhost", |_| {});
+    let trusts_fresh = trusting(&fresh, &[]);
+    let taken = async {
+        while connect_tls(&running, &trusts_fresh).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, taken).await.unwrap();
+    connect_tls(&running, &trusts_old).await.unwrap_err();
+
+    let certificates = Certificates::load(fresh.clone(), SystemClock.now()).unwrap();
+    assert_eq!(
+        certificates.reload(SystemClock.now()).unwrap(),
+        Reload::Unchanged
+    );
+    std::fs::write(&fresh.cert, "broken").unwrap();
+    certificates.reload(SystemClock.now()).unwrap_err();
+    // Told once.
+    assert_eq!(
+        certificates.reload(SystemClock.now()).unwrap(),
+        Reload::Unchanged
+    );
+    connect_tls(&running, &trusts_fresh).await.unwrap();
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_one_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = SystemClock.now();
+    let good = write_certificate(dir.path(), "localhost", |_| {});
+    good.check(now).unwrap();
+    let good_key = std::fs::read(&good.key).unwrap();
+    let check = |name: &str, files: &TlsFiles, expected: &str| {
+        let error = files.check(now).unwrap_err().to_string();
+        let error = error.replace(&format!("{}/", dir.path().display()), "");
+        assert_eq!(error, expected, "{name}");
+    };
+
+    let gone = TlsFiles {
+        cert: dir.path().join("gone.crt"),
+        key: good.key.clone(),
+    };
+    check(
+        "gone",
+        &gone,
+        "cannot read gone.crt: No such file or directory (os error 2)",
+    );
+    let swapped = TlsFiles {
+        cert: good.key.clone(),
+        key: good.cert.clone(),
+    };
+    check("swapped", &swapped, "tls.key holds no certificate");
+    let both = TlsFiles {
+        cert: good.cert.clone(),
+        key: good.cert,
+    };
+    check("no key", &both, "tls.crt holds no private key");
+
+    let other = write_certificate(dir.path(), "localhost", |_| {});
+    std::fs::write(&other.key, good_key).unwrap();
+    check(
+        "other key",
+        &other,
+        "the key tls.key does not fit the certificate tls.crt",
+    );
+
+    let expired = write_certificate(dir.path(), "localhost", |params| {
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    });
+    check(
+        "expired",
+        &expired,
+        "the certificate tls.crt expired at 2020-02-03T00:00:00Z",
+    );
+    // Past 2049 a certificate writes its years with four digits.
+    let late = write_certificate(dir.path(), "localhost", |params| {
+        params.not_after = rcgen::date_time_ymd(2051, 2, 3);
+    });
+    late.check(now).unwrap();
+    let later = Timestamp::from_unix_seconds(2_600_000_000);
+    assert!(matches!(late.check(later), Err(TlsError::Expired { .. })));
+}
