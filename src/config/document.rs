@@ -58,7 +58,10 @@ pub(super) fn parse(text: &str, variables: &Variables, faults: &mut Faults) -> O
             faults.refuse(
                 &place,
                 "",
-                format!("is not TOML here: {}", error.message().replace('\n', ", ")),
+                format!(
+                    "is not TOML here: {}",
+                    error.message().trim_end_matches(", expected nothing")
+                ),
                 syntax_remedy(error.message(), line),
             );
             return None;

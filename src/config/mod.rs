@@ -7,6 +7,7 @@ mod error;
 
 mod document;
 mod file;
+mod lists;
 mod reader;
 mod secret_source;
 mod unknown_key;
@@ -190,16 +191,4 @@ fn parse(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn show() {
-        let text = std::fs::read_to_string("/tmp/ten.toml").unwrap();
-        let env = Variables::from([("SHORT".to_owned(), "abc".to_owned())]);
-        match Config::parse(&text, Path::new("bff.toml"), &env) {
-            Ok((config, warnings)) => println!("{config:#?}\n{warnings}"),
-            Err(e) => println!("{e}"),
-        }
-    }
-}
+mod tests;

@@ -11,21 +11,11 @@ use crate::config::resolve::{span, table};
 use crate::dev::{DevSettings, DevUser};
 
 /// `[dev]`.
-pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> Option<DevSettings> {
+pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> DevSettings {
     let (dev, _) = table(field);
     let lifetime = span(&dev.access_token_lifetime, Duration::from_mins(5), faults);
     let users = match dev.users.written() {
-        None if dev.users.stands() => return None,
-        None => alice_and_bob(),
-        Some(users) if users.value.0.is_empty() => {
-            users.refuse(
-                faults,
-                "names nobody, so that nobody could sign in",
-                "write alice = { name = \"Alice\" }, or leave the table out",
-            );
-            return None;
-        }
-        Some(users) => users
+        Some(users) if !users.value.0.is_empty() => users
             .value
             .0
             .iter()
@@ -34,11 +24,12 @@ pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> Option<DevSet
                 claims: user.value.1.0.clone(),
             })
             .collect(),
+        _ => alice_and_bob(),
     };
-    Some(DevSettings {
+    DevSettings {
         users,
         access_token_seconds: lifetime.as_secs().max(1),
-    })
+    }
 }
 
 fn alice_and_bob() -> Vec<DevUser> {

@@ -4,7 +4,8 @@ use url::Url;
 
 use crate::config::error::Faults;
 use crate::config::file::{FrontendTable, HeaderText};
-use crate::config::reader::{Field, Named};
+use crate::config::lists::Named;
+use crate::config::reader::Field;
 use crate::config::resolve::headers::{self, Direction};
 use crate::config::resolve::{Surroundings, http_url, table};
 use crate::frontend::FrontendSettings;

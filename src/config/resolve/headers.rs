@@ -4,7 +4,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::error::Faults;
 use crate::config::file::{HeaderTable, HeaderText};
-use crate::config::reader::{Field, Named, Written};
+use crate::config::lists::Named;
+use crate::config::reader::{Field, Written};
 use crate::config::resolve::table;
 use crate::proxy::HeaderChanges;
 

@@ -107,7 +107,7 @@ pub(super) fn resolve(
         frontend: frontend?.files(),
         log: log?,
         #[cfg(feature = "dev")]
-        dev: dev?,
+        dev,
     })
 }
 

@@ -7,7 +7,8 @@ use url::{Host, Url};
 
 use crate::config::error::Faults;
 use crate::config::file::RouteTable;
-use crate::config::reader::{Field, OneOrMany, Written};
+use crate::config::lists::OneOrMany;
+use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
 use crate::config::resolve::headers::{Direction, changes};
 use crate::config::resolve::{Purpose, http_url, path_prefix, span};

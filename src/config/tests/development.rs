@@ -1,0 +1,80 @@
+//! `bff dev`.
+
+use super::*;
+use crate::secret::ClientSecret;
+
+fn develop(text: &str) -> Result<(Config, Warnings), ConfigErrors> {
+    parse(text, Path::new("bff.toml"), &variables(), Purpose::Develop)
+}
+
+#[test]
+fn an_empty_folder_gets_the_demo() {
+    let (mut config, warnings) = Config::load_for_development(None, &Variables::new()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(config.auth.public_url.as_str(), "http://localhost:8080/");
+    config.use_development_servers(DevelopmentServers {
+        issuer: "http://localhost:1".to_owned(),
+        client_id: "dev".to_owned(),
+        client_secret: ClientSecret::new("x"),
+        api: "http://localhost:2".parse().unwrap(),
+        app: "http://localhost:3".parse().unwrap(),
+    });
+    assert_eq!(config.provider.issuer, "http://localhost:1");
+    let places: Vec<(&str, &str)> = config
+        .routes
+        .iter()
+        .map(|route| (route.path.as_str(), route.upstreams[0].as_str()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("/api", "http://localhost:2/"),
+            ("/", "http://localhost:3/")
+        ]
+    );
+}
+
+#[test]
+fn nothing_beyond_this_machine_is_served() {
+    for (lines, says) in [
+        ("listen = \"0.0.0.0:8080\"", "write \"127.0.0.1:8080\""),
+        (
+            "public_url = \"https://app.example.com\"",
+            "set BFF_SERVER__PUBLIC_URL",
+        ),
+    ] {
+        let text = format!("[server]\n{lines}\n");
+        let said = develop(&text).unwrap_err().to_string();
+        assert!(said.contains(says), "{lines}: {said}");
+    }
+}
+
+#[test]
+fn production_secrets_are_not_needed() {
+    let text = file_with("server", "-public_url\nlisten = \"127.0.0.1:0\"");
+    let text = text
+        .replace("env:SECRET", "env:MISSING")
+        .replace("env:KEY", "env:MISSING");
+    let (config, _) = develop(&text).unwrap();
+    assert!(config.session.keys.is_empty());
+}
+
+#[test]
+fn users_keep_their_order_and_their_claims() {
+    let text =
+        "[dev.users]\nzoe = { roles = [\"admin\"], level = 3 }\nalice = { name = \"Alice\" }\n";
+    let (config, _) = develop(text).unwrap();
+    let users: Vec<String> = config
+        .dev
+        .users
+        .iter()
+        .map(|user| format!("{} {}", user.name, serde_json::json!(user.claims)))
+        .collect();
+    assert_eq!(
+        users,
+        [
+            "zoe {\"level\":3,\"roles\":[\"admin\"]}",
+            "alice {\"name\":\"Alice\"}"
+        ]
+    );
+}

@@ -1,0 +1,106 @@
+//! `[session]`.
+
+use insta::assert_snapshot;
+
+use super::{case, check_refused, check_warned, file_with, serve};
+
+/// G1: what the prefix of the cookie's name promises must hold.
+#[test]
+fn a_cookie_that_breaks_its_prefix_is_refused() {
+    check_refused(&[
+        case(
+            "session.cookie",
+            "name = \"__host-bff\"",
+            "write it as __Host-",
+        ),
+        case(
+            "session.cookie",
+            "name = \"__HOST-HTTP-bff\"",
+            "write it as __Host-Http-",
+        ),
+        case("session.cookie", "name = \"__Host-\"", "is a prefix alone"),
+        case(
+            "session.cookie",
+            "name = \"my session\"",
+            "is not a cookie's name",
+        ),
+        case("session.cookie", "name = \"a=b\"", "is not a cookie's name"),
+        case(
+            "session.cookie",
+            "same_site = \"None\"",
+            "with every site's requests",
+        ),
+        case(
+            "session.cookie",
+            "same_site = \"lax\"",
+            "write \"Strict\" or \"Lax\"",
+        ),
+    ]);
+    check_warned(&[
+        case(
+            "session.cookie",
+            "name = \"app\"",
+            "write \"__Host-Http-app\"",
+        ),
+        case(
+            "session.cookie",
+            "name = \"__Secure-app\"",
+            "write \"__Host-Http-app\"",
+        ),
+    ]);
+    let on_loopback = file_with("server", "public_url = \"http://localhost:8080\"");
+    let (config, _) = serve(&on_loopback).unwrap();
+    assert_eq!(config.session.cookie.name, "bff");
+    assert!(!config.session.cookie.secure);
+    let errors = serve(&format!(
+        "{on_loopback}[session.cookie]\nname = \"__Host-x\"\n"
+    ));
+    assert_snapshot!(errors.unwrap_err(), @r#"bff.toml:14:8: session.cookie.name has a prefix that browsers refuse without https; write "bff" or leave the key out while public_url is http"#);
+}
+
+/// G7, G9.
+#[test]
+fn keys_and_lifetimes_that_cannot_work_are_refused() {
+    check_refused(&[
+        case(
+            "session",
+            "keys = [\"env:SHORT\"]",
+            "session.keys env:SHORT holds no key of 32 bytes; put what bff keygen prints there",
+        ),
+        case("session", "keys = []", "session.keys is empty"),
+        case(
+            "session",
+            "keys = [\"env:KEY\", \"env:KEY\"]",
+            "stands in the list already",
+        ),
+        case("session", "idle_timeout = \"0s\"", "is zero"),
+        case(
+            "session",
+            "idle_timeout = \"10ms\"",
+            "is shorter than a second",
+        ),
+        case(
+            "session",
+            "idle_timeout = \"9h\"",
+            "is longer than session.max_lifetime, \"8h\"",
+        ),
+        case(
+            "session",
+            "max_lifetime = \"5m\"",
+            "is shorter than session.idle_timeout, \"30m\"",
+        ),
+    ]);
+    check_warned(&[
+        case("session", "-keys", "a restart signs everyone out"),
+        case(
+            "session",
+            "idle_timeout = \"25h\"\nmax_lifetime = \"26h\"",
+            "that nobody used for more than a day",
+        ),
+        case(
+            "session",
+            "max_lifetime = \"30days\"",
+            "for more than a week",
+        ),
+    ]);
+}
