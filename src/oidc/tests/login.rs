@@ -158,7 +158,7 @@ async fn the_issuer_of_a_response_is_checked() {
     }
 }
 
-/// C7, C10: the code, the redirect_uri, the verifier and our credential buy verified tokens.
+/// C7, C10: the code, the `redirect_uri`, the verifier and our credential buy verified tokens.
 #[tokio::test]
 async fn a_code_buys_tokens_and_an_identity() {
     let stage = Stage::set().await;

@@ -4,6 +4,7 @@
 mod fake_provider;
 mod signing;
 
+mod id_token;
 mod keys;
 mod login;
 mod logout;
@@ -19,8 +20,10 @@ use std::time::Duration;
 use url::Url;
 
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
-use crate::oidc::{ClientAuth, IdTokenAlg, Provider, ProviderSettings, ResponseMode};
-use crate::secret::ClientSecret;
+use crate::oidc::{
+    ClientAuth, ExpectedIdToken, IdTokenAlg, Provider, ProviderSettings, ResponseMode,
+};
+use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
 use crate::telemetry::Metrics;
 use crate::web::outbound::Outbound;
 
@@ -37,7 +40,7 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         scopes: ["openid", "profile"].map(str::to_owned).to_vec(),
         id_token_algs: vec![IdTokenAlg::Es256],
         trusted_audiences: Vec::new(),
-        clock_skew: Duration::from_secs(60),
+        clock_skew: Duration::from_mins(1),
         response_mode: ResponseMode::Query,
         userinfo: false,
         timeout: Duration::from_secs(10),
@@ -85,8 +88,21 @@ impl Stage {
 #[test]
 fn the_futures_are_send() {
     fn check<F: Future + Send>(_: fn(&'static Provider) -> F) {}
-    check(|provider| provider.metadata());
+    check(Provider::metadata);
     check(|provider| provider.check_response_issuer(None));
     check(|provider| provider.revoke(None, None));
     check(|provider| provider.clone().keep_fresh());
+    check(|provider| async move {
+        let nonce = Nonce::new("");
+        let expected = ExpectedIdToken {
+            nonce: &nonce,
+            max_age: None,
+            essential_acr: &[],
+        };
+        let code = AuthorizationCode::new("");
+        let verifier = CodeVerifier::new("");
+        let grant = provider.exchange_code(&code, verifier, &expected).await;
+        let facts = grant.unwrap().identity.facts;
+        provider.refresh(&RefreshToken::new(""), &facts).await
+    });
 }
