@@ -197,3 +197,143 @@ fn basic(client_id: &str, secret: &ClientSecret) -> HeaderValue {
     value.set_sensitive(true);
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use http::Request;
+    use jsonwebtoken::jwk::Jwk;
+    use jsonwebtoken::{DecodingKey, Validation};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::{ManualClock, SeededRandomness, Timestamp};
+    use crate::oidc::tests::{NOW, SigningKey, settings};
+
+    const ISSUER: &str = "https://id.example.com";
+
+    fn metadata(algs: &[&str]) -> Metadata {
+        let document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://id.example.com/a",
+            "token_endpoint": "https://id.example.com/t",
+            "jwks_uri": "https://id.example.com/j",
+            "token_endpoint_auth_signing_alg_values_supported": algs,
+        });
+        Metadata::parse(ISSUER, document.as_object().unwrap()).unwrap()
+    }
+
+    fn apply_all(
+        client_auth: ClientAuth,
+        metadata: &Metadata,
+        attempts: usize,
+    ) -> Vec<(Builder, HashMap<String, String>)> {
+        let mut settings = settings(ISSUER);
+        settings.client_auth = client_auth;
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(NOW)));
+        let authenticator = ClientAuthenticator::new(
+            &settings.client_auth,
+            clock,
+            Arc::new(SeededRandomness::new(1)),
+        );
+        (0..attempts)
+            .map(|_| {
+                let mut form = Serializer::new(String::new());
+                let request = Request::builder();
+                let head = authenticator
+                    .apply(&settings, metadata, request, &mut form)
+                    .unwrap();
+                let form = form_urlencoded::parse(form.finish().as_bytes())
+                    .into_owned()
+                    .collect();
+                (head, form)
+            })
+            .collect()
+    }
+
+    /// A9: both halves are form-encoded before Base64.
+    #[test]
+    fn basic_is_form_encoded() {
+        let cases = [
+            ("app", "s3cret", "app:s3cret"),
+            ("a:b", "p%q r+s", "a%3Ab:p%25q+r%2Bs"),
+            ("https://app", "ü", "https%3A%2F%2Fapp:%C3%BC"),
+        ];
+        for (client_id, secret, expected) in cases {
+            let value = basic(client_id, &ClientSecret::new(secret));
+            assert!(value.is_sensitive());
+            let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
+            let decoded = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
+            assert_eq!(decoded, expected);
+        }
+    }
+
+    fn private_key_jwt(pem: &str) -> ClientAuth {
+        ClientAuth::PrivateKeyJwt {
+            key: ClientKey::new(pem),
+            key_id: Some("client-1".to_owned()),
+        }
+    }
+
+    /// A10: what an assertion says, signed by each kind of key; no two alike.
+    #[test]
+    fn an_assertion_says_who_to_whom_and_for_how_long() {
+        let rsa = SigningKey::rsa("k", Algorithm::RS256);
+        let cases = [
+            (&rsa, vec![], Algorithm::RS256),
+            (&rsa, vec!["PS256", "ES256"], Algorithm::PS256),
+            (&rsa, vec!["PS256", "RS256"], Algorithm::RS256),
+            (&SigningKey::es256("k"), vec!["RS256"], Algorithm::ES256),
+            (&SigningKey::es384("k"), vec![], Algorithm::ES384),
+            (&SigningKey::ed25519("k"), vec![], Algorithm::EdDSA),
+        ];
+        for (key, listed, expected) in cases {
+            let sent = apply_all(private_key_jwt(&key.pem), &metadata(&listed), 2);
+            let mut jtis = Vec::new();
+            for (_, form) in &sent {
+                assert_eq!(form["client_assertion_type"], JWT_BEARER);
+                assert_eq!(form["client_id"], "app");
+                let mut jwk = key.jwk.clone();
+                jwk.as_object_mut().unwrap().remove("alg");
+                let jwk: Jwk = serde_json::from_value(jwk).unwrap();
+                let mut validation = Validation::new(expected);
+                validation.validate_exp = false;
+                validation.set_audience(&[ISSUER]);
+                let assertion = jsonwebtoken::decode::<Value>(
+                    &form["client_assertion"],
+                    &DecodingKey::from_jwk(&jwk).unwrap(),
+                    &validation,
+                )
+                .unwrap();
+                assert_eq!(
+                    assertion.header.typ.as_deref(),
+                    Some("client-authentication+jwt")
+                );
+                assert_eq!(assertion.header.kid.as_deref(), Some("client-1"));
+                let mut claims = assertion.claims;
+                jtis.push(claims["jti"].take());
+                let expected = json!({
+                    "iss": "app", "sub": "app", "aud": ISSUER, "jti": null,
+                    "iat": NOW, "exp": NOW + 60,
+                });
+                assert_eq!(claims, expected);
+            }
+            assert_ne!(jtis[0], jtis[1], "{expected:?}");
+        }
+    }
+
+    /// A key that cannot sign is known before anybody signs in.
+    #[test]
+    fn a_key_that_cannot_sign_is_refused() {
+        let public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+        for pem in ["", "secret", public] {
+            let verdict = check_client_key(&ClientKey::new(pem));
+            assert_eq!(verdict, Err(ClientKeyFault::Unreadable), "{pem}");
+        }
+        assert_eq!(
+            check_client_key(&ClientKey::new(SigningKey::es256("k").pem)),
+            Ok(())
+        );
+    }
+}

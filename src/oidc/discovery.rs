@@ -38,7 +38,7 @@ pub struct Metadata {
 
 impl Metadata {
     /// Checks the metadata of `issuer` (A4, A5, A7).
-    fn parse(issuer: &str, document: &Map<String, Value>) -> Result<Self, Misbehaviour> {
+    pub(super) fn parse(issuer: &str, document: &Map<String, Value>) -> Result<Self, Misbehaviour> {
         // Byte for byte: a trailing slash makes another issuer.
         if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err(Misbehaviour::OtherIssuer);
@@ -181,4 +181,88 @@ fn strings(value: &Value) -> impl Iterator<Item = &str> {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ISSUER: &str = "https://id.example.com";
+
+    fn parse(issuer: &str, change: &Value) -> Result<Metadata, Misbehaviour> {
+        let mut document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://id.example.com/authorize",
+            "token_endpoint": "https://id.example.com/token",
+            "jwks_uri": "https://id.example.com/jwks",
+        });
+        let document = document.as_object_mut().unwrap();
+        document.extend(change.as_object().unwrap().clone());
+        Metadata::parse(issuer, document)
+    }
+
+    /// A4, A5, A7: the issuer byte for byte, PKCE with S256, and no endpoint in the clear.
+    #[test]
+    fn metadata_are_checked() {
+        let good: &[Value] = &[
+            json!({}),
+            json!({"code_challenge_methods_supported": ["plain", "S256"]}),
+            json!({"code_challenge_methods_supported": null}),
+            json!({"token_endpoint": "http://127.0.0.1:9000/token"}),
+            json!({"token_endpoint": "http://[::1]:9000/token"}),
+            json!({"token_endpoint": "http://localhost:9000/token"}),
+            json!({"end_session_endpoint": null}),
+        ];
+        for change in good {
+            assert!(parse(ISSUER, change).is_ok(), "{change}");
+        }
+        let bad: &[Value] = &[
+            json!({"issuer": "https://id.example.com/"}),
+            json!({"issuer": "https://ID.example.com"}),
+            json!({"issuer": null}),
+            json!({"code_challenge_methods_supported": ["plain"]}),
+            json!({"code_challenge_methods_supported": []}),
+            json!({"code_challenge_methods_supported": "S256"}),
+            json!({"authorization_endpoint": null}),
+            json!({"token_endpoint": "/token"}),
+            json!({"token_endpoint": ""}),
+            json!({"token_endpoint": 1}),
+            json!({"token_endpoint": "http://id.example.com/token"}),
+            json!({"token_endpoint": "http://localhost.example.com/token"}),
+            json!({"token_endpoint": "http://127.0.0.1.example.com/token"}),
+            json!({"token_endpoint": "ftp://id.example.com/token"}),
+            json!({"authorization_endpoint": "javascript:alert(1)"}),
+            json!({"jwks_uri": "file:///etc/passwd"}),
+            json!({"userinfo_endpoint": "http://id.example.com/userinfo"}),
+            json!({"end_session_endpoint": "http://id.example.com/end"}),
+            json!({"revocation_endpoint": "http://id.example.com/revoke"}),
+        ];
+        for change in bad {
+            assert!(parse(ISSUER, change).is_err(), "{change}");
+        }
+        assert!(parse("https://id.example.com/", &json!({})).is_err());
+    }
+
+    /// A5: where the metadata are; one terminating slash gives way.
+    #[test]
+    fn the_document_is_under_the_issuer() {
+        let cases = [
+            (
+                ISSUER,
+                Some("https://id.example.com/.well-known/openid-configuration"),
+            ),
+            (
+                "https://id.example.com/realms/a/",
+                Some("https://id.example.com/realms/a/.well-known/openid-configuration"),
+            ),
+            ("http://id.example.com", None),
+            ("nonsense", None),
+        ];
+        for (issuer, expected) in cases {
+            let url = document_url(issuer).ok();
+            assert_eq!(url.as_ref().map(Url::as_str), expected, "{issuer}");
+        }
+    }
 }

@@ -53,7 +53,10 @@ impl KeySet {
             .map(|key| &key.verifies)
     }
 
-    fn parse(document: &Map<String, Value>, fetched_at: Timestamp) -> Result<Self, Misbehaviour> {
+    pub(super) fn parse(
+        document: &Map<String, Value>,
+        fetched_at: Timestamp,
+    ) -> Result<Self, Misbehaviour> {
         let listed = document
             .get("keys")
             .and_then(Value::as_array)
@@ -325,5 +328,155 @@ impl TokenBucket {
             }
             None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+    use serde_json::json;
+
+    use super::*;
+    use crate::oidc::tests::SigningKey;
+
+    fn usable(jwk: &Value, alg: IdTokenAlg, kid: Option<&str>) -> usize {
+        let document = Map::from_iter([("keys".to_owned(), json!([jwk]))]);
+        let set = KeySet::parse(&document, Timestamp::from_unix_seconds(0)).unwrap();
+        set.candidates(alg, kid).count()
+    }
+
+    fn with(jwk: &Value, name: &str, value: Value) -> Value {
+        let mut jwk = jwk.clone();
+        jwk[name] = value;
+        jwk
+    }
+
+    /// D3, D17: what cannot verify with this algorithm is skipped, whatever it calls itself.
+    #[test]
+    fn only_keys_that_fit_are_used() {
+        use IdTokenAlg::{EdDsa, Es256, Es384, Ps256, Rs256};
+        let p256 = SigningKey::es256("k").jwk;
+        let p384 = SigningKey::es384("k").jwk;
+        let ed = SigningKey::ed25519("k").jwk;
+        let mut rsa = SigningKey::rsa("k", Algorithm::RS256).jwk;
+        rsa.as_object_mut().unwrap().remove("alg");
+        let small = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let huge = URL_SAFE_NO_PAD.encode([0xff; 1025]);
+        let padded = URL_SAFE_NO_PAD.encode([&[0; 128][..], &[0xff; 128][..]].concat());
+        let cases = [
+            ("P-256", p256.clone(), Es256, 1),
+            ("P-256 for ES384", p256.clone(), Es384, 0),
+            ("P-256 for RS256", p256.clone(), Rs256, 0),
+            ("P-384", p384, Es384, 1),
+            ("Ed25519", ed.clone(), EdDsa, 1),
+            (
+                "Ed25519 by its own name",
+                with(&ed, "alg", json!("Ed25519")),
+                EdDsa,
+                1,
+            ),
+            ("RSA for RS256", rsa.clone(), Rs256, 1),
+            ("RSA for PS256", rsa.clone(), Ps256, 1),
+            (
+                "RSA that is for RS256",
+                with(&rsa, "alg", json!("RS256")),
+                Ps256,
+                0,
+            ),
+            (
+                "RSA for encryption",
+                with(&rsa, "alg", json!("RSA-OAEP")),
+                Rs256,
+                0,
+            ),
+            ("use: enc", with(&p256, "use", json!("enc")), Es256, 0),
+            ("use: number", with(&p256, "use", json!(1)), Es256, 0),
+            (
+                "key_ops: verify",
+                with(&p256, "key_ops", json!(["verify"])),
+                Es256,
+                1,
+            ),
+            (
+                "key_ops: sign",
+                with(&p256, "key_ops", json!(["sign"])),
+                Es256,
+                0,
+            ),
+            (
+                "key_ops: no array",
+                with(&p256, "key_ops", json!("verify")),
+                Es256,
+                0,
+            ),
+            ("kid: number", with(&p256, "kid", json!(1)), Es256, 0),
+            (
+                "secp256k1",
+                with(&p256, "crv", json!("secp256k1")),
+                Es256,
+                0,
+            ),
+            ("Ed448", with(&ed, "crv", json!("Ed448")), EdDsa, 0),
+            ("unknown kty", with(&p256, "kty", json!("PQC")), Es256, 0),
+            ("short x", with(&p256, "x", json!("AA")), Es256, 0),
+            ("no base64", with(&p256, "x", json!("!")), Es256, 0),
+            ("RSA of 1024 bits", with(&rsa, "n", json!(small)), Rs256, 0),
+            (
+                "the same with zeros before",
+                with(&rsa, "n", json!(padded)),
+                Rs256,
+                0,
+            ),
+            ("RSA of 8200 bits", with(&rsa, "n", json!(huge)), Rs256, 0),
+            ("RSA of no bits", with(&rsa, "n", json!("")), Rs256, 0),
+            ("exponent 1", with(&rsa, "e", json!("AQ")), Rs256, 0),
+            ("even exponent", with(&rsa, "e", json!("AQAA")), Rs256, 0),
+            ("no exponent", with(&rsa, "e", json!("")), Rs256, 0),
+            (
+                "oct",
+                json!({"kty": "oct", "k": "c2VjcmV0", "kid": "k"}),
+                Rs256,
+                0,
+            ),
+            ("no object", json!(1), Es256, 0),
+        ];
+        for (name, jwk, alg, expected) in cases {
+            assert_eq!(usable(&jwk, alg, Some("k")), expected, "{name}");
+        }
+        assert_eq!(usable(&p256, Es256, None), 1, "a token without kid");
+        assert_eq!(usable(&p256, Es256, Some("other")), 0, "another kid");
+    }
+
+    /// D14, D17: tries and keys are bounded, and a kid that stands twice is no reason to panic.
+    #[test]
+    fn the_set_is_bounded() {
+        let jwk = SigningKey::es256("k").jwk;
+        let set = |count: usize| {
+            let document = Map::from_iter([("keys".to_owned(), json!(vec![&jwk; count]))]);
+            KeySet::parse(&document, Timestamp::from_unix_seconds(0))
+        };
+        let many = set(MAX_KEYS).unwrap();
+        assert_eq!(
+            many.candidates(IdTokenAlg::Es256, Some("k")).count(),
+            MAX_TRIES
+        );
+        assert_eq!(many.candidates(IdTokenAlg::Es256, None).count(), MAX_TRIES);
+        assert!(set(MAX_KEYS + 1).is_err());
+    }
+
+    /// D16: a burst, then one each 30 s, never more than the burst saved up; a clock that goes
+    /// back gives nothing.
+    #[test]
+    fn forced_fetches_are_rationed() {
+        let at = Timestamp::from_unix_seconds;
+        let mut bucket = TokenBucket::full(at(0));
+        let asked = [0, 0, 0, 29, 30, 31, 59, 0, 60, 1000, 1000, 1000, 1030];
+        let given = asked.map(|seconds| bucket.take(at(seconds)));
+        assert_eq!(
+            given,
+            [
+                true, true, false, false, true, false, false, false, true, true, true, false, true
+            ]
+        );
     }
 }

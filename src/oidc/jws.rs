@@ -188,3 +188,233 @@ fn object(part: &str) -> Result<Map<String, Value>, JwsFault> {
         .map_err(|_| JwsFault::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| JwsFault::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, EncodingKey};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::oidc::tests::SigningKey;
+
+    fn keys(keys: &[&SigningKey]) -> KeySet {
+        let jwks: Vec<_> = keys.iter().map(|key| key.jwk.clone()).collect();
+        let document = Map::from_iter([("keys".to_owned(), json!(jwks))]);
+        KeySet::parse(&document, Timestamp::from_unix_seconds(0)).unwrap()
+    }
+
+    fn check(token: &str, allowed: &[IdTokenAlg], keys: &KeySet) -> &'static str {
+        let verdict = Jws::parse(token, allowed, &["JWT"]).and_then(|jws| jws.verify_with(keys));
+        match verdict {
+            Ok(_) => "ok",
+            Err(JwsFault::Malformed) => "malformed",
+            Err(JwsFault::Alg) => "alg",
+            Err(JwsFault::Typ) => "typ",
+            Err(JwsFault::Crit) => "crit",
+            Err(JwsFault::Signature) => "signature",
+            Err(JwsFault::UnknownKey) => "unknown key",
+            Err(JwsFault::Throttled | JwsFault::NoKeys(_)) => "could not look",
+        }
+    }
+
+    /// D1, D4, D5: the header chooses neither algorithm nor key nor kind.
+    #[test]
+    fn the_header_decides_nothing() {
+        let key = SigningKey::es256("k");
+        let stranger = SigningKey::es256("k");
+        let keys = keys(&[&key]);
+        let cases = [
+            ("plain", json!({}), "ok"),
+            ("typ JWT", json!({"typ": "JWT"}), "ok"),
+            ("typ jwt", json!({"typ": "jwt"}), "ok"),
+            ("typ at+jwt", json!({"typ": "at+jwt"}), "typ"),
+            ("typ logout+jwt", json!({"typ": "logout+jwt"}), "typ"),
+            ("typ dpop+jwt", json!({"typ": "dpop+jwt"}), "typ"),
+            (
+                "typ oauth-authz-req+jwt",
+                json!({"typ": "oauth-authz-req+jwt"}),
+                "typ",
+            ),
+            (
+                "typ client-authentication+jwt",
+                json!({"typ": "client-authentication+jwt"}),
+                "typ",
+            ),
+            ("typ secevent+jwt", json!({"typ": "secevent+jwt"}), "typ"),
+            ("typ null", json!({"typ": null}), "typ"),
+            ("typ number", json!({"typ": 1}), "typ"),
+            ("alg none", json!({"alg": "none"}), "alg"),
+            ("alg None", json!({"alg": "None"}), "alg"),
+            ("alg empty", json!({"alg": ""}), "alg"),
+            ("alg null", json!({"alg": null}), "alg"),
+            ("alg HS256", json!({"alg": "HS256"}), "alg"),
+            ("alg not allowed", json!({"alg": "ES384"}), "alg"),
+            ("alg in other case", json!({"alg": "es256"}), "alg"),
+            ("crit", json!({"crit": ["exp"], "exp": 1}), "crit"),
+            ("crit empty", json!({"crit": []}), "crit"),
+            ("crit b64", json!({"crit": ["b64"], "b64": false}), "crit"),
+            ("b64 false", json!({"b64": false}), "crit"),
+            ("b64 null", json!({"b64": null}), "crit"),
+            ("kid number", json!({"kid": 1}), "malformed"),
+            ("kid of nobody", json!({"kid": "other"}), "unknown key"),
+            ("its own jwk", json!({"jwk": stranger.jwk}), "ok"),
+            (
+                "jku, x5u, x5c",
+                json!({"jku": "https://evil.example", "x5u": 1, "x5c": {}}),
+                "ok",
+            ),
+        ];
+        for (name, extra, expected) in cases {
+            let mut header = key.header();
+            header
+                .as_object_mut()
+                .unwrap()
+                .extend(extra.as_object().unwrap().clone());
+            let token = key.sign_with(&header, &json!({}));
+            assert_eq!(
+                check(&token, &[IdTokenAlg::Es256], &keys),
+                expected,
+                "{name}"
+            );
+        }
+        let mut header = stranger.header();
+        header["jwk"] = stranger.jwk.clone();
+        let token = stranger.sign_with(&header, &json!({}));
+        assert_eq!(
+            check(&token, &[IdTokenAlg::Es256], &keys),
+            "signature",
+            "a key of its own"
+        );
+    }
+
+    /// D2: every part is covered by the signature, and nothing but three parts of base64url passes.
+    #[test]
+    fn every_part_is_verified() {
+        let key = SigningKey::es256("k");
+        let other = key.sign(&json!({"sub": "bob"}));
+        let token = key.sign(&json!({"sub": "alice"}));
+        let parts: Vec<&str> = token.split('.').collect();
+        let others: Vec<&str> = other.split('.').collect();
+        let (header, payload, signature) = (parts[0], parts[1], parts[2]);
+        let cases = [
+            ("whole", token.clone(), "ok"),
+            (
+                "another payload",
+                format!("{header}.{}.{signature}", others[1]),
+                "signature",
+            ),
+            (
+                "another signature",
+                format!("{header}.{payload}.{}", others[2]),
+                "signature",
+            ),
+            ("no signature", format!("{header}.{payload}."), "signature"),
+            (
+                "signature no base64",
+                format!("{header}.{payload}.!!"),
+                "signature",
+            ),
+            ("two parts", format!("{header}.{payload}"), "malformed"),
+            ("four parts", format!("{token}.x"), "malformed"),
+            ("five parts", format!("{token}.x.y"), "malformed"),
+            ("a space", format!(" {token}"), "malformed"),
+            (
+                "padding",
+                format!("{header}=.{payload}.{signature}"),
+                "malformed",
+            ),
+            ("empty", String::new(), "malformed"),
+            ("dots", "..".to_owned(), "malformed"),
+            (
+                "header an array",
+                key.sign_with(&json!([]), &json!({})),
+                "malformed",
+            ),
+            ("payload an array", key.sign(&json!(["sub"])), "malformed"),
+        ];
+        for (name, token, expected) in cases {
+            assert_eq!(
+                check(&token, &[IdTokenAlg::Es256], &keys(&[&key])),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    /// D1: each algorithm verifies with its own kind of key, and only where it is allowed.
+    #[test]
+    fn each_algorithm_verifies() {
+        let rsa = |alg| SigningKey::rsa("k", alg);
+        let cases = [
+            (SigningKey::es256("k"), IdTokenAlg::Es256),
+            (SigningKey::es384("k"), IdTokenAlg::Es384),
+            (SigningKey::ed25519("k"), IdTokenAlg::EdDsa),
+            (rsa(Algorithm::RS256), IdTokenAlg::Rs256),
+            (rsa(Algorithm::RS384), IdTokenAlg::Rs384),
+            (rsa(Algorithm::RS512), IdTokenAlg::Rs512),
+            (rsa(Algorithm::PS256), IdTokenAlg::Ps256),
+            (rsa(Algorithm::PS384), IdTokenAlg::Ps384),
+            (rsa(Algorithm::PS512), IdTokenAlg::Ps512),
+        ];
+        for (key, alg) in cases {
+            let token = key.sign(&json!({}));
+            assert_eq!(check(&token, &[alg], &keys(&[&key])), "ok", "{alg:?}");
+            let others: Vec<_> = IdTokenAlg::ALL.map(|(other, _)| other).to_vec();
+            let others: Vec<_> = others.into_iter().filter(|other| *other != alg).collect();
+            assert_eq!(check(&token, &others, &keys(&[&key])), "alg", "{alg:?}");
+        }
+    }
+
+    /// D3: the public key of the provider is no HMAC key, however the token asks for it.
+    #[test]
+    fn a_public_key_is_no_hmac_key() {
+        let key = SigningKey::rsa("k", Algorithm::RS256);
+        let message = key.sign_with(&json!({"alg": "HS256", "kid": "k"}), &json!({}));
+        let (message, _) = message.rsplit_once('.').unwrap();
+        let hmac = EncodingKey::from_secret(key.jwk["n"].as_str().unwrap().as_bytes());
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &hmac, Algorithm::HS256).unwrap();
+        let token = format!("{message}.{signature}");
+        assert_eq!(check(&token, &[IdTokenAlg::Rs256], &keys(&[&key])), "alg");
+    }
+
+    /// D14: without a kid, those that fit are tried; of the same kid, both are.
+    #[test]
+    fn several_keys_are_tried() {
+        let fitting = [
+            SigningKey::es256("a"),
+            SigningKey::es256("a"),
+            SigningKey::es256("b"),
+        ];
+        let others = [SigningKey::ed25519("a"), SigningKey::es384("a")];
+        let all: Vec<_> = others.iter().chain(&fitting).collect();
+        let allowed = [IdTokenAlg::Es256];
+        for key in &fitting {
+            let token = key.sign_with(&json!({"alg": "ES256"}), &json!({}));
+            assert_eq!(check(&token, &allowed, &keys(&all)), "ok");
+            assert_eq!(check(&key.sign(&json!({})), &allowed, &keys(&all)), "ok");
+        }
+        let stranger = SigningKey::es256("a");
+        let token = stranger.sign_with(&json!({"alg": "ES256"}), &json!({}));
+        assert_eq!(check(&token, &allowed, &keys(&all)), "unknown key");
+        assert_eq!(
+            check(&stranger.sign(&json!({})), &allowed, &keys(&all)),
+            "signature"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// No bytes that a browser or a provider sends make it panic.
+        #[test]
+        fn no_token_panics(token in "[ -~]{0,40}(\\.[ -~]{0,40}){0,4}", header in "\\PC{0,60}") {
+            let whole = format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header));
+            for token in [token, whole] {
+                prop_assert!(Jws::parse(&token, &[IdTokenAlg::Es256], &["JWT"]).is_err());
+            }
+        }
+    }
+}

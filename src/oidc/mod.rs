@@ -24,6 +24,9 @@ mod claims;
 mod error;
 mod grant;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use url::Url;

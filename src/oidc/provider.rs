@@ -55,15 +55,15 @@ const OURS: [&str; 14] = [
 
 /// The provider; cheap to clone.
 #[derive(Clone)]
-pub struct Provider(Arc<Inner>);
+pub struct Provider(pub(super) Arc<Inner>);
 
-struct Inner {
-    settings: ProviderSettings,
-    calls: Arc<Calls>,
-    discovery: Arc<Discovery>,
-    jwks: Jwks,
-    authenticator: ClientAuthenticator,
-    clock: Arc<dyn Clock>,
+pub(super) struct Inner {
+    pub(super) settings: ProviderSettings,
+    pub(super) calls: Arc<Calls>,
+    pub(super) discovery: Arc<Discovery>,
+    pub(super) jwks: Jwks,
+    pub(super) authenticator: ClientAuthenticator,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// What one login asks for.

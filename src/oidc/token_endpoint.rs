@@ -267,3 +267,99 @@ const fn later(status: u16) -> Unavailable {
         status,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(change: &Value) -> Result<TokenResponse, TokenResponseFault> {
+        let mut body = json!({"access_token": "at", "token_type": "Bearer"});
+        let body = body.as_object_mut().unwrap();
+        body.extend(change.as_object().unwrap().clone());
+        TokenResponse::read(body)
+    }
+
+    /// C8: what a token response must have, in the types that it must have.
+    #[test]
+    fn a_token_response_is_checked() {
+        use TokenResponseFault::{IdTokenType, NoAccessToken, TokenType};
+        let cases = [
+            ("plain", json!({}), None),
+            ("lower case", json!({"token_type": "bearer"}), None),
+            ("upper case", json!({"token_type": "BEARER"}), None),
+            (
+                "no access token",
+                json!({"access_token": null}),
+                Some(NoAccessToken),
+            ),
+            (
+                "an empty one",
+                json!({"access_token": ""}),
+                Some(NoAccessToken),
+            ),
+            (
+                "one that is a number",
+                json!({"access_token": 1}),
+                Some(NoAccessToken),
+            ),
+            ("no type", json!({"token_type": null}), Some(TokenType)),
+            ("MAC", json!({"token_type": "mac"}), Some(TokenType)),
+            ("DPoP", json!({"token_type": "DPoP"}), Some(TokenType)),
+            (
+                "ID token a number",
+                json!({"id_token": 1}),
+                Some(IdTokenType),
+            ),
+            ("ID token null", json!({"id_token": null}), None),
+            ("refresh token a number", json!({"refresh_token": 1}), None),
+        ];
+        for (name, change, expected) in cases {
+            assert_eq!(read(&change).err(), expected, "{name}");
+        }
+    }
+
+    /// C8: a lifetime may be missing or a string; what makes no sense is the same as missing.
+    #[test]
+    fn a_lifetime_is_read_leniently() {
+        let cases = [
+            (json!(null), None),
+            (json!(300), Some(300)),
+            (json!("300"), Some(300)),
+            (json!(299.9), Some(299)),
+            (json!(0), Some(0)),
+            (json!(u64::MAX), Some(MAX_LIFETIME)),
+            (json!(-1), None),
+            (json!(1e300), None),
+            (json!("soon"), None),
+            (json!(true), None),
+            (json!([300]), None),
+        ];
+        for (value, expected) in cases {
+            let response = read(&json!({"expires_in": value})).unwrap();
+            assert_eq!(
+                response.expires_in.map(|span| span.as_secs()),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    /// C9: absent is as requested, empty is nothing.
+    #[test]
+    fn an_empty_scope_is_not_an_absent_one() {
+        let cases = [
+            (json!(null), None),
+            (json!(""), Some(vec![])),
+            (json!(" "), Some(vec![])),
+            (json!("openid  api"), Some(vec!["openid", "api"])),
+        ];
+        for (value, expected) in cases {
+            let response = read(&json!({"scope": value})).unwrap();
+            let scope = response.scope.as_deref();
+            let scope = scope.map(|scope| scope.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(scope, expected, "{value}");
+        }
+    }
+}

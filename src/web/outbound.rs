@@ -196,3 +196,138 @@ fn uri_is_https_or_loopback(uri: &Uri) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// Answers one connection with these bytes and closes it, or says nothing at all.
+    async fn server(answer: Option<Vec<u8>>) -> (String, JoinHandle<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            match answer {
+                // The client may hang up on an answer that is too large.
+                Some(answer) => drop(stream.write_all(&answer).await),
+                None => std::future::pending().await,
+            }
+        });
+        (url, task)
+    }
+
+    async fn send(url: &str, deadline: Duration) -> Result<Response<Bytes>, OutboundError> {
+        let outbound = Outbound::new(Duration::from_secs(10)).unwrap();
+        let request = Request::get(url).body(Bytes::new()).unwrap();
+        outbound.send(request, deadline).await
+    }
+
+    fn answer(length: usize, body: usize) -> Vec<u8> {
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + body, b'x');
+        answer
+    }
+
+    /// A7: a cap on the answer and a deadline on the call; what is ambiguous says so (L6).
+    #[tokio::test]
+    async fn a_call_is_bounded() {
+        let unframed = |body: usize| {
+            let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+            answer.resize(answer.len() + body, b'x');
+            answer
+        };
+        let cases = [
+            ("small", Some(answer(5, 5)), "ok", false),
+            (
+                "as large as may be",
+                Some(answer(MAX_ANSWER, MAX_ANSWER)),
+                "ok",
+                false,
+            ),
+            (
+                "too large",
+                Some(answer(MAX_ANSWER + 1, MAX_ANSWER + 1)),
+                "too_large",
+                false,
+            ),
+            (
+                "too large, unannounced",
+                Some(unframed(MAX_ANSWER + 1)),
+                "too_large",
+                false,
+            ),
+            ("cut short", Some(answer(5, 4)), "broken", true),
+            ("closed", Some(Vec::new()), "broken", true),
+            ("silent", None, "timeout", true),
+        ];
+        for (name, bytes, expected, ambiguous) in cases {
+            // Only silence waits for the deadline, so only there it is short.
+            let deadline = if bytes.is_some() { 30_000 } else { 200 };
+            let (url, task) = server(bytes).await;
+            let outcome = send(&url, Duration::from_millis(deadline)).await;
+            task.abort();
+            let word = outcome
+                .as_ref()
+                .map_or_else(OutboundError::as_str, |_| "ok");
+            assert_eq!(word, expected, "{name}: {outcome:?}");
+            let said = outcome.is_err_and(|error| error.is_ambiguous());
+            assert_eq!(said, ambiguous, "{name}");
+        }
+    }
+
+    /// A7: nothing is sent in the clear to another machine, and a refused connection is no riddle.
+    #[tokio::test]
+    async fn only_safe_addresses_are_called() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let closed = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let cases = [
+            ("http://192.0.2.1/", "insecure"),
+            ("http://localhost.example.com/", "insecure"),
+            ("http://127.0.0.1.example.com/", "insecure"),
+            ("ftp://127.0.0.1/", "insecure"),
+            (closed.as_str(), "connect"),
+        ];
+        for (url, expected) in cases {
+            let error = send(url, Duration::from_secs(30)).await.unwrap_err();
+            assert_eq!(error.as_str(), expected, "{url}");
+            assert!(!error.is_ambiguous(), "{url}");
+        }
+    }
+
+    /// A7: https anywhere, http on this machine.
+    #[test]
+    fn https_or_loopback() {
+        let cases = [
+            ("https://id.example.com/", true),
+            ("http://localhost:8080/", true),
+            ("http://LOCALHOST/", true),
+            ("http://127.0.0.1/", true),
+            ("http://127.1/", true),
+            ("http://[::1]:9/", true),
+            ("http://id.example.com/", false),
+            ("http://0.0.0.0/", false),
+            ("http://10.0.0.1/", false),
+            ("http://localhost@evil.example/", false),
+            ("ws://localhost/", false),
+            ("data:text/plain,x", false),
+        ];
+        for (text, expected) in cases {
+            let url = Url::parse(text).unwrap();
+            assert_eq!(is_https_or_loopback(&url), expected, "{text}");
+            if url.has_host() {
+                let uri: Uri = url.as_str().parse().unwrap();
+                assert_eq!(uri_is_https_or_loopback(&uri), expected, "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The claims of ID tokens, rule by rule.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{NOW, settings};
+use crate::clock::Timestamp;
+use crate::oidc::ClaimFault::{self, Missing, Type as Mistyped, Value as Wrong};
+use crate::oidc::id_token::{PROTOCOL_CLAIMS, Verifier};
+use crate::oidc::jws::Verified;
+use crate::oidc::{ExpectedIdToken, IdTokenAlg, Identity, ProviderSettings};
+use crate::secret::{AccessToken, Nonce};
+
+const ISSUER: &str = "https://id.example.com";
+
+fn claims(change: &Value) -> Verified {
+    let mut claims = json!({
+        "iss": ISSUER, "aud": "app", "sub": "alice",
+        "iat": NOW, "exp": NOW + 300, "nonce": "n-1",
+    });
+    let all = claims.as_object_mut().unwrap();
+    for (name, value) in change.as_object().unwrap() {
+        // `null` takes a claim away; a claim that is null is written as [null].
+        match value {
+            Value::Null => drop(all.remove(name)),
+            Value::Array(items) if *items == [Value::Null] => {
+                all.insert(name.clone(), Value::Null);
+            }
+            value => drop(all.insert(name.clone(), value.clone())),
+        }
+    }
+    Verified {
+        alg: IdTokenAlg::Rs256,
+        claims: all.clone(),
+    }
+}
+
+struct Asked<'a> {
+    settings: ProviderSettings,
+    max_age: Option<u64>,
+    essential_acr: &'a [String],
+}
+
+impl Default for Asked<'_> {
+    fn default() -> Self {
+        let mut settings = settings(ISSUER);
+        settings.trusted_audiences = vec!["friend".to_owned()];
+        Self {
+            settings,
+            max_age: None,
+            essential_acr: &[],
+        }
+    }
+}
+
+fn login(asked: &Asked<'_>, verified: &Verified) -> Result<Identity, ClaimFault> {
+    let nonce = Nonce::new("n-1");
+    let verifier = Verifier {
+        settings: &asked.settings,
+        now: Timestamp::from_unix_seconds(NOW),
+        access_token: &AccessToken::new("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+    };
+    let expected = ExpectedIdToken {
+        nonce: &nonce,
+        max_age: asked.max_age,
+        essential_acr: asked.essential_acr,
+    };
+    verifier.login(verified, &expected, &[])
+}
+
+fn check(asked: &Asked<'_>, cases: &[(&str, Value, Option<ClaimFault>)]) {
+    for (name, change, expected) in cases {
+        let fault = login(asked, &claims(change)).err();
+        assert_eq!(fault, *expected, "{name}: {change}");
+    }
+}
+
+/// D5: a token about an event is no ID token.
+#[test]
+fn an_event_is_no_identity() {
+    let event = "http://schemas.openid.net/event/backchannel-logout";
+    check(
+        &Asked::default(),
+        &[
+            ("plain", json!({}), None),
+            (
+                "logout",
+                json!({"events": {event: {}}}),
+                Some(Wrong("events")),
+            ),
+            ("any", json!({"events": [null]}), Some(Wrong("events"))),
+        ],
+    );
+}
+
+/// D6: the issuer, byte for byte.
+#[test]
+fn the_issuer_is_exact() {
+    check(
+        &Asked::default(),
+        &[
+            ("missing", json!({"iss": null}), Some(Missing("iss"))),
+            ("null", json!({"iss": [null]}), Some(Mistyped("iss"))),
+            (
+                "a slash more",
+                json!({"iss": format!("{ISSUER}/")}),
+                Some(Wrong("iss")),
+            ),
+            (
+                "other case",
+                json!({"iss": "https://ID.example.com"}),
+                Some(Wrong("iss")),
+            ),
+        ],
+    );
+}
+
+/// D7, D8: for us, for nobody whom we do not trust, and asked for by us.
+#[test]
+fn the_audience_is_us_and_only_the_trusted() {
+    let friends = json!(["app", "friend"]);
+    check(
+        &Asked::default(),
+        &[
+            ("array of one", json!({"aud": ["app"]}), None),
+            ("missing", json!({"aud": null}), Some(Missing("aud"))),
+            ("empty", json!({"aud": []}), Some(Missing("aud"))),
+            ("other", json!({"aud": "other"}), Some(Wrong("aud"))),
+            ("friend alone", json!({"aud": "friend"}), Some(Wrong("aud"))),
+            (
+                "stranger beside",
+                json!({"aud": ["app", "x"], "azp": "app"}),
+                Some(Wrong("aud")),
+            ),
+            ("object", json!({"aud": {"app": 1}}), Some(Mistyped("aud"))),
+            ("friend beside", json!({"aud": friends, "azp": "app"}), None),
+            (
+                "friend beside, no azp",
+                json!({"aud": friends}),
+                Some(Missing("azp")),
+            ),
+            (
+                "friend asked",
+                json!({"aud": friends, "azp": "friend"}),
+                Some(Wrong("azp")),
+            ),
+            ("azp ours", json!({"azp": "app"}), None),
+            ("azp other", json!({"azp": "other"}), Some(Wrong("azp"))),
+            ("azp number", json!({"azp": 1}), Some(Mistyped("azp"))),
+        ],
+    );
+}
+
+/// D9: times are numbers in range, and two clocks may differ by a minute.
+#[test]
+fn the_times_are_right() {
+    check(
+        &Asked::default(),
+        &[
+            ("no exp", json!({"exp": null}), Some(Missing("exp"))),
+            ("just over", json!({"exp": NOW - 60}), Some(Wrong("exp"))),
+            ("nearly over", json!({"exp": NOW - 59}), None),
+            ("far ahead", json!({"exp": i64::MAX}), None),
+            ("beyond i64", json!({"exp": u64::MAX}), Some(Wrong("exp"))),
+            ("1e300", json!({"exp": 1e300}), Some(Wrong("exp"))),
+            ("negative", json!({"exp": -1}), Some(Wrong("exp"))),
+            (
+                "string",
+                json!({"exp": "9999999999"}),
+                Some(Mistyped("exp")),
+            ),
+            ("null", json!({"exp": [null]}), Some(Mistyped("exp"))),
+            ("bool", json!({"exp": true}), Some(Mistyped("exp"))),
+            ("no iat", json!({"iat": null}), Some(Missing("iat"))),
+            ("from a fast clock", json!({"iat": NOW + 60}), None),
+            (
+                "from the future",
+                json!({"iat": NOW + 61}),
+                Some(Wrong("iat")),
+            ),
+            ("iat string", json!({"iat": "1"}), Some(Mistyped("iat"))),
+            ("iat 1e300", json!({"iat": 1e300}), Some(Wrong("iat"))),
+            ("begun", json!({"nbf": NOW + 60}), None),
+            ("not begun", json!({"nbf": NOW + 61}), Some(Wrong("nbf"))),
+            ("nbf string", json!({"nbf": "1"}), Some(Mistyped("nbf"))),
+        ],
+    );
+    let mut asked = Asked::default();
+    asked.settings.clock_skew = Duration::from_hours(1);
+    check(
+        &asked,
+        &[
+            ("within the cap", json!({"exp": NOW - 299}), None),
+            (
+                "beyond the cap",
+                json!({"exp": NOW - 300}),
+                Some(Wrong("exp")),
+            ),
+        ],
+    );
+}
+
+/// D10: the nonce that was sent.
+#[test]
+fn the_nonce_is_that_of_the_login() {
+    check(
+        &Asked::default(),
+        &[
+            ("missing", json!({"nonce": null}), Some(Missing("nonce"))),
+            ("other", json!({"nonce": "n-2"}), Some(Wrong("nonce"))),
+            ("longer", json!({"nonce": "n-11"}), Some(Wrong("nonce"))),
+            ("empty", json!({"nonce": ""}), Some(Wrong("nonce"))),
+            ("null", json!({"nonce": [null]}), Some(Mistyped("nonce"))),
+        ],
+    );
+}
+
+/// D11: a subject of 1 to 255 ASCII characters.
+#[test]
+fn the_subject_is_there() {
+    check(
+        &Asked::default(),
+        &[
+            ("missing", json!({"sub": null}), Some(Missing("sub"))),
+            ("empty", json!({"sub": ""}), Some(Wrong("sub"))),
+            ("number", json!({"sub": 1}), Some(Mistyped("sub"))),
+            ("255", json!({"sub": "a".repeat(255)}), None),
+            ("256", json!({"sub": "a".repeat(256)}), Some(Wrong("sub"))),
+            ("not ASCII", json!({"sub": "ålice"}), Some(Wrong("sub"))),
+        ],
+    );
+}
+
+/// D12: the example of OIDC Core, appendix A.3; any other hash is of another token.
+#[test]
+fn the_access_token_is_the_one_that_came_with_it() {
+    check(
+        &Asked::default(),
+        &[
+            ("right", json!({"at_hash": "77QmUPtjPfzWtF2AnpK9RQ"}), None),
+            (
+                "other",
+                json!({"at_hash": "77QmUPtjPfzWtF2AnpK9RR"}),
+                Some(Wrong("at_hash")),
+            ),
+            ("empty", json!({"at_hash": ""}), Some(Wrong("at_hash"))),
+            ("number", json!({"at_hash": 1}), Some(Mistyped("at_hash"))),
+        ],
+    );
+    let mut other_hash = claims(&json!({"at_hash": "77QmUPtjPfzWtF2AnpK9RQ"}));
+    other_hash.alg = IdTokenAlg::Es384;
+    let fault = login(&Asked::default(), &other_hash).err();
+    assert_eq!(
+        fault,
+        Some(Wrong("at_hash")),
+        "the hash goes with the algorithm"
+    );
+}
+
+/// D13: recent enough, where that was asked, by the login or by the operator.
+#[test]
+fn the_sign_in_is_recent_enough() {
+    let cases = [
+        ("missing", json!({}), Some(Missing("auth_time"))),
+        ("recent", json!({"auth_time": NOW - 160}), None),
+        (
+            "too old",
+            json!({"auth_time": NOW - 161}),
+            Some(Wrong("auth_time")),
+        ),
+        (
+            "future",
+            json!({"auth_time": NOW + 61}),
+            Some(Wrong("auth_time")),
+        ),
+        (
+            "string",
+            json!({"auth_time": "1"}),
+            Some(Mistyped("auth_time")),
+        ),
+    ];
+    let mut asked = Asked {
+        max_age: Some(100),
+        ..Asked::default()
+    };
+    check(&asked, &cases);
+    // The operator's was sent in place of the login's.
+    asked.max_age = Some(100_000);
+    asked.settings.authorize_params = vec![("max_age".to_owned(), "100".to_owned())];
+    check(&asked, &cases);
+    asked.max_age = None;
+    check(&asked, &cases);
+    check(
+        &Asked::default(),
+        &[("not asked", json!({"auth_time": 0}), None)],
+    );
+    let longest = Asked {
+        max_age: Some(u64::MAX),
+        ..Asked::default()
+    };
+    check(&longest, &[("any age", json!({"auth_time": 0}), None)]);
+}
+
+/// D13: one of the authentication contexts asked for.
+#[test]
+fn the_sign_in_is_strong_enough() {
+    let acrs = ["gold", "silver"].map(str::to_owned);
+    let asked = Asked {
+        essential_acr: &acrs,
+        ..Asked::default()
+    };
+    check(
+        &asked,
+        &[
+            ("missing", json!({}), Some(Missing("acr"))),
+            ("one of them", json!({"acr": "silver"}), None),
+            ("another", json!({"acr": "bronze"}), Some(Wrong("acr"))),
+            ("number", json!({"acr": 1}), Some(Mistyped("acr"))),
+        ],
+    );
+}
+
+/// D18: a refreshed ID token is about the same login.
+#[test]
+fn a_refreshed_token_changes_nothing() {
+    let asked = Asked::default();
+    let first = claims(&json!({"auth_time": NOW - 50, "iat": NOW - 10}));
+    let mut granted = login(&asked, &first).unwrap().facts;
+    granted.scope = vec!["openid".to_owned()];
+    let friends = json!({"aud": ["app", "friend"], "azp": "app"});
+    let cases = [
+        ("plain", json!({}), None),
+        ("no nonce", json!({"nonce": null}), None),
+        ("other nonce", json!({"nonce": "n-2"}), Some(Wrong("nonce"))),
+        ("same auth_time", json!({"auth_time": NOW - 50}), None),
+        (
+            "other auth_time",
+            json!({"auth_time": NOW - 49}),
+            Some(Wrong("auth_time")),
+        ),
+        ("other subject", json!({"sub": "bob"}), Some(Wrong("sub"))),
+        (
+            "other issuer",
+            json!({"iss": "https://evil.example"}),
+            Some(Wrong("iss")),
+        ),
+        (
+            "other audience",
+            json!({"aud": "other"}),
+            Some(Wrong("aud")),
+        ),
+        ("older", json!({"iat": NOW - 11}), Some(Wrong("iat"))),
+        ("as old", json!({"iat": NOW - 10}), None),
+        ("azp is new", json!({"azp": "app"}), Some(Wrong("azp"))),
+        ("expired", json!({"exp": NOW - 60}), Some(Wrong("exp"))),
+    ];
+    let verifier = Verifier {
+        settings: &asked.settings,
+        now: Timestamp::from_unix_seconds(NOW),
+        access_token: &AccessToken::new("at"),
+    };
+    for (name, change, expected) in cases {
+        let outcome = verifier.refreshed(&claims(&change), &granted);
+        assert_eq!(outcome.as_ref().err(), expected.as_ref(), "{name}");
+        if let Ok(identity) = outcome {
+            assert_eq!(identity.auth_time, Some(NOW - 50), "{name}");
+            assert_eq!(identity.facts.nonce, granted.nonce, "{name}");
+            assert_eq!(identity.facts.scope, granted.scope, "{name}");
+        }
+    }
+    let granted = login(&asked, &claims(&friends)).unwrap().facts;
+    let outcome = verifier.refreshed(&claims(&json!({"azp": "app"})), &granted);
+    assert_eq!(outcome.err(), Some(Wrong("aud")), "an audience is gone");
+    let gone = json!({"aud": ["app"]});
+    let one = login(&asked, &claims(&json!({"azp": "app"})))
+        .unwrap()
+        .facts;
+    assert_eq!(
+        verifier.refreshed(&claims(&gone), &one).err(),
+        Some(Wrong("azp")),
+        "azp is gone"
+    );
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        Just(json!(ISSUER)),
+        Just(json!("app")),
+        Just(json!(NOW)),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map("[a-z]{0,4}", inner, 0..4)
+                .prop_map(|object| Value::Object(object.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// D9: no claims, whatever their JSON, make the verifier panic.
+    #[test]
+    fn no_claims_panic(
+        changes in proptest::collection::vec(
+            (
+                prop::sample::select(vec![
+                    "iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash",
+                    "auth_time", "acr", "amr", "sid", "events", "extra",
+                ]),
+                any_json(),
+            ),
+            0..5,
+        ),
+        max_age in any::<Option<u64>>(),
+    ) {
+        let mut verified = claims(&json!({}));
+        for (name, value) in changes {
+            verified.claims.insert(name.to_owned(), value);
+        }
+        let asked = Asked { max_age, ..Asked::default() };
+        if let Ok(identity) = login(&asked, &verified) {
+            prop_assert_eq!(&identity.facts.iss, ISSUER);
+            prop_assert!(identity.facts.aud.iter().any(|aud| aud == "app"));
+            prop_assert!(PROTOCOL_CLAIMS.iter().all(|name| !identity.claims.contains_key(*name)));
+        }
+    }
+}
