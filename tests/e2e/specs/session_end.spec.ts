@@ -8,6 +8,7 @@ test('signing out ends the session here and at the provider', async ({ page, con
   await expectLanding(page)
   await expect(page).toHaveURL(`${world.origin}/`)
   expect(await sessionCookie(context), 'the cookie is gone').toBeUndefined()
+  expect(world.provider.backchannelErrors, 'a logout token for a session that is gone is no error').toEqual([])
 
   const thief = await browser.newContext()
   await thief.addCookies([old!])
@@ -45,6 +46,7 @@ test('a sign-out at the provider reaches the app through the back channel', asyn
   await elsewhere.goto(`${world.provider.issuer}/session/end`)
   await elsewhere.getByRole('button', { name: 'Sign out here too' }).click()
   await expect(elsewhere.getByText('Signed out').first()).toBeVisible()
+  expect(world.provider.backchannelErrors).toEqual([])
 
   await page.getByRole('button', { name: 'GET /api/hello' }).click()
   await expect(page.getByRole('dialog', { name: 'Your session has ended' })).toBeVisible()

@@ -72,6 +72,8 @@ export async function startProvider({ publicUrl, accessTokenSeconds }: ProviderO
       ctx.type = 'html'
       ctx.body = page('Provider error', `<pre>${JSON.stringify(out).replaceAll('<', '&lt;')}</pre>`)
     },
+    // Its own would refuse to call a loopback address, which is where bff is here.
+    fetch: (url: URL, { dispatcher: _, ...options }: any) => fetch(url, options),
     interactions: { url: (_ctx: unknown, interaction: any) => `/interaction/${interaction.uid}` },
   } as any)
 
@@ -79,12 +81,14 @@ export async function startProvider({ publicUrl, accessTokenSeconds }: ProviderO
   const tokens = new Set<string>()
   const grants: { type: string; ok: boolean }[] = []
   const failing = { token: false }
+  const backchannelErrors: string[] = []
   provider.on('grant.success', (ctx: any) => {
     grants.push({ type: ctx.oidc.params.grant_type, ok: true })
     for (const name of ['access_token', 'refresh_token', 'id_token']) if (ctx.body[name]) tokens.add(ctx.body[name])
   })
   provider.on('grant.error', (ctx: any) => grants.push({ type: ctx.oidc?.params?.grant_type, ok: false }))
 
+  provider.on('backchannel.error', (_ctx: unknown, error: Error) => backchannelErrors.push(String(error)))
   const callback = provider.callback()
   handle = (req, res) => {
     if (req.url?.startsWith('/interaction/')) void interact(provider, req, res)
@@ -99,6 +103,8 @@ export async function startProvider({ publicUrl, accessTokenSeconds }: ProviderO
     /** Makes the token endpoint answer 503. */
     failing,
     refreshes: () => grants.filter((g) => g.type === 'refresh_token').length,
+    /** Back-channel logouts that bff did not take. */
+    backchannelErrors,
     failures: () => grants.filter((g) => !g.ok),
     accessTokenIsGood: async (token: string) => Boolean((await provider.AccessToken.find(token))?.isValid),
     stop: () => close(server),
