@@ -20,11 +20,18 @@ test('signing out ends the session here and at the provider', async ({ page, con
   await expect(page.getByLabel('User'), 'the provider asks again').toBeVisible()
 })
 
-test('the answer to a sign-out names no token and no provider', async ({ page, world }) => {
+test('the session is over before the provider is asked, and the answer names no token', async ({ page, context, world, browser }) => {
   await signIn(page, world)
+  const old = await sessionCookie(context)
   const answer = await page.evaluate(async () => (await fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } })).json())
   expect(Object.keys(answer)).toEqual(['redirect_to'])
   expect(answer.redirect_to).toMatch(/^\/bff\/logout\/continue(\?|$)/)
+
+  const thief = await browser.newContext()
+  await thief.addCookies([old!])
+  const replayed = await thief.request.get(`${world.origin}/api/hello`, { headers: { 'X-CSRF': '1' } })
+  expect(replayed.status()).toBe(401)
+  await thief.close()
 })
 
 test('another tab notices the sign-out when it is looked at', async ({ page, context, world }) => {

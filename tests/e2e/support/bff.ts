@@ -19,12 +19,23 @@ export type RunningBff = Awaited<ReturnType<typeof startBff>>
 
 const BINARY = resolve(import.meta.dirname, '..', process.env.BFF_BIN ?? '../../target/debug/bff')
 
-export async function startBff(options: BffOptions) {
+/** `bff serve` in front of the certified provider. */
+export function startBff(options: BffOptions) {
+  return run('serve', toml(options), options.port)
+}
+
+/** `bff dev`: its own provider, demo app and demo API. */
+export function startBffDev(port: number) {
+  const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
+  return run('dev', `${serverTable(port)}${demo}`, port)
+}
+
+async function run(command: 'serve' | 'dev', configuration: string, port: number) {
   const folder = await mkdtemp(join(tmpdir(), 'bff-e2e-'))
   const config = join(folder, 'bff.toml')
-  await writeFile(config, toml(options))
+  await writeFile(config, configuration)
 
-  const child = spawn(BINARY, ['serve', '--config', config], {
+  const child = spawn(BINARY, [command, '--config', config], {
     env: { PATH: process.env.PATH, BFF_CLIENT_SECRET: CLIENT_SECRET, RUST_BACKTRACE: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -32,10 +43,10 @@ export async function startBff(options: BffOptions) {
   child.stdout.on('data', (chunk) => (output += chunk))
   child.stderr.on('data', (chunk) => (output += chunk))
   const exited = once(child, 'exit')
-  // Without this, a binary that is not there would be an unhandled event instead of a message.
+  // A binary that is not there is an error here, and none on `exit`.
   child.on('error', (error) => (output += `${error}\n`))
 
-  const publicUrl = `http://localhost:${options.port}`
+  const publicUrl = `http://localhost:${port}`
   const stop = async () => {
     if (child.exitCode === null && child.pid) {
       child.kill('SIGTERM')
@@ -66,12 +77,16 @@ async function answers(url: string, alive: () => boolean) {
   throw new Error('it does not answer')
 }
 
-function toml({ port, issuer, api, idleTimeout, refreshBefore, frontend }: BffOptions): string {
+function serverTable(port: number): string {
   return `
 [server]
 listen     = "127.0.0.1:${port}"
 public_url = "http://localhost:${port}"
+`
+}
 
+function toml({ port, issuer, api, idleTimeout, refreshBefore, frontend }: BffOptions): string {
+  return `${serverTable(port)}
 [provider]
 issuer         = "${issuer}"
 client_id      = "${CLIENT_ID}"
