@@ -21,7 +21,7 @@ export function App() {
           <span className="spinner" role="status" aria-label="Looking for your session" />
         </main>
       ) : (
-        <Landing onSignIn={() => login('/')} />
+        <Landing onSignIn={() => login()} />
       )}
       {ended && <SessionEndedDialog code={ended.code} last={ended.last} onSignIn={() => login()} onLeave={dismissEnded} />}
     </>

@@ -38,9 +38,9 @@ function show(state) {
   else say('Behaving', 'good')
 
   const sessions = state.sessions ?? []
-  fill('sessions', sessions.map((s) => [s.user, code(s.sid), timeOf(s.created_at), s.refresh_count ?? 0]))
+  fill('sessions', sessions.map((s) => [s.user, code(s.sid), timeOf(s.created_at), s.refresh_count]))
   const requests = (state.requests ?? []).slice(-50).reverse()
-  fill('requests', requests.map((r) => [timeOf(r.at), request(r), status(r.status), number(`${r.elapsed_ms ?? r.ms ?? '–'} ms`)]))
+  fill('requests', requests.map((r) => [timeOf(r.at), request(r), status(r.status), number(`${r.elapsed_ms} ms`)]))
 }
 
 function fill(id, rows) {

@@ -1,0 +1,114 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { CLIENT_ID, CLIENT_SECRET } from './provider'
+
+export interface BffOptions {
+  port: number
+  issuer: string
+  api: string
+  idleTimeout: string
+  refreshBefore: string
+  /** Lines of the `[frontend]` table. */
+  frontend: string
+}
+
+export type RunningBff = Awaited<ReturnType<typeof startBff>>
+
+const BINARY = resolve(import.meta.dirname, '..', process.env.BFF_BIN ?? '../../target/debug/bff')
+
+/** `bff serve` in front of the certified provider. */
+export function startBff(options: BffOptions) {
+  return run('serve', toml(options), options.port)
+}
+
+/** `bff dev`: its own provider, demo app and demo API. */
+export function startBffDev(port: number) {
+  const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
+  return run('dev', `${serverTable(port)}${demo}`, port)
+}
+
+async function run(command: 'serve' | 'dev', configuration: string, port: number) {
+  const folder = await mkdtemp(join(tmpdir(), 'bff-e2e-'))
+  const config = join(folder, 'bff.toml')
+  await writeFile(config, configuration)
+
+  const child = spawn(BINARY, [command, '--config', config], {
+    env: { PATH: process.env.PATH, BFF_CLIENT_SECRET: CLIENT_SECRET, RUST_BACKTRACE: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  child.stdout.on('data', (chunk) => (output += chunk))
+  child.stderr.on('data', (chunk) => (output += chunk))
+  const exited = once(child, 'exit')
+  // A binary that is not there is an error here, and none on `exit`.
+  child.on('error', (error) => (output += `${error}\n`))
+
+  const publicUrl = `http://localhost:${port}`
+  const stop = async () => {
+    if (child.exitCode === null && child.pid) {
+      child.kill('SIGTERM')
+      const overdue = setTimeout(() => child.kill('SIGKILL'), 5_000)
+      await exited
+      clearTimeout(overdue)
+    }
+    await rm(folder, { recursive: true, force: true })
+  }
+
+  try {
+    await answers(`${publicUrl}/bff/session`, () => child.exitCode === null && child.pid !== undefined)
+  } catch (error) {
+    await stop()
+    throw new Error(`bff did not start: ${error}\n${output}`)
+  }
+  return { publicUrl, output: () => output, stop }
+}
+
+async function answers(url: string, alive: () => boolean) {
+  const deadline = Date.now() + 15_000
+  while (Date.now() < deadline) {
+    if (!alive()) throw new Error('it has ended')
+    const response = await fetch(url, { headers: { 'X-CSRF': '1' } }).catch(() => null)
+    if (response) return
+    await new Promise((again) => setTimeout(again, 25))
+  }
+  throw new Error('it does not answer')
+}
+
+function serverTable(port: number): string {
+  return `
+[server]
+listen     = "127.0.0.1:${port}"
+public_url = "http://localhost:${port}"
+`
+}
+
+function toml({ port, issuer, api, idleTimeout, refreshBefore, frontend }: BffOptions): string {
+  return `${serverTable(port)}
+[provider]
+issuer         = "${issuer}"
+client_id      = "${CLIENT_ID}"
+client_secret  = "env:BFF_CLIENT_SECRET"
+refresh_before = "${refreshBefore}"
+
+[session]
+idle_timeout = "${idleTimeout}"
+
+[[route]]
+path     = "/api"
+upstream = "${api}"
+
+[[route]]
+path     = "/members"
+upstream = "${api}"
+csrf     = "origin"
+
+[frontend]
+${frontend}
+
+[log]
+level = "debug"
+`
+}

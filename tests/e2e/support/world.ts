@@ -1,0 +1,100 @@
+// Everything that a test needs, its own: a provider, an API, bff, and a browser that is watched for leaks.
+
+import { test as base, expect, type BrowserContext, type Page } from '@playwright/test'
+import { resolve } from 'node:path'
+import { startApi, type RunningApi } from './api'
+import { startBff, type RunningBff } from './bff'
+import { find, watch } from './leaks'
+import { freePort } from './ports'
+import { CLIENT_SECRET, startProvider, type RunningProvider } from './provider'
+
+export { expect }
+
+export interface World {
+  bff: RunningBff
+  provider: RunningProvider
+  api: RunningApi
+  /** The origin that the browser sees. */
+  origin: string
+}
+
+interface Options {
+  accessTokenSeconds: number
+  refreshBefore: string
+  idleTimeout: string
+  /** The `[frontend]` table; null takes the built React example. */
+  frontend: string | null
+}
+
+const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
+
+export const test = base.extend<Options & { world: World }>({
+  accessTokenSeconds: [300, { option: true }],
+  refreshBefore: ['60s', { option: true }],
+  idleTimeout: ['30m', { option: true }],
+  frontend: [null, { option: true }],
+
+  world: [
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, frontend }, use) => {
+      const port = await freePort()
+      // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
+      const provider = await startProvider({ publicUrl: `http://localhost:${port}`, accessTokenSeconds })
+      const api = await startApi(provider.accessTokenIsGood)
+      const bff = await startBff({
+        port,
+        issuer: provider.issuer,
+        api: api.origin,
+        idleTimeout,
+        refreshBefore,
+        frontend: frontend ?? `dir = "${DIST}"`,
+      }).catch(async (error) => {
+        await Promise.all([provider.stop(), api.stop()])
+        throw error
+      })
+      await use({ bff, provider, api, origin: bff.publicUrl })
+      await bff.stop()
+      await Promise.all([provider.stop(), api.stop()])
+      const secrets = [...provider.tokens, CLIENT_SECRET]
+      expect(find([{ where: 'log', text: bff.output() }], secrets), 'secrets in the log').toEqual([])
+      expect(bff.output(), 'a panic in the log').not.toContain('panicked at')
+    },
+    { auto: true },
+  ],
+
+  context: async ({ context, world }, use) => {
+    const watched = watch(context)
+    await use(context)
+    expect(await watched.search([...world.provider.tokens, CLIENT_SECRET]), 'tokens that the browser can see').toEqual([])
+  },
+})
+
+/** Through the provider's own form. */
+export async function giveName(page: Page, user = 'alice') {
+  await page.getByLabel('User').fill(user)
+  await page.getByRole('button', { name: 'Continue' }).click()
+}
+
+/** From the landing page, as a person does it. */
+export async function signIn(page: Page, world: World, user = 'alice') {
+  await page.goto(world.origin)
+  await page.getByRole('main').getByRole('button', { name: 'Sign in' }).click()
+  await giveName(page, user)
+  await expectSignedIn(page, user)
+}
+
+export async function expectSignedIn(page: Page, user = 'alice') {
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(new RegExp(`^${user} example$`, 'i'))
+}
+
+export async function expectLanding(page: Page) {
+  await expect(page.getByRole('main').getByRole('button', { name: 'Sign in' })).toBeVisible()
+}
+
+/** `GET /bff/session` as the page's own script would ask, without extending anything. */
+export async function sessionOf(page: Page): Promise<any> {
+  return page.evaluate(async () => (await fetch('/bff/session?slide=false', { headers: { 'X-CSRF': '1' } })).json())
+}
+
+export async function sessionCookie(context: BrowserContext) {
+  return (await context.cookies()).find((cookie) => cookie.name === 'bff')
+}
