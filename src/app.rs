@@ -162,9 +162,14 @@ impl RunningApp {
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
-        let make_pipeline = move |_: server::WorkerContext| {
+        let make_pipeline = move |worker: server::WorkerContext| {
             let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
-            Pipeline::new(Arc::clone(&shared), upstreams, &*randomness)
+            Pipeline::new(
+                Arc::clone(&shared),
+                upstreams,
+                &*randomness,
+                worker.shutdown,
+            )
         };
         let public = Server::start(config.server, make_pipeline, shutdown.clone())?;
         let afterwards = CancellationToken::new();

@@ -95,6 +95,11 @@ impl AccessToken {
             .unwrap_or_default()
     }
 
+    /// Compares in constant time for equal lengths.
+    pub fn matches(&self, other: &str) -> bool {
+        self.expose().as_bytes().ct_eq(other.as_bytes()).into()
+    }
+
     /// `Bearer …`, marked sensitive so that no `Debug` of the headers shows it.
     ///
     /// `None` where the token holds bytes that a header may not (RFC 6750 §2.1).

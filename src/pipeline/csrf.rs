@@ -107,6 +107,29 @@ mod tests {
 
     use super::*;
 
+    /// M1: the exact origin, and never none.
+    #[test]
+    fn a_foreign_origin_opens_no_socket() {
+        let public = PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap();
+        let check = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
+            check_websocket(&headers, &public)
+        };
+        assert_eq!(check(Some("https://app.example")), OK);
+        for origin in [
+            None,
+            Some("null"),
+            Some("http://app.example"),
+            Some("https://app.example:444"),
+            Some("https://app.example.evil"),
+            Some("https://APP.example"),
+            Some("https://app.example/"),
+        ] {
+            assert_eq!(check(origin), FOREIGN, "{origin:?}");
+        }
+    }
+
     struct Case {
         name: &'static str,
         method: &'static str,

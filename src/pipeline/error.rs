@@ -19,6 +19,7 @@ use crate::pipeline::csrf::CsrfFault;
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
+use crate::proxy::upgrade::{HandshakeFault, SocketLimitReached};
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::problem::Problem;
@@ -71,6 +72,12 @@ pub enum Refusal {
     /// There is no user to tell of.
     #[error(transparent)]
     User(UserError),
+    /// Its WebSocket handshake is wrong.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeFault),
+    /// Too many WebSockets are open.
+    #[error(transparent)]
+    Sockets(#[from] SocketLimitReached),
     /// The upstream did not answer it.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -206,6 +213,13 @@ impl Refusal {
                 "This sign-out link does not belong to your session. You are still signed in.",
             ),
             Self::Logout(LogoutError::BadReturnTo(_)) => BAD_RETURN_TO,
+            Self::Handshake(fault) => handshake(*fault),
+            Self::Sockets(SocketLimitReached::Total | SocketLimitReached::Owner) => verdict(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many connections",
+                "Too many WebSockets are open. Close some and try again.",
+            ),
             Self::Forward(error) => forward(error),
         }
     }
@@ -294,6 +308,18 @@ const fn provider(error: &ProviderError) -> Verdict {
     }
 }
 
+fn handshake(fault: HandshakeFault) -> Verdict {
+    match fault {
+        HandshakeFault::Version => verdict(
+            StatusCode::UPGRADE_REQUIRED,
+            "bad_request",
+            "WebSocket version not supported",
+            "Version 13 of the WebSocket protocol is spoken here.",
+        ),
+        HandshakeFault::Malformed => bad_request("The WebSocket handshake is malformed."),
+    }
+}
+
 fn forward(error: &ForwardError) -> Verdict {
     match error {
         ForwardError::Connect { .. }
@@ -375,6 +401,9 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         // What follows such a head may be misread (J1–J5).
         Refusal::Message(_) if site.version <= Version::HTTP_11 => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Refusal::Handshake(HandshakeFault::Version) => {
+            headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
         }
         Refusal::Callback(CallbackError {
             delete_cookie: Some(line),

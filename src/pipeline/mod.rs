@@ -18,6 +18,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::RelyingParty;
 use crate::auth::login::{LoginAnswer, LoginRequest};
@@ -30,6 +32,7 @@ use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
+use crate::proxy::upgrade::{Handshake, HandshakeFault, SocketLimits, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::server::{Connection, Handler};
@@ -49,6 +52,10 @@ use error::{Refusal, Site};
 
 /// The most bytes that the form of a callback or of a third-party login may have.
 const MAX_FORM: usize = 64 * 1024;
+/// WebSockets open at once, over all workers (M6).
+const MAX_SOCKETS: usize = 20_000;
+/// WebSockets of one session open at once (M6).
+const MAX_SOCKETS_PER_SESSION: usize = 100;
 /// How long such a form may take.
 const FORM_WITHIN: Duration = Duration::from_secs(10);
 
@@ -62,6 +69,7 @@ pub struct Shared {
     trusted_proxies: TrustedProxies,
     semicolons: Semicolons,
     strip_cookies: StripCookies,
+    sockets: SocketLimits,
     login_url: String,
     metrics: SharedMetrics,
 }
@@ -119,6 +127,7 @@ impl Shared {
                 exact: vec![cookie.to_owned()],
                 prefix: vec![format!("{cookie}-login-"), format!("{cookie}-logout")],
             },
+            sockets: SocketLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
             login_url: relying_party.login_url(),
             relying_party,
             routes,
@@ -138,6 +147,7 @@ pub struct Pipeline {
     upstreams: Upstreams,
     opened_cookies: OpenedCookies,
     request_ids: RequestIds,
+    shutdown: CancellationToken,
 }
 
 impl Handler for Pipeline {
@@ -161,12 +171,19 @@ impl Handler for Pipeline {
 
 impl Pipeline {
     /// The pipeline of one worker, with its own upstream connections.
-    pub fn new(shared: Arc<Shared>, upstreams: Upstreams, randomness: &dyn Randomness) -> Self {
+    /// `shutdown` ends its WebSockets.
+    pub fn new(
+        shared: Arc<Shared>,
+        upstreams: Upstreams,
+        randomness: &dyn Randomness,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             shared,
             upstreams,
             opened_cookies: OpenedCookies::default(),
             request_ids: RequestIds::new(randomness),
+            shutdown,
         }
     }
 
@@ -298,15 +315,19 @@ impl Pipeline {
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &*self.shared;
-        // Before the session is looked for and the body read (H5).
-        if let Some(check) = route.settings().csrf {
-            let upgrade = parts.headers.contains_key(http::header::UPGRADE);
-            if upgrade && route.settings().websocket {
+        // Before the session is looked for and the body read (H5). A page cannot add a header to a
+        // WebSocket: there the handshake's Origin speaks (M1).
+        let handshake = if route.settings().websocket && is_websocket(parts) {
+            if route.settings().csrf.is_some() {
                 csrf::check_websocket(&parts.headers, &shared.public).map_err(Refusal::Csrf)?;
-            } else {
+            }
+            Some(Handshake::check(parts)?)
+        } else {
+            if let Some(check) = route.settings().csrf {
                 csrf::check(check, parts, &shared.public).map_err(Refusal::Csrf)?;
             }
-        }
+            None
+        };
         let session = match self.session_for(route, parts).await {
             Ok(session) => session,
             // A person on the way to a page is sent to sign in; a script is told (B10).
@@ -339,6 +360,10 @@ impl Pipeline {
             strip: &shared.strip_cookies,
             ending: session.as_ref().map(|session| session.ending.clone()),
         };
+        if let Some(handshake) = &handshake {
+            let call = call(bearer.as_ref(), RequestBody::Empty);
+            return self.open_socket(call, handshake, session.as_deref()).await;
+        }
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
         let response = self
             .upstreams
@@ -365,6 +390,27 @@ impl Pipeline {
                 .await?),
             None => Ok(response),
         }
+    }
+
+    async fn open_socket(
+        &self,
+        call: Call<'_>,
+        handshake: &Handshake,
+        session: Option<&Session>,
+    ) -> Result<Response<Body>, Refusal> {
+        let permit = self
+            .shared
+            .sockets
+            .take(session.map(|session| &*session.tag))?;
+        // Only a connection that cannot become a tunnel has none: HTTP/2.
+        let browser = call.parts.extensions.get::<OnUpgrade>().cloned();
+        let upgrade = Upgrade {
+            handshake,
+            browser: browser.ok_or(HandshakeFault::Malformed)?,
+            permit,
+            shutdown: self.shutdown.clone(),
+        };
+        Ok(self.upstreams.upgrade(call, upgrade).await?)
     }
 
     fn presented(&self, parts: &Parts) -> Presented {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
@@ -29,7 +29,6 @@ use crate::proxy::tunnel::{self, Mask, Tunnel};
 use crate::proxy::upload::Outgoing;
 use crate::proxy::upstream::{Link, Upstreams};
 use crate::web::body::Body;
-use crate::web::public_origin::PublicOrigin;
 
 /// What every accept is made with (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -46,9 +45,6 @@ pub struct Handshake {
 /// What is wrong with a handshake, by what the browser must be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFault {
-    /// The Origin is missing, foreign or `null`: 403, before any upstream is dialled.
-    #[error("the origin may not open a WebSocket")]
-    Origin,
     /// Another version: 426 with `Sec-WebSocket-Version: 13`.
     #[error("the WebSocket version is not 13")]
     Version,
@@ -66,19 +62,14 @@ pub fn is_websocket(parts: &Parts) -> bool {
 }
 
 impl Handshake {
-    /// Judges a browser's handshake (RFC 6455 §4.2.1). A page cannot send `X-CSRF` with it, so the
-    /// exact Origin is what proves that the page is ours (M1).
+    /// Judges a browser's handshake (RFC 6455 §4.2.1). Whether its Origin is ours was judged
+    /// before (M1).
     ///
     /// # Errors
     ///
     /// The first fault found.
-    pub fn check(parts: &Parts, public: &PublicOrigin) -> Result<Self, HandshakeFault> {
+    pub fn check(parts: &Parts) -> Result<Self, HandshakeFault> {
         let headers = &parts.headers;
-        // First, so that a foreign page learns nothing else.
-        let ours = |origin: &HeaderValue| origin.as_bytes() == public.as_str().as_bytes();
-        if !headers.get(ORIGIN).is_some_and(ours) {
-            return Err(HandshakeFault::Origin);
-        }
         if parts.method != Method::GET || !is_websocket(parts) {
             return Err(HandshakeFault::Malformed);
         }
@@ -373,16 +364,13 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::*;
     use crate::proxy::headers::tests::map;
 
     /// RFC 6455 §1.3's own example.
     const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
     const ACCEPT: &str = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-    const GOOD: [&str; 5] = [
-        "origin: https://app.example",
+    const GOOD: [&str; 4] = [
         "upgrade: websocket",
         "connection: keep-alive, Upgrade",
         "sec-websocket-version: 13",
@@ -393,8 +381,7 @@ mod tests {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = method.parse().unwrap();
         parts.headers = map(fields);
-        let public = PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap();
-        Handshake::check(&parts, &public)
+        Handshake::check(&parts)
     }
 
     /// The good handshake with the field of this name replaced, or left out.
@@ -408,24 +395,6 @@ mod tests {
             fields.push(field);
         }
         fields
-    }
-
-    /// M1: the exact origin, before anything else.
-    #[test]
-    fn a_foreign_origin_opens_no_socket() {
-        assert!(check("GET", &GOOD).is_ok());
-        for origin in [
-            "origin:",
-            "origin: null",
-            "origin: http://app.example",
-            "origin: https://app.example:444",
-            "origin: https://app.example.evil",
-            "origin: https://APP.example",
-            "origin: https://app.example/",
-        ] {
-            let outcome = check("GET", &with(origin)).map(|_| ());
-            assert_eq!(outcome, Err(HandshakeFault::Origin), "{origin}");
-        }
     }
 
     /// M3: GET, version 13, a key of 16 bytes, and the two tokens.

@@ -169,8 +169,7 @@ impl House {
             ending: Some(self.ending.clone()),
         };
         let outcome = if is_websocket(&parts) {
-            let handshake =
-                Handshake::check(&parts, &self.public).map_err(|fault| format!("{fault:?}"))?;
+            let handshake = Handshake::check(&parts).map_err(|fault| format!("{fault:?}"))?;
             let upgrade = Upgrade {
                 handshake: &handshake,
                 browser,

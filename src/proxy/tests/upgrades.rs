@@ -87,19 +87,6 @@ async fn a_socket_closes_at_shutdown() {
     assert_eq!(frame, [0x88, 2, 0x03, 0xe9]);
 }
 
-/// M1: a foreign page's handshake reaches no upstream.
-#[tokio::test]
-async fn a_foreign_origin_dials_nobody() {
-    let upstream = Upstream::new().await;
-    let proxy = Proxy::to(&upstream).await;
-    let foreign = OPEN.replace(
-        "origin: https://app.example",
-        "origin: https://evil.example",
-    );
-    assert!(proxy.ask(&foreign).await.ends_with("fault: Origin"));
-    assert!(upstream.untouched().await);
-}
-
 /// M3: a 101 that does not fit is refused; a refusal of the upstream's is passed on.
 #[tokio::test]
 async fn an_upstream_may_refuse_but_not_pretend() {
