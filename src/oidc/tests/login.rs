@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::signing::login_claims;
-use super::{Answer, SigningKey, Stage};
+use super::{Answer, NOW, SigningKey, Stage};
 use crate::oidc::{
     AuthorizationRequest, ClientAuth, ExchangeError, ExpectedIdToken, Grant, IssuerCheck,
     ResponseMode, TokenErrorCode, Untrusted,
@@ -374,6 +374,8 @@ async fn userinfo_is_believed_about_the_same_subject() {
         claims[name] = json!(value);
         claims
     };
+    let mut over = signed_alice.clone();
+    over["exp"] = json!(NOW - 60);
     let cases = [
         ("JSON", Answer::json(200, &alice), "ok"),
         ("signed", signed(&signed_alice), "ok"),
@@ -399,6 +401,7 @@ async fn userinfo_is_believed_about_the_same_subject() {
             signed(&but("aud", "other")),
             "untrusted",
         ),
+        ("signed, over", signed(&over), "untrusted"),
         (
             "signed by another",
             Answer::Body(

@@ -120,6 +120,11 @@ async fn only_invalid_grant_ends_the_session() {
             "unavailable",
         ),
         (
+            "too large",
+            Answer::Body(200, "application/json", vec![b' '; 1024 * 1024 + 1].into()),
+            "unavailable",
+        ),
+        (
             "redirect",
             Answer::Redirect("/token".to_owned()),
             "unavailable",
