@@ -470,12 +470,13 @@ mod tests {
     fn forced_fetches_are_rationed() {
         let at = Timestamp::from_unix_seconds;
         let mut bucket = TokenBucket::full(at(0));
-        let asked = [0, 0, 0, 29, 30, 31, 59, 0, 60, 1000, 1000, 1000, 1030];
+        let asked = [0, 0, 0, 29, 30, 31, 59, 0, 60, 60, 1000, 1000, 1000, 1030];
         let given = asked.map(|seconds| bucket.take(at(seconds)));
         assert_eq!(
             given,
             [
-                true, true, false, false, true, false, false, false, true, true, true, false, true
+                true, true, false, false, true, false, false, false, true, false, true, true,
+                false, true
             ]
         );
     }

@@ -16,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use url::{Host, Url};
 
@@ -33,7 +34,7 @@ pub struct Outbound(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
-    /// The machine's roots of trust could not be read.
+    /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
     /// Neither https nor http on loopback.
@@ -79,20 +80,33 @@ impl Outbound {
     /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
     /// that swallows packets counts as unreachable, not as one that may have acted.
     ///
+    /// A machine without roots of trust is no reason not to start: `bff dev` calls loopback alone.
+    /// Every https call fails there.
+    ///
     /// # Errors
     ///
-    /// [`OutboundError::Setup`] where the machine's roots of trust cannot be read.
+    /// [`OutboundError::Setup`] where TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(OutboundError::Setup)?
-            .with_no_client_auth();
-        Ok(Self::with_tls(tls, timeout))
+        let builder = || {
+            ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .map_err(OutboundError::Setup)
+        };
+        let builder = match builder()?.with_platform_verifier() {
+            Ok(trusting) => trusting,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "this machine has no roots of trust, so no https call can succeed"
+                );
+                builder()?.with_root_certificates(RootCertStore::empty())
+            }
+        };
+        Ok(Self::with_tls(builder.with_no_client_auth(), timeout))
     }
 
-    fn with_tls(tls: rustls::ClientConfig, timeout: Duration) -> Self {
+    fn with_tls(tls: ClientConfig, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -302,6 +316,60 @@ mod tests {
             assert_eq!(error.as_str(), expected, "{url}");
             assert!(!error.is_ambiguous(), "{url}");
         }
+    }
+
+    /// N2: the certificate is verified, and the name in it.
+    #[tokio::test]
+    async fn a_certificate_is_verified() {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = certified.cert.der().clone();
+        let key =
+            rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.into())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let mut request = [0; 1024];
+                    assert!(stream.read(&mut request).await.unwrap() > 0);
+                    stream.write_all(&answer(2, 2)).await.unwrap();
+                }
+            }
+        });
+
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let trusting = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let trusting = Outbound::with_tls(trusting, Duration::from_secs(30));
+        let plain = Outbound::new(Duration::from_secs(30)).unwrap();
+        let cases = [
+            ("trusted", &trusting, "localhost", "ok"),
+            ("another name", &trusting, "127.0.0.1", "connect"),
+            ("not trusted", &plain, "localhost", "connect"),
+        ];
+        for (name, outbound, host, expected) in cases {
+            let request = Request::get(format!("https://{host}:{port}/"));
+            let request = request.body(Bytes::new()).unwrap();
+            let outcome = outbound.send(request, Duration::from_secs(30)).await;
+            let word = outcome
+                .as_ref()
+                .map_or_else(OutboundError::as_str, |_| "ok");
+            assert_eq!(word, expected, "{name}: {outcome:?}");
+        }
+        task.abort();
     }
 
     /// A7: https anywhere, http on this machine.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::signing::login_claims;
-use super::{Answer, SigningKey, Stage};
+use super::{Answer, NOW, SigningKey, Stage};
 use crate::oidc::{
     AuthorizationRequest, ClientAuth, ExchangeError, ExpectedIdToken, Grant, IssuerCheck,
     ResponseMode, TokenErrorCode, Untrusted,
@@ -170,7 +170,7 @@ async fn a_code_buys_tokens_and_an_identity() {
     stage.fake.answer("/token", Answer::json(200, &response));
     let grant = stage.exchange().await.unwrap();
 
-    assert!(grant.tokens.access_token.matches("at-1"));
+    assert_eq!(grant.tokens.access_token.expose(), "at-1");
     assert!(grant.tokens.refresh_token.unwrap().matches("rt-1"));
     assert!(
         grant
@@ -374,6 +374,8 @@ async fn userinfo_is_believed_about_the_same_subject() {
         claims[name] = json!(value);
         claims
     };
+    let mut over = signed_alice.clone();
+    over["exp"] = json!(NOW - 60);
     let cases = [
         ("JSON", Answer::json(200, &alice), "ok"),
         ("signed", signed(&signed_alice), "ok"),
@@ -399,6 +401,7 @@ async fn userinfo_is_believed_about_the_same_subject() {
             signed(&but("aud", "other")),
             "untrusted",
         ),
+        ("signed, over", signed(&over), "untrusted"),
         (
             "signed by another",
             Answer::Body(

@@ -53,7 +53,7 @@ async fn a_refresh_token_is_rotated_or_kept() {
     assert!(refreshed.tokens.refresh_token.unwrap().matches("rt-2"));
     stage.answer_refresh(&json!({}));
     let refreshed = stage.refresh().await.unwrap();
-    assert!(refreshed.tokens.access_token.matches("at-2"));
+    assert_eq!(refreshed.tokens.access_token.expose(), "at-2");
     assert!(refreshed.tokens.refresh_token.is_none());
     assert!(refreshed.identity.is_none());
     let asked = &stage.fake.asked("/token")[0];
@@ -117,6 +117,11 @@ async fn only_invalid_grant_ends_the_session() {
         (
             "page of a proxy",
             Answer::Body(403, "text/html", "<p>no".into()),
+            "unavailable",
+        ),
+        (
+            "too large",
+            Answer::Body(200, "application/json", vec![b' '; 1024 * 1024 + 1].into()),
             "unavailable",
         ),
         (
