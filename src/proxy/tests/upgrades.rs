@@ -1,4 +1,4 @@
-//! WebSockets end to end.
+//! Sockets that stay open, end to end.
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -97,7 +97,7 @@ async fn a_foreign_origin_dials_nobody() {
         "origin: https://evil.example",
     );
     assert!(proxy.ask(&foreign).await.ends_with("fault: Origin"));
-    assert!(upstream.untouched().await);
+    assert!(upstream.untouched());
 }
 
 /// M3: a 101 that does not fit is refused; a refusal of the upstream's is passed on.
