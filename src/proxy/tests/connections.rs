@@ -103,6 +103,42 @@ async fn a_connection_serves_many_requests() {
     assert!(upstream.untouched());
 }
 
+/// I1, J6: a target in absolute form changes nothing of where the request goes.
+#[tokio::test]
+async fn an_absolute_target_goes_the_same_way() {
+    for (target, seen) in [
+        ("http://evil.example/x?q", "/x?q"),
+        ("https://evil.example:1/x", "/x"),
+        ("http://evil.example", "/"),
+        ("http://evil.example?q", "/?q"),
+    ] {
+        let upstream = Upstream::new().await;
+        let proxy = Proxy::to(&upstream).await;
+        let mut browser = proxy.browser().await;
+        let request = GET.replace("/x", target);
+        browser.send(&request).await;
+        let (_wire, head) = upstream.answer(OK).await;
+        assert!(
+            head.starts_with(&format!("GET {seen} HTTP/1.1\r\n")),
+            "{head}"
+        );
+        assert!(!head.contains("evil"), "{head}");
+    }
+}
+
+/// An idle connection is closed after a while, though no request comes by to notice.
+#[tokio::test]
+async fn an_idle_connection_is_not_kept_for_ever() {
+    let upstream = Upstream::new().await;
+    let proxy = Proxy::to(&upstream).await;
+    let mut browser = proxy.browser().await;
+    let (_, (mut wire, _)) = tokio::join!(browser.ask(GET), upstream.answer(OK));
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(wire.rest().await, "");
+    assert!(began.elapsed() >= std::time::Duration::from_secs(25));
+}
+
 /// J8: a connection that the upstream will close is not kept.
 #[tokio::test]
 async fn a_closing_connection_is_not_kept() {
