@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How an exchange failed.
 pub(super) enum Failure {
     /// Nothing of the request left; here it is again.
-    Unsent(Request<Outgoing>, hyper::Error),
+    Unsent(Box<Request<Outgoing>>, hyper::Error),
     /// The connection ended before an answer came, and the upstream may have seen the request.
     Lost(hyper::Error),
     /// As the caller will see it.
@@ -111,7 +111,7 @@ pub(super) async fn exchange(
                 return Err(Failure::Final(fault.into()));
             }
             Err(match unsent {
-                Some(request) => Failure::Unsent(request, error),
+                Some(request) => Failure::Unsent(Box::new(request), error),
                 None if error.is_parse() => Failure::Final(ForwardError::Unreadable(error)),
                 None => Failure::Lost(error),
             })

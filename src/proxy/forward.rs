@@ -158,7 +158,7 @@ impl Upstreams {
                         break;
                     }
                 };
-                let request = self.request(&call, upstream, framing, body)?;
+                let request = build(&call, upstream, framing, body)?;
                 match exchange::exchange(&mut link, request, &bounds).await {
                     Ok(answer) => return self.answer(call, upstream, link, answer).await,
                     Err(Failure::Final(error)) => return Err(error),
@@ -205,21 +205,6 @@ impl Upstreams {
             })
     }
 
-    fn request(
-        &self,
-        call: &Call<'_>,
-        upstream: &Upstream,
-        framing: Framing,
-        body: Outgoing,
-    ) -> Result<Request<Outgoing>, ForwardError> {
-        let mut request = Request::new(body);
-        *request.method_mut() = call.parts.method.clone();
-        *request.uri_mut() = target(call, upstream)?;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = request::build(call.parts, &head_for(call, upstream, framing));
-        Ok(request)
-    }
-
     /// Judges and cleans the answer's head and attaches its body.
     pub(super) async fn answer(
         &self,
@@ -247,6 +232,20 @@ impl Upstreams {
         let body = exchange::body(incoming, tail).await;
         Ok(Response::from_parts(parts, body))
     }
+}
+
+fn build(
+    call: &Call<'_>,
+    upstream: &Upstream,
+    framing: Framing,
+    body: Outgoing,
+) -> Result<Request<Outgoing>, ForwardError> {
+    let mut request = Request::new(body);
+    *request.method_mut() = call.parts.method.clone();
+    *request.uri_mut() = target(call, upstream)?;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = request::build(call.parts, &head_for(call, upstream, framing));
+    Ok(request)
 }
 
 pub(super) fn head_for<'a>(

@@ -4,6 +4,7 @@
 //! whatever the number of routes.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,6 +22,8 @@ pub struct RouteTable {
     by_prefix: HashMap<String, Vec<usize>>,
     /// The most segments that a prefix has.
     deepest: usize,
+    /// Hosts that routes name.
+    hosts: Vec<String>,
 }
 
 /// One route, with what can be worked out beforehand.
@@ -40,7 +43,7 @@ pub struct Upstream {
 }
 
 /// What a connection is made to, and may be shared by.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub struct Origin {
     url: String,
     pub(super) security: Security,
@@ -50,7 +53,7 @@ pub struct Origin {
 }
 
 /// Whether the way to an upstream is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Security {
     Plain,
     Tls,
@@ -94,7 +97,13 @@ impl RouteTable {
         let mut routes = Vec::with_capacity(settings.len());
         let mut by_prefix: HashMap<String, Vec<usize>> = HashMap::new();
         let mut deepest = 0;
+        let mut hosts = Vec::new();
         for (index, settings) in settings.into_iter().enumerate() {
+            if let Some(host) = settings.host.clone()
+                && !hosts.contains(&host)
+            {
+                hosts.push(host);
+            }
             let prefix = settings.path.trim_end_matches('/');
             deepest = deepest.max(prefix.matches('/').count());
             by_prefix.entry(prefix.to_owned()).or_default().push(index);
@@ -112,6 +121,7 @@ impl RouteTable {
             routes,
             by_prefix,
             deepest,
+            hosts,
         })
     }
 
@@ -143,6 +153,14 @@ impl RouteTable {
     /// All routes, in the order written.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
+    }
+
+    /// Whether some route is for this host alone; where none is and the host is not the public one
+    /// either, the request was meant for somebody else (I8).
+    pub fn names_host(&self, host: &str) -> bool {
+        self.hosts
+            .iter()
+            .any(|named| named.eq_ignore_ascii_case(host))
     }
 
     fn among(&self, indices: &[usize], host: &str, method: &Method) -> RouteMatch<'_> {
@@ -247,6 +265,20 @@ impl Origin {
     /// `http://orders.internal:9000`, with the port where it is not the scheme's own.
     pub fn as_str(&self) -> &str {
         &self.url
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+}
+
+impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.url.hash(state);
     }
 }
 
@@ -364,6 +396,10 @@ pub(super) mod tests {
             ("GET", "app.example", "/a/b/c/d/e", "deep"),
             ("GET", "app.example", "/", "none"),
         ] {
+            assert_eq!(
+                table.names_host(host),
+                host.eq_ignore_ascii_case("admin.example")
+            );
             assert_eq!(
                 find(&table, method, host, path),
                 expected,

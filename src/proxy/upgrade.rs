@@ -1,4 +1,4 @@
-//! WebSockets: the handshake judged on both sides, then a tunnel (M1–M4, M6, J11).
+//! `WebSocket`s: the handshake judged on both sides, then a tunnel (M1–M4, M6, J11).
 //!
 //! Nothing but `websocket` is ever upgraded; other wishes in `Upgrade` are ignored, as RFC 9110
 //! §7.8 allows.

@@ -147,13 +147,14 @@ pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
 /// The `x-` names by which proxies tell upstreams who and where, and by which some frameworks let
 /// a request say it is another.
 fn is_dropped_extension(name: &str) -> bool {
-    const PREFIXES: [&str; 9] = [
+    const PREFIXES: [&str; 10] = [
         "x-forwarded",
         "x-original-",
         "x-user",
         "x-auth-request-",
         "x-remote-",
-        "x-client-",
+        "x-client-cert",
+        "x-client-dn",
         "x-ssl-",
         "x-envoy-",
         "x-accel-",
@@ -163,6 +164,8 @@ fn is_dropped_extension(name: &str) -> bool {
             name,
             "x-csrf"
                 | "x-real-ip"
+                | "x-client-ip"
+                | "x-client-verify"
                 | "x-rewrite-url"
                 | "x-http-method-override"
                 | "x-http-method"
@@ -340,9 +343,9 @@ mod tests {
                 "x_user: root",
                 "authorization_: x",
                 "x.forwarded.for: 1",
-                "x-fine: 1",
+                "x-client-version: 1",
             ],
-            &["x-fine: 1"],
+            &["x-client-version: 1"],
         );
     }
 

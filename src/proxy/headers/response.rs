@@ -193,7 +193,7 @@ fn prompts(line: &[u8]) -> bool {
     });
     pieces
         .map(<[u8]>::trim_ascii)
-        .filter_map(|piece| piece.split(|byte| byte.is_ascii_whitespace()).next())
+        .filter_map(|piece| piece.split(u8::is_ascii_whitespace).next())
         .any(|scheme| {
             [&b"basic"[..], b"digest", b"negotiate", b"ntlm"]
                 .iter()

@@ -141,8 +141,9 @@ fn unchunked(mut text: &str) -> String {
             assert_eq!(rest, "\r\n");
             return body;
         }
-        body.push_str(&rest[..size]);
-        text = &rest[size + 2..];
+        let (chunk, rest) = rest.split_at(size);
+        body.push_str(chunk);
+        text = rest.strip_prefix("\r\n").expect("the end of a chunk");
     }
 }
 

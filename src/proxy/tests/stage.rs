@@ -188,27 +188,35 @@ impl House {
 fn variant(error: &ForwardError) -> String {
     let text = format!("{error:?}");
     let end = text.find([' ', '(', '{']).unwrap_or(text.len());
-    text[..end].to_owned()
+    text.split_at(end).0.to_owned()
 }
 
-pub(super) struct Upstream(TcpListener);
+pub(super) struct Upstream {
+    listener: TcpListener,
+    /// The same socket, asked without the runtime's view of what is ready.
+    direct: std::net::TcpListener,
+}
 
 impl Upstream {
     pub(super) async fn new() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let direct = listener.into_std().unwrap();
+        let listener = TcpListener::from_std(direct.try_clone().unwrap()).unwrap();
+        Self { listener, direct }
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.0.local_addr().unwrap())
+        format!("http://{}", self.listener.local_addr().unwrap())
     }
 
     pub(super) async fn accept(&self) -> Wire {
-        Wire::new(self.0.accept().await.unwrap().0)
+        Wire::new(self.listener.accept().await.unwrap().0)
     }
 
     /// Whether nobody has dialled so far.
-    pub(super) async fn untouched(&self) -> bool {
-        futures_util::FutureExt::now_or_never(self.0.accept()).is_none()
+    pub(super) fn untouched(&self) -> bool {
+        let accepted = self.direct.accept();
+        accepted.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Takes one connection, reads a request's head, answers; gives both back.

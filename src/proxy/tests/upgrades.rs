@@ -1,4 +1,4 @@
-//! WebSockets end to end.
+//! Sockets that stay open, end to end.
 
 use tokio::io::AsyncWriteExt as _;
 

@@ -113,7 +113,7 @@ async fn a_body_has_at_most_as_many_bytes_as_the_route_allows() {
     let announced = head("POST", "content-length: 5\r\n");
     let answer = proxy.ask(&announced).await;
     assert!(answer.ends_with("fault: BodyTooLarge"), "{answer}");
-    assert!(upstream.untouched().await);
+    assert!(upstream.untouched());
     let counted = head("POST", "transfer-encoding: chunked\r\n") + "3\r\nabc\r\n2\r\nde\r\n";
     let serve = async {
         let mut wire = upstream.accept().await;
