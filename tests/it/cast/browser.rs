@@ -166,7 +166,7 @@ fn the_jar_sends_only_what_fits() {
         let sent = jar.header(&Url::parse(url).unwrap(), context);
         assert_eq!(sent, expected, "{name}");
     }
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     let later = jar.header(&Url::parse(APP).unwrap(), Context::CrossSitePost);
     assert_eq!(later.as_deref(), Some("none=1"));
     assert!(
@@ -265,7 +265,7 @@ async fn fetch_metadata_and_origin_are_chromiums() {
     ];
     let app = Upstream::start();
     let mut browser = Browser::new(nine_o_clock());
-    browser.resolve("https://app.example", app.url()[7..].parse().unwrap());
+    browser.resolve("https://app.example", app.addr());
     let set_cookie = "s=1; Path=/; Secure; SameSite=Strict";
     browser
         .jar
@@ -302,8 +302,8 @@ async fn a_strict_cookie_misses_the_next_hop_of_a_foreign_redirect() {
         _ => Answer::text("home"),
     });
     let mut browser = Browser::new(nine_o_clock());
-    browser.resolve("https://app.example", app.url()[7..].parse().unwrap());
-    browser.resolve("https://other.test", other.url()[7..].parse().unwrap());
+    browser.resolve("https://app.example", app.addr());
+    browser.resolve("https://other.test", other.addr());
     let visit = browser.visit("https://app.example/login").await;
 
     assert_eq!(visit.url().as_str(), "https://app.example/home");
@@ -329,7 +329,7 @@ async fn the_browser_tells_where_it_would_have_gone() {
     let app = Upstream::start();
     app.answers(|_| Answer::status(302).header("location", "//evil.example/x"));
     let mut browser = Browser::new(nine_o_clock());
-    browser.resolve("https://app.example", app.url()[7..].parse().unwrap());
+    browser.resolve("https://app.example", app.addr());
     let visit = browser.visit("https://app.example/#part").await;
     assert_eq!(visit.left.unwrap().as_str(), "https://evil.example/x#part");
 }

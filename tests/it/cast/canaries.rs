@@ -21,7 +21,7 @@ async fn world() -> (Idp, Upstream, serde_json::Value) {
 
 fn play<'a>(idp: &'a Idp, product: &Upstream) -> Bff<'a> {
     Bff::with(idp, product).start_with(|_, _, _| Started {
-        public_addr: product.url()[7..].parse().unwrap(),
+        public_addr: product.addr(),
         admin_addr: None,
         app: Box::new(()),
     })
@@ -125,7 +125,7 @@ async fn a_configuration_is_written_as_a_person_would() {
             clock.now(),
         ));
         Started {
-            public_addr: upstream.url()[7..].parse().unwrap(),
+            public_addr: upstream.addr(),
             admin_addr: None,
             app: Box::new(()),
         }

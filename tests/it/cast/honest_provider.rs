@@ -206,7 +206,7 @@ async fn form_post_brings_the_code_in_a_form() {
     let idp = Idp::start(&nine_o_clock());
     let app = Upstream::start();
     let mut browser = Browser::new(nine_o_clock());
-    browser.resolve(PUBLIC_URL, app.url()[7..].parse().unwrap());
+    browser.resolve(PUBLIC_URL, app.addr());
     let relying_party = RelyingParty::of(&idp);
     let url =
         relying_party.authorization_url(&[("login_hint", "alice"), ("response_mode", "form_post")]);
@@ -264,22 +264,18 @@ async fn end_session_signs_out_and_follows_only_registered_addresses() {
 async fn a_relying_party_has_to_prove_who_it_is() {
     let idp = Idp::start(&nine_o_clock());
     let secret = idp.client_secret.as_str();
-    let cases: [(&str, &str, &[(&str, &str)], u16, &str); 4] = [
-        ("a wrong secret", "wrong-wrong", &[], 401, "invalid_client"),
+    let other_id = [("client_id", "other")];
+    let posted = [("client_secret", secret)];
+    let cases = [
         (
-            "another id",
-            secret,
-            &[("client_id", "other")],
+            "a wrong secret",
+            "wrong-wrong",
+            &[][..],
             401,
             "invalid_client",
         ),
-        (
-            "two proofs",
-            secret,
-            &[("client_secret", secret)],
-            400,
-            "invalid_request",
-        ),
+        ("another id", secret, &other_id, 401, "invalid_client"),
+        ("two proofs", secret, &posted, 400, "invalid_request"),
         ("a right proof", secret, &[], 400, "unsupported_grant_type"),
     ];
     for (name, secret, form, status, error) in cases {

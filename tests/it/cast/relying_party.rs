@@ -1,5 +1,7 @@
 //! A relying party of a few lines, strict where section D is, to try the provider with.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -263,13 +265,15 @@ pub(crate) async fn send_body(
         &url[url::Position::BeforeHost..url::Position::AfterPort],
     );
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     if method != "GET" {
         let length = body.len();
-        head.push_str(&format!(
+        write!(
+            head,
             "Content-Type: {content_type}\r\nContent-Length: {length}\r\n"
-        ));
+        )
+        .unwrap();
     }
     let mut wire = Wire::connect(*addr).await;
     wire.send(format!("{head}\r\n{body}").as_bytes()).await;

@@ -18,7 +18,7 @@ use crate::support::wire::Wire;
 async fn a_request_is_recorded_as_it_was_written() {
     let upstream = Upstream::start();
     let url = Url::parse(&upstream.url()).unwrap();
-    let mut wire = Wire::connect(upstream.url()[7..].parse().unwrap()).await;
+    let mut wire = Wire::connect(upstream.addr()).await;
     wire.send(b"POST /one?a=%62 HTTP/1.1\r\nhost: x\r\nX-Odd:  1 \r\nx-odd: 2\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
     let mut reply = wire.head(&url).await.unwrap();
     wire.body(&mut reply, false).await;
@@ -45,7 +45,7 @@ async fn a_request_is_recorded_as_it_was_written() {
 #[tokio::test]
 async fn a_request_that_breaks_off_is_never_complete() {
     let upstream = Upstream::start();
-    let mut wire = Wire::connect(upstream.url()[7..].parse().unwrap()).await;
+    let mut wire = Wire::connect(upstream.addr()).await;
     wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
         .await;
     upstream

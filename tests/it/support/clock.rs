@@ -17,8 +17,7 @@ pub(crate) fn nine_o_clock() -> Arc<ManualClock> {
 
 /// Waits for what must come.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
-    }
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for {what}"))
 }

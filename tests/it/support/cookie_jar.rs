@@ -1,4 +1,4 @@
-//! Cookies as Chromium keeps them (RFC 6265bis): prefixes, SameSite, Secure, size, scope, age.
+//! Cookies as Chromium keeps them (RFC 6265bis): prefixes, `SameSite`, Secure, size, scope, age.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -301,8 +301,8 @@ fn path_matches(path: &str, cookie_path: &str) -> bool {
 }
 
 fn default_path(path: &str) -> String {
-    match path.rfind('/') {
-        Some(at) if at > 0 => path[..at].to_owned(),
+    match path.rsplit_once('/') {
+        Some((folder, _)) if !folder.is_empty() => folder.to_owned(),
         _ => "/".to_owned(),
     }
 }

@@ -204,7 +204,7 @@ impl Idp {
             asked.iter().filter(|one| one.endpoint == endpoint).count() >= count
         };
         let what = format!("{count} requests to {endpoint:?}");
-        _ = soon(&what, asked.wait_for(enough)).await.unwrap();
+        drop(soon(&what, asked.wait_for(enough)).await.unwrap());
     }
 
     /// Every code and token that was given out, and the client secret (G14).
@@ -320,7 +320,7 @@ impl Shared {
             .send_modify(|asked| asked.push(Asked::read(endpoint, &request)));
         if let Some(mut opened) = held {
             // An error means that the gate was dropped.
-            _ = opened.wait_for(|open| *open).await;
+            drop(opened.wait_for(|open| *open).await);
         }
         let (endpoints, core) = self.endpoints.get().unwrap();
         let fault = self.transport_fault(|fault| fault.concerns(endpoint));
@@ -376,7 +376,7 @@ impl Fault {
 
     /// The endpoint is slower than anyone waits.
     pub(crate) const fn never(endpoint: Endpoint) -> Self {
-        Self::Late(endpoint, Duration::from_secs(3600))
+        Self::Late(endpoint, Duration::from_hours(1))
     }
 }
 
@@ -412,7 +412,8 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         }
     });
     // The connection ends as the peer or a fault wants it; neither is news.
-    _ = http1::Builder::new()
+    let ended = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
+    drop(ended);
 }

@@ -1,5 +1,6 @@
 //! The API behind `bff`: records every request down to its raw head, and answers as it is told.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -262,6 +263,11 @@ impl Upstream {
         format!("http://{}", self.helper.addr())
     }
 
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.helper.addr()
+    }
+
     /// Answers like this from now on.
     pub(crate) fn answers(&self, answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap() = Script::Http(Arc::new(answer));
@@ -298,10 +304,10 @@ impl Upstream {
     /// Waits until what was seen is as `fits` wants it.
     pub(crate) async fn wait(&self, what: &str, fits: impl Fn(&[Seen]) -> bool) {
         let mut seen = self.shared.seen.subscribe();
-        _ = soon(what, seen.wait_for(|seen| fits(seen))).await.unwrap();
+        drop(soon(what, seen.wait_for(|seen| fits(seen))).await.unwrap());
     }
 
-    /// Waits until `count` WebSockets were closed; gives their close codes.
+    /// Waits until `count` sockets were closed; gives their close codes.
     pub(crate) async fn web_sockets_closed(&self, count: usize) -> Vec<Option<u16>> {
         let mut closes = self.shared.closes.subscribe();
         soon(
@@ -334,8 +340,8 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream, connection: usize) {
             .seen
             .send_modify(|seen| seen.push(parse(&raw, connection)));
         // The peer may refuse the bytes halfway, as it should.
-        _ = stream.write_all(&bytes).await;
-        _ = stream.shutdown().await;
+        drop(stream.write_all(&bytes).await);
+        drop(stream.shutdown().await);
         return;
     }
     let copy = Arc::default();
@@ -345,10 +351,11 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream, connection: usize) {
         async move { answer(&shared, &copy, connection, request).await }
     });
     // The connection ends as the peer or the script wants it; neither is news.
-    _ = http1::Builder::new()
+    let ended = http1::Builder::new()
         .serve_connection(io, service)
         .with_upgrades()
         .await;
+    drop(ended);
 }
 
 async fn answer(
@@ -433,10 +440,10 @@ fn web_socket(shared: &Arc<Shared>, request: &mut Request<Incoming>) -> Response
         let mut code = None;
         while let Some(Ok(message)) = socket.next().await {
             match message {
-                Message::Text(_) | Message::Binary(_) => {
-                    if socket.send(message).await.is_err() {
-                        break;
-                    }
+                Message::Text(_) | Message::Binary(_)
+                    if socket.send(message.clone()).await.is_err() =>
+                {
+                    break;
                 }
                 Message::Close(frame) => code = frame.map(|frame| u16::from(frame.code)),
                 _ => {}

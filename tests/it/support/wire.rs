@@ -93,7 +93,7 @@ impl Wire {
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // A peer that refused already may have closed; what it said is still there to be read.
-        _ = self.stream.write_all(bytes).await;
+        drop(self.stream.write_all(bytes).await);
     }
 
     /// The stream itself and what was received but not taken yet.
@@ -103,7 +103,7 @@ impl Wire {
 
     /// Says that nothing more will come.
     pub(crate) async fn half_close(&mut self) {
-        _ = self.stream.shutdown().await;
+        drop(self.stream.shutdown().await);
     }
 
     /// Takes the next response's head: the request's URL names it.
@@ -218,12 +218,12 @@ impl Wire {
 
     /// Reads once; `false` at the end, clean or not.
     async fn fill(&mut self) -> bool {
-        let mut bytes = [0; 16 * 1024];
-        match self.stream.read(&mut bytes).await {
+        let before = self.received.len();
+        match self.stream.read_buf(&mut self.received).await {
             Ok(0) | Err(_) => false,
-            Ok(count) => {
-                self.received.extend_from_slice(&bytes[..count]);
-                self.copy.lock().unwrap().extend_from_slice(&bytes[..count]);
+            Ok(_) => {
+                let new = &self.received[before..];
+                self.copy.lock().unwrap().extend_from_slice(new);
                 true
             }
         }
