@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::client::RelyingParty;
-use super::core::{ACR_VALUES, Code, Core, Grant, ProviderSession};
+use super::core::{ACR_VALUES, Core, Grant, IssuedCode, ProviderSession};
 use super::parameters::Parameters;
 use super::tamper::Stage;
 
 /// A code is good for one minute (RFC 6749 §4.1.2: at most ten).
-const CODE_LIFETIME: Duration = Duration::from_secs(60);
+const CODE_LIFETIME: Duration = Duration::from_mins(1);
 
 /// What the browser is answered.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ impl Core {
         });
         state.codes.insert(
             code.clone(),
-            Code {
+            IssuedCode {
                 grant,
                 redirect_uri: text("redirect_uri"),
                 code_challenge: text("code_challenge"),

@@ -20,7 +20,7 @@ use crate::secret::random_base64url;
 pub const ACR_VALUES: [&str; 2] = ["pwd", "mfa"];
 
 /// How long an ID token is recognised as a hint.
-const HINT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const HINT_LIFETIME: Duration = Duration::from_hours(24);
 
 /// What a provider starts with.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(super) struct State {
     pub(super) keys: Arc<KeySet>,
     pub(super) access_token_seconds: u64,
     pub(super) sessions: HashMap<String, ProviderSession>,
-    pub(super) codes: HashMap<String, Code>,
+    pub(super) codes: HashMap<String, IssuedCode>,
     pub(super) grants: HashMap<GrantId, Grant>,
     pub(super) access_tokens: HashMap<String, IssuedAccess>,
     pub(super) refresh_tokens: HashMap<String, IssuedRefresh>,
@@ -112,7 +112,7 @@ pub(super) struct Grant {
 
 /// A code, good once.
 #[derive(Debug, Clone)]
-pub(super) struct Code {
+pub(super) struct IssuedCode {
     pub(super) grant: GrantId,
     pub(super) redirect_uri: String,
     pub(super) code_challenge: String,

@@ -132,6 +132,6 @@ mod tests {
         assert_eq!(misbehaviour.failure_of(Endpoint::Token), Fail::Unavailable);
         assert_eq!(misbehaviour.failure_of(Endpoint::Jwks), Fail::Unavailable);
         assert_eq!(misbehaviour.failure_of(Endpoint::UserInfo), Fail::None);
-        assert_eq!(misbehaviour.delay(), Duration::from_secs(120));
+        assert_eq!(misbehaviour.delay(), Duration::from_mins(2));
     }
 }

@@ -1,0 +1,432 @@
+//! The rules of the house: who may name whom, and what is nowhere to be found (DESIGN §5).
+//!
+//! Reads the sources as text. What a rule looks for is written out, so that one who meets a
+//! failure knows which arrow was drawn against the direction.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file: where it is under `src`, and its code without comments and unit tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+impl Source {
+    /// The part it belongs to: the folder or file right under `src`.
+    fn part(&self) -> &str {
+        self.path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// The parts that it names, by `use crate::x` or `crate::x`.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for rest in self.code.split("crate::").skip(1) {
+            match rest.strip_prefix('{') {
+                // `use crate::{a::b, c}`: the first word of every item at the top of the braces.
+                Some(list) => names.extend(top_level_items(list)),
+                None => names.push(first_word(rest)),
+            }
+        }
+        names.retain(|name| !name.is_empty());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether `word` stands there as a word of its own.
+    fn says(&self, word: &str) -> bool {
+        self.code.match_indices(word).any(|(at, _)| {
+            let before = self.code[..at].chars().next_back();
+            let after = self.code[at + word.len()..].chars().next();
+            let part_of_name = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            !part_of_name(before) && !part_of_name(after)
+        })
+    }
+}
+
+/// The parts that name nothing but each other.
+const LEAVES: [&str; 4] = ["web", "telemetry", "secret", "clock"];
+
+/// Who may name whom beside the leaves. What stands lower never names what stands higher.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("lib", &[]),
+    // `cli` and `app` may name everything below them.
+    (
+        "cli",
+        &[
+            "app", "config", "server", "pipeline", "auth", "oidc", "session", "proxy", "frontend",
+            "admin", "dev",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "config", "server", "pipeline", "auth", "oidc", "session", "proxy", "frontend",
+            "admin", "dev",
+        ],
+    ),
+    // The parts' own settings types.
+    (
+        "config",
+        &[
+            "server", "auth", "oidc", "session", "proxy", "frontend", "admin", "dev",
+        ],
+    ),
+    // `server` for the `Handler` that it offers; the context of a request holds the session, and
+    // `error.rs` writes down what the protocol's failures mean.
+    (
+        "pipeline",
+        &["server", "auth", "oidc", "session", "proxy", "frontend"],
+    ),
+    ("auth", &["oidc", "session"]),
+    ("server", &[]),
+    ("admin", &[]),
+    ("oidc", &[]),
+    ("session", &[]),
+    ("proxy", &[]),
+    ("frontend", &[]),
+    // A provider of its own: it shares no protocol code with the relying party it is to test.
+    ("dev", &[]),
+    ("web", &[]),
+    ("telemetry", &[]),
+    ("secret", &[]),
+    ("clock", &[]),
+];
+
+/// Where a failure's status may be picked. `pipeline/error.rs` does it for every request of the
+/// product; the others answer for themselves: `web/problem.rs` writes statuses down, `frontend`
+/// serves files (404, 405, 416), `admin` and `dev` are other listeners, and the server answers
+/// what never became a request.
+const PICK_FAILURES: [&str; 6] = [
+    "pipeline/error.rs",
+    "web/problem.rs",
+    "frontend/",
+    "admin/",
+    "dev/",
+    "server/",
+];
+
+/// The failure statuses that have a name in `http::StatusCode`.
+const FAILURES: [&str; 20] = [
+    "BAD_REQUEST",
+    "UNAUTHORIZED",
+    "FORBIDDEN",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "REQUEST_TIMEOUT",
+    "CONFLICT",
+    "PAYLOAD_TOO_LARGE",
+    "URI_TOO_LONG",
+    "EXPECTATION_FAILED",
+    "MISDIRECTED_REQUEST",
+    "UPGRADE_REQUIRED",
+    "TOO_MANY_REQUESTS",
+    "REQUEST_HEADER_FIELDS_TOO_LARGE",
+    "INTERNAL_SERVER_ERROR",
+    "NOT_IMPLEMENTED",
+    "BAD_GATEWAY",
+    "SERVICE_UNAVAILABLE",
+    "GATEWAY_TIMEOUT",
+    "LOOP_DETECTED",
+];
+
+/// The files that put a secret's text on the wire, seal it, or print it where its owner asked.
+const EXPOSE: [&str; 8] = [
+    "secret.rs",
+    "oidc/token_endpoint.rs",
+    "oidc/client_auth.rs",
+    "oidc/id_token.rs",
+    "oidc/pkce.rs",
+    "oidc/userinfo.rs",
+    "session/seal.rs",
+    "config/secret_source.rs",
+];
+
+#[test]
+fn every_part_names_only_what_stands_below_it() {
+    check("names what it may not", |source| {
+        let Some((_, allowed)) = ARROWS.iter().find(|(part, _)| *part == source.part()) else {
+            return vec![format!("{} is a part that no arrow knows", source.part())];
+        };
+        source
+            .names()
+            .into_iter()
+            .filter(|name| {
+                // The leaves may lean on each other: secrets are drawn from `clock`'s source.
+                name != source.part()
+                    && !allowed.contains(&name.as_str())
+                    && !LEAVES.contains(&name.as_str())
+            })
+            .collect()
+    });
+}
+
+#[test]
+fn the_protocol_knows_no_cookie_and_no_session() {
+    check("speaks of browsers", |source| {
+        if source.part() != "oidc" {
+            return Vec::new();
+        }
+        found(
+            source,
+            &[
+                "cookie",
+                "Cookie",
+                "COOKIE",
+                "SET_COOKIE",
+                "SessionId",
+                "SessionStore",
+                "SessionRecord",
+            ],
+        )
+    });
+}
+
+#[test]
+fn the_proxy_knows_no_session() {
+    check("speaks of sessions", |source| {
+        if source.part() != "proxy" {
+            return Vec::new();
+        }
+        found(
+            source,
+            &[
+                "session",
+                "Session",
+                "SessionId",
+                "SessionStore",
+                "RefreshToken",
+                "IdToken",
+            ],
+        )
+    });
+}
+
+#[test]
+fn one_file_picks_the_status_of_a_failure() {
+    check("picks the status of a failure", |source| {
+        if PICK_FAILURES
+            .iter()
+            .any(|path| source.path.starts_with(path))
+        {
+            return Vec::new();
+        }
+        FAILURES
+            .iter()
+            .map(|name| format!("StatusCode::{name}"))
+            .filter(|status| source.says(status))
+            .collect()
+    });
+}
+
+#[test]
+fn only_config_reads_the_environment() {
+    check("reads the environment", |source| {
+        if source.part() == "config" {
+            return Vec::new();
+        }
+        found(
+            source,
+            &["env::var", "env::vars", "env::var_os", "env::vars_os"],
+        )
+    });
+}
+
+#[test]
+fn only_clock_reads_the_time_and_draws_randomness() {
+    check("reads the time or draws randomness", |source| {
+        if source.part() == "clock" {
+            return Vec::new();
+        }
+        found(
+            source,
+            &[
+                "SystemTime::now",
+                "std::time::Instant",
+                "OffsetDateTime::now_utc",
+                "getrandom::fill",
+                "OsRng",
+            ],
+        )
+    });
+}
+
+#[test]
+fn no_static_holds_state() {
+    check("holds state in a static", |source| {
+        let mutable = [
+            "Mutex", "RwLock", "Atomic", "Once", "Lazy", "Cell", "ArcSwap", "mut ",
+        ];
+        let mut found: Vec<String> = source
+            .code
+            .lines()
+            .map(str::trim)
+            .filter(|line| {
+                let item = line
+                    .trim_start_matches("pub(crate) ")
+                    .trim_start_matches("pub ");
+                item.starts_with("static ") && mutable.iter().any(|word| item.contains(word))
+            })
+            .map(str::to_owned)
+            .collect();
+        if source.code.contains("thread_local!") {
+            found.push("thread_local!".to_owned());
+        }
+        found
+    });
+}
+
+#[test]
+fn a_secret_is_exposed_only_where_it_is_used() {
+    check("exposes a secret", |source| {
+        if EXPOSE.contains(&source.path.as_str()) {
+            return Vec::new();
+        }
+        source
+            .code
+            .lines()
+            .filter(|line| line.contains(".expose()"))
+            .map(|line| line.trim().to_owned())
+            .collect()
+    });
+}
+
+/// The checks themselves, on sources made up to break each of them.
+#[test]
+fn the_reader_of_sources_sees_what_it_has_to() {
+    let source = |code: &str| Source {
+        path: "proxy/route.rs".to_owned(),
+        code: strip(code),
+    };
+    let cases: [(&str, &[&str]); 6] = [
+        ("use crate::web::body::Body;", &["web"]),
+        (
+            "fn f() -> crate::session::Id { crate::web::x() }",
+            &["session", "web"],
+        ),
+        (
+            "use crate::{clock::Clock, oidc::{Provider, jwks}, web};",
+            &["clock", "oidc", "web"],
+        ),
+        ("// use crate::session::Id;\nfn f() {}", &[]),
+        (
+            "fn f() {}\n#[cfg(test)]\nmod tests { use crate::session::Id; }",
+            &[],
+        ),
+        (
+            "#[cfg(test)]\nfn f() {}\nuse crate::session::Id;",
+            &["session"],
+        ),
+    ];
+    for (code, expected) in cases {
+        assert_eq!(source(code).names(), expected, "{code}");
+    }
+    assert!(source("let x = env::var(\"A\");").says("env::var"));
+    assert!(!source("let x = env::vars();").says("env::var"));
+    assert!(!source("/// env::var").says("env::var"));
+    assert_eq!(
+        source("let a = \"http://x\"; crate::web::y()").names(),
+        ["web"]
+    );
+}
+
+/// Runs `rule` over every source and fails with all that it found.
+fn check(fault: &str, rule: impl Fn(&Source) -> Vec<String>) {
+    let sources = sources();
+    assert!(sources.len() > 20, "the sources were not found");
+    let mut report = String::new();
+    for source in &sources {
+        for found in rule(source) {
+            writeln!(report, "src/{} {fault}: {found}", source.path).unwrap();
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+fn found(source: &Source, words: &[&str]) -> Vec<String> {
+    words
+        .iter()
+        .filter(|word| source.says(word))
+        .map(|word| (*word).to_owned())
+        .collect()
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|file| Source {
+            path: file
+                .strip_prefix(&root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
+            code: strip(&fs::read_to_string(&file).unwrap()),
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            // A file of tests beside the code it tests.
+            && path.file_name().is_none_or(|name| name != "tests.rs")
+        {
+            files.push(path);
+        }
+    }
+}
+
+/// The code without comments, and without the unit tests, which stand last.
+fn strip(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let tests_follow = lines.peek().is_some_and(|next| next.starts_with("mod "));
+        if line == "#[cfg(test)]" && tests_follow {
+            break;
+        }
+        let without_comment = match line.find("//") {
+            // `https://` in a string is no comment.
+            Some(at) if !line[..at].ends_with(':') => &line[..at],
+            _ => line,
+        };
+        code.push_str(without_comment);
+        code.push('\n');
+    }
+    code
+}
+
+fn first_word(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+/// The first word of each item of `a::b, c::{d, e}, f};…`.
+fn top_level_items(list: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut item = String::new();
+    let mut items = Vec::new();
+    for c in list.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => items.push(std::mem::take(&mut item)),
+            c => item.push(c),
+        }
+    }
+    items.push(item);
+    items.iter().map(|item| first_word(item.trim())).collect()
+}

@@ -1,0 +1,173 @@
+//! The development servers of `bff dev`, asked over HTTP as `bff` and a browser would.
+
+use std::sync::Arc;
+
+use bff::clock::{SystemClock, SystemRandomness};
+use bff::dev::{DevPlaces, DevServers, DevSettings, DevUser, start};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use url::Url;
+
+use super::relying_party::{RelyingParty, get, send_body};
+use crate::support::browser::Browser;
+use crate::support::clock::{nine_o_clock, soon};
+use crate::support::idp::PUBLIC_URL;
+
+fn servers() -> DevServers {
+    let claims = json!({ "name": "Alice <Adams>", "email": "alice@example.com" });
+    let settings = DevSettings {
+        users: vec![DevUser {
+            name: "alice".to_owned(),
+            claims: claims.as_object().unwrap().clone(),
+        }],
+        access_token_seconds: 300,
+    };
+    let url = |path: &str| Url::parse(&format!("{PUBLIC_URL}{path}")).unwrap();
+    let places = DevPlaces::on_free_ports(url("/bff/callback"), url("/bff/logout/callback"));
+    start(
+        &settings,
+        &places,
+        Arc::new(SystemClock),
+        Arc::new(SystemRandomness),
+    )
+    .unwrap()
+}
+
+fn relying_party(servers: &DevServers) -> RelyingParty {
+    let secret = servers.client_secret.expose();
+    RelyingParty::new(&servers.issuer, &servers.client_id, secret)
+}
+
+#[tokio::test]
+async fn the_demo_api_shows_what_arrived_and_no_part_of_the_token() {
+    let servers = servers();
+    let relying_party = relying_party(&servers);
+    let login = relying_party
+        .log_in(&mut Browser::new(nine_o_clock()))
+        .await
+        .json();
+    let token = login["access_token"].as_str().unwrap();
+    let api = |path: &str| servers.api_url.join(path).unwrap().to_string();
+
+    let hello = get(&api("/api/hello?x=1"), Some(token)).await;
+    assert_eq!(hello.status, 200);
+    assert_eq!(hello.json()["path"], "/api/hello?x=1");
+    assert_eq!(hello.json()["sub"], "alice");
+    assert_eq!(hello.json()["bearer"], true);
+    assert_eq!(hello.json()["headers"]["host"], servers.api_url.authority());
+    let authorization = format!("Bearer {token}");
+    let echo = send_body(
+        "POST",
+        &api("/api/echo"),
+        &[("Authorization", &authorization)],
+        "application/json",
+        r#"{"a":1}"#,
+    )
+    .await
+    .unwrap();
+    assert_eq!(echo.json()["body"], json!({ "a": 1 }));
+    for reply in [&hello, &echo] {
+        assert!(!reply.text().contains(&token[..12]), "{}", reply.text());
+    }
+    let stranger = get(&api("/api/hello"), Some("not-a-token")).await;
+    assert_eq!(stranger.status, 401);
+    assert_eq!(get(&api("/api/hello"), None).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_demo_api_streams_the_time_and_says_back_what_is_said() {
+    let servers = servers();
+    let login = relying_party(&servers)
+        .log_in(&mut Browser::new(nine_o_clock()))
+        .await
+        .json();
+    let authorization = format!("Bearer {}", login["access_token"].as_str().unwrap());
+    let port = servers.api_url.port().unwrap();
+
+    let url = Url::parse(&format!("http://127.0.0.1:{port}/api/events")).unwrap();
+    let mut wire = crate::support::wire::Wire::connect(([127, 0, 0, 1], port).into()).await;
+    let request =
+        format!("GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n");
+    wire.send(request.as_bytes()).await;
+    let head = soon("a head", wire.head(&url)).await.unwrap();
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    let event = soon("an event", wire.chunk()).await.unwrap();
+    assert!(event.starts_with(b"event: time\ndata: 20"), "{event:?}");
+
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .unwrap();
+    let mut request = format!("ws://127.0.0.1:{port}/api/ws")
+        .into_client_request()
+        .unwrap();
+    let headers = request.headers_mut();
+    headers.insert("authorization", authorization.parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .unwrap();
+    socket.send(Message::text("hello")).await.unwrap();
+    let said = soon("an echo", socket.next()).await.unwrap().unwrap();
+    assert_eq!(said, Message::text("hello"));
+}
+
+#[tokio::test]
+async fn the_control_page_makes_the_provider_misbehave() {
+    let servers = servers();
+    let state = format!("{}/state", servers.control_url);
+    let change = async |change: Value| {
+        send_body("POST", &state, &[], "application/json", &change.to_string())
+            .await
+            .unwrap()
+    };
+    let login = relying_party(&servers)
+        .log_in(&mut Browser::new(nine_o_clock()))
+        .await
+        .json();
+    let seen = get(&state, None).await.json();
+    assert_eq!(seen["fail"], "none");
+    assert_eq!(seen["access_token_seconds"], 300);
+    assert_eq!(seen["sessions"][0]["user"], "alice");
+    assert_eq!(seen["requests"][1]["path"], "/token");
+    assert_eq!(seen["requests"][1]["status"], 200);
+
+    let discovery = format!("{}/.well-known/openid-configuration", servers.issuer);
+    change(json!({ "fail": "503", "fail_endpoints": ["discovery"] })).await;
+    assert_eq!(get(&discovery, None).await.status, 503);
+    change(json!({ "fail": "none", "access_token_seconds": 5, "revoke_all": true })).await;
+    assert_eq!(get(&discovery, None).await.status, 200);
+    let userinfo = format!("{}/userinfo", servers.issuer);
+    let token = login["access_token"].as_str();
+    assert_eq!(get(&userinfo, token).await.status, 401);
+    let again = relying_party(&servers)
+        .log_in(&mut Browser::new(nine_o_clock()))
+        .await;
+    assert_eq!(again.json()["expires_in"], 5);
+
+    // A form of another site cannot do this.
+    let form = send_body("POST", &state, &[], "text/plain", r#"{"revoke_all":true}"#).await;
+    assert_eq!(form.unwrap().status, 415);
+    assert_eq!(change(json!({ "unknown": 1 })).await.status, 400);
+}
+
+#[tokio::test]
+async fn the_demo_app_is_served_with_a_strict_policy() {
+    let servers = servers();
+    let at = |path: &str| servers.demo_url.join(path).unwrap().to_string();
+    let index = get(&at("/"), None).await;
+    let policy = index.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'self';"), "{policy}");
+    assert_eq!(get(&at("/app.js"), None).await.status, 200);
+    assert_eq!(get(&at("/gone.js"), None).await.status, 404);
+    let info = get(&at("/dev/info.json"), None).await.json();
+    assert_eq!(info["provider"], servers.issuer);
+    assert_eq!(info["control"], servers.control_url.as_str());
+    let page = get(servers.control_url.as_str(), None).await;
+    assert_eq!(page.status, 200);
+
+    // The users' names are text, never markup.
+    let login = relying_party(&servers).authorization_url(&[]);
+    let asked = get(&login, None).await.text();
+    assert!(asked.contains("Alice &lt;Adams&gt;"), "{asked}");
+}

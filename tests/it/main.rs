@@ -1,0 +1,16 @@
+//! The black-box tests: one binary, one file a feature. `support` is the cast: a browser, a
+//! provider that can lie, an upstream that records, and `bff` between them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a panic is how a test fails"
+)]
+
+mod support;
+
+mod architecture;
+mod cast;

@@ -1,0 +1,229 @@
+//! The product, in this process, between the provider and the upstream.
+//!
+//! When it is dropped, the canaries are looked for: no code, token or secret in anything that a
+//! browser received from it (but for the end-session redirect), in a log line or in a metric.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bff::clock::ManualClock;
+use tempfile::TempDir;
+
+use super::browser::{Browser, Received};
+use super::canary::{self, Canaries};
+use super::idp::{CLIENT_ID, Idp, PUBLIC_URL};
+use super::logs::Logs;
+use super::upstream::Upstream;
+
+/// A bff.toml under construction, and the files it names.
+#[derive(Debug)]
+pub(crate) struct BffBuilder<'a> {
+    idp: &'a Idp,
+    toml: toml::Table,
+    environment: BTreeMap<String, String>,
+    dir: TempDir,
+}
+
+/// What starting an app gives: everything that the tests need to know of it.
+pub(crate) struct Started {
+    /// The public listener.
+    pub(crate) public_addr: SocketAddr,
+    /// The administration listener.
+    pub(crate) admin_addr: Option<SocketAddr>,
+    /// Held until the app is to stop; its drop stops it.
+    pub(crate) app: Box<dyn std::any::Any>,
+}
+
+/// A running product.
+pub(crate) struct Bff<'a> {
+    pub(crate) public_addr: SocketAddr,
+    pub(crate) admin_addr: Option<SocketAddr>,
+    idp: &'a Idp,
+    received: Received,
+    logs: Logs,
+    /// `None` once it was stopped.
+    app: Option<Box<dyn std::any::Any>>,
+    // The files that the configuration names.
+    _dir: TempDir,
+}
+
+impl<'a> Bff<'a> {
+    /// One route, `/api`, to the upstream; the shortest timeouts are the defaults.
+    pub(crate) fn with(idp: &'a Idp, upstream: &Upstream) -> BffBuilder<'a> {
+        let mut builder = BffBuilder {
+            idp,
+            toml: toml::Table::new(),
+            environment: BTreeMap::new(),
+            dir: TempDir::new().unwrap(),
+        };
+        builder
+            .environment
+            .insert("BFF_CLIENT_SECRET".to_owned(), idp.client_secret.clone());
+        builder
+            .set("server.listen", "127.0.0.1:0")
+            .set("server.admin_listen", "127.0.0.1:0")
+            .set("server.public_url", PUBLIC_URL)
+            .set("server.workers", 2)
+            .set("provider.issuer", idp.issuer.as_str())
+            .set("provider.client_id", CLIENT_ID)
+            .set("provider.client_secret", "env:BFF_CLIENT_SECRET")
+            .route(toml::toml! { path = "/api" }, upstream)
+    }
+
+    /// A browser that finds this product at its public URL.
+    pub(crate) fn browser(&self) -> Browser {
+        let mut browser = Browser::new(Arc::clone(self.idp.clock()));
+        browser.resolve(PUBLIC_URL, self.public_addr);
+        browser.collect_in(self.received.clone());
+        browser
+    }
+
+    /// The clock that product, provider and browsers share.
+    pub(crate) fn clock(&self) -> &Arc<ManualClock> {
+        self.idp.clock()
+    }
+
+    /// Every log line of this process so far.
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// The metrics, as the administration listener shows them.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        self.admin_addr.map(scrape)
+    }
+
+    /// Where canaries sing, a line each.
+    pub(crate) fn sightings(&self) -> String {
+        let canaries: Canaries = self.idp.issued_secrets();
+        let mut found = canary::sightings_in_replies(
+            &self.received.replies_from(PUBLIC_URL),
+            &self.idp.url("/end_session"),
+            &canaries,
+        );
+        for (url, bytes) in self.received.streams_from(PUBLIC_URL) {
+            found += &canary::sightings(&format!("the stream of {url}"), &bytes, &canaries);
+        }
+        found += &canary::sightings("the log", self.logs.text().as_bytes(), &canaries);
+        if let Some(metrics) = self.metrics() {
+            found += &canary::sightings("the metrics", metrics.as_bytes(), &canaries);
+        }
+        found
+    }
+}
+
+impl Drop for Bff<'_> {
+    fn drop(&mut self) {
+        // A second panic would abort and hide the first.
+        if std::thread::panicking() {
+            return;
+        }
+        let mut found = self.sightings();
+        drop(self.app.take());
+        // What stopping logged.
+        let canaries = self.idp.issued_secrets();
+        found += &canary::sightings("the log", self.logs.text().as_bytes(), &canaries);
+        assert!(found.is_empty(), "a canary sang:\n{found}");
+    }
+}
+
+impl<'a> BffBuilder<'a> {
+    /// Sets a key, `session.cookie.same_site` for example.
+    pub(crate) fn set(mut self, key: &str, value: impl Into<toml::Value>) -> Self {
+        let mut path: Vec<&str> = key.split('.').collect();
+        let name = path.pop().unwrap();
+        let mut table = &mut self.toml;
+        for part in path {
+            table = table
+                .entry(part)
+                .or_insert_with(|| toml::Table::new().into())
+                .as_table_mut()
+                .unwrap();
+        }
+        table.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a route to `upstream`, after those there are.
+    pub(crate) fn route(mut self, mut route: toml::Table, upstream: &Upstream) -> Self {
+        route
+            .entry("upstream")
+            .or_insert_with(|| upstream.url().into());
+        self.toml
+            .entry("route")
+            .or_insert_with(|| toml::Value::Array(Vec::new()))
+            .as_array_mut()
+            .unwrap()
+            .push(route.into());
+        self
+    }
+
+    /// Leaves out every route so far.
+    pub(crate) fn no_routes(mut self) -> Self {
+        self.toml.remove("route");
+        self
+    }
+
+    /// A variable of the environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A file beside bff.toml; the configuration may name it by this path.
+    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        let full = self.dir.path().join(path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::fs::write(full, content).unwrap();
+        self
+    }
+
+    /// The path of a file beside bff.toml.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// The configuration as a person would write it.
+    pub(crate) fn toml(&self) -> String {
+        toml::to_string(&self.toml).unwrap()
+    }
+
+    /// Writes bff.toml and hands it to `start` with the environment and the clock: the one seam
+    /// to the product's wiring.
+    pub(crate) fn start_with(
+        self,
+        start: impl FnOnce(PathBuf, BTreeMap<String, String>, Arc<ManualClock>) -> Started,
+    ) -> Bff<'a> {
+        let logs = Logs::capture();
+        let path = self.path("bff.toml");
+        std::fs::write(&path, self.toml()).unwrap();
+        let started = start(path, self.environment, Arc::clone(self.idp.clock()));
+        Bff {
+            public_addr: started.public_addr,
+            admin_addr: started.admin_addr,
+            idp: self.idp,
+            received: Received::default(),
+            logs,
+            app: Some(started.app),
+            _dir: self.dir,
+        }
+    }
+}
+
+/// Asks for the metrics without a runtime, since a drop has none.
+fn scrape(addr: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}

@@ -1,0 +1,18 @@
+//! The cast of the stories that the tests tell.
+
+#![expect(
+    dead_code,
+    reason = "each of the cast can do what the stories to come need"
+)]
+
+pub(crate) mod bff;
+pub(crate) mod browser;
+pub(crate) mod canary;
+pub(crate) mod clock;
+pub(crate) mod cookie_jar;
+pub(crate) mod faults;
+pub(crate) mod helper;
+pub(crate) mod idp;
+pub(crate) mod logs;
+pub(crate) mod upstream;
+pub(crate) mod wire;
