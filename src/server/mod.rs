@@ -152,15 +152,12 @@ pub struct Server {
 
 impl Server {
     /// Binds, then starts the workers; each makes its handler on its own thread, inside its own
-    /// runtime. Cancelling `shutdown` begins the drain. Blocks until every worker listens.
+    /// runtime. Cancelling `shutdown` begins the drain; a worker that breaks cancels it too. Blocks
+    /// until every worker listens.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]. Nothing is left running then.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a token is a handle; whoever starts us gives one away"
-    )]
+    /// See [`StartError`]. Nothing is left running then, and `shutdown` is cancelled.
     pub fn start<H: Handler>(
         settings: ServerSettings,
         make_handler: impl Fn(WorkerContext) -> H + Send + Sync + 'static,
@@ -179,7 +176,7 @@ impl Server {
         let make_handler = Arc::new(make_handler);
         let (alive, running) = mpsc::channel(1);
         // Whoever leaves through `?` below ends the workers that run already.
-        let undo = shutdown.child_token().drop_guard();
+        let undo = shutdown.drop_guard();
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let worker = Worker {

@@ -407,6 +407,19 @@ async fn a_panic_ends_its_request_and_no_more() {
     assert!(read_answer(&mut socket).await.contains("200 OK"));
 }
 
+/// One worker gone is a fault that whoever watches the process must see.
+#[tokio::test]
+async fn a_worker_that_cannot_make_its_handler_ends_them_all() {
+    let shutdown = CancellationToken::new();
+    let make_handler = |context: WorkerContext| match context.index {
+        0 => Cast(Arc::default()),
+        _ => panic!("as asked"),
+    };
+    let error = Server::start(settings(), make_handler, shutdown.clone()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot start a worker: the worker broke");
+    assert!(shutdown.is_cancelled());
+}
+
 /// J17: beyond the limit a connection waits its turn; every worker can use the last place.
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
