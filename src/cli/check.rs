@@ -2,26 +2,63 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::{CheckOptions, CommandError, Terminal, load};
+use crate::app::StartError;
+use crate::cli::{CheckOptions, CommandError, Exit, Terminal, load};
+use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::config::{Config, Variables};
+use crate::frontend::Frontend;
+use crate::oidc::{Provider, ProviderError, ProviderSettings};
+use crate::proxy::route::RouteTable;
+use crate::server;
+use crate::telemetry::Metrics;
+use crate::web::outbound::Outbound;
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why the running instance is not alive.
+/// What a check found beyond the file.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotLive {
-    /// It cannot be asked.
+pub(super) enum CheckError {
+    /// `serve` would not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The provider does not answer, or not as it should.
+    #[error("provider.issuer {issuer}: {source}")]
+    Provider {
+        issuer: String,
+        source: ProviderError,
+    },
+    /// The running instance cannot be asked.
     #[error("nothing answers on {address}; is bff running with this configuration?")]
     NoAnswer {
         address: SocketAddr,
         source: io::Error,
     },
-    /// It answered that it is not well.
+    /// The running instance answered that it is not well.
     #[error("{address} answers {answer:?}, which is no sign of health")]
     Unwell { address: SocketAddr, answer: String },
+}
+
+impl CheckError {
+    /// Whether the configuration is to be changed, or the world is out of order.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Start(_)
+            | Self::Provider {
+                source: ProviderError::Misbehaved(_),
+                ..
+            } => Exit::Usage,
+            Self::Provider {
+                source: ProviderError::Unavailable(_),
+                ..
+            }
+            | Self::NoAnswer { .. }
+            | Self::Unwell { .. } => Exit::Failed,
+        }
+    }
 }
 
 /// What `options` ask for.
@@ -39,15 +76,56 @@ pub(super) fn check(
         return Ok(());
     }
     let config = load(&options.file, variables, terminal)?;
-    writeln!(
-        terminal.out,
+    judge(&config).map_err(CheckError::from)?;
+    let summary = format!(
         "{} is fine: {} on {}, {}",
         options.file.config.display(),
         config.auth.public_url.origin().ascii_serialization(),
         config.server.listen,
         routes(config.routes.len()),
-    )?;
+    );
+    if options.online {
+        let issuer = config.provider.issuer.clone();
+        ask_provider(config.provider)?;
+        writeln!(terminal.out, "{summary}; {issuer} answers as it should")?;
+    } else {
+        writeln!(terminal.out, "{summary}")?;
+    }
     Ok(())
+}
+
+/// Makes what `serve` makes of the configuration before it listens, and throws it away.
+fn judge(config: &Config) -> Result<(), StartError> {
+    if let Some(tls) = &config.server.tls {
+        tls.check(SystemClock.now())
+            .map_err(server::StartError::from)?;
+    }
+    if let Some(frontend) = &config.frontend {
+        Frontend::new(frontend.clone())?;
+    }
+    RouteTable::new(config.routes.clone())?;
+    Ok(())
+}
+
+/// Asks the provider for its metadata, and whether they fit the issuer (A5).
+fn ask_provider(settings: ProviderSettings) -> Result<(), CheckError> {
+    let issuer = settings.issuer.clone();
+    let outbound = Outbound::new(settings.timeout).map_err(StartError::from)?;
+    let provider = Provider::new(
+        settings,
+        outbound,
+        Arc::new(SystemClock),
+        Arc::new(SystemRandomness),
+        Metrics::new(),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    match runtime.block_on(provider.metadata()) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CheckError::Provider { issuer, source }),
+    }
 }
 
 fn routes(count: usize) -> String {
@@ -88,8 +166,8 @@ impl Probe {
         }
     }
 
-    fn ask(&self) -> Result<(), NotLive> {
-        let answer = self.first_line().map_err(|source| NotLive::NoAnswer {
+    fn ask(&self) -> Result<(), CheckError> {
+        let answer = self.first_line().map_err(|source| CheckError::NoAnswer {
             address: self.address,
             source,
         })?;
@@ -102,7 +180,7 @@ impl Probe {
         if healthy {
             return Ok(());
         }
-        Err(NotLive::Unwell {
+        Err(CheckError::Unwell {
             address: self.address,
             answer: answer.unwrap_or_default(),
         })

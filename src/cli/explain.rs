@@ -4,6 +4,9 @@ use http::Method;
 use url::Url;
 
 use crate::config::Config;
+use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
+use crate::proxy::path::{RequestPath, Semicolons};
+use crate::proxy::route::{RouteFault, RouteMatch, RouteTable};
 use crate::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
 
 /// Why a call cannot be explained.
@@ -15,6 +18,9 @@ pub(super) enum ExplainError {
     /// The path is none.
     #[error("{0:?} is not a path; write one such as /api/orders, or a whole address")]
     Path(String),
+    /// The routes cannot be used.
+    #[error(transparent)]
+    Routes(#[from] RouteFault),
 }
 
 /// What becomes of `method` on `target`, a path or a whole address.
@@ -30,121 +36,127 @@ pub(super) fn explain(config: &Config, method: &str, target: &str) -> Result<Str
         .ok()
         .filter(Url::has_host)
         .ok_or_else(|| ExplainError::Path(target.to_owned()))?;
-    let (host, path) = (url.host_str().unwrap_or_default(), url.path());
-
-    let mut page = Page::new(&format!("{method} {path}"));
-    match destination(config, host, &method, path) {
-        Destination::Endpoint => endpoint(&mut page, config),
-        Destination::Route(route) => self::route(&mut page, config, route, path),
-        Destination::WrongMethod(route) => {
-            let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
-            page.line("route", &route.name);
-            page.line(
-                "answer",
-                &format!("405, since it takes {} only", methods.join(", ")),
-            );
+    let host = url.host_str().unwrap_or_default();
+    let mut page = Page::new(&format!("{method} {}", url.path()));
+    if !serves(config, host) {
+        page.line(
+            "answer",
+            &format!("421: {host} is neither public_url's nor a route's host"),
+        );
+        return Ok(page.0.concat());
+    }
+    let semicolons = if config.allow_semicolon {
+        Semicolons::Allow
+    } else {
+        Semicolons::Refuse
+    };
+    let path = match RequestPath::parse(path_as_written(target), semicolons) {
+        Ok(path) => path,
+        Err(fault) => {
+            page.line("answer", &format!("400: {fault}"));
+            return Ok(page.0.concat());
         }
-        Destination::Frontend => frontend(&mut page, config, &method),
-        Destination::Nowhere => page.line("answer", "404 no_route"),
+    };
+    let routes = RouteTable::new(config.routes.clone())?;
+    match UnderBase::at(path.as_str(), &config.auth.base_path) {
+        UnderBase::Endpoint(endpoint) => self::endpoint(&mut page, config, endpoint, &method),
+        UnderBase::Nothing => page.line("answer", "404 no_route: no endpoint has this path"),
+        UnderBase::Outside => match routes.find(host, &method, &path) {
+            RouteMatch::Found(route) => self::route(&mut page, config, route.settings(), &path),
+            RouteMatch::MethodNotAllowed(allowed) => {
+                page.line(
+                    "answer",
+                    &format!("405: this path takes {} only", list(&allowed)),
+                );
+            }
+            RouteMatch::NoRoute => frontend(&mut page, config, &method),
+        },
     }
     Ok(page.0.concat())
 }
 
-enum Destination<'a> {
-    Endpoint,
-    Route(&'a RouteSettings),
-    WrongMethod(&'a RouteSettings),
-    Frontend,
-    Nowhere,
-}
-
-/// Endpoints first, then the longest route, then the app's files.
-fn destination<'a>(config: &'a Config, host: &str, method: &Method, path: &str) -> Destination<'a> {
-    if is_below(path, &config.auth.base_path) {
-        return Destination::Endpoint;
-    }
-    let mut fitting: Vec<&RouteSettings> = config
-        .routes
-        .iter()
-        .filter(|route| is_below(path, &route.path))
-        .filter(|route| route.host.as_deref().is_none_or(|only| only == host))
-        .collect();
-    // The sort is stable: among equals the order of the file stands.
-    fitting.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), route.host.is_none()));
-    let Some(first) = fitting.first().copied() else {
-        return if config.frontend.is_some() {
-            Destination::Frontend
-        } else {
-            Destination::Nowhere
-        };
+/// The path as it was given: a URL would already have tidied what a request is refused for.
+fn path_as_written(target: &str) -> &str {
+    let path = match target.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => target,
     };
-    // A shorter prefix never stands in where the longest one refuses the method (I10).
-    fitting
-        .into_iter()
-        .filter(|route| route.path == first.path)
-        .find(|route| takes(route, method))
-        .map_or(Destination::WrongMethod(first), Destination::Route)
+    path.split(['?', '#']).next().unwrap_or(path)
 }
 
-fn takes(route: &RouteSettings, method: &Method) -> bool {
-    route.methods.is_empty()
-        || route.methods.contains(method)
-        || (method == Method::HEAD && route.methods.contains(&Method::GET))
+/// Whether browsers may name this host at all (I8).
+fn serves(config: &Config, host: &str) -> bool {
+    config.auth.public_url.host_str() == Some(host)
+        || config
+            .routes
+            .iter()
+            .any(|route| route.host.as_deref() == Some(host))
 }
 
-fn is_below(path: &str, prefix: &str) -> bool {
-    prefix == "/"
-        || path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn list(methods: &[Method]) -> String {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    names.join(", ")
 }
 
-fn endpoint(page: &mut Page, config: &Config) {
+fn endpoint(page: &mut Page, config: &Config, endpoint: Endpoint, method: &Method) {
+    page.line("goes to", &format!("an endpoint of bff: {endpoint:?}"));
     page.line(
-        "goes to",
-        &format!("an endpoint of bff, under {}", config.auth.base_path),
+        "upstream",
+        "none; no route is looked at below the base path",
     );
-    page.line("upstream", "none: no route is looked at");
+    let rules = MethodRules {
+        response_mode: config.provider.response_mode,
+        third_party_login: config.auth.third_party_login,
+    };
+    if let Err(allowed) = endpoint.take(method, rules) {
+        page.line("answer", &format!("405: it takes {} only", list(&allowed)));
+    }
 }
 
 fn frontend(page: &mut Page, config: &Config, method: &Method) {
-    if let Some(frontend) = &config.frontend {
-        page.line(
-            "goes to",
-            &format!("the app's files in {}", frontend.dir.display()),
-        );
-    }
+    let Some(frontend) = &config.frontend else {
+        page.line("answer", "404 no_route");
+        return;
+    };
+    page.line(
+        "goes to",
+        &format!("the app's files in {}", frontend.dir.display()),
+    );
     if !matches!(*method, Method::GET | Method::HEAD) {
-        page.line("answer", "405, since files are only read");
+        page.line("answer", "405: files take GET, HEAD only");
     }
 }
 
-fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &str) {
+fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &RequestPath) {
     page.line("route", &route.name);
+    let path = rewritten(route, path.as_str());
     let upstreams: Vec<String> = route
         .upstreams
         .iter()
-        .map(|upstream| sent_to(upstream, &rewritten(route, path)))
+        .map(|upstream| sent_to(upstream, &path))
         .collect();
     page.line("goes to", &upstreams.join(", in turn with "));
     page.line("token", token(route.auth));
     page.line("must show", proof(route.csrf));
-    page.line("anonymous", anonymous(route));
+    page.line("anonymous", anonymous(route.auth));
     page.line(
         "request",
-        "loses Authorization, our cookies, X-CSRF, X-Forwarded-*, hop-by-hop",
+        "loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an",
     );
     page.line(
         "",
-        "fields and names with an underscore; gets X-Forwarded-For, -Host and",
+        "underscore and hop-by-hop fields; gets Host, Via, X-Request-Id and our own",
     );
-    page.line("", "-Proto, Via and X-Request-Id of our own");
+    page.line("", "X-Forwarded-For, -Host and -Proto");
     changes(page, &route.request_headers);
     page.line(
         "answer",
-        "loses our cookies' names, Access-Control-* and hop-by-hop fields; is",
+        "loses Set-Cookie, Access-Control-*, Strict-Transport-Security, Alt-Svc and",
     );
-    page.line("", "kept out of shared caches");
+    page.line("", "hop-by-hop fields");
+    if route.auth != RouteAuth::None {
+        page.line("", "is kept out of shared caches");
+    }
     changes(page, &route.response_headers);
     let timeout = humantime::format_duration(route.timeout);
     let body = route.max_body.map_or_else(
@@ -155,20 +167,18 @@ fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &str) {
         "limits",
         &format!("{timeout} to the head of the answer; {body}"),
     );
-    page.line(
-        "WebSocket",
-        if route.websocket {
-            "passes, where Origin is ours"
-        } else {
-            "is refused"
-        },
-    );
-    if config.trusted_proxies.is_empty() {
-        page.line(
-            "client",
-            "is whoever connects; no proxy before us is trusted",
-        );
-    }
+    let websocket = if route.websocket {
+        "passes, where Origin is ours"
+    } else {
+        "is refused"
+    };
+    page.line("WebSocket", websocket);
+    let client = if config.trusted_proxies.is_empty() {
+        "is whoever connects; no proxy before us is trusted"
+    } else {
+        "is taken from X-Forwarded-For of trusted proxies"
+    };
+    page.line("client", client);
 }
 
 fn rewritten(route: &RouteSettings, path: &str) -> String {
@@ -209,13 +219,10 @@ fn proof(csrf: Option<CsrfCheck>) -> &'static str {
     }
 }
 
-fn anonymous(route: &RouteSettings) -> &'static str {
-    match (route.auth, route.csrf) {
-        (RouteAuth::Required, Some(CsrfCheck::Origin)) => {
-            "401 login_required; a navigation is sent to the provider"
-        }
-        (RouteAuth::Required, _) => "401 login_required",
-        (RouteAuth::Optional | RouteAuth::None, _) => "the upstream's answer",
+fn anonymous(auth: RouteAuth) -> &'static str {
+    match auth {
+        RouteAuth::Required => "401 login_required; a navigation is sent to the provider",
+        RouteAuth::Optional | RouteAuth::None => "the upstream's answer",
     }
 }
 

@@ -62,7 +62,7 @@ enum CommandError {
     #[error(transparent)]
     Explain(#[from] explain::ExplainError),
     #[error(transparent)]
-    Live(#[from] check::NotLive),
+    Check(#[from] check::CheckError),
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
 }
@@ -71,7 +71,8 @@ impl CommandError {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Start(_) | Self::Explain(_) => Exit::Usage,
-            Self::Live(_) | Self::Output(_) => Exit::Failed,
+            Self::Check(error) => error.exit(),
+            Self::Output(_) => Exit::Failed,
         }
     }
 }

@@ -34,7 +34,7 @@ const FRAMING: [&str; 11] = [
 ];
 
 /// Fields of a request that are ours to write (I2, I3, I4, I8).
-const OURS_IN_REQUESTS: [&str; 7] = [
+const OURS_IN_REQUESTS: [&str; 8] = [
     "authorization",
     "cookie",
     "dpop",
@@ -42,6 +42,7 @@ const OURS_IN_REQUESTS: [&str; 7] = [
     "host",
     "x-csrf",
     "x-real-ip",
+    "x-request-id",
 ];
 
 /// Fields of an answer that are ours to write (I11).

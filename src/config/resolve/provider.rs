@@ -11,7 +11,7 @@ use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
 use crate::config::resolve::{Surroundings, http_url, is_loopback, span, table};
 use crate::config::words::{Chosen, ClientAuthMethod};
-use crate::oidc::{ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::oidc::{ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode, check_client_key};
 use crate::secret::{ClientKey, ClientSecret};
 
 const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
@@ -233,18 +233,16 @@ fn client_auth(
                 faults,
             )?;
             let pem = written.resolve(surroundings.secrets(), faults)?;
-            if !(pem.contains("-----BEGIN ") && pem.contains("PRIVATE KEY-----")) {
+            let key = ClientKey::new(pem.as_str());
+            if let Err(fault) = check_client_key(&key) {
                 written.refuse(
                     faults,
-                    "is not a private key in PEM",
-                    "put a file there that starts with -----BEGIN PRIVATE KEY-----",
+                    format!("cannot sign ({fault})"),
+                    "put a key there that starts with -----BEGIN PRIVATE KEY-----",
                 );
                 return None;
             }
-            Some(ClientAuth::PrivateKeyJwt {
-                key: ClientKey::new(pem.as_str()),
-                key_id: None,
-            })
+            Some(ClientAuth::PrivateKeyJwt { key, key_id: None })
         }
     }
 }

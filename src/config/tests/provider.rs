@@ -34,7 +34,7 @@ fn a_client_without_a_credential_is_refused() {
         case(
             "provider",
             "-client_secret\nclient_key = \"env:KEY\"",
-            "is not a private key in PEM",
+            "provider.client_key cannot sign (no private key in PEM",
         ),
         case(
             "provider",
