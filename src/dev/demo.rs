@@ -1,4 +1,4 @@
-//! The demo app: three files built into the binary, and where the provider is.
+//! The demo app: its files built into the binary, and where the provider is.
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
@@ -9,6 +9,7 @@ use crate::web::body::Body;
 const INDEX_HTML: &str = include_str!("assets/index.html");
 const APP_JS: &str = include_str!("assets/app.js");
 const STYLE_CSS: &str = include_str!("assets/style.css");
+const FAVICON_SVG: &str = include_str!("assets/favicon.svg");
 
 /// Answers a request for the demo app; `issuer` is where the provider is.
 pub(super) fn answer(method: &Method, path: &str, issuer: &str) -> Response<Body> {
@@ -18,6 +19,7 @@ pub(super) fn answer(method: &Method, path: &str, issuer: &str) -> Response<Body
     match path {
         "/app.js" => reply(StatusCode::OK, "text/javascript; charset=utf-8", APP_JS),
         "/style.css" => reply(StatusCode::OK, "text/css; charset=utf-8", STYLE_CSS),
+        "/favicon.svg" => reply(StatusCode::OK, "image/svg+xml", FAVICON_SVG),
         "/dev/info.json" => json_reply(
             StatusCode::OK,
             &json!({ "provider": issuer, "control": format!("{issuer}/control") }),
@@ -56,6 +58,7 @@ mod tests {
             ("/", 200, "text/html; charset=utf-8"),
             ("/orders/42", 200, "text/html; charset=utf-8"),
             ("/app.js", 200, "text/javascript; charset=utf-8"),
+            ("/favicon.svg", 200, "image/svg+xml"),
             ("/dev/info.json", 200, "application/json"),
             ("/assets/gone.js", 404, "text/plain"),
         ];
