@@ -29,6 +29,8 @@ use crate::pipeline::{Pipeline, Shared, SharedParts};
 use crate::proxy::path::Semicolons;
 use crate::proxy::route::{RouteFault, RouteTable};
 use crate::proxy::upstream::Upstreams;
+#[cfg(feature = "dev")]
+use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
 use crate::server::{self, Server};
 use crate::session::Sessions;
@@ -279,7 +281,7 @@ pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Resul
         config.provider.redirect_uri.clone(),
         post_logout_redirect_uri,
     );
-    let servers = dev::start(
+    let mut servers = dev::start(
         &config.dev,
         &places,
         Arc::clone(&environment.clock),
@@ -288,7 +290,7 @@ pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Resul
     config.use_development_servers(DevelopmentServers {
         issuer: servers.issuer.clone(),
         client_id: servers.client_id.clone(),
-        client_secret: crate::secret::ClientSecret::new(servers.client_secret.expose()),
+        client_secret: std::mem::replace(&mut servers.client_secret, ClientSecret::new("")),
         api: servers.api_url.clone(),
         app: servers.demo_url.clone(),
     });

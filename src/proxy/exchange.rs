@@ -186,7 +186,7 @@ fn poll_once(incoming: &mut Incoming) -> Poll<Option<Piece>> {
 /// Why a download stopped before its end.
 #[derive(Debug, thiserror::Error)]
 enum DownloadFault {
-    #[error("the session ended: {}", .0.as_str())]
+    #[error("whoever called may call no more: {}", .0.as_str())]
     Ended(EndReason),
     #[error("the upstream sent nothing for too long")]
     Idle,

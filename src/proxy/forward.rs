@@ -88,7 +88,7 @@ pub enum ForwardError {
     #[error("the request goes in circles")]
     LoopDetected,
     /// The session ended while the upstream was thinking: as if there were none.
-    #[error("the session ended: {}", .0.as_str())]
+    #[error("whoever called may call no more: {}", .0.as_str())]
     Ended(EndReason),
     /// The request cannot be put into words for this upstream; our fault: 500.
     #[error("the request to the upstream cannot be built")]

@@ -45,7 +45,7 @@ impl Mask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Close {
     /// 1008, policy violation: the session is over.
-    SessionEnded,
+    Ended,
     /// 1001, going away: `bff` stops.
     Shutdown,
 }
@@ -95,7 +95,7 @@ pub(super) async fn run<B, U>(
             }
         };
         let reason = tokio::select! {
-            () = ended => Close::SessionEnded,
+            () = ended => Close::Ended,
             () = shutdown.cancelled() => Close::Shutdown,
         };
         close.send_replace(Some(reason));
@@ -336,7 +336,7 @@ impl Frames {
 /// A close frame with its code and no reason text.
 fn close_frame(close: Close, mask: Option<[u8; 4]>) -> Vec<u8> {
     let code: u16 = match close {
-        Close::SessionEnded => 1008,
+        Close::Ended => 1008,
         Close::Shutdown => 1001,
     };
     let [high, low] = code.to_be_bytes();

@@ -160,7 +160,7 @@ pub enum SocketLimitReached {
     #[error("too many WebSockets are open")]
     Total,
     /// Of this owner.
-    #[error("too many WebSockets of one session are open")]
+    #[error("too many WebSockets of one owner are open")]
     Owner,
 }
 

@@ -88,7 +88,7 @@ impl SessionCookie {
         randomness: &dyn Randomness,
     ) -> HeaderValue {
         let fields = FieldWriter::default()
-            .bytes(id.expose())
+            .session_id(id)
             .number(now.unix_millis());
         let sealed = self
             .keys

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Randomness;
 use crate::secret::{CodeVerifier, Nonce, SessionKey, State};
+use crate::session::id::SessionId;
 
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;
@@ -212,6 +213,12 @@ impl FieldWriter {
     #[must_use]
     pub fn number(self, number: i64) -> Self {
         self.bytes(&number.to_be_bytes())
+    }
+
+    /// Adds a session id.
+    #[must_use]
+    pub fn session_id(self, id: &SessionId) -> Self {
+        self.bytes(id.expose())
     }
 
     /// Adds the three secrets of a login.

@@ -83,7 +83,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("auth", &["oidc", "session"]),
     ("server", &[]),
-    ("admin", &[]),
+    // A listener of its own, made of the same stuff.
+    ("admin", &["server"]),
     ("oidc", &[]),
     ("session", &[]),
     ("proxy", &[]),
@@ -99,14 +100,17 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Where a failure's status may be picked. `pipeline/error.rs` does it for every request of the
 /// product; the others answer for themselves: `web/problem.rs` writes statuses down, `frontend`
 /// serves files (404, 405, 416), `admin` and `dev` are other listeners, and the server answers
-/// what never became a request.
-const PICK_FAILURES: [&str; 6] = [
+/// what never became a request. `auth/session.rs` writes what the operator asked for with
+/// `session.anonymous = 401`; `oidc` reads the provider's statuses and answers nobody.
+const PICK_FAILURES: [&str; 8] = [
     "pipeline/error.rs",
     "web/problem.rs",
     "frontend/",
     "admin/",
     "dev/",
     "server/",
+    "auth/session.rs",
+    "oidc/",
 ];
 
 /// The failure statuses that have a name in `http::StatusCode`.
@@ -217,7 +221,11 @@ fn one_file_picks_the_status_of_a_failure() {
         FAILURES
             .iter()
             .map(|name| format!("StatusCode::{name}"))
-            .filter(|status| source.says(status))
+            .filter(|status| {
+                // What an upstream answered is looked at, not picked.
+                let looked_at = [format!("== {status}"), format!("!= {status}")];
+                source.says(status) && !looked_at.iter().any(|look| source.code.contains(look))
+            })
             .collect()
     });
 }
@@ -376,10 +384,10 @@ fn sources() -> Vec<Source> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        // A folder of tests, or a file of them, beside the code it tests.
+        if path.is_dir() && !path.ends_with("tests") {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs")
-            // A file of tests beside the code it tests.
             && path.file_name().is_none_or(|name| name != "tests.rs")
         {
             files.push(path);

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bff::clock::ManualClock;
+use bff::app::{Environment, RunningApp};
+use bff::clock::{ManualClock, SystemRandomness};
+use bff::config::{Config, KeyReload};
 use tempfile::TempDir;
 
 use super::browser::{Browser, Received};
@@ -192,6 +194,26 @@ impl<'a> BffBuilder<'a> {
         toml::to_string(&self.toml).unwrap()
     }
 
+    /// Starts the product.
+    pub(crate) fn start(self) -> Bff<'a> {
+        self.start_with(|path, environment, clock| {
+            let (config, _) = Config::load(&path, &environment)
+                .unwrap_or_else(|faults| panic!("the configuration of this test:\n{faults}"));
+            let key_reload = KeyReload::new(path, environment);
+            let surroundings = Environment {
+                clock,
+                randomness: Arc::new(SystemRandomness),
+                key_reload: Some(key_reload),
+            };
+            let app = RunningApp::start(config, surroundings).unwrap();
+            Started {
+                public_addr: app.public_addr(),
+                admin_addr: app.admin_addr(),
+                app: Box::new(Stop(Some(app))),
+            }
+        })
+    }
+
     /// Writes bff.toml and hands it to `start` with the environment and the clock: the one seam
     /// to the product's wiring.
     pub(crate) fn start_with(
@@ -211,6 +233,27 @@ impl<'a> BffBuilder<'a> {
             app: Some(started.app),
             _dir: self.dir,
         }
+    }
+}
+
+/// Stops the app when dropped, and waits until every thread of it has ended.
+struct Stop(Option<RunningApp>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        let Some(app) = self.0.take() else {
+            return;
+        };
+        app.shutdown().cancel();
+        // A runtime of its own: the drop may run inside the test's.
+        let ended = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(app.finished());
+        });
+        ended.join().unwrap();
     }
 }
 
