@@ -32,7 +32,7 @@ pub(super) enum CheckError {
         source: ProviderError,
     },
     /// The running instance cannot be asked.
-    #[error("nothing answers on {address}; is bff running with this configuration?")]
+    #[error("{address} does not answer, so bff does not run with this configuration")]
     NoAnswer {
         address: SocketAddr,
         source: io::Error,

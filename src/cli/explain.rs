@@ -37,7 +37,7 @@ pub(super) fn explain(config: &Config, method: &str, target: &str) -> Result<Str
         .filter(Url::has_host)
         .ok_or_else(|| ExplainError::Path(target.to_owned()))?;
     let host = url.host_str().unwrap_or_default();
-    let mut page = Page::new(&format!("{method} {}", url.path()));
+    let mut page = Page::new(&format!("{method} {target}"));
     if !serves(config, host) {
         page.line(
             "answer",
@@ -99,7 +99,7 @@ fn list(methods: &[Method]) -> String {
 }
 
 fn endpoint(page: &mut Page, config: &Config, endpoint: Endpoint, method: &Method) {
-    page.line("goes to", &format!("an endpoint of bff: {endpoint:?}"));
+    page.line("goes to", "an endpoint of bff");
     page.line(
         "upstream",
         "none; no route is looked at below the base path",

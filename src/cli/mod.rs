@@ -234,7 +234,8 @@ fn perform(
         }
         Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
         Command::Explain(options) => {
-            let config = load(&options.file, variables, terminal)?;
+            // Warnings are for those who start it.
+            let (config, _) = Config::load(&options.file.config, variables)?;
             let explanation = explain::explain(&config, &options.method, &options.path)?;
             write!(terminal.out, "{explanation}")?;
         }
@@ -308,3 +309,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
     }
     sentence
 }
+
+#[cfg(test)]
+mod tests;

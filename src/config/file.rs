@@ -35,6 +35,7 @@ table! {
         /// The log.
         log: LogTable,
         /// The development provider of `bff dev`; ignored by `bff serve`.
+        #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "read, so that one file does for every build"))]
         dev: DevTable,
     }
 }
@@ -251,6 +252,7 @@ table! {
 
 table! {
     /// The development provider of `bff dev`; ignored by `bff serve`.
+    #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "read, so that one file does for every build"))]
     DevTable {
         /// Who can sign in, by name, with their claims. Default alice and bob.
         users: Named<Claims>,
@@ -276,6 +278,10 @@ impl Read for HeaderText {
 
 /// Claims of a development user, as they will stand in the ID token.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "dev"),
+    expect(dead_code, reason = "read, so that one file does for every build")
+)]
 pub(super) struct Claims(pub(super) Map<String, serde_json::Value>);
 
 impl Read for Claims {

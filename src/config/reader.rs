@@ -158,13 +158,14 @@ pub(super) fn joined(table: &str, key: &str) -> String {
 
 /// Declares a table as written: the one place where its keys are named.
 macro_rules! table {
-    ($(#[doc = $table_doc:literal])* $name:ident {
-        $($(#[doc = $doc:literal])* $key:ident: $kind:ty,)*
+    ($(#[doc = $table_doc:literal])* $(#[cfg_attr $table_attr:tt])? $name:ident {
+        $($(#[doc = $doc:literal])* $(#[cfg_attr $attr:tt])? $key:ident: $kind:ty,)*
     }) => {
         $(#[doc = $table_doc])*
+        $(#[cfg_attr $table_attr])?
         #[derive(Debug, Clone, Default)]
         pub(super) struct $name {
-            $($(#[doc = $doc])* pub(super) $key: $crate::config::reader::Field<$kind>,)*
+            $($(#[doc = $doc])* $(#[cfg_attr $attr])? pub(super) $key: $crate::config::reader::Field<$kind>,)*
         }
 
         impl $crate::config::reader::Read for $name {

@@ -1,0 +1,526 @@
+//! What each command prints and which exit code it ends with.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread;
+
+use clap::CommandFactory as _;
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+use super::*;
+use crate::app::RunningApp;
+
+const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+public_url = "https://app.example.com"
+
+[provider]
+issuer = "http://localhost:1"
+client_id = "app"
+client_secret = "env:SECRET"
+
+[session]
+keys = ["env:KEY"]
+
+[[route]]
+path = "/api"
+upstream = ["http://a:1/base", "http://b:2"]
+strip_prefix = true
+request_headers = { set = { X-Team = "orders" }, remove = ["Accept-Language"] }
+
+[[route]]
+path = "/files"
+upstream = "http://a:1"
+csrf = "origin"
+methods = ["GET"]
+
+[frontend]
+upstream = "http://localhost:5173"
+"#;
+
+/// A folder with a configuration in it.
+struct Folder(TempDir);
+
+impl Folder {
+    fn with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("bff.toml"), config).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Runs `bff` with `arguments` and this configuration: its exit, what it printed, what it
+    /// complained of, with the folder's name taken out.
+    fn run(&self, arguments: &str) -> (Exit, String, String) {
+        let file = self.path().join("bff.toml").display().to_string();
+        let arguments = format!("bff {arguments} --config {file}");
+        let (exit, out, err) = run_alone(&arguments);
+        let folder = format!("{}/", self.path().display());
+        (exit, out.replace(&folder, ""), err.replace(&folder, ""))
+    }
+
+    /// What `bff serve` says when it cannot start, and how it ends. Not through `run`, since the
+    /// log of a process can be set up once only.
+    fn start_fault(&self) -> (Exit, String) {
+        let (config, _) = Config::load(&self.path().join("bff.toml"), &variables()).unwrap();
+        let environment = app::Environment::system(None);
+        let error = CommandError::from(RunningApp::start(config, environment).unwrap_err());
+        let folder = format!("{}/", self.path().display());
+        (error.exit(), sentence(&error).replace(&folder, ""))
+    }
+}
+
+fn variables() -> Variables {
+    [
+        ("SECRET", "s3cret"),
+        ("KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+fn run_alone(arguments: &str) -> (Exit, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut terminal = Terminal {
+        out: &mut out,
+        err: &mut err,
+    };
+    let arguments = arguments.split(' ').map(OsString::from);
+    let exit = run(arguments, &variables(), &mut terminal);
+    (
+        exit,
+        String::from_utf8(out).unwrap(),
+        String::from_utf8(err).unwrap(),
+    )
+}
+
+fn help(arguments: &[&str]) -> String {
+    let asked = CommandLine::command()
+        .term_width(100)
+        .try_get_matches_from(["bff"].iter().chain(arguments).chain(&["--help"]))
+        .unwrap_err();
+    asked.render().to_string()
+}
+
+#[test]
+fn every_help_ends_with_a_worked_example() {
+    for command in CommandLine::command().get_subcommands() {
+        let help = help(&[command.get_name()]);
+        let (_, example) = help.split_once("Example: ").unwrap_or_default();
+        assert!(example.contains("\n  "), "{}: {help}", command.get_name());
+    }
+}
+
+#[cfg(feature = "dev")]
+#[test]
+fn the_help_names_every_command() {
+    assert_snapshot!(help(&[]), @r#"
+    A backend for frontend: signs people in, keeps their tokens, and forwards the browser's calls to
+    your APIs with them
+
+    Usage: bff <COMMAND>
+
+    Commands:
+      serve    Serve as bff.toml says
+      check    Judge bff.toml and all that it names, without serving
+      dev      Try everything here: with a development provider, a demo app and a demo API
+      keygen   Print a fresh key for session.keys
+      schema   Print the JSON Schema of bff.toml
+      explain  Say what becomes of a call: its route, its token, its headers
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Example: try it, then run it
+      bff dev                            # everything on http://localhost:8080, nothing to set up
+      export BFF_SESSION_KEY=$(bff keygen)
+      bff check --config bff.toml && bff serve --config bff.toml
+    "#);
+}
+
+#[test]
+fn the_help_of_serve() {
+    assert_snapshot!(help(&["serve"]), @r#"
+    Serve as bff.toml says
+
+    Usage: bff serve [OPTIONS]
+
+    Options:
+          --config <FILE>  The configuration [default: bff.toml]
+      -h, --help           Print help
+
+    Example: behind https, with secrets from the environment
+      export BFF_CLIENT_SECRET=… BFF_SESSION_KEY=$(bff keygen)
+      bff serve --config /etc/bff/bff.toml
+
+    Any key can be overridden: BFF_SERVER__LISTEN=0.0.0.0:8443 bff serve
+    "#);
+}
+
+#[test]
+fn the_help_of_check() {
+    assert_snapshot!(help(&["check"]), @r#"
+    Judge bff.toml and all that it names, without serving
+
+    Usage: bff check [OPTIONS]
+
+    Options:
+          --config <FILE>  The configuration [default: bff.toml]
+          --online         Ask the provider for its metadata too
+          --live           Ask the instance that runs with this configuration whether it answers
+      -h, --help           Print help
+
+    Example: in a pipeline, and as a container's health check
+      bff check --config bff.toml --online
+      HEALTHCHECK CMD ["/bff", "check", "--live"]
+
+    Exit code 0: fine, perhaps with warnings; 1: not reachable; 2: the configuration is at fault
+    "#);
+}
+
+#[cfg(feature = "dev")]
+#[test]
+fn the_help_of_dev() {
+    assert_snapshot!(help(&["dev"]), @r#"
+    Try everything here: with a development provider, a demo app and a demo API
+
+    Usage: bff dev [OPTIONS]
+
+    Options:
+          --config <FILE>  The configuration; its provider is replaced by the development provider
+      -h, --help           Print help
+
+    Example: the demo, and signing in from a script
+      bff dev
+      curl -L -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice'
+
+    Without --config it reads ./bff.toml if there is one
+    "#);
+}
+
+#[test]
+fn the_help_of_keygen() {
+    assert_snapshot!(help(&["keygen"]), @r#"
+    Print a fresh key for session.keys
+
+    Usage: bff keygen
+
+    Options:
+      -h, --help  Print help
+
+    Example: make a key, and later a newer one before it
+      bff keygen > /run/secrets/session_key
+      keys = ["file:/run/secrets/newer_key", "file:/run/secrets/session_key"]
+    "#);
+}
+
+#[test]
+fn the_help_of_schema() {
+    assert_snapshot!(help(&["schema"]), @r#"
+    Print the JSON Schema of bff.toml
+
+    Usage: bff schema
+
+    Options:
+      -h, --help  Print help
+
+    Example: let an editor complete and check bff.toml
+      bff schema > bff.schema.json
+      sed -i '1i #:schema ./bff.schema.json' bff.toml
+    "#);
+}
+
+#[test]
+fn the_help_of_explain() {
+    assert_snapshot!(help(&["explain"]), @r#"
+    Say what becomes of a call: its route, its token, its headers
+
+    Usage: bff explain [OPTIONS] <METHOD> <PATH>
+
+    Arguments:
+      <METHOD>  The method of the call
+      <PATH>    Its path, or its whole address
+
+    Options:
+          --config <FILE>  The configuration [default: bff.toml]
+      -h, --help           Print help
+
+    Example: where does this call go, and what must it carry?
+      bff explain GET /api/orders/7
+      bff explain POST https://app.example.com/api/orders --config /etc/bff/bff.toml
+    "#);
+}
+
+#[test]
+fn help_is_printed_and_a_wrong_command_line_is_not() {
+    let (exit, out, err) = run_alone("bff --help");
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert!(out.contains("Usage: bff <COMMAND>"));
+    let (exit, out, err) = run_alone("bff serv");
+    assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
+    assert!(err.contains("unrecognized subcommand"), "{err}");
+}
+
+#[test]
+fn keygen_prints_a_key_and_nothing_else() {
+    let (exit, out, err) = run_alone("bff keygen");
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_eq!(out.lines().count(), 1);
+    assert!(SessionKey::parse(&out).is_some());
+    assert_ne!(run_alone("bff keygen").1, out);
+}
+
+#[test]
+fn schema_needs_no_configuration() {
+    let (exit, out, _) = run_alone("bff schema");
+    assert_eq!(exit, Exit::Done);
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        schema["properties"]["server"]["additionalProperties"],
+        false
+    );
+}
+
+#[test]
+fn a_configuration_with_faults_is_a_usage_error() {
+    let folder = Folder::with("[server]\nlisten = 1\n[frontned]\n");
+    for command in ["serve", "check", "check --live", "explain GET /"] {
+        let (exit, out, err) = folder.run(command);
+        assert_eq!((exit, out.as_str()), (Exit::Usage, ""), "{command}");
+        assert!(
+            err.contains("bff.toml:3:2: frontned is not a known table"),
+            "{err}"
+        );
+        assert!(err.lines().count() > 2, "{command}: {err}");
+    }
+}
+
+#[test]
+fn check_says_that_all_is_fine_and_what_is_unwise() {
+    let (exit, out, err) = Folder::with(CONFIG).run("check");
+    assert_eq!(exit, Exit::Done);
+    assert_snapshot!(out, @"bff.toml is fine: https://app.example.com on 127.0.0.1:0, 3 routes");
+    assert_snapshot!(err, @"warning: bff.toml:7:10: provider.issuer is http, which only a provider on this machine may be; write an https issuer in production");
+}
+
+/// A `bff.toml` that serves https with the certificate and key given.
+fn with_tls(cert: &str, key: &str) -> Folder {
+    let tls = "public_url = \"https://app.example.com\"\n\
+               tls = { cert = \"tls.crt\", key = \"tls.key\" }";
+    let config = CONFIG.replace("public_url = \"https://app.example.com\"", tls);
+    let folder = Folder::with(&config);
+    fs::write(folder.path().join("tls.crt"), cert).unwrap();
+    fs::write(folder.path().join("tls.key"), key).unwrap();
+    folder
+}
+
+#[test]
+fn check_judges_the_certificate_as_serve_does() {
+    let host = || vec!["app.example.com".to_owned()];
+    let good = rcgen::generate_simple_self_signed(host()).unwrap();
+    let (cert, key) = (good.cert.pem(), good.signing_key.serialize_pem());
+    assert_eq!(with_tls(&cert, &key).run("check").0, Exit::Done);
+
+    let other = rcgen::generate_simple_self_signed(host()).unwrap();
+    let mut expired = rcgen::CertificateParams::new(host()).unwrap();
+    expired.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let expired = expired.self_signed(&good.signing_key).unwrap().pem();
+    let foreign_key = other.signing_key.serialize_pem();
+    for (name, cert, key, says) in [
+        (
+            "expired",
+            &expired,
+            &key,
+            "the certificate tls.crt expired at 2021-01-01T00:00:00Z",
+        ),
+        (
+            "another's key",
+            &cert,
+            &foreign_key,
+            "the key tls.key does not fit the certificate tls.crt",
+        ),
+    ] {
+        let folder = with_tls(cert, key);
+        let (exit, _, err) = folder.run("check");
+        assert_eq!(exit, Exit::Usage, "{name}: {err}");
+        assert_eq!(err.lines().last(), Some(says), "{name}: {err}");
+        assert_eq!(
+            folder.start_fault(),
+            (Exit::Usage, says.to_owned()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn serve_says_that_its_port_is_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = Folder::with(&CONFIG.replace("127.0.0.1:0", &address));
+    let says = format!("{address} is in use by another program; stop it or choose another address");
+    assert_eq!(folder.start_fault(), (Exit::Usage, says));
+}
+
+/// Answers one request with `answer`, then gives back what was asked.
+fn answering(answer: String) -> (TcpListener, String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let accepting = listener.try_clone().unwrap();
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = accepting.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    (listener, address, asked)
+}
+
+fn json(body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+}
+
+/// A5: a provider that names another issuer is the configuration's fault.
+#[test]
+fn check_online_refuses_a_wrong_issuer() {
+    let (_listener, address, asked) = answering(json("{\"issuer\": \"https://other.example\"}"));
+    let issuer = format!("http://{address}");
+    let folder = Folder::with(&CONFIG.replace("http://localhost:1", &issuer));
+    let (exit, _, err) = folder.run("check --online");
+    assert_eq!(exit, Exit::Usage);
+    let says = format!(
+        "provider.issuer {issuer}: the provider misbehaves: the metadata name another issuer"
+    );
+    assert_eq!(err.lines().last(), Some(says.as_str()));
+    let asked = asked.join().unwrap();
+    assert!(
+        asked.starts_with("GET /.well-known/openid-configuration "),
+        "{asked}"
+    );
+}
+
+#[test]
+fn check_online_fails_where_the_provider_is_away() {
+    // Bound and closed again, so that nothing listens there.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let folder = Folder::with(&CONFIG.replace("localhost:1", &address.to_string()));
+    let (exit, _, err) = folder.run("check --online");
+    assert_eq!(exit, Exit::Failed, "{err}");
+    assert!(err.contains("the provider cannot be asked"), "{err}");
+}
+
+#[test]
+fn check_live_asks_the_listener() {
+    for (answer, exit) in [
+        ("HTTP/1.1 200 OK", Exit::Done),
+        ("HTTP/1.1 401 Unauthorized", Exit::Done),
+        ("HTTP/1.1 500 Internal Server Error", Exit::Failed),
+        ("SSH-2.0", Exit::Failed),
+        ("", Exit::Failed),
+    ] {
+        let (_listener, address, asked) = answering(format!("{answer}\r\n\r\n"));
+        let folder = Folder::with(&CONFIG.replace("127.0.0.1:0", &address));
+        assert_eq!(folder.run("check --live").0, exit, "{answer}");
+        let asked = asked.join().unwrap();
+        assert!(
+            asked.starts_with("GET /bff/session?slide=false HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        assert!(asked.contains("Host: app.example.com\r\n"), "{asked}");
+    }
+}
+
+#[test]
+fn check_live_prefers_the_administration_listener() {
+    for (answer, exit) in [
+        ("HTTP/1.1 200 OK", Exit::Done),
+        ("HTTP/1.1 404 Not Found", Exit::Failed),
+    ] {
+        let (_listener, address, asked) = answering(format!("{answer}\r\n\r\n"));
+        let admin = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"{address}\"");
+        let folder = Folder::with(&CONFIG.replace("listen = \"127.0.0.1:0\"", &admin));
+        assert_eq!(folder.run("check --live").0, exit, "{answer}");
+        assert!(asked.join().unwrap().starts_with("GET /livez HTTP/1.1\r\n"));
+    }
+}
+
+#[test]
+fn explain_tells_what_becomes_of_a_call() {
+    let (exit, out, err) = Folder::with(CONFIG).run("explain GET /api/orders/7");
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""));
+    assert_snapshot!(out, @r#"
+    GET /api/orders/7
+      route      /api
+      goes to    http://a:1/base/orders/7, in turn with http://b:2/orders/7
+      token      Authorization: Bearer … of the session, fresh
+      must show  X-CSRF: 1, and no foreign Origin or Sec-Fetch-Site
+      anonymous  401 login_required; a navigation is sent to the provider
+      request    loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an
+                 underscore and hop-by-hop fields; gets Host, Via, X-Request-Id and our own
+                 X-Forwarded-For, -Host and -Proto
+                 sets x-team, as configured
+                 removes accept-language, as configured
+      answer     loses Set-Cookie, Access-Control-*, Strict-Transport-Security, Alt-Svc and
+                 hop-by-hop fields
+                 is kept out of shared caches
+      limits     1m to the head of the answer; bodies stream, of any length
+      WebSocket  passes, where Origin is ours
+      client     is whoever connects; no proxy before us is trusted
+    "#);
+}
+
+#[test]
+fn explain_knows_who_answers() {
+    let folder = Folder::with(CONFIG);
+    for (call, says) in [
+        (
+            "GET /api",
+            "goes to    http://a:1/base/, in turn with http://b:2/",
+        ),
+        ("get /files/a.pdf", "must show  Sec-Fetch-Site: same-origin"),
+        (
+            "POST /files/a.pdf",
+            "answer     405: this path takes GET only",
+        ),
+        ("GET /apis", "goes to    http://localhost:5173/apis"),
+        ("GET https://app.example.com/api?x=1", "route      /api"),
+        ("GET https://other.example/api", "answer     421"),
+        ("GET /bff/session", "goes to    an endpoint of bff"),
+        ("DELETE /bff/session", "answer     405: it takes GET only"),
+        ("GET /bff/nothing", "answer     404 no_route"),
+        ("GET /api/../bff", "answer     400: a dot segment"),
+        ("GET /api/%2e%2e/bff", "answer     400: a dot segment"),
+    ] {
+        let (exit, out, _) = folder.run(&format!("explain {call}"));
+        assert_eq!(exit, Exit::Done, "{call}");
+        assert!(out.contains(says), "{call}: {out}");
+    }
+    for call in ["G@T /api", "GET api"] {
+        assert_eq!(
+            folder.run(&format!("explain {call}")).0,
+            Exit::Usage,
+            "{call}"
+        );
+    }
+}
