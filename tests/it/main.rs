@@ -14,3 +14,4 @@ mod support;
 
 mod architecture;
 mod cast;
+mod first_light;
