@@ -83,7 +83,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("auth", &["oidc", "session"]),
     ("server", &[]),
-    ("admin", &[]),
+    // A second listener is a listener.
+    ("admin", &["server"]),
     ("oidc", &[]),
     ("session", &[]),
     ("proxy", &[]),
