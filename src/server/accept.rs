@@ -18,15 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Requests};
 use super::shutdown::Drain;
-use super::stream::{Held, Pulse, Watched};
+use super::stream::{Held, Pulse, READ_AHEAD, Watched};
 use super::tls::{Certificates, H2};
 use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
 
 /// RFC 9113 §3.4: how a connection says that it is HTTP/2 without asking first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What is read of a new connection to tell its version: most heads fit whole.
-const FIRST_READ: usize = 2048;
 
 /// How long accepting pauses when the machine is out of sockets or memory.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
@@ -138,7 +135,7 @@ impl<H: Handler> Acceptor<H> {
         let opening = tokio::select! {
             biased;
             opening = timeout(self.timeouts.head, first_bytes(&mut socket)) => opening,
-            () = self.drained() => return,
+            () = self.drain.has_begun() => return,
         };
         let Ok(Ok(Some((ahead, version)))) = opening else {
             return;
@@ -152,7 +149,7 @@ impl<H: Handler> Acceptor<H> {
         let handshake = tokio::select! {
             biased;
             handshake = timeout(self.timeouts.handshake, tls.accept(socket)) => handshake,
-            () = self.drained() => return,
+            () = self.drain.has_begun() => return,
         };
         let socket = match handshake {
             Ok(Ok(socket)) => socket,
@@ -204,15 +201,6 @@ impl<H: Handler> Acceptor<H> {
             }
         }
     }
-
-    /// Waits for the drain, for a connection that has no request to finish.
-    async fn drained(&self) {
-        let mut beginning = pin!(self.drain.beginning());
-        beginning.as_mut().enable();
-        if !self.drain.begun() {
-            beginning.await;
-        }
-    }
 }
 
 fn http1_engine(limits: &Limits) -> http1::Builder {
@@ -259,7 +247,7 @@ enum Version {
 /// this holds no buffer, so that connections opened in advance cost little.
 async fn first_bytes(socket: &mut TcpStream) -> io::Result<Option<(Bytes, Version)>> {
     socket.readable().await?;
-    let mut read = BytesMut::with_capacity(FIRST_READ);
+    let mut read = BytesMut::with_capacity(READ_AHEAD);
     loop {
         if socket.read_buf(&mut read).await? == 0 {
             return Ok(None);

@@ -97,7 +97,7 @@ impl<H> hyper::body::Body for TurnBody<H> {
 /// HTTP/1.1, request by request. A WebSocket leaves with its socket.
 pub(super) async fn http1<H: Handler, S>(
     engine: &http1::Builder,
-    socket: Watched<S>,
+    mut socket: Watched<S>,
     requests: Arc<Requests<H>>,
     drain: &Drain,
     timeouts: &Timeouts,
@@ -105,25 +105,64 @@ pub(super) async fn http1<H: Handler, S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pulse = Arc::clone(&requests.pulse);
-    let service = service_fn(move |request| {
+    loop {
         let requests = Arc::clone(&requests);
-        async move { Ok::<_, Infallible>(requests.answer(request).await) }
-    });
-    let mut conn = engine
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
-    let end = drive(Pin::new(&mut conn), &pulse, drain, timeouts).await;
-    let Some(socket) = conn.into_parts().map(|parts| parts.io.into_inner()) else {
-        return;
-    };
-    match end {
-        End::Late(Wait::Head) => refuse_late_head(socket).await,
-        End::Done(Err(error)) => {
-            tracing::debug!(%error, "a connection ended in an error");
-            linger(socket).await;
+        let service = service_fn(move |request| {
+            let requests = Arc::clone(&requests);
+            async move { Ok::<_, Infallible>(requests.answer(request).await) }
+        });
+        let mut conn = engine
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let end = drive(Pin::new(&mut conn), &pulse, drain, timeouts).await;
+        let Some(parts) = conn.into_parts() else {
+            return;
+        };
+        socket = parts.io.into_inner();
+        match end {
+            End::Late(Wait::NextRequest) => {
+                socket.put_back(parts.read_buf);
+                let left = timeouts.idle.saturating_sub(PARK_AFTER);
+                if parked(&mut socket, drain, left).await == Parked::Over {
+                    return;
+                }
+            }
+            End::Late(Wait::Head) => return refuse_late_head(socket).await,
+            End::Done(Err(error)) => {
+                tracing::debug!(%error, "a connection ended in an error");
+                return linger(socket).await;
+            }
+            End::Done(Ok(())) if pulse.body_left() => return linger(socket).await,
+            End::Done(Ok(())) | End::Late(_) => return,
         }
-        End::Done(Ok(())) if pulse.body_left() => linger(socket).await,
-        End::Done(Ok(())) | End::Late(_) => {}
+    }
+}
+
+/// How long an HTTP/1.1 connection keeps its engine while nothing comes. The engine's buffers and
+/// the room for a request under way are some 20 KiB, of which an idle connection needs nothing:
+/// after this only the socket stays, and a new engine is made when something comes.
+const PARK_AFTER: Duration = Duration::from_millis(500);
+
+/// What a parked connection brought.
+#[derive(PartialEq, Eq)]
+enum Parked {
+    Something,
+    Over,
+}
+
+/// Waits for bytes, with nothing but the socket, for `left` at most.
+async fn parked<S: AsyncRead + Unpin>(
+    socket: &mut Watched<S>,
+    drain: &Drain,
+    left: Duration,
+) -> Parked {
+    tokio::select! {
+        biased;
+        come = timeout(left, socket.read_ahead()) => match come {
+            Ok(Ok(1..)) => Parked::Something,
+            Ok(Ok(0) | Err(_)) | Err(_) => Parked::Over,
+        },
+        () = drain.has_begun() => Parked::Over,
     }
 }
 
@@ -193,7 +232,7 @@ async fn drive<C: Drains>(
             waiting = (wait, turn);
             since = Instant::now();
         }
-        let Some(limit) = limit(wait, timeouts) else {
+        let Some(limit) = C::limit(wait, timeouts) else {
             return Poll::Pending;
         };
         let deadline = since + limit;
@@ -238,6 +277,11 @@ trait Drains: Future<Output = hyper::Result<()>> {
 
     /// The wait as this protocol can tell it.
     fn as_told(wait: Wait) -> Wait;
+
+    /// How long to wait here.
+    fn limit(wait: Wait, timeouts: &Timeouts) -> Option<Duration> {
+        limit(wait, timeouts)
+    }
 }
 
 impl<I, S, B> Drains for http1::UpgradeableConnection<I, S>
@@ -253,6 +297,14 @@ where
 
     fn as_told(wait: Wait) -> Wait {
         wait
+    }
+
+    fn limit(wait: Wait, timeouts: &Timeouts) -> Option<Duration> {
+        let limit = limit(wait, timeouts);
+        match wait {
+            Wait::NextRequest => limit.map(|limit| limit.min(PARK_AFTER)),
+            _ => limit,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The end of a worker: connections are asked to finish, waited for, then cut.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -42,6 +43,16 @@ impl Drain {
     /// the first poll.
     pub(super) fn beginning(&self) -> Notified<'_> {
         self.beginning.notified()
+    }
+
+    /// Waits for the drain, for a connection that has no request to finish.
+    pub(super) async fn has_begun(&self) {
+        let mut beginning = pin!(self.beginning());
+        // Registered before the look, so that a beginning between the two is not missed.
+        beginning.as_mut().enable();
+        if !self.begun() {
+            beginning.await;
+        }
     }
 
     /// Asks every connection to end and waits until all have, or until `limit` is over.

@@ -5,6 +5,7 @@
 //! not; `connection.rs` draws the consequences.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -129,7 +130,38 @@ impl<S> Watched<S> {
             _held: held,
         }
     }
+
+    /// Gives bytes out again that were read and not used.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        debug_assert!(self.ahead.is_empty(), "read before what is put back");
+        // No bytes may still hold the buffer that they were read into.
+        self.ahead = if bytes.is_empty() {
+            Bytes::new()
+        } else {
+            bytes
+        };
+    }
 }
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Waits for bytes and keeps them for the next read; how many, 0 at the end. Holds no buffer
+    /// while it waits.
+    pub(super) async fn read_ahead(&mut self) -> io::Result<usize> {
+        if self.ahead.is_empty() {
+            self.ahead = std::future::poll_fn(|ctx| {
+                let mut room = [MaybeUninit::uninit(); READ_AHEAD];
+                let mut room = ReadBuf::uninit(&mut room);
+                ready!(Pin::new(&mut self.socket).poll_read(ctx, &mut room))?;
+                Poll::Ready(Ok::<_, io::Error>(Bytes::copy_from_slice(room.filled())))
+            })
+            .await?;
+        }
+        Ok(self.ahead.len())
+    }
+}
+
+/// What is read of a connection at rest when something comes: most heads fit whole.
+pub(super) const READ_AHEAD: usize = 2048;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
@@ -189,6 +221,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(ctx)
+        let outcome = Pin::new(&mut self.socket).poll_shutdown(ctx);
+        self.pulse.flushed(outcome.is_pending());
+        outcome
     }
 }

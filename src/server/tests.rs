@@ -113,7 +113,7 @@ fn settings() -> ServerSettings {
         timeouts: Timeouts {
             handshake: Duration::from_millis(300),
             head: Duration::from_millis(300),
-            idle: Duration::from_millis(900),
+            idle: Duration::from_millis(1500),
             body_idle: Duration::from_millis(300),
             connect: Duration::from_secs(5),
             drain: Duration::from_secs(20),
@@ -285,20 +285,27 @@ async fn a_silent_connection_is_closed() {
 async fn an_idle_connection_outlives_the_head_timeout_and_ends_silently() {
     let running = run(|_| {});
     let mut socket = running.connect().await;
-    for _ in 0..2 {
+    // Longer than a head may take; longer than a connection keeps its engine.
+    for pause in [400, 900, 900] {
         socket.write_all(GET).await.unwrap();
         assert!(read_answer(&mut socket).await.contains("200 OK"));
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-    let since = Instant::now();
-    assert_eq!(read_to_end(&mut socket).await, "");
-    assert!(since.elapsed() < Duration::from_secs(5));
-    // A slow second head is a slow head again.
-    let mut socket = running.connect().await;
     socket.write_all(GET).await.unwrap();
     read_answer(&mut socket).await;
-    socket.write_all(b"GET").await.unwrap();
-    assert!(read_to_end(&mut socket).await.contains(" 408 "));
+    let since = Instant::now();
+    assert_eq!(read_to_end(&mut socket).await, "");
+    assert!(since.elapsed() >= Duration::from_millis(1400));
+    assert!(since.elapsed() < Duration::from_secs(5));
+    // A slow second head is a slow head again.
+    for pause in [0, 900] {
+        let mut socket = running.connect().await;
+        socket.write_all(GET).await.unwrap();
+        read_answer(&mut socket).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        socket.write_all(b"GET").await.unwrap();
+        assert!(read_to_end(&mut socket).await.contains(" 408 "), "{pause}");
+    }
 }
 
 /// J18: a slow answer is no slow head, and no idleness.
@@ -600,6 +607,10 @@ async fn an_idle_http_2_connection_is_sent_away() {
 #[tokio::test]
 async fn a_drain_lets_requests_finish_and_idle_connections_go() {
     let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let mut parked = running.connect().await;
+    parked.write_all(GET).await.unwrap();
+    read_answer(&mut parked).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     let mut idle = running.connect().await;
     idle.write_all(GET).await.unwrap();
     read_answer(&mut idle).await;
@@ -615,6 +626,7 @@ async fn a_drain_lets_requests_finish_and_idle_connections_go() {
 
     running.shutdown.cancel();
     assert_eq!(read_to_end(&mut idle).await, "");
+    assert_eq!(read_to_end(&mut parked).await, "");
     // Accepted or still in the kernel's queue: it ends either way.
     let mut rest = Vec::new();
     drop(
