@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bff::clock::ManualClock;
+use bff::app::{Environment, RunningApp};
+use bff::clock::{ManualClock, SystemRandomness};
+use bff::config::Config;
 use tempfile::TempDir;
 
 use super::browser::{Browser, Received};
@@ -68,6 +70,8 @@ impl<'a> Bff<'a> {
             .set("server.admin_listen", "127.0.0.1:0")
             .set("server.public_url", PUBLIC_URL)
             .set("server.workers", 2)
+            // A test that leaves a stream open shall not wait for it long.
+            .set("server.timeouts.drain", "1s")
             .set("provider.issuer", idp.issuer.as_str())
             .set("provider.client_id", CLIENT_ID)
             .set("provider.client_secret", "env:BFF_CLIENT_SECRET")
@@ -192,6 +196,25 @@ impl<'a> BffBuilder<'a> {
         toml::to_string(&self.toml).unwrap()
     }
 
+    /// Starts the product.
+    pub(crate) fn start(self) -> Bff<'a> {
+        self.start_with(|path, variables, clock| {
+            let (config, _) = Config::load(&path, &variables)
+                .unwrap_or_else(|faults| panic!("bff.toml is not right:\n{faults}"));
+            let environment = Environment {
+                clock,
+                randomness: Arc::new(SystemRandomness),
+                key_reload: None,
+            };
+            let app = RunningApp::start(config, environment).unwrap();
+            Started {
+                public_addr: app.public_addr(),
+                admin_addr: app.admin_addr(),
+                app: Box::new(Running(Some(app))),
+            }
+        })
+    }
+
     /// Writes bff.toml and hands it to `start` with the environment and the clock: the one seam
     /// to the product's wiring.
     pub(crate) fn start_with(
@@ -211,6 +234,29 @@ impl<'a> BffBuilder<'a> {
             app: Some(started.app),
             _dir: self.dir,
         }
+    }
+}
+
+/// The app, which drains when it is dropped, on whatever thread that is.
+struct Running(Option<RunningApp>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(app) = self.0.take() else { return };
+        // A thread of its own, since the test's may be inside a runtime already.
+        let ended = std::thread::spawn(move || {
+            app.shutdown().cancel();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(app.finished());
+        })
+        .join();
+        assert!(
+            ended.is_ok() || std::thread::panicking(),
+            "the product could not be stopped"
+        );
     }
 }
 
