@@ -9,3 +9,4 @@ mod dev_servers;
 mod honest_provider;
 mod lying_provider;
 mod upstream;
+mod whole;
