@@ -15,6 +15,7 @@ pub mod forward;
 mod upload;
 pub mod upstream;
 
+mod frames;
 mod tunnel;
 pub mod upgrade;
 
