@@ -22,6 +22,7 @@ interface Options {
   accessTokenSeconds: number
   refreshBefore: string
   idleTimeout: string
+  backchannelLogout: boolean
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
 }
@@ -32,13 +33,14 @@ export const test = base.extend<Options & { world: World }>({
   accessTokenSeconds: [300, { option: true }],
   refreshBefore: ['60s', { option: true }],
   idleTimeout: ['30m', { option: true }],
+  backchannelLogout: [false, { option: true }],
   frontend: [null, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, backchannelLogout, frontend }, use) => {
       const port = await freePort()
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const provider = await startProvider({ publicUrl: `http://localhost:${port}`, accessTokenSeconds })
+      const provider = await startProvider({ publicUrl: `http://localhost:${port}`, accessTokenSeconds, backchannelLogout })
       const api = await startApi(provider.accessTokenIsGood)
       const bff = await startBff({
         port,
