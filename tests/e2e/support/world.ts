@@ -3,7 +3,7 @@
 import { test as base, expect, type BrowserContext, type Page } from '@playwright/test'
 import { resolve } from 'node:path'
 import { startApi, type RunningApi } from './api'
-import { startBff, type RunningBff } from './bff'
+import { originOf, startBff, type RunningBff } from './bff'
 import { find, watch } from './leaks'
 import { freePort } from './ports'
 import { CLIENT_SECRET, startProvider, type RunningProvider } from './provider'
@@ -23,6 +23,7 @@ interface Options {
   refreshBefore: string
   idleTimeout: string
   backchannelLogout: boolean
+  tls: boolean
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
 }
@@ -34,16 +35,18 @@ export const test = base.extend<Options & { world: World }>({
   refreshBefore: ['60s', { option: true }],
   idleTimeout: ['30m', { option: true }],
   backchannelLogout: [false, { option: true }],
+  tls: [false, { option: true }],
   frontend: [null, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, backchannelLogout, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, backchannelLogout, tls, frontend }, use) => {
       const port = await freePort()
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const provider = await startProvider({ publicUrl: `http://localhost:${port}`, accessTokenSeconds, backchannelLogout })
+      const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout })
       const api = await startApi(provider.accessTokenIsGood)
       const bff = await startBff({
         port,
+        tls,
         issuer: provider.issuer,
         api: api.origin,
         idleTimeout,
@@ -98,5 +101,5 @@ export async function sessionOf(page: Page): Promise<any> {
 }
 
 export async function sessionCookie(context: BrowserContext) {
-  return (await context.cookies()).find((cookie) => cookie.name === 'bff')
+  return (await context.cookies()).find((cookie) => /^(__Host-Http-)?bff$/.test(cookie.name))
 }
