@@ -30,6 +30,9 @@ interface Options {
 
 const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
 
+// The one that examples/react/bff.toml proposes.
+const POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+
 export const test = base.extend<Options & { world: World }>({
   accessTokenSeconds: [300, { option: true }],
   refreshBefore: ['60s', { option: true }],
@@ -51,7 +54,7 @@ export const test = base.extend<Options & { world: World }>({
         api: api.origin,
         idleTimeout,
         refreshBefore,
-        frontend: frontend ?? `dir = "${DIST}"`,
+        frontend: frontend ?? `dir = "${DIST}"\nheaders = { Content-Security-Policy = "${POLICY}" }`,
       }).catch(async (error) => {
         await Promise.all([provider.stop(), api.stop()])
         throw error
@@ -68,7 +71,13 @@ export const test = base.extend<Options & { world: World }>({
 
   context: async ({ context, world }, use) => {
     const watched = watch(context)
+    const complaints: string[] = []
+    context.on('weberror', (error) => complaints.push(String(error.error())))
+    context.on('console', (message) => {
+      if (/Content Security Policy/i.test(message.text())) complaints.push(message.text())
+    })
     await use(context)
+    expect(complaints, 'script errors and breaches of the content security policy').toEqual([])
     expect(await watched.search([...world.provider.tokens, CLIENT_SECRET]), 'tokens that the browser can see').toEqual([])
   },
 })
