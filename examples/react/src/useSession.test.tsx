@@ -110,6 +110,16 @@ test('a network failure is no sign-out either', async () => {
   expect(view.problem?.status).toBe(0)
 })
 
+test('a sign-out that fails changes nothing, and the end of the session is still noticed', async () => {
+  answers([200, SIGNED_IN], [503, { code: 'store_unavailable' }], [401, { code: 'session_expired' }])
+  await mount()
+  await act(() => view.logout())
+  expect([view.status, view.problem?.code]).toEqual(['signed_in', 'store_unavailable'])
+  expect(navigated).not.toHaveBeenCalled()
+  await act(() => vi.advanceTimersByTimeAsync(61_000))
+  expect(view.ended?.code).toBe('session_expired')
+})
+
 test('403 is a fault to show, and is not tried over and over', async () => {
   answers([403, { code: 'csrf', detail: 'The header is missing.' }])
   await mount()

@@ -104,7 +104,7 @@ function failed(status: number, body: { code?: string; title?: string; detail?: 
 
 function publish(next: SessionState) {
   state = next
-  clearTimeout(timer)
+  if (next.status === 'anonymous') clearTimeout(timer)
   listeners.forEach((listener) => listener())
 }
 

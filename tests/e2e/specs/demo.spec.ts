@@ -39,6 +39,26 @@ test('the demo signs in, calls its API and signs out', async ({ page, demo }) =>
   await expect(page.getByRole('heading', { level: 1 }), 'no form for login_hint').toHaveText(/alice/i)
 })
 
+test('a WebSocket passes with the session, and ends with it', async ({ page, demo }) => {
+  await page.goto(`${demo}/bff/login?login_hint=alice`)
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(/alice/i)
+  const echoed = await page.evaluate(async () => {
+    const socket = new WebSocket('/api/ws')
+    const closed = new Promise<number>((resolve) => (socket.onclose = (event) => resolve(event.code)))
+    Object.assign(window, { socketClosed: closed })
+    await new Promise((resolve, reject) => ((socket.onopen = resolve), (socket.onerror = reject)))
+    socket.send('good morning')
+    return new Promise((resolve) => (socket.onmessage = (event) => resolve(event.data)))
+  })
+  expect(echoed).toBe('good morning')
+
+  const code = await page.evaluate(async () => {
+    await fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } })
+    return (window as unknown as { socketClosed: Promise<number> }).socketClosed
+  })
+  expect(code).toBe(1008)
+})
+
 test('the provider misbehaves as it is told, and the demo shows it', async ({ page, context, demo }) => {
   await page.goto(`${demo}/bff/login?login_hint=alice`)
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(/alice/i)

@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { CLIENT_ID, CLIENT_SECRET } from './provider'
@@ -11,6 +12,8 @@ export interface BffOptions {
   api: string
   idleTimeout: string
   refreshBefore: string
+  /** Whether bff ends TLS itself, with a certificate that nobody trusts. */
+  tls: boolean
   /** Lines of the `[frontend]` table. */
   frontend: string
 }
@@ -21,17 +24,23 @@ const BINARY = resolve(import.meta.dirname, '..', process.env.BFF_BIN ?? '../../
 
 /** `bff serve` in front of the certified provider. */
 export function startBff(options: BffOptions) {
-  return run('serve', toml(options), options.port)
+  return run('serve', toml(options), options)
 }
 
 /** `bff dev`: its own provider, demo app and demo API. */
 export function startBffDev(port: number) {
   const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
-  return run('dev', `${serverTable(port)}${demo}`, port)
+  return run('dev', `${serverTable(port, false)}${demo}`, { port, tls: false })
 }
 
-async function run(command: 'serve' | 'dev', configuration: string, port: number) {
+/** The origin that the browser sees. */
+export function originOf({ port, tls }: { port: number; tls: boolean }): string {
+  return `${tls ? 'https' : 'http'}://localhost:${port}`
+}
+
+async function run(command: 'serve' | 'dev', configuration: string, place: { port: number; tls: boolean }) {
   const folder = await mkdtemp(join(tmpdir(), 'bff-e2e-'))
+  if (place.tls) makeCertificate(folder)
   const config = join(folder, 'bff.toml')
   await writeFile(config, configuration)
 
@@ -46,7 +55,7 @@ async function run(command: 'serve' | 'dev', configuration: string, port: number
   // A binary that is not there is an error here, and none on `exit`.
   child.on('error', (error) => (output += `${error}\n`))
 
-  const publicUrl = `http://localhost:${port}`
+  const publicUrl = originOf(place)
   const stop = async () => {
     if (child.exitCode === null && child.pid) {
       child.kill('SIGTERM')
@@ -70,23 +79,39 @@ async function answers(url: string, alive: () => boolean) {
   const deadline = Date.now() + 15_000
   while (Date.now() < deadline) {
     if (!alive()) throw new Error('it has ended')
-    const response = await fetch(url, { headers: { 'X-CSRF': '1' } }).catch(() => null)
-    if (response) return
+    if (await answersNow(url)) return
     await new Promise((again) => setTimeout(again, 25))
   }
   throw new Error('it does not answer')
 }
 
-function serverTable(port: number): string {
+async function answersNow(url: string): Promise<boolean> {
+  if (url.startsWith('http:')) return fetch(url).then(() => true, () => false)
+  return new Promise((resolve) => {
+    const asked = request(url, { rejectUnauthorized: false }, (response) => resolve(Boolean(response.resume())))
+    asked.on('error', () => resolve(false))
+    asked.end()
+  })
+}
+
+function makeCertificate(folder: string) {
+  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+  const files = ['-keyout', join(folder, 'tls.key'), '-out', join(folder, 'tls.crt')]
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1']
+  execFileSync('openssl', ['req', '-x509', ...kind, ...names, ...files], { stdio: 'ignore' })
+}
+
+function serverTable(port: number, tls: boolean): string {
   return `
 [server]
 listen     = "127.0.0.1:${port}"
-public_url = "http://localhost:${port}"
+public_url = "${originOf({ port, tls })}"
+${tls ? 'tls        = { cert = "tls.crt", key = "tls.key" }' : ''}
 `
 }
 
-function toml({ port, issuer, api, idleTimeout, refreshBefore, frontend }: BffOptions): string {
-  return `${serverTable(port)}
+function toml({ port, tls, issuer, api, idleTimeout, refreshBefore, frontend }: BffOptions): string {
+  return `${serverTable(port, tls)}
 [provider]
 issuer         = "${issuer}"
 client_id      = "${CLIENT_ID}"

@@ -8,6 +8,8 @@ export interface ProviderOptions {
   /** Where bff will be. */
   publicUrl: string
   accessTokenSeconds: number
+  /** Whether it tells bff of a logout. */
+  backchannelLogout: boolean
 }
 
 export type RunningProvider = Awaited<ReturnType<typeof startProvider>>
@@ -15,7 +17,7 @@ export type RunningProvider = Awaited<ReturnType<typeof startProvider>>
 export const CLIENT_ID = 'app'
 export const CLIENT_SECRET = 'canary-client-secret-4f1d0c7be29a'
 
-export async function startProvider({ publicUrl, accessTokenSeconds }: ProviderOptions) {
+export async function startProvider({ publicUrl, accessTokenSeconds, backchannelLogout }: ProviderOptions) {
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_, res) => res.writeHead(503).end()
   const server = createServer((req, res) => handle(req, res))
   const issuer = `http://127.0.0.1:${await listen(server)}`
@@ -27,8 +29,10 @@ export async function startProvider({ publicUrl, accessTokenSeconds }: ProviderO
         client_secret: CLIENT_SECRET,
         redirect_uris: [`${publicUrl}/bff/callback`],
         post_logout_redirect_uris: [`${publicUrl}/bff/logout/callback`],
-        backchannel_logout_uri: `${publicUrl}/bff/backchannel-logout`,
-        backchannel_logout_session_required: true,
+        ...(backchannelLogout && {
+          backchannel_logout_uri: `${publicUrl}/bff/backchannel-logout`,
+          backchannel_logout_session_required: true,
+        }),
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         token_endpoint_auth_method: 'client_secret_basic',
@@ -56,7 +60,7 @@ export async function startProvider({ publicUrl, accessTokenSeconds }: ProviderO
     },
     features: {
       devInteractions: { enabled: false },
-      revocation: { enabled: true },
+      revocation: { enabled: true, allowedPolicy: async (_ctx: unknown, client: any, token: any) => token.clientId === client.clientId },
       backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,

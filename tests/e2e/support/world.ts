@@ -3,7 +3,7 @@
 import { test as base, expect, type BrowserContext, type Page } from '@playwright/test'
 import { resolve } from 'node:path'
 import { startApi, type RunningApi } from './api'
-import { startBff, type RunningBff } from './bff'
+import { originOf, startBff, type RunningBff } from './bff'
 import { find, watch } from './leaks'
 import { freePort } from './ports'
 import { CLIENT_SECRET, startProvider, type RunningProvider } from './provider'
@@ -22,31 +22,39 @@ interface Options {
   accessTokenSeconds: number
   refreshBefore: string
   idleTimeout: string
+  backchannelLogout: boolean
+  tls: boolean
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
 }
 
 const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
 
+// The one that examples/react/bff.toml proposes.
+const POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+
 export const test = base.extend<Options & { world: World }>({
   accessTokenSeconds: [300, { option: true }],
   refreshBefore: ['60s', { option: true }],
   idleTimeout: ['30m', { option: true }],
+  backchannelLogout: [false, { option: true }],
+  tls: [false, { option: true }],
   frontend: [null, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, backchannelLogout, tls, frontend }, use) => {
       const port = await freePort()
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const provider = await startProvider({ publicUrl: `http://localhost:${port}`, accessTokenSeconds })
+      const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout })
       const api = await startApi(provider.accessTokenIsGood)
       const bff = await startBff({
         port,
+        tls,
         issuer: provider.issuer,
         api: api.origin,
         idleTimeout,
         refreshBefore,
-        frontend: frontend ?? `dir = "${DIST}"`,
+        frontend: frontend ?? `dir = "${DIST}"\nheaders = { Content-Security-Policy = "${POLICY}" }`,
       }).catch(async (error) => {
         await Promise.all([provider.stop(), api.stop()])
         throw error
@@ -63,7 +71,13 @@ export const test = base.extend<Options & { world: World }>({
 
   context: async ({ context, world }, use) => {
     const watched = watch(context)
+    const complaints: string[] = []
+    context.on('weberror', (error) => complaints.push(String(error.error())))
+    context.on('console', (message) => {
+      if (/Content Security Policy/i.test(message.text())) complaints.push(message.text())
+    })
     await use(context)
+    expect(complaints, 'script errors and breaches of the content security policy').toEqual([])
     expect(await watched.search([...world.provider.tokens, CLIENT_SECRET]), 'tokens that the browser can see').toEqual([])
   },
 })
@@ -96,5 +110,5 @@ export async function sessionOf(page: Page): Promise<any> {
 }
 
 export async function sessionCookie(context: BrowserContext) {
-  return (await context.cookies()).find((cookie) => cookie.name === 'bff')
+  return (await context.cookies()).find((cookie) => /^(__Host-Http-)?bff$/.test(cookie.name))
 }
