@@ -129,8 +129,9 @@ pub fn start(
 ) -> Result<DevServers, DevError> {
     let (provider_listener, provider_addr) = bind(places.provider_listen)?;
     let (demo_listener, demo_addr) = bind(places.demo_listen)?;
-    // `localhost` and not 127.0.0.1: the same site as the app, as people meet it at home.
-    let issuer = format!("http://localhost:{}", provider_addr.port());
+    // 127.0.0.1 and not `localhost`: another site than the app, as in life, and its cookies stay
+    // with it, since cookies do not know ports.
+    let issuer = format!("http://127.0.0.1:{}", provider_addr.port());
     let client_secret = random_base64url::<32>(&*randomness);
     let core = Arc::new(Core::new(
         CoreSettings {

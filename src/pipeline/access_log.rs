@@ -20,7 +20,7 @@ pub fn write(ctx: &Context, method: &Method, path: &str, response: &Response<Bod
             method = method.as_str(),
             path,
             status = response.status().as_u16(),
-            elapsed_ms = elapsed.as_secs_f64() * 1000.0,
+            elapsed_us = elapsed.as_micros(),
         },
         "request"
     );

@@ -46,32 +46,6 @@ test('another tab notices the sign-out when it is looked at', async ({ page, con
   await expect(other.getByRole('dialog', { name: 'Your session has ended' })).toBeVisible()
 })
 
-// bff does not have its back-channel endpoint yet; take `fixme` away when it has.
-test.describe.fixme('with back-channel logout', () => {
-  test.use({ backchannelLogout: true })
-
-  test('a sign-out at the provider ends the session here', async ({ page, context, world }) => {
-    await signIn(page, world)
-    const elsewhere = await context.newPage()
-    await elsewhere.goto(`${world.provider.issuer}/session/end`)
-    await elsewhere.getByRole('button', { name: 'Sign out here too' }).click()
-    await expect(elsewhere.getByText('Signed out').first()).toBeVisible()
-    expect(world.provider.backchannelErrors).toEqual([])
-
-    await page.getByRole('button', { name: 'GET /api/hello' }).click()
-    await expect(page.getByRole('dialog', { name: 'Your session has ended' })).toBeVisible()
-    expect(world.api.seen, 'nothing was forwarded').toEqual([])
-  })
-
-  test('a logout token for a session that is gone is no error', async ({ page, world }) => {
-    await signIn(page, world)
-    await page.getByRole('button', { name: 'Sign out' }).click()
-    await page.getByRole('button', { name: 'Sign out here too' }).click()
-    await expectLanding(page)
-    expect(world.provider.backchannelErrors).toEqual([])
-  })
-})
-
 test.describe('with an idle timeout of a few seconds', () => {
   test.use({ idleTimeout: '4s' })
 
