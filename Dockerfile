@@ -8,21 +8,20 @@
 #     --volume ./bff.toml:/etc/bff/bff.toml:ro --volume ./dist:/etc/bff/dist:ro \
 #     --env BFF_CLIENT_SECRET --env BFF_SESSION_KEY --publish 8443:8443 bff
 
-# The C library must not be newer than the one in the last stage: both are Debian 12's.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --no-default-features --bin bff \
-    && cp target/release/bff /bff
+    && packaging/rootfs.sh target/release/bff /rootfs
 
-# The C library, the certificates of public authorities and a user; no shell, no package manager.
-FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /bff /bff
+# The binary, the libraries that it names, the certificates of public authorities; nothing else.
+FROM scratch
+COPY --from=build /rootfs /
 # `bff` looks for bff.toml, and what that names, here.
 WORKDIR /etc/bff
-USER nonroot
+USER 65532:65532
 EXPOSE 8443
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/bff", "check", "--live"]
 ENTRYPOINT ["/bff"]
