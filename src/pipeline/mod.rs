@@ -509,14 +509,7 @@ impl Pipeline {
 impl Shared {
     /// Whether requests for this host are answered: the public one, and those that routes name.
     fn serves(&self, host: &str) -> bool {
-        host.eq_ignore_ascii_case(self.public.host())
-            || self.routes.routes().any(|route| {
-                route
-                    .settings()
-                    .host
-                    .as_deref()
-                    .is_some_and(|own| own.eq_ignore_ascii_case(host))
-            })
+        host.eq_ignore_ascii_case(self.public.host()) || self.routes.names_host(host)
     }
 }
 

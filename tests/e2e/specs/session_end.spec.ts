@@ -63,17 +63,6 @@ test.describe('with an idle timeout of a few seconds', () => {
     await expect(page.getByRole('region', { name: 'As it arrived at the API' })).toBeVisible()
   })
 
-  test('calls keep the session alive beyond the timeout', async ({ page, world }) => {
-    await signIn(page, world)
-    const start = Date.now()
-    await expect(async () => {
-      await page.getByRole('button', { name: 'GET /api/hello' }).click()
-      await expect(page.getByRole('region', { name: 'As it arrived at the API' })).toBeVisible({ timeout: 1_000 })
-      expect(Date.now() - start).toBeGreaterThan(7_000)
-    }).toPass({ intervals: [500], timeout: 20_000 })
-    await expect(page.getByRole('dialog')).toHaveCount(0)
-  })
-
   test('who leaves the dialog is a visitor again', async ({ page, world }) => {
     await signIn(page, world)
     const dialog = page.getByRole('dialog', { name: 'Your session has ended' })
@@ -82,5 +71,20 @@ test.describe('with an idle timeout of a few seconds', () => {
     await expectLanding(page)
     await page.getByRole('main').getByRole('button', { name: 'Sign in' }).click()
     await expectSignedIn(page)
+  })
+})
+
+test.describe('with an idle timeout that a busy machine does not run into', () => {
+  test.use({ idleTimeout: '10s' })
+
+  test('calls keep the session alive beyond the timeout', async ({ page, world }) => {
+    await signIn(page, world)
+    const start = Date.now()
+    await expect(async () => {
+      await page.getByRole('button', { name: 'GET /api/hello' }).click()
+      await expect(page.getByRole('region', { name: 'As it arrived at the API' })).toBeVisible({ timeout: 1_000 })
+      expect(Date.now() - start).toBeGreaterThan(13_000)
+    }).toPass({ intervals: [500], timeout: 40_000 })
+    await expect(page.getByRole('dialog')).toHaveCount(0)
   })
 })
