@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -49,6 +49,8 @@ use crate::web::public_origin::PublicOrigin;
 use context::{Context, Reader, RequestIds, is_document_navigation};
 use endpoint::{Endpoint, MethodRules, UnderBase};
 use error::{Refusal, Site};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The most bytes that the form of a callback or of a third-party login may have.
 const MAX_FORM: usize = 64 * 1024;
@@ -160,7 +162,7 @@ impl Handler for Pipeline {
         };
         response
             .headers_mut()
-            .insert("x-request-id", ctx.request_id.clone());
+            .insert(X_REQUEST_ID, ctx.request_id.clone());
         if ctx.counted.is_none() {
             ctx.counted = Some(self.shared.metrics.other.clone());
         }
