@@ -39,7 +39,7 @@ use crate::session::seal::Keys;
 use crate::session::store::memory::MemoryStore;
 use crate::telemetry::{self, LogError, Metrics};
 use crate::web::client_address::TrustedProxies;
-use crate::web::outbound::{Outbound, OutboundError};
+use crate::web::outbound::{self, Outbound, OutboundError};
 use crate::web::public_origin::{NoOrigin, PublicOrigin};
 
 /// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
@@ -60,12 +60,9 @@ pub enum StartError {
     /// `public_url` has no origin.
     #[error(transparent)]
     PublicUrl(#[from] NoOrigin),
-    /// The machine's certificates could not be read.
+    /// TLS towards the provider and the upstreams.
     #[error("the client for calls to the provider cannot be made: {0}")]
     Outbound(#[from] OutboundError),
-    /// The machine's certificates could not be read.
-    #[error("upstreams cannot be verified: {0}")]
-    Verifier(#[from] rustls::Error),
     /// A thread or its runtime could not be had.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -125,7 +122,8 @@ impl RunningApp {
             key_reload,
         } = environment;
         let metrics = Metrics::new();
-        let outbound = Outbound::new(config.provider.timeout)?;
+        let tls = outbound::tls()?;
+        let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout);
         let provider = Provider::new(
             config.provider,
             outbound,
@@ -159,7 +157,7 @@ impl RunningApp {
             },
             metrics: metrics.clone(),
         }));
-        let tls = Arc::new(upstream_tls()?);
+        let tls = Arc::new(tls);
         let timeouts = config.server.timeouts.clone();
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
@@ -360,16 +358,6 @@ async fn told_to_stop() {
 /// The configured keys, or a fresh one: sessions then end with the process.
 fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
     Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
-}
-
-/// Upstreams are verified against the machine's own roots, host name included (N2).
-fn upstream_tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth())
 }
 
 /// Does what no request waits for.

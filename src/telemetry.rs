@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// `[log]`.
@@ -49,6 +49,9 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
 
+/// Lines that may wait for a slow reader. The queue takes its room at once, 40 bytes a line.
+const QUEUED_LINES: usize = 8192;
+
 /// Sends log lines to standard output; `main` alone calls this, once.
 ///
 /// The lines leave through a thread of their own. Where the reader is too slow for that thread,
@@ -61,7 +64,9 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::try_new(&settings.level)?;
     let stdout = io::stdout();
     let colours = stdout.is_terminal();
-    let (writer, guard) = tracing_appender::non_blocking(stdout);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED_LINES)
+        .finish(stdout);
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer);

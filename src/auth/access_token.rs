@@ -118,7 +118,8 @@ impl AccessTokens {
             }
         }
         let stale = session.tokens().bearer.clone();
-        match self.refreshed(session, &stale, now).await {
+        // In a box: every call's future would have to have room for it.
+        match Box::pin(self.refreshed(session, &stale, now)).await {
             Ok(()) => Ok(session.tokens().bearer.clone()),
             Err(TokenError::SessionEnded) => Err(TokenError::SessionEnded),
             Err(TokenError::Unavailable) => {

@@ -4,13 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::Instant;
 
 use crate::clock::Randomness;
 use crate::secret::random_base64url;
 use crate::server::Connection;
 use crate::telemetry::RouteMetrics;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The facts of one request that every step may look at.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Context {
 impl Reader {
     /// `Sec-Fetch-Mode` decides where a browser sends it (B10), else `Accept`.
     fn of(headers: &HeaderMap) -> Self {
-        let person = match headers.get("sec-fetch-mode") {
+        let person = match headers.get(SEC_FETCH_MODE) {
             Some(mode) => mode.as_bytes() == b"navigate",
             None => headers.get(ACCEPT).is_some_and(|accept| {
                 accept
@@ -73,7 +76,7 @@ impl Reader {
 pub fn is_document_navigation(parts: &Parts) -> bool {
     let to_document = parts
         .headers
-        .get("sec-fetch-dest")
+        .get(SEC_FETCH_DEST)
         .is_none_or(|dest| dest.as_bytes() == b"document");
     parts.method == Method::GET && to_document && Reader::of(&parts.headers) == Reader::Person
 }
@@ -96,8 +99,33 @@ impl RequestIds {
 
     /// The next id.
     pub fn next(&self) -> HeaderValue {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{}-{count:x}", self.prefix))
-            .unwrap_or_else(|_| HeaderValue::from_static("-"))
+        const MOST_DIGITS: usize = 16;
+        let mut count = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut id = Vec::with_capacity(self.prefix.len() + 1 + MOST_DIGITS);
+        id.extend_from_slice(self.prefix.as_bytes());
+        id.push(b'-');
+        // The lowest digit first: it is a name, and `format!` costs a thousand instructions.
+        loop {
+            let digit = char::from_digit((count & 0xf) as u32, 16);
+            id.push(digit.map_or(b'-', |digit| digit as u8));
+            count >>= 4;
+            if count == 0 {
+                break;
+            }
+        }
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SeededRandomness;
+
+    #[test]
+    fn no_two_requests_have_one_id() {
+        let ids = RequestIds::new(&SeededRandomness::new(1));
+        let given: std::collections::HashSet<_> = (0..5000).map(|_| ids.next()).collect();
+        assert_eq!(given.len(), 5000);
     }
 }

@@ -3,11 +3,14 @@
 
 use http::header::{ORIGIN, REFERER};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::pipeline::context::is_document_navigation;
 use crate::proxy::CsrfCheck;
 use crate::web::public_origin::PublicOrigin;
+
+const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why a request is taken for a forged one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +37,12 @@ pub fn check(check: CsrfCheck, parts: &Parts, public: &PublicOrigin) -> Result<(
 /// nothing foreign in what the browser says of itself.
 fn check_header(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFault> {
     if headers
-        .get("x-csrf")
+        .get(X_CSRF)
         .is_none_or(|value| value.as_bytes() != b"1")
     {
         return Err(CsrfFault::Header);
     }
-    let site = headers.get("sec-fetch-site");
+    let site = headers.get(SEC_FETCH_SITE);
     if site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
         return Err(CsrfFault::Origin);
     }
@@ -63,7 +66,7 @@ fn check_origin(parts: &Parts, public: &PublicOrigin) -> Result<(), CsrfFault> {
     if is_document_navigation(parts) {
         return Ok(());
     }
-    let ours = match headers.get("sec-fetch-site") {
+    let ours = match headers.get(SEC_FETCH_SITE) {
         Some(site) => site.as_bytes() == b"same-origin",
         None => {
             origin.is_some()

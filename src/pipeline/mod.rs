@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -49,6 +49,8 @@ use crate::web::public_origin::PublicOrigin;
 use context::{Context, Reader, RequestIds, is_document_navigation};
 use endpoint::{Endpoint, MethodRules, UnderBase};
 use error::{Refusal, Site};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The most bytes that the form of a callback or of a third-party login may have.
 const MAX_FORM: usize = 64 * 1024;
@@ -160,7 +162,7 @@ impl Handler for Pipeline {
         };
         response
             .headers_mut()
-            .insert("x-request-id", ctx.request_id.clone());
+            .insert(X_REQUEST_ID, ctx.request_id.clone());
         if ctx.counted.is_none() {
             ctx.counted = Some(self.shared.metrics.other.clone());
         }
@@ -210,7 +212,9 @@ impl Pipeline {
         match UnderBase::at(path.as_str(), base_path) {
             UnderBase::Endpoint(endpoint) => {
                 ctx.counted = shared.metrics.endpoint(endpoint);
-                return self.answer_endpoint(endpoint, ctx, parts, body).await;
+                // In a box, like every way that few requests take: a request's future is moved
+                // several times, with all the room that its longest way needs.
+                return Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
             }
             UnderBase::Nothing => return Err(Refusal::NoRoute),
             UnderBase::Outside => {}
@@ -226,7 +230,7 @@ impl Pipeline {
                     return Err(Refusal::NoRoute);
                 };
                 ctx.counted = Some(shared.metrics.frontend.clone());
-                match frontend.answer(parts, path.as_str()).await {
+                match Box::pin(frontend.answer(parts, path.as_str())).await {
                     FrontendAnswer::Answer(response) => Ok(response),
                     FrontendAnswer::NotFound => Err(Refusal::NoRoute),
                 }
@@ -334,7 +338,7 @@ impl Pipeline {
             Err(Refusal::LoginRequired | Refusal::SessionExpired)
                 if is_document_navigation(parts) =>
             {
-                return self.login_for_page(parts, path).await;
+                return Box::pin(self.login_for_page(parts, path)).await;
             }
             Err(refusal) => return Err(refusal),
         };
@@ -362,7 +366,7 @@ impl Pipeline {
         };
         if let Some(handshake) = &handshake {
             let call = call(bearer.as_ref(), RequestBody::Empty);
-            return self.open_socket(call, handshake, session.as_deref()).await;
+            return Box::pin(self.open_socket(call, handshake, session.as_deref())).await;
         }
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
         let response = self
@@ -379,15 +383,12 @@ impl Pipeline {
             return Ok(response);
         }
         // The upstream refuses the token: once, another may please it better (I13).
-        match tokens
-            .after_refusal(session, refused)
-            .await
-            .map_err(Refusal::Token)?
-        {
-            Some(bearer) => Ok(self
-                .upstreams
-                .forward(call(Some(&bearer), RequestBody::Empty))
-                .await?),
+        let better = Box::pin(tokens.after_refusal(session, refused));
+        match better.await.map_err(Refusal::Token)? {
+            Some(bearer) => {
+                let call = call(Some(&bearer), RequestBody::Empty);
+                Ok(Box::pin(self.upstreams.forward(call)).await?)
+            }
             None => Ok(response),
         }
     }

@@ -60,13 +60,25 @@ pub(super) async fn exchange(
         None => give_up,
     };
     link.deadline.set(first_look);
-    let outcome = poll_fn(|ctx| {
-        link.drive(ctx);
-        // Only the connection, polled just now, can have brought it: no need to be woken for it.
-        if let Poll::Ready(outcome) = answer
+    // Only the connection, polled just before, can have brought it: no need to be woken for it.
+    let mut look = || {
+        answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
-        {
+    };
+    let mut sent = false;
+    let outcome = poll_fn(|ctx| {
+        // Whoever is woken after the request was sent finds the answer in nearly every case. A
+        // connection that held our waker then would only wake us once more, to say that we asked
+        // for the body.
+        if std::mem::replace(&mut sent, true) {
+            link.drive_unwatched();
+            if let Poll::Ready(outcome) = look() {
+                return Poll::Ready(Ok(outcome));
+            }
+        }
+        link.drive(ctx);
+        if let Poll::Ready(outcome) = look() {
             return Poll::Ready(Ok(outcome));
         }
         if let Some(end) = &mut end
@@ -131,25 +143,14 @@ pub(super) struct Tail {
 
 /// The body for the browser. What has come with the head already is handed over whole and the
 /// connection given back at once; the rest is streamed.
-pub(super) async fn body(incoming: Incoming, tail: Tail) -> Body {
-    let mut input = Some((incoming, tail));
-    poll_fn(|ctx| {
-        Poll::Ready(match input.take() {
-            Some((incoming, tail)) => settle(incoming, tail, ctx),
-            None => Body::Empty,
-        })
-    })
-    .await
-}
-
-fn settle(mut incoming: Incoming, mut tail: Tail, ctx: &mut Context<'_>) -> Body {
+pub(super) fn body(mut incoming: Incoming, mut tail: Tail) -> Body {
     if incoming.is_end_stream() {
-        tail.upstreams.give_back(tail.link, ctx);
+        tail.upstreams.give_back(tail.link);
         return Body::Empty;
     }
     let first = match poll_once(&mut incoming) {
         Poll::Ready(None) => {
-            tail.upstreams.give_back(tail.link, ctx);
+            tail.upstreams.give_back(tail.link);
             return Body::Empty;
         }
         Poll::Ready(first) => first,
@@ -163,7 +164,7 @@ fn settle(mut incoming: Incoming, mut tail: Tail, ctx: &mut Context<'_>) -> Body
     };
     if !incoming.is_end_stream() {
         // The end of a short chunked body is in the connection's buffer already.
-        tail.link.drive(ctx);
+        tail.link.drive_unwatched();
         match poll_once(&mut incoming) {
             Poll::Ready(None) => {}
             Poll::Ready(second) => {
@@ -172,7 +173,7 @@ fn settle(mut incoming: Incoming, mut tail: Tail, ctx: &mut Context<'_>) -> Body
             Poll::Pending => return Body::stream(Download::new(incoming, tail, [first, None])),
         }
     }
-    tail.upstreams.give_back(tail.link, ctx);
+    tail.upstreams.give_back(tail.link);
     Body::full(data)
 }
 
@@ -240,9 +241,9 @@ impl Download {
         poll_once(&mut self.incoming)
     }
 
-    fn give_back(&mut self, ctx: &mut Context<'_>) {
+    fn give_back(&mut self) {
         if let Some(link) = self.link.take() {
-            self.upstreams.give_back(link, ctx);
+            self.upstreams.give_back(link);
         }
     }
 
@@ -295,7 +296,7 @@ impl HttpBody for Download {
             this.waiting = false;
             let frame = match piece {
                 None => {
-                    this.give_back(ctx);
+                    this.give_back();
                     return Poll::Ready(None);
                 }
                 Some(Err(error)) => {
@@ -307,7 +308,7 @@ impl HttpBody for Download {
             match frame.into_trailers() {
                 Ok(mut trailers) => {
                     // They are the last; the browser's side asks for nothing more after them.
-                    this.give_back(ctx);
+                    this.give_back();
                     if this.trailers == Trailers::Drop {
                         continue;
                     }
@@ -317,7 +318,7 @@ impl HttpBody for Download {
                 Err(data) => {
                     // The browser's side asks for nothing after the last byte of a known length.
                     if this.is_end_stream() {
-                        this.give_back(ctx);
+                        this.give_back();
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }

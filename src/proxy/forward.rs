@@ -1,8 +1,6 @@
 //! A request to its upstream, and the answer back.
 
-use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -160,7 +158,7 @@ impl Upstreams {
                 };
                 let request = build(&call, upstream, framing, body)?;
                 match exchange::exchange(&mut link, request, &bounds).await {
-                    Ok(answer) => return self.answer(call, upstream, link, answer).await,
+                    Ok(answer) => return self.answer(call, upstream, link, answer),
                     Err(Failure::Final(error)) => return Err(error),
                     Err(Failure::Unsent(request, _)) if freshness == Freshness::Any => {
                         body = request.into_body();
@@ -192,7 +190,7 @@ impl Upstreams {
     ) -> Result<Box<Link>, ForwardError> {
         let origin = upstream.origin();
         if freshness == Freshness::Any
-            && let Some(link) = poll_fn(|ctx| Poll::Ready(self.take(origin, ctx))).await
+            && let Some(link) = self.take(origin)
         {
             return Ok(link);
         }
@@ -206,7 +204,7 @@ impl Upstreams {
     }
 
     /// Judges and cleans the answer's head and attaches its body.
-    pub(super) async fn answer(
+    pub(super) fn answer(
         &self,
         call: Call<'_>,
         upstream: &Upstream,
@@ -229,7 +227,7 @@ impl Upstreams {
             idle,
             ending: call.ending,
         };
-        let body = exchange::body(incoming, tail).await;
+        let body = exchange::body(incoming, tail);
         Ok(Response::from_parts(parts, body))
     }
 }

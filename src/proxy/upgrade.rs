@@ -278,7 +278,7 @@ impl Upstreams {
                 }
             };
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return self.answer(call, upstream, link, answer).await;
+                return self.answer(call, upstream, link, answer);
             }
             let (mut parts, _) = answer.into_parts();
             upgrade

@@ -105,11 +105,11 @@ impl Upstreams {
     }
 
     /// An idle connection that still looks alive.
-    pub(super) fn take(&self, origin: &Arc<Origin>, ctx: &mut Context<'_>) -> Option<Box<Link>> {
+    pub(super) fn take(&self, origin: &Arc<Origin>) -> Option<Box<Link>> {
         let now = Instant::now();
         loop {
             let Idle { mut link, since } = self.0.pop(origin)?;
-            if now.duration_since(since) < IDLE_AGE && link.is_idle(ctx) {
+            if now.duration_since(since) < IDLE_AGE && link.is_idle() {
                 link.reused = true;
                 return Some(link);
             }
@@ -141,8 +141,8 @@ impl Upstreams {
 
     /// Takes a connection back whose exchange is over. One with anything unread or unsent is closed
     /// instead (J8).
-    pub(super) fn give_back(&self, mut link: Box<Link>, ctx: &mut Context<'_>) {
-        if !link.is_idle(ctx) {
+    pub(super) fn give_back(&self, mut link: Box<Link>) {
+        if !link.is_idle() {
             return;
         }
         let since = Instant::now();
@@ -205,11 +205,10 @@ impl Shared {
     /// Closes what is too old or was closed by the upstream; says whether any are left.
     fn sweep(&self) -> Kept {
         let now = Instant::now();
-        let mut ctx = Context::from_waker(Waker::noop());
         let mut pool = self.lock();
         for idle in pool.idle.values_mut() {
             idle.retain_mut(|idle| {
-                now.duration_since(idle.since) < IDLE_AGE && idle.link.is_idle(&mut ctx)
+                now.duration_since(idle.since) < IDLE_AGE && idle.link.is_idle()
             });
         }
         pool.idle.retain(|_, idle| !idle.is_empty());
@@ -247,9 +246,15 @@ impl Link {
         }
     }
 
+    /// Drives the connection as far as it goes at once. Nobody is woken when there is more to do:
+    /// neither the last one that held an idle connection, nor one that will look again anyway.
+    pub(super) fn drive_unwatched(&mut self) {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+    }
+
     /// Whether the last exchange is over on both sides and the connection open.
-    fn is_idle(&mut self, ctx: &mut Context<'_>) -> bool {
-        self.drive(ctx);
+    fn is_idle(&mut self) -> bool {
+        self.drive_unwatched();
         !self.ended && self.sender.is_ready()
     }
 }

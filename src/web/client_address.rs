@@ -3,7 +3,7 @@
 //! Only `X-Forwarded-For` is read, and only as far as proxies that the operator named wrote it;
 //! what stands left of the first stranger is hearsay and is not sent on.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -71,6 +71,9 @@ impl ClientAddress {
     /// The `X-Forwarded-For` to send upstream: the caller, then every trusted hop.
     pub fn forwarded_for(&self) -> Option<HeaderValue> {
         use std::fmt::Write as _;
+        if let (IpAddr::V4(address), []) = (self.address, self.hops.as_slice()) {
+            return HeaderValue::try_from(dotted(address)).ok();
+        }
         let mut chain = String::with_capacity(16 * (self.hops.len() + 1));
         write!(chain, "{}", self.address).ok()?;
         for hop in &self.hops {
@@ -78,6 +81,25 @@ impl ClientAddress {
         }
         HeaderValue::try_from(chain).ok()
     }
+}
+
+/// The address of nearly every call, written without the machinery of `fmt`, which takes ten times
+/// as long.
+fn dotted(address: Ipv4Addr) -> Vec<u8> {
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    text
 }
 
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
@@ -198,6 +220,14 @@ mod tests {
             },
         ] {
             check(&case);
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_everybody_writes_it() {
+        for number in (0..=u32::MAX).step_by(0x0011_1309) {
+            let address = Ipv4Addr::from(number);
+            assert_eq!(dotted(address), address.to_string().as_bytes());
         }
     }
 }

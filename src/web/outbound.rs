@@ -76,37 +76,48 @@ impl OutboundError {
     }
 }
 
+/// How servers are verified: against the machine's own roots, host name included (N2). Reading
+/// them takes megabytes, so an app does it once.
+///
+/// A machine without roots of trust is no reason not to start: `bff dev` calls loopback alone.
+/// Every https call fails there.
+///
+/// # Errors
+///
+/// [`OutboundError::Setup`] where TLS cannot be set up.
+pub fn tls() -> Result<ClientConfig, OutboundError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(OutboundError::Setup)
+    };
+    let builder = match builder()?.with_platform_verifier() {
+        Ok(trusting) => trusting,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "this machine has no roots of trust, so no https call can succeed"
+            );
+            builder()?.with_root_certificates(RootCertStore::empty())
+        }
+    };
+    Ok(builder.with_no_client_auth())
+}
+
 impl Outbound {
-    /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
-    /// that swallows packets counts as unreachable, not as one that may have acted.
-    ///
-    /// A machine without roots of trust is no reason not to start: `bff dev` calls loopback alone.
-    /// Every https call fails there.
+    /// A client that verifies servers as [`tls`] does.
     ///
     /// # Errors
     ///
     /// [`OutboundError::Setup`] where TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = || {
-            ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .map_err(OutboundError::Setup)
-        };
-        let builder = match builder()?.with_platform_verifier() {
-            Ok(trusting) => trusting,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "this machine has no roots of trust, so no https call can succeed"
-                );
-                builder()?.with_root_certificates(RootCertStore::empty())
-            }
-        };
-        Ok(Self::with_tls(builder.with_no_client_auth(), timeout))
+        Ok(Self::with_tls(tls()?, timeout))
     }
 
-    fn with_tls(tls: ClientConfig, timeout: Duration) -> Self {
+    /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
+    /// that swallows packets counts as unreachable, not as one that may have acted.
+    pub fn with_tls(tls: ClientConfig, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

@@ -1,0 +1,196 @@
+//! What a request spends apart from the wire: sealing, opening, finding the route and the session.
+//!
+//! `cargo bench --bench pieces`, to look at. What decides is `benches/compare.sh`, and for small
+//! differences the instruction counts of callgrind.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bff::clock::{Clock as _, SystemClock, SystemRandomness};
+use bff::proxy::path::{RequestPath, Semicolons};
+use bff::proxy::route::{RouteMatch, RouteTable};
+use bff::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
+use bff::secret::{AccessToken, LogoutSid, SessionKey};
+use bff::session::cookie::{OpenedCookie, OpenedCookies, Presented, SessionCookie};
+use bff::session::id::SessionId;
+use bff::session::record::{Authentication, NewSession, Tokens};
+use bff::session::seal::Keys;
+use bff::session::store::memory::MemoryStore;
+use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions};
+use divan::Bencher;
+use futures_util::FutureExt as _;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue, Method};
+use url::Url;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    divan::main();
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn keys() -> Keys {
+    Keys::of(&SessionKey::random(&SystemRandomness))
+}
+
+fn cookie_settings() -> CookieSettings {
+    CookieSettings {
+        name: "__Host-Http-bff".to_owned(),
+        secure: true,
+        same_site: SameSite::Strict,
+        persistent: false,
+    }
+}
+
+/// A session cookie, and the headers of a request that carries it between two others.
+fn signed_in() -> (SessionCookie, HeaderMap) {
+    let cookie = SessionCookie::new(cookie_settings(), keys());
+    let id = SessionId::random(&SystemRandomness);
+    let line = cookie.issue(&id, SystemClock.now(), HOUR, &SystemRandomness);
+    let pair = line.to_str().unwrap_or_default();
+    let pair = pair.split(';').next().unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::try_from(format!("theme=dark; {pair}; lang=en")) {
+        headers.insert(COOKIE, value);
+    }
+    (cookie, headers)
+}
+
+#[divan::bench]
+fn seal_a_cookie(bencher: Bencher<'_, '_>) {
+    let cookie = SessionCookie::new(cookie_settings(), keys());
+    let id = SessionId::random(&SystemRandomness);
+    let now = SystemClock.now();
+    bencher.bench_local(|| cookie.issue(black_box(&id), now, HOUR, &SystemRandomness));
+}
+
+#[divan::bench]
+fn open_a_cookie_for_the_first_time(bencher: Bencher<'_, '_>) {
+    let (cookie, headers) = signed_in();
+    bencher
+        .with_inputs(OpenedCookies::default)
+        .bench_local_values(|opened| {
+            let presented = cookie.read(black_box(&headers), &opened);
+            assert!(matches!(presented, Presented::Session(_)));
+            opened
+        });
+}
+
+#[divan::bench]
+fn open_a_remembered_cookie(bencher: Bencher<'_, '_>) {
+    let (cookie, headers) = signed_in();
+    let opened = OpenedCookies::default();
+    bencher.bench_local(|| cookie.read(black_box(&headers), &opened));
+}
+
+#[divan::bench]
+fn refuse_a_forged_cookie(bencher: Bencher<'_, '_>) {
+    let (_, headers) = signed_in();
+    let (cookie, _) = signed_in();
+    let opened = OpenedCookies::default();
+    bencher.bench_local(|| cookie.read(black_box(&headers), &opened));
+}
+
+fn route(path: String) -> Option<RouteSettings> {
+    Some(RouteSettings {
+        name: path.clone(),
+        path,
+        host: None,
+        methods: Vec::new(),
+        upstreams: vec![Url::parse("http://127.0.0.1:9000").ok()?],
+        auth: RouteAuth::Required,
+        csrf: Some(CsrfCheck::Header),
+        path_rewrite: PathRewrite::Keep,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        timeout: HOUR,
+        max_body: None,
+        websocket: true,
+    })
+}
+
+#[divan::bench(args = [1, 1_000])]
+fn match_a_route_among(bencher: Bencher<'_, '_>, routes: usize) {
+    let settings: Vec<RouteSettings> = (0..routes)
+        .filter_map(|index| route(format!("/api/v1/service-{index}")))
+        .collect();
+    let Ok(table) = RouteTable::new(settings) else {
+        return;
+    };
+    let raw = format!("/api/v1/service-{}/orders/4711", routes / 2);
+    bencher.bench_local(|| {
+        let path = RequestPath::parse(black_box(&raw), Semicolons::Refuse);
+        let found = path.map(|path| {
+            matches!(
+                table.find("app.example", &Method::GET, &path),
+                RouteMatch::Found(_)
+            )
+        });
+        assert_eq!(found, Ok(true));
+    });
+}
+
+/// `count` sessions and the cookies that find them.
+fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
+    let settings = SessionSettings {
+        keys: Vec::new(),
+        idle_timeout: HOUR,
+        max_lifetime: 8 * HOUR,
+        cookie: cookie_settings(),
+    };
+    let store = Arc::new(MemoryStore::new(settings.idle_timeout));
+    let sessions = Sessions::new(store, Arc::new(SystemClock), &settings);
+    let access_token = AccessToken::new("at");
+    let bearer = access_token
+        .bearer()
+        .unwrap_or_else(|| HeaderValue::from_static(""));
+    let cookies = (0..count)
+        .filter_map(|_| {
+            let new = NewSession {
+                hash: SessionId::random(&SystemRandomness).hash(),
+                tag: "tag".into(),
+                logout_sid: LogoutSid::random(&SystemRandomness),
+                subject: "alice".into(),
+                provider_sid: None,
+                claims: "{}".into(),
+                authentication: Authentication::default(),
+                grant_facts: "{}".into(),
+                tokens: Tokens {
+                    access_token: access_token.clone(),
+                    bearer: bearer.clone(),
+                    refresh_token: None,
+                    id_token: None,
+                    expires: None,
+                    refresh_at: None,
+                },
+            };
+            let session = sessions.begin(new).now_or_never()?.ok()?;
+            Some(OpenedCookie {
+                hash: session.hash,
+                issued: session.created,
+            })
+        })
+        .collect();
+    (sessions, cookies)
+}
+
+#[divan::bench(args = [1, 100_000])]
+fn find_a_session_among(bencher: Bencher<'_, '_>, count: usize) {
+    let (sessions, cookies) = sessions(count);
+    // A stride that is no factor of the count visits all in an order that no cache foresees.
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 61_803) % cookies.len();
+        let cookie = cookies.get(next);
+        let found = cookie.and_then(|cookie| {
+            sessions
+                .find(black_box(cookie), Activity::Slides)
+                .now_or_never()
+        });
+        assert!(matches!(found, Some(Ok(Some(_)))));
+    });
+}
