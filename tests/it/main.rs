@@ -14,4 +14,7 @@ mod support;
 
 mod architecture;
 mod cast;
+mod client_auth;
+mod discovery;
 mod first_light;
+mod login;
