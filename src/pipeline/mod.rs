@@ -13,7 +13,7 @@ pub mod error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -52,6 +52,8 @@ use error::{Refusal, Site};
 
 /// The most bytes that the form of a callback or of a third-party login may have.
 const MAX_FORM: usize = 64 * 1024;
+/// The type of such a form.
+const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 /// WebSockets open at once, over all workers (M6).
 const MAX_SOCKETS: usize = 20_000;
 /// WebSockets of one session open at once (M6).
@@ -258,7 +260,7 @@ impl Pipeline {
         match endpoint {
             Endpoint::Login => {
                 let answer = if parts.method == Method::POST {
-                    let form = read_form(body).await?;
+                    let form = read_form(parts, body).await?;
                     relying_party
                         .third_party_login(&form, parts, presented)
                         .await?
@@ -273,7 +275,7 @@ impl Pipeline {
             Endpoint::Callback => {
                 let form;
                 let parameters = if parts.method == Method::POST {
-                    form = read_form(body).await?;
+                    form = read_form(parts, body).await?;
                     form.as_str()
                 } else {
                     parts.uri.query().unwrap_or_default()
@@ -539,7 +541,16 @@ fn preflight() -> Response<Body> {
     response
 }
 
-async fn read_form(body: Incoming) -> Result<String, Refusal> {
+/// The fields of a posted form, still encoded; a body of another type is no form (C1).
+async fn read_form(parts: &Parts, body: Incoming) -> Result<String, Refusal> {
+    let is_form = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next())
+        .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM_TYPE));
+    if !is_form {
+        return Err(Refusal::CallbackForm);
+    }
     let read = tokio::time::timeout(FORM_WITHIN, Limited::new(body, MAX_FORM).collect());
     let bytes = read.await.map_err(|_| Refusal::CallbackForm)?;
     let bytes = bytes.map_err(|_| Refusal::CallbackForm)?.to_bytes();
