@@ -13,7 +13,7 @@ pub mod error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -285,7 +285,7 @@ impl Pipeline {
                 let place = logged_in.return_to.clone();
                 let response = logged_in.redirect();
                 Ok(if hop {
-                    hop_page(response, &place)
+                    hop_page(&response, &place)
                 } else {
                     response
                 })
@@ -571,7 +571,7 @@ fn confirm_login(link: &str) -> Response<Body> {
 
 /// The redirect as a page of our own, from which the browser goes on by itself: that step is
 /// same-site, so it carries the Strict cookie (C13).
-fn hop_page(redirect: Response<Body>, place: &ReturnTo) -> Response<Body> {
+fn hop_page(redirect: &Response<Body>, place: &ReturnTo) -> Response<Body> {
     let link = problem::escape(place.as_str());
     let mut page = problem::page(
         "Signed in",
@@ -580,11 +580,8 @@ fn hop_page(redirect: Response<Body>, place: &ReturnTo) -> Response<Body> {
              <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
         ),
     );
-    let (redirect, _) = redirect.into_parts();
-    for (name, value) in &redirect.headers {
-        if *name == http::header::SET_COOKIE || *name == http::header::REFERRER_POLICY {
-            page.headers_mut().append(name, value.clone());
-        }
+    for line in redirect.headers().get_all(SET_COOKIE) {
+        page.headers_mut().append(SET_COOKIE, line.clone());
     }
     page
 }
