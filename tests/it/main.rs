@@ -13,6 +13,7 @@
 mod support;
 
 mod architecture;
+mod callback;
 mod cast;
 mod client_auth;
 mod discovery;
