@@ -117,10 +117,13 @@ struct Answer {
     code: Option<String>,
     iss: Option<String>,
     error: Option<String>,
+    /// The first parameter that stands twice.
+    repeated: Option<&'static str>,
 }
 
 impl Answer {
-    fn parse(parameters: &str) -> Result<Self, CallbackFault> {
+    /// Reads the parameters; of one that stands twice, its name is kept and its first value (C2).
+    fn parse(parameters: &str) -> Self {
         let mut answer = Self::default();
         let mut others = [
             ("id_token", false),
@@ -138,16 +141,18 @@ impl Answer {
                     if let Some((name, seen)) = known
                         && std::mem::replace(seen, true)
                     {
-                        return Err(CallbackFault::Repeated(name));
+                        answer.repeated.get_or_insert(*name);
                     }
                     continue;
                 }
             };
-            if slot.replace(value.into_owned()).is_some() {
-                return Err(CallbackFault::Repeated(name));
+            if slot.is_none() {
+                *slot = Some(value.into_owned());
+            } else {
+                answer.repeated.get_or_insert(name);
             }
         }
-        Ok(answer)
+        answer
     }
 }
 
@@ -183,15 +188,22 @@ impl RelyingParty {
             cause,
             delete_cookie: None,
         };
-        let answer = Answer::parse(parameters).map_err(unbound)?;
-        let state = answer
+        let answer = Answer::parse(parameters);
+        if answer.repeated == Some("state") {
+            // Whose login this is stands twice, so it is nobody's.
+            return Err(unbound(CallbackFault::Repeated("state")));
+        }
+        let found = answer
             .state
             .as_deref()
-            .ok_or_else(|| unbound(CallbackFault::UnknownState))?;
-        let (pending, delete_cookie) = self
-            .pending_logins
-            .find(headers, state, self.clock.now())
-            .ok_or_else(|| unbound(CallbackFault::UnknownState))?;
+            .and_then(|state| self.pending_logins.find(headers, state, self.clock.now()));
+        if let Some(name) = answer.repeated {
+            return Err(CallbackError {
+                cause: CallbackFault::Repeated(name),
+                delete_cookie: found.map(|(_, delete_cookie)| delete_cookie),
+            });
+        }
+        let (pending, delete_cookie) = found.ok_or_else(|| unbound(CallbackFault::UnknownState))?;
         let bound = |cause| CallbackError {
             cause,
             delete_cookie: Some(delete_cookie.clone()),

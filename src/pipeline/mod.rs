@@ -13,7 +13,7 @@ pub mod error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, VARY};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -54,6 +54,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The most bytes that the form of a callback or of a third-party login may have.
 const MAX_FORM: usize = 64 * 1024;
+/// The type of such a form.
+const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 /// WebSockets open at once, over all workers (M6).
 const MAX_SOCKETS: usize = 20_000;
 /// WebSockets of one session open at once (M6).
@@ -262,7 +264,7 @@ impl Pipeline {
         match endpoint {
             Endpoint::Login => {
                 let answer = if parts.method == Method::POST {
-                    let form = read_form(body).await?;
+                    let form = read_form(parts, body).await?;
                     relying_party
                         .third_party_login(&form, parts, presented)
                         .await?
@@ -277,7 +279,7 @@ impl Pipeline {
             Endpoint::Callback => {
                 let form;
                 let parameters = if parts.method == Method::POST {
-                    form = read_form(body).await?;
+                    form = read_form(parts, body).await?;
                     form.as_str()
                 } else {
                     parts.uri.query().unwrap_or_default()
@@ -287,7 +289,7 @@ impl Pipeline {
                 let place = logged_in.return_to.clone();
                 let response = logged_in.redirect();
                 Ok(if hop {
-                    hop_page(response, &place)
+                    hop_page(&response, &place)
                 } else {
                     response
                 })
@@ -540,7 +542,16 @@ fn preflight() -> Response<Body> {
     response
 }
 
-async fn read_form(body: Incoming) -> Result<String, Refusal> {
+/// The fields of a posted form, still encoded; a body of another type is no form (C1).
+async fn read_form(parts: &Parts, body: Incoming) -> Result<String, Refusal> {
+    let is_form = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next())
+        .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM_TYPE));
+    if !is_form {
+        return Err(Refusal::CallbackForm);
+    }
     let read = tokio::time::timeout(FORM_WITHIN, Limited::new(body, MAX_FORM).collect());
     let bytes = read.await.map_err(|_| Refusal::CallbackForm)?;
     let bytes = bytes.map_err(|_| Refusal::CallbackForm)?.to_bytes();
@@ -561,7 +572,7 @@ fn confirm_login(link: &str) -> Response<Body> {
 
 /// The redirect as a page of our own, from which the browser goes on by itself: that step is
 /// same-site, so it carries the Strict cookie (C13).
-fn hop_page(redirect: Response<Body>, place: &ReturnTo) -> Response<Body> {
+fn hop_page(redirect: &Response<Body>, place: &ReturnTo) -> Response<Body> {
     let link = problem::escape(place.as_str());
     let mut page = problem::page(
         "Signed in",
@@ -570,11 +581,8 @@ fn hop_page(redirect: Response<Body>, place: &ReturnTo) -> Response<Body> {
              <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
         ),
     );
-    let (redirect, _) = redirect.into_parts();
-    for (name, value) in &redirect.headers {
-        if *name == http::header::SET_COOKIE || *name == http::header::REFERRER_POLICY {
-            page.headers_mut().append(name, value.clone());
-        }
+    for line in redirect.headers().get_all(SET_COOKIE) {
+        page.headers_mut().append(SET_COOKIE, line.clone());
     }
     page
 }

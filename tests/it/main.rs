@@ -13,5 +13,9 @@
 mod support;
 
 mod architecture;
+mod callback;
 mod cast;
+mod client_auth;
+mod discovery;
 mod first_light;
+mod login;

@@ -150,6 +150,18 @@ impl<'a> BffBuilder<'a> {
         self
     }
 
+    /// Takes a key out again.
+    pub(crate) fn unset(mut self, key: &str) -> Self {
+        let mut path: Vec<&str> = key.split('.').collect();
+        let name = path.pop().unwrap();
+        let mut table = &mut self.toml;
+        for part in path {
+            table = table[part].as_table_mut().unwrap();
+        }
+        table.remove(name);
+        self
+    }
+
     /// Adds a route to `upstream`, after those there are.
     pub(crate) fn route(mut self, mut route: toml::Table, upstream: &Upstream) -> Self {
         route

@@ -332,6 +332,31 @@ impl Browser {
         reply
     }
 
+    /// `curl -b jar -c jar`: the cookies and these fields, and nothing that a browser would add.
+    /// A `Host` or `Cookie` among them takes the place of our own.
+    pub(crate) async fn curl(
+        &mut self,
+        method: &'static str,
+        url: &str,
+        fields: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Reply {
+        let url = Url::parse(url).unwrap();
+        let mut head = Head::new(method, &url);
+        let said = |name: &str| fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        head.fields
+            .retain(|(name, _)| matches!(&**name, "Host" | "Connection") && !said(name));
+        for (name, value) in fields {
+            head.field(name, value);
+        }
+        if !said("Cookie") {
+            head.cookies(&self.jar, &url, Context::SameSite);
+        }
+        let reply = self.send(&url, head, body.map(str::as_bytes)).await;
+        self.keep_cookies(&reply, Context::SameSite);
+        reply
+    }
+
     /// `new EventSource(target)`, or a streamed `fetch`: the answer's head and its coming body.
     pub(crate) async fn event_source(&mut self, target: &str) -> EventSource {
         let page = self.page().clone();

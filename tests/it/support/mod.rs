@@ -13,6 +13,7 @@ pub(crate) mod cookie_jar;
 pub(crate) mod faults;
 pub(crate) mod helper;
 pub(crate) mod idp;
+pub(crate) mod journey;
 pub(crate) mod logs;
 pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -1,0 +1,149 @@
+//! How we prove who we are to the provider, end to end.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bff::clock::Clock as _;
+use bff::dev::provider::client::Proof;
+use bff::dev::provider::endpoints::Endpoint;
+use serde_json::{Value, json};
+
+use crate::support::bff::Bff;
+use crate::support::browser::{Browser, Fetch};
+use crate::support::clock::nine_o_clock;
+use crate::support::faults::Fault;
+use crate::support::idp::{Asked, Idp};
+use crate::support::upstream::Upstream;
+
+/// A secret that a careless encoding breaks.
+const ODD_SECRET: &str = "p%q r+s:t&u=v/ü and more of it";
+
+/// Signs in, refreshes, signs out: every kind of call that carries a credential.
+async fn whole_life(idp: &Idp, browser: &mut Browser) -> Vec<Asked> {
+    browser.sign_in("alice").await;
+    idp.clock().advance(Duration::from_secs(295));
+    let reply = browser.fetch(Fetch::get("/api/orders").csrf()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    browser
+        .fetch(Fetch::new("POST", "/bff/logout").csrf())
+        .await;
+    idp.asked_times(Endpoint::Revocation, 2).await;
+    let mut asked = idp.asked(Endpoint::Token);
+    assert_eq!(asked.len(), 2, "a code and a refresh");
+    asked.extend(idp.asked(Endpoint::Revocation));
+    asked
+}
+
+/// A9: `client_secret_basic`, both halves form-encoded before Base64, at every endpoint.
+#[tokio::test]
+async fn the_secret_travels_in_the_authorization_header() {
+    let idp = Idp::start(&nine_o_clock());
+    idp.expect_proof(Proof::Secret(ODD_SECRET.to_owned()));
+    let upstream = Upstream::start();
+    let bff = Bff::with(&idp, &upstream)
+        .variable("BFF_CLIENT_SECRET", ODD_SECRET)
+        .start();
+    for asked in whole_life(&idp, &mut bff.browser()).await {
+        let value = asked.headers["authorization"].to_str().unwrap();
+        let encoded = value.strip_prefix("Basic ").unwrap();
+        let decoded = STANDARD.decode(encoded).unwrap();
+        assert_eq!(
+            String::from_utf8(decoded).unwrap(),
+            "app:p%25q+r%2Bs%3At%26u%3Dv%2F%C3%BC+and+more+of+it"
+        );
+        assert_eq!(asked.form.value("client_secret"), None);
+        assert_eq!(asked.form.value("client_assertion"), None);
+    }
+}
+
+/// A9: `client_secret_post`, and then no Authorization.
+#[tokio::test]
+async fn the_secret_travels_in_the_form() {
+    let idp = Idp::start(&nine_o_clock());
+    idp.expect_proof(Proof::Secret(ODD_SECRET.to_owned()));
+    let upstream = Upstream::start();
+    let bff = Bff::with(&idp, &upstream)
+        .variable("BFF_CLIENT_SECRET", ODD_SECRET)
+        .set("provider.client_auth", "client_secret_post")
+        .start();
+    for asked in whole_life(&idp, &mut bff.browser()).await {
+        assert_eq!(asked.form.value("client_id"), Some("app"));
+        assert_eq!(asked.form.value("client_secret"), Some(ODD_SECRET));
+        assert!(!asked.headers.contains_key("authorization"));
+    }
+}
+
+/// A P-256 key as PEM, and its public half as the provider knows it.
+fn client_key() -> (String, Value) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let point = key.public_key_raw();
+    assert_eq!((point.len(), point[0]), (65, 4), "an uncompressed point");
+    let jwk = json!({
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "client",
+        "x": URL_SAFE_NO_PAD.encode(&point[1..33]),
+        "y": URL_SAFE_NO_PAD.encode(&point[33..]),
+    });
+    (key.serialize_pem(), jwk)
+}
+
+fn claims(asked: &Asked) -> Value {
+    let assertion = asked.form.value("client_assertion").unwrap();
+    jsonwebtoken::dangerous::insecure_decode_claims(assertion).unwrap()
+}
+
+/// A10: `private_key_jwt`: who, to whom as one string, for how long; never twice the same.
+#[tokio::test]
+async fn every_request_brings_a_new_assertion() {
+    let idp = Idp::start(&nine_o_clock());
+    let (pem, jwk) = client_key();
+    idp.expect_proof(Proof::PrivateKeyJwt(jwk));
+    let upstream = Upstream::start();
+    let bff = Bff::with(&idp, &upstream)
+        .unset("provider.client_secret")
+        .file("client.pem", pem)
+        .set("provider.client_auth", "private_key_jwt")
+        .set("provider.client_key", "file:client.pem")
+        .start();
+    // A lost request is repeated, and the repetition is another attempt.
+    let mut browser = bff.browser();
+    browser.sign_in("alice").await;
+    idp.misbehave_once(Fault::DropUnheard(Endpoint::Token));
+    idp.clock().advance(Duration::from_secs(295));
+    let reply = browser.fetch(Fetch::get("/api/orders").csrf()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let now = idp.clock().now().unix_seconds();
+    browser
+        .fetch(Fetch::new("POST", "/bff/logout").csrf())
+        .await;
+    idp.asked_times(Endpoint::Revocation, 2).await;
+
+    let mut asked = idp.asked(Endpoint::Token);
+    asked.extend(idp.asked(Endpoint::Revocation));
+    assert_eq!(
+        asked.len(),
+        5,
+        "a code, a refresh, its retry, two revocations"
+    );
+    let mut ids = Vec::new();
+    for (at, asked) in asked.iter().enumerate() {
+        assert!(!asked.headers.contains_key("authorization"));
+        assert_eq!(asked.form.value("client_secret"), None);
+        assert_eq!(asked.form.value("client_id"), Some("app"));
+        let assertion = asked.form.value("client_assertion").unwrap();
+        let header = jsonwebtoken::decode_header(assertion).unwrap();
+        assert_eq!(header.typ.as_deref(), Some("client-authentication+jwt"));
+        let claims = claims(asked);
+        assert_eq!(claims["iss"], "app");
+        assert_eq!(claims["sub"], "app");
+        assert_eq!(claims["aud"], idp.issuer.as_str());
+        let issued = if at == 0 { now - 295 } else { now };
+        assert_eq!(claims["iat"], issued);
+        let lifetime = claims["exp"].as_i64().unwrap() - issued;
+        assert!((1..=60).contains(&lifetime), "{lifetime} s");
+        ids.push(claims["jti"].as_str().unwrap().to_owned());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5, "an assertion was used twice");
+}

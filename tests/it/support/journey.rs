@@ -1,0 +1,127 @@
+//! The steps that many stories share: the way to the provider and back, and who is signed in.
+
+use serde_json::Value;
+use url::Url;
+
+use super::browser::{Browser, Fetch, Visit};
+use super::idp::PUBLIC_URL;
+use super::wire::Reply;
+
+/// The session cookie on https.
+pub(crate) const SESSION_COOKIE: &str = "__Host-Http-bff";
+
+/// What the cookies of logins under way begin with.
+pub(crate) const LOGIN_COOKIE: &str = "__Host-Http-bff-login-";
+
+impl Browser {
+    /// The person signs in as `name`, from the front page on.
+    pub(crate) async fn sign_in(&mut self, name: &str) -> Visit {
+        let visit = self.visit(&login_url(&format!("login_hint={name}"))).await;
+        assert_eq!(visit.reply_of("/bff/callback").status, 303, "{visit:?}");
+        self.stand_on(PUBLIC_URL);
+        visit
+    }
+
+    /// The person opens `/bff/login?query`; the redirect is not followed.
+    pub(crate) async fn begin_login(&mut self, query: &str) -> Reply {
+        self.open(&login_url(query)).await
+    }
+
+    /// As [`Self::begin_login`], then on to the provider: where that sends the browser.
+    pub(crate) async fn callback_url(&mut self, query: &str) -> Url {
+        let begun = self.begin_login(query).await;
+        assert_eq!(begun.status, 303, "{begun:?}");
+        let authorize = begun.location().unwrap();
+        let answer = self.open(authorize.as_str()).await;
+        answer
+            .location()
+            .unwrap_or_else(|| panic!("the provider sends nobody back: {answer:?}"))
+    }
+
+    /// What `/bff/session` tells the app of this browser.
+    pub(crate) async fn session(&mut self) -> Value {
+        self.stand_on(PUBLIC_URL);
+        self.fetch(Fetch::get("/bff/session").csrf()).await.json()
+    }
+
+    /// Whose session this is; `None` for nobody's.
+    pub(crate) async fn signed_in(&mut self) -> Option<String> {
+        self.session().await["user"]["sub"]
+            .as_str()
+            .map(str::to_owned)
+    }
+
+    /// The value of the session cookie.
+    pub(crate) fn session_cookie(&self) -> Option<String> {
+        self.jar
+            .cookie(SESSION_COOKIE)
+            .map(|cookie| cookie.value.clone())
+    }
+
+    /// The names of the cookies of logins under way.
+    pub(crate) fn login_cookies(&self) -> Vec<String> {
+        self.jar
+            .cookies()
+            .iter()
+            .filter(|cookie| cookie.name.starts_with(LOGIN_COOKIE))
+            .map(|cookie| cookie.name.clone())
+            .collect()
+    }
+}
+
+/// `/bff/login?query`.
+pub(crate) fn login_url(query: &str) -> String {
+    format!("{PUBLIC_URL}/bff/login?{query}")
+}
+
+/// The value of a query parameter that stands once.
+pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
+    let mut values = url
+        .query_pairs()
+        .filter(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned());
+    let value = values.next();
+    assert!(values.next().is_none(), "{name} stands twice in {url}");
+    value
+}
+
+/// `url` with one query parameter replaced, or taken out.
+pub(crate) fn with_parameter(url: &Url, name: &str, value: Option<&str>) -> Url {
+    let mut changed = url.clone();
+    changed
+        .query_pairs_mut()
+        .clear()
+        .extend_pairs(url.query_pairs().filter(|(known, _)| known != name));
+    if let Some(value) = value {
+        changed.query_pairs_mut().append_pair(name, value);
+    }
+    changed
+}
+
+/// Status and code of a refusal, from its JSON or its page.
+pub(crate) fn refusal(reply: &Reply) -> String {
+    let text = reply.text();
+    let code = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|problem| problem["code"].as_str().map(str::to_owned))
+        .or_else(|| {
+            let (_, rest) = text.split_once("<dt>Code</dt><dd>")?;
+            rest.split('<').next().map(str::to_owned)
+        })
+        .unwrap_or_default();
+    format!("{} {code}", reply.status)
+}
+
+/// The fields of `reply`, sorted, without those that differ from one answer to the next.
+pub(crate) fn steady_fields(reply: &Reply) -> String {
+    let unsteady = ["date", "x-request-id", "location", "set-cookie"];
+    let mut fields: Vec<String> = reply
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| !unsteady.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    fields.sort();
+    fields.join("\n")
+}
