@@ -14,4 +14,8 @@ mod support;
 
 mod architecture;
 mod cast;
+mod csrf;
 mod first_light;
+mod refresh;
+mod upstream_401;
+mod websocket;
