@@ -158,8 +158,10 @@ impl AccessTokens {
             return Ok(None);
         }
         let now = self.0.clock.now();
-        if !self.0.may_force(session.hash, now) {
-            return Ok(None);
+        // Calls that are refused while one of them has a refresh under way wait for that one. It
+        // may also have ended since the look above.
+        if !self.0.is_refreshing(session.hash) && !self.0.may_force(session.hash, now) {
+            return Ok(renewed());
         }
         match self.refreshed(session, refused, now).await {
             Ok(()) => Ok(renewed()),
@@ -188,6 +190,7 @@ impl AccessTokens {
         }
         match self.refresh(session, stale, now) {
             Joined::Done => Ok(()),
+            Joined::Ended => Err(TokenError::SessionEnded),
             Joined::HeldBack => Err(TokenError::Unavailable),
             Joined::Running(mut outcome) => match outcome.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.unwrap_or(Err(TokenError::Unavailable)),
@@ -210,6 +213,10 @@ impl AccessTokens {
         // caller's look at the tokens and this lock shows here, and is not repeated.
         if session.tokens().bearer != *stale {
             return Joined::Done;
+        }
+        // Likewise the end that a dead grant brings: nobody asks the provider once more (L4).
+        if session.ending.reason().is_some() {
+            return Joined::Ended;
         }
         let (sender, receiver) = watch::channel(None);
         refreshes.retain(|_, refresh| match refresh {
@@ -240,6 +247,8 @@ impl AccessTokens {
 enum Joined {
     /// Somebody else's refresh has just ended well.
     Done,
+    /// The session has just ended.
+    Ended,
     /// The last one failed too recently.
     HeldBack,
     /// One is under way.
@@ -296,6 +305,10 @@ impl Inner {
         let [chance] = chance;
         let spread = self.refresh_before.mul_f64(f64::from(chance) / 255.0 / 5.0);
         (self.refresh_before - spread).min(lifetime / 4)
+    }
+
+    fn is_refreshing(&self, hash: SessionHash) -> bool {
+        matches!(lock(&self.refreshes).get(&hash), Some(Refresh::Running(_)))
     }
 
     fn may_force(&self, hash: SessionHash, now: Timestamp) -> bool {

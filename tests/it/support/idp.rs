@@ -87,6 +87,16 @@ pub(crate) struct Gate {
 impl Idp {
     /// An honest provider that knows alice and bob, and `bff` by a secret.
     pub(crate) fn start(clock: &Arc<ManualClock>) -> Self {
+        Self::with_users(clock, users())
+    }
+
+    /// An honest provider that knows a crowd, who sign in as user-0 and so on.
+    pub(crate) fn with_crowd(clock: &Arc<ManualClock>, count: usize) -> Self {
+        let crowd = (0..count).map(|at| user(&format!("user-{at}"), "One Of Many"));
+        Self::with_users(clock, crowd.collect())
+    }
+
+    fn with_users(clock: &Arc<ManualClock>, users: Vec<DevUser>) -> Self {
         let client_secret = bff::secret::random_base64url::<24>(&SystemRandomness);
         let shared = Arc::new(Shared {
             endpoints: OnceLock::new(),
@@ -104,7 +114,7 @@ impl Idp {
         let core = Core::new(
             CoreSettings {
                 issuer: issuer.clone(),
-                users: users(),
+                users,
                 relying_parties: vec![relying_party(Proof::Secret(client_secret.clone()))],
                 access_token_seconds: ACCESS_TOKEN_SECONDS,
             },
@@ -222,20 +232,19 @@ impl Idp {
 
 /// Alice and bob, as `bff dev` knows them.
 fn users() -> Vec<DevUser> {
-    [("alice", "Alice Adams"), ("bob", "Bob Brown")]
-        .into_iter()
-        .map(|(name, full_name)| {
-            let claims = json!({
-                "name": full_name,
-                "email": format!("{name}@example.com"),
-                "email_verified": true,
-            });
-            DevUser {
-                name: name.to_owned(),
-                claims: claims.as_object().unwrap().clone(),
-            }
-        })
-        .collect()
+    vec![user("alice", "Alice Adams"), user("bob", "Bob Brown")]
+}
+
+fn user(name: &str, full_name: &str) -> DevUser {
+    let claims = json!({
+        "name": full_name,
+        "email": format!("{name}@example.com"),
+        "email_verified": true,
+    });
+    DevUser {
+        name: name.to_owned(),
+        claims: claims.as_object().unwrap().clone(),
+    }
 }
 
 fn relying_party(proof: Proof) -> RelyingParty {

@@ -7,6 +7,7 @@
 
 pub(crate) mod bff;
 pub(crate) mod browser;
+pub(crate) mod call;
 pub(crate) mod canary;
 pub(crate) mod clock;
 pub(crate) mod cookie_jar;
