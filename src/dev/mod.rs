@@ -186,9 +186,8 @@ pub fn start(
             }
         })
         .map_err(DevError::Thread)?;
-    let demo_url = origin(demo_addr)?;
-    let mut control_url = origin(provider_addr)?;
-    control_url.set_path("/control");
+    let demo_url = url(demo_addr, &format!("http://localhost:{}", demo_addr.port()))?;
+    let control_url = url(provider_addr, &format!("{issuer}/control"))?;
     Ok(DevServers {
         issuer,
         client_id: CLIENT_ID.to_owned(),
@@ -241,8 +240,8 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DevError> {
     Ok((listener, bound))
 }
 
-fn origin(address: SocketAddr) -> Result<Url, DevError> {
-    Url::parse(&format!("http://localhost:{}", address.port())).map_err(|error| DevError::Listen {
+fn url(address: SocketAddr, text: &str) -> Result<Url, DevError> {
+    Url::parse(text).map_err(|error| DevError::Listen {
         address,
         source: io::Error::other(error),
     })

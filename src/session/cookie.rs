@@ -200,10 +200,10 @@ impl Hasher for TailHasher {
 
     fn write(&mut self, bytes: &[u8]) {
         // Characters of base64 leave bits unused; a multiplication spreads the others.
-        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15;
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         if let Some(tail) = bytes.last_chunk() {
-            let product = u128::from(u64::from_le_bytes(*tail)) * SPREAD;
-            self.0 = (product >> 64) as u64 ^ product as u64;
+            let product = u64::from_le_bytes(*tail).wrapping_mul(SPREAD);
+            self.0 = product ^ product.rotate_left(32);
         }
     }
 
