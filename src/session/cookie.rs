@@ -13,6 +13,7 @@ use crate::clock::{Randomness, Timestamp};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::session::{CookieSettings, SameSite};
+use crate::web::cookie_line::pairs;
 
 /// What a request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,14 +155,11 @@ pub fn set_cookie(
 /// Every cookie of the request, in order, as bytes; names are compared by exact case (G2).
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers.get_all(COOKIE).iter().flat_map(|line| {
-        line.as_bytes()
-            .split(|byte| *byte == b';')
-            .filter_map(|pair| {
-                let pair = pair.trim_ascii();
-                let at = pair.iter().position(|byte| *byte == b'=')?;
-                let (name, value) = pair.split_at_checked(at)?;
-                Some((name, value.get(1..)?))
-            })
+        pairs(line.as_bytes()).filter_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = pair.split_at_checked(at)?;
+            Some((name, value.get(1..)?))
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod client_address;
+pub mod cookie_line;
 pub mod ending;
 pub mod outbound;
 pub mod problem;

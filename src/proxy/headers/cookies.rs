@@ -4,6 +4,8 @@ use bytes::{BufMut as _, BytesMut};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::web::cookie_line::pairs;
+
 /// The names of the cookies that are ours.
 #[derive(Debug, Clone, Default)]
 pub struct StripCookies {
@@ -55,12 +57,6 @@ impl StripCookies {
     fn any_in(&self, line: &[u8]) -> bool {
         pairs(line).any(|pair| self.matches(name(pair)))
     }
-}
-
-fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|&byte| byte == b';')
-        .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty())
 }
 
 /// What stands before the first `=`; some upstreams read a pair without one as a name.
