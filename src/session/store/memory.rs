@@ -1,11 +1,12 @@
-//! Sessions in this process: moka, and a queue of when each ends.
+//! Sessions in this process: a map in shards, and a queue of when each ends.
+//!
+//! A cache that evicts would keep books at every look-up, for which a store that lets nothing go has
+//! no use: they cost a request eight times what finding the session does.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use moka::sync::Cache;
 
 use crate::clock::Timestamp;
 use crate::session::id::{SessionHash, UniformState};
@@ -16,21 +17,39 @@ use crate::web::ending::EndReason;
 /// The default store: nothing outlives the process.
 #[derive(Debug)]
 pub struct MemoryStore {
-    sessions: Cache<SessionHash, Arc<Session>, UniformState>,
+    shards: Box<[Mutex<Shard>]>,
     /// Each session once, at the end it had when it was queued. One that was used meanwhile is
     /// queued again when its turn comes, so that a request never touches this lock.
     ends: Mutex<BinaryHeap<Reverse<(Timestamp, SessionHash)>>>,
     idle_timeout: Duration,
 }
 
+type Shard = HashMap<SessionHash, Arc<Session>, UniformState>;
+
+/// Enough that two workers seldom meet at one lock, which is held for one look-up.
+const SHARDS: usize = 64;
+
 impl MemoryStore {
     /// An empty store for sessions with this idle timeout.
     pub fn new(idle_timeout: Duration) -> Self {
         Self {
-            sessions: Cache::builder().build_with_hasher(UniformState::default()),
+            shards: std::iter::repeat_with(Mutex::default)
+                .take(SHARDS)
+                .collect(),
             ends: Mutex::default(),
             idle_timeout,
         }
+    }
+
+    /// The shard of a session, locked. `None` never comes: the last byte names a shard in every case.
+    fn shard(&self, hash: &SessionHash) -> Option<MutexGuard<'_, Shard>> {
+        let [.., last] = hash.as_bytes();
+        let shard = self.shards.get(usize::from(*last) % SHARDS)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn get(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+        self.shard(hash)?.get(hash).cloned()
     }
 
     fn queue(&self, session: &Session) {
@@ -52,7 +71,7 @@ impl MemoryStore {
     }
 
     fn remove(&self, hash: &SessionHash, reason: EndReason) -> Option<Arc<Session>> {
-        let session = self.sessions.remove(hash)?;
+        let session = self.shard(hash)?.remove(hash)?;
         session.ending.come(reason);
         Some(session)
     }
@@ -60,17 +79,19 @@ impl MemoryStore {
 
 impl SessionStore for MemoryStore {
     fn at_hand(&self, hash: &SessionHash) -> Option<Arc<Session>> {
-        self.sessions.get(hash)
+        self.get(hash)
     }
 
     fn load<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Arc<Session>>> {
-        Box::pin(async { Ok(self.sessions.get(hash)) })
+        Box::pin(async { Ok(self.get(hash)) })
     }
 
     fn insert(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.queue(&session);
-            self.sessions.insert(session.hash, session);
+            if let Some(mut shard) = self.shard(&session.hash) {
+                shard.insert(session.hash, session);
+            }
             Ok(())
         })
     }
@@ -113,7 +134,7 @@ impl SessionStore for MemoryStore {
     fn sweep(&self, now: Timestamp) -> usize {
         let mut ended = 0;
         while let Some(hash) = self.pop_due(now) {
-            let Some(session) = self.sessions.get(&hash) else {
+            let Some(session) = self.get(&hash) else {
                 continue;
             };
             if session.expires(self.idle_timeout) > now {
@@ -126,7 +147,10 @@ impl SessionStore for MemoryStore {
     }
 
     fn count(&self) -> u64 {
-        self.sessions.run_pending_tasks();
-        self.sessions.entry_count()
+        let sizes = self.shards.iter().map(|shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.len() as u64
+        });
+        sizes.sum()
     }
 }
