@@ -1,0 +1,44 @@
+//! B4, C3: any cookies and any state; no login is found but the one that was begun, and what a
+//! sixth login drops is a cookie of ours.
+#![no_main]
+
+use bff::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt};
+use bff::auth::return_to::ReturnTo;
+use bff::clock::{Clock as _, SystemClock, SystemRandomness};
+use bff::secret::{CodeVerifier, Nonce, State};
+use bff_fuzz::{COOKIE_NAME, KEYS, headers};
+use http::HeaderMap;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let cookie = PendingLoginCookie::new(COOKIE_NAME, true, false, KEYS.clone());
+    let now = SystemClock.now();
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (state, rest) = data.split_at(end);
+    let state = String::from_utf8_lossy(state);
+    let headers = headers(rest);
+    assert!(cookie.find(&headers, &state, now).is_none(), "nobody began it");
+
+    let pending = PendingLogin {
+        state: State::new(&*state),
+        nonce: Nonce::random(&SystemRandomness),
+        code_verifier: CodeVerifier::random(&SystemRandomness),
+        return_to: ReturnTo::root(),
+        max_age: None,
+        prompt: Prompt::Allowed,
+        previous_session: None,
+        started: now,
+    };
+    let lines = cookie.begin(&pending, &headers, &SystemRandomness);
+    let (given, dropped) = lines.split_last().expect("the cookie of the login");
+    for line in dropped {
+        let text = line.to_str().expect("a visible header");
+        assert!(text.starts_with(cookie.prefix()), "{text}");
+        assert!(text.contains("Max-Age=0"), "{text}");
+    }
+    let pair = given.to_str().expect("a visible header").split(';').next();
+    let mut own = HeaderMap::new();
+    own.insert("cookie", pair.expect("a pair").parse().expect("a header"));
+    assert!(cookie.find(&own, &state, now).is_some(), "the one begun is found");
+    assert!(cookie.find(&own, &format!("{state}x"), now).is_none());
+});
