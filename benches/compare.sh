@@ -37,7 +37,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 if [ -z "$bin_dir" ]; then
-  cargo build --release --bin bff --example bench_cast
+  # One after the other: together, the cast's test dependencies would be built into bff as well.
+  cargo build --release --bin bff
+  cargo build --release --example bench_cast
   bin_dir=${CARGO_TARGET_DIR:-target}/release
 fi
 bff=$bin_dir/bff cast=$bin_dir/examples/bench_cast
