@@ -52,13 +52,15 @@ stop() {
   rm -rf "$work"
 }
 trap stop EXIT
+# Standard input of the cast, some of which ends with it: open as long as this script runs.
+mkfifo "$work/open"
+exec 3<>"$work/open"
 
 # start NAME CORE COMMAND…: runs it; pid in $pid, its output in $work/NAME.
 start() {
   local name=$1 core=$2
   shift 2
-  # Never a terminal: some of the cast end with their standard input.
-  taskset -c "$core" "$@" >"$work/$name" 2>"$work/$name.err" < <(exec sleep infinity) &
+  taskset -c "$core" "$@" >"$work/$name" 2>"$work/$name.err" <&3 &
   pid=$!
   started+=("$pid")
 }
