@@ -15,6 +15,7 @@ mod support;
 mod architecture;
 mod callback;
 mod cast;
+mod cli;
 mod client_auth;
 mod csrf;
 mod discovery;
