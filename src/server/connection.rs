@@ -341,9 +341,14 @@ async fn refuse_late_head<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
     }
 }
 
-/// Reads on for a moment, to nobody, so that our last words are not lost to a reset.
-async fn linger<S: AsyncRead + Unpin>(mut socket: S) {
+/// Reads on for a moment, to nobody, so that our last words are not lost to a reset. The peer
+/// sees at once that no more will come: a stream that broke off has ended for it now.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
     let listen = async {
+        // A peer that is gone has nothing more to say either.
+        if socket.shutdown().await.is_err() {
+            return;
+        }
         let mut sink = vec![0; 4096];
         let mut left = LINGER_BYTES;
         while let Ok(read @ 1..) = socket.read(&mut sink).await {

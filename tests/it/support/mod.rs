@@ -16,5 +16,6 @@ pub(crate) mod helper;
 pub(crate) mod idp;
 pub(crate) mod journey;
 pub(crate) mod logs;
+pub(crate) mod process;
 pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -169,6 +170,15 @@ impl Answer {
         ))
     }
 
+    /// As [`Self::large`], with the bytes counted as they are taken.
+    pub(crate) fn counted(mebibytes: usize, taken: Arc<AtomicUsize>) -> Self {
+        let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+        Self::frames(stream::iter((0..mebibytes * 16).map(move |_| {
+            taken.fetch_add(piece.len(), Ordering::SeqCst);
+            Ok(Frame::data(piece.clone()))
+        })))
+    }
+
     /// 200 with a body that breaks off after `text`.
     pub(crate) fn cut_short(text: &'static str) -> Self {
         let pieces: [Result<&[u8], &str>; 2] = [Ok(text.as_bytes()), Err("cut short")];
@@ -181,12 +191,23 @@ impl Answer {
 
     /// 200 with server-sent events: each message of the channel, until its sender is dropped.
     pub(crate) fn events(messages: mpsc::UnboundedReceiver<String>) -> Self {
-        Self::frames(stream::unfold(messages, |mut messages| async move {
-            let message = messages.recv().await?;
-            let event = Bytes::from(format!("data: {message}\n\n"));
-            Some((Ok(Frame::data(event)), messages))
+        let event = |message: String| format!("data: {message}\n\n");
+        Self::as_it_comes(messages, event).header("content-type", "text/event-stream")
+    }
+
+    /// 200 with a body of pieces: each text of the channel, until its sender is dropped.
+    pub(crate) fn pieces(texts: mpsc::UnboundedReceiver<String>) -> Self {
+        Self::as_it_comes(texts, |text| text)
+    }
+
+    fn as_it_comes(
+        texts: mpsc::UnboundedReceiver<String>,
+        write: impl Fn(String) -> String + Copy + Send + 'static,
+    ) -> Self {
+        Self::frames(stream::unfold(texts, move |mut texts| async move {
+            let text = texts.recv().await?;
+            Some((Ok(Frame::data(Bytes::from(write(text)))), texts))
         }))
-        .header("content-type", "text/event-stream")
     }
 
     /// Says back what is said (RFC 6455); a request that is no handshake gets 426.

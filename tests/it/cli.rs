@@ -1,0 +1,441 @@
+//! The binary itself: what each command prints, how it ends, and `bff dev` from end to end.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use bff::clock::{Clock as _, ManualClock, SystemClock};
+use bff::dev::provider::tamper::Stage;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::support::browser::{Browser, Fetch};
+use crate::support::call::{Call, home, sign_in};
+use crate::support::clock::{nine_o_clock, soon};
+use crate::support::faults::Fault;
+use crate::support::idp::{CLIENT_ID, Idp, PUBLIC_URL};
+use crate::support::process::{Ended, Process, run};
+use crate::support::upstream::{Answer, Upstream};
+
+/// A folder with these files, and the environment beside it.
+struct Place {
+    dir: TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl Place {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().unwrap();
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        let environment = [
+            ("SECRET", "a client secret of some length"),
+            ("KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self {
+            dir,
+            environment: environment.into(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        run(arguments, self.path(), &self.environment).await
+    }
+}
+
+/// A proper configuration; `server` and `issuer` are the test's.
+fn config(server: &str, issuer: &str) -> String {
+    format!(
+        "[server]\n{server}\npublic_url = \"{PUBLIC_URL}\"\n\
+         [provider]\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\n\
+         client_secret = \"env:SECRET\"\n\
+         [session]\nkeys = [\"env:KEY\"]\n\
+         [[route]]\npath = \"/api\"\nupstream = \"http://localhost:9000\"\n"
+    )
+}
+
+const FREE: &str = "listen = \"127.0.0.1:0\"";
+
+/// N3: every fault of a configuration at once, each with its place and what to write instead.
+#[tokio::test]
+async fn every_fault_of_a_configuration_is_named_with_its_remedy() {
+    let faulty = r#"
+[server]
+listen = "8443"
+public_url = "http://app.example.com"
+worker = 2
+
+[provider]
+issuer = "http://id.example.com"
+client_id = "app"
+client_secret = "env:NOT_THERE"
+clock_skew = "10m"
+
+[session]
+idle_timeout = 30
+
+[[route]]
+path = "api"
+upstream = "orders.internal:9000"
+auth = "none"
+csrf = "origin"
+
+[frontned]
+dir = "dist"
+"#;
+    let place = Place::with(&[("bff.toml", faulty)]);
+    let mut told = Vec::new();
+    for command in ["check", "serve"] {
+        let ended = place.run(&[command]).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{command}");
+        told.push(ended.err);
+    }
+    assert_eq!(told[0], told[1], "serve says what check says");
+    insta::assert_snapshot!(told[0], @r#"
+    bff.toml:3:10: server.listen is not an IP address with a port: "8443"; write one such as "127.0.0.1:8080", "0.0.0.0:8443" or "[::1]:8080"
+    bff.toml:4:14: server.public_url is http, so that anyone on the way can take over sessions; write "https://app.example.com"
+    bff.toml:5:1: server.worker is not a key of [server]; write workers instead
+    bff.toml:8:10: provider.issuer is http, so that anyone on the way can sign in as anyone: "http://id.example.com"; write "https://id.example.com"
+    bff.toml:10:17: provider.client_secret is to come from the variable NOT_THERE, which is not set; set NOT_THERE for this process
+    bff.toml:11:14: provider.clock_skew would accept tokens that ended long ago; write "5m" or less, and set the clocks
+    bff.toml:14:16: session.idle_timeout has no unit; write "30s" or "30m", with its unit and in quotes
+    bff.toml:17:8: route.path does not start with a slash: "api"; write one such as "/api"
+    bff.toml:18:12: route.upstream is not an http or https address: "orders.internal:9000"; write one such as "http://orders.internal:9000"
+    bff.toml:20:8: route.csrf has no meaning where auth is "none": no credential is carried; leave csrf out
+    bff.toml:22:2: frontned is not a known table; write [frontend] instead
+    "#);
+}
+
+/// DESIGN: what keeps `bff` from starting is one clear sentence, and exit code 2.
+#[tokio::test]
+async fn what_keeps_it_from_starting_is_one_sentence() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let in_use = format!("listen = \"{}\"", held.local_addr().unwrap());
+    let tls = format!("{FREE}\ntls = {{ cert = \"tls.crt\", key = \"tls.key\" }}");
+
+    let host = || vec!["app.example".to_owned()];
+    let pair = rcgen::generate_simple_self_signed(host()).unwrap();
+    let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let mut expired = rcgen::CertificateParams::new(host()).unwrap();
+    expired.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let expired = expired.self_signed(&pair.signing_key).unwrap().pem();
+
+    let issuer = "http://localhost:1";
+    for (name, config, files, says) in [
+        (
+            "a port in use",
+            config(&in_use, issuer),
+            vec![],
+            "is in use by another program; stop it or choose another address",
+        ),
+        (
+            "a key that is not there",
+            config(&tls, issuer),
+            vec![("tls.crt", cert.as_str())],
+            "tls.key",
+        ),
+        (
+            "a key that is none",
+            config(&tls, issuer),
+            vec![("tls.crt", cert.as_str()), ("tls.key", "no key")],
+            "tls.key",
+        ),
+        (
+            "an expired certificate",
+            config(&tls, issuer),
+            vec![("tls.crt", expired.as_str()), ("tls.key", key.as_str())],
+            "the certificate tls.crt expired at 2021-01-01T00:00:00Z",
+        ),
+        (
+            "a session key that is not there",
+            config(FREE, issuer).replace("env:KEY", "file:session.key"),
+            vec![],
+            "session.key",
+        ),
+    ] {
+        let place = Place::with(&[("bff.toml", config.as_str())]);
+        for (file, content) in files {
+            std::fs::write(place.path().join(file), content).unwrap();
+        }
+        let ended = place.run(&["serve"]).await;
+        assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
+        let complaints: Vec<&str> = ended
+            .err
+            .lines()
+            .filter(|line| !line.starts_with("warning: "))
+            .collect();
+        assert_eq!(complaints.len(), 1, "{name}: {}", ended.err);
+        assert!(complaints[0].contains(says), "{name}: {}", ended.err);
+        assert!(!ended.err.contains("panicked"), "{name}: {}", ended.err);
+    }
+}
+
+/// A5: `check --online` tells a wrong issuer from one that is away, and a right one from both.
+#[tokio::test]
+async fn check_online_asks_the_provider() {
+    let idp = Idp::start(&nine_o_clock());
+    let check = async |issuer: &str| {
+        let place = Place::with(&[("bff.toml", &config(FREE, issuer))]);
+        let ended = place.run(&["check", "--online"]).await;
+        (ended.code, ended.out, ended.err)
+    };
+    let (code, out, err) = check(&idp.issuer).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("answers as it should"), "{out}");
+
+    idp.misbehave(Fault::Set(
+        Stage::Metadata,
+        "issuer",
+        json!("https://other.example"),
+    ));
+    let (code, _, err) = check(&idp.issuer).await;
+    assert_eq!(code, Some(2), "{err}");
+    let says = err.lines().last().unwrap();
+    assert!(
+        says.contains(&idp.issuer) && says.contains("another issuer"),
+        "{says}"
+    );
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let (code, _, err) = check(&away).await;
+    assert_eq!(code, Some(1), "{err}");
+}
+
+/// DESIGN: `keygen` prints the key and nothing else, another each time, and it is one that
+/// `session.keys` takes.
+#[tokio::test]
+async fn keygen_prints_a_key() {
+    let mut place = Place::with(&[("bff.toml", &config(FREE, "http://localhost:1"))]);
+    let (first, second) = (place.run(&["keygen"]).await, place.run(&["keygen"]).await);
+    assert_ne!(first.out, second.out);
+    for ended in [&first, &second] {
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        assert_eq!(ended.out.lines().count(), 1);
+        let key = ended.out.trim_end();
+        assert_eq!(key.len(), 43, "{key}");
+        place.environment.insert("KEY".to_owned(), key.to_owned());
+        assert_eq!(place.run(&["check"]).await.code, Some(0));
+    }
+}
+
+/// DESIGN: the schema is JSON, needs no configuration, and knows every table.
+#[tokio::test]
+async fn the_schema_is_json() {
+    let ended = Place::with(&[]).run(&["schema"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let schema: Value = serde_json::from_str(&ended.out).unwrap();
+    for table in [
+        "server", "provider", "session", "route", "frontend", "log", "dev",
+    ] {
+        assert!(schema["properties"][table].is_object(), "{table}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+/// DESIGN: `explain` says which route, which token, which upstream.
+#[tokio::test]
+async fn explain_says_what_becomes_of_a_call() {
+    let place = Place::with(&[("bff.toml", &config(FREE, "http://localhost:1"))]);
+    let ended = place.run(&["explain", "GET", "/api/orders/7"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for word in ["/api", "http://localhost:9000", "X-CSRF"] {
+        assert!(ended.out.contains(word), "{word} in {}", ended.out);
+    }
+    let ended = place.run(&["explain", "GET", "/api/../etc"]).await;
+    assert!(
+        !ended.out.contains("http://localhost:9000"),
+        "{}",
+        ended.out
+    );
+}
+
+/// DESIGN: a command line that is none ends with 2, and the help with 0.
+#[tokio::test]
+async fn a_wrong_command_line_ends_with_2() {
+    let place = Place::with(&[]);
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["serve", "--help"], 0),
+        (&["--version"], 0),
+        (&[], 2),
+        (&["sevre"], 2),
+        (&["serve", "--confg", "x"], 2),
+        (&["serve"], 2),
+        (&["check", "--config", "not-there.toml"], 2),
+        (&["explain", "GET"], 2),
+    ] {
+        let ended = place.run(arguments).await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.err);
+        let said = if code == 0 { &ended.out } else { &ended.err };
+        assert!(!said.is_empty(), "{arguments:?}");
+    }
+}
+
+/// A free port of this machine.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// DESIGN: `bff dev` as the README shows it: alice signs in with no form, the session says so, the
+/// API gets a token that the browser never sees; without the jar 401, and the API sees nothing.
+#[tokio::test]
+async fn bff_dev_works_as_the_readme_says() {
+    let recording = Upstream::start();
+    let port = free_port();
+    let public_url = format!("http://localhost:{port}");
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{public_url}\"\n\
+         [[route]]\npath = \"/api\"\nupstream = \"dev:api\"\n\
+         [[route]]\npath = \"/recorded\"\nupstream = \"{}\"\n",
+        recording.url()
+    );
+    let place = Place::with(&[("bff.toml", &config)]);
+    let mut process = Process::start(&["dev"], place.path(), &BTreeMap::new());
+    process.line("bff dev is ready").await;
+    let shown = process.line("app  ").await;
+    assert!(shown.contains(&public_url), "{shown}");
+
+    let mut browser = Browser::new(nine_o_clock());
+    let demo = browser.visit(&format!("{public_url}/")).await;
+    assert_eq!(demo.last().status, 200);
+    assert!(demo.last().text().contains("<script"), "the demo app");
+    let visit = browser
+        .visit(&format!("{public_url}/bff/login?login_hint=alice"))
+        .await;
+    assert_eq!(visit.last().status, 200, "{:?}", visit.paths());
+    let session = browser
+        .fetch(Fetch::get("/bff/session").csrf())
+        .await
+        .json();
+    assert_eq!(session["authenticated"], true);
+    assert_eq!(session["user"]["sub"], "alice");
+    let hello = browser.fetch(Fetch::get("/api/hello").csrf()).await;
+    assert_eq!(hello.status, 200, "{}", hello.text());
+    assert_eq!(hello.json()["bearer"], true);
+    assert_eq!(hello.json()["sub"], "alice");
+
+    let recorded = browser.fetch(Fetch::get("/recorded/x").csrf()).await;
+    assert_eq!(recorded.status, 200);
+    let token = recording.the_one().bearer().unwrap().to_owned();
+    assert!(!hello.text().contains(&token), "the browser never sees it");
+    let stranger = Call::get("/recorded/x").with("Host", &format!("localhost:{port}"));
+    let refused = stranger.send(([127, 0, 0, 1], port).into()).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.json()["code"], "login_required");
+    assert_eq!(recording.seen().len(), 1, "the API saw nothing of it");
+
+    let logout = browser
+        .fetch(Fetch::new("POST", "/bff/logout").csrf())
+        .await;
+    let onward = logout.json()["redirect_to"].as_str().unwrap().to_owned();
+    browser.click(&onward).await;
+    browser.stand_on(&public_url);
+    let gone = browser.fetch(Fetch::get("/api/hello").csrf()).await;
+    assert_eq!(gone.status, 401);
+    assert!(!process.said().contains(&token), "nor does the log");
+
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0));
+}
+
+/// DESIGN: `bff dev` is for this machine alone.
+#[tokio::test]
+async fn bff_dev_stays_on_this_machine() {
+    for (name, server) in [
+        ("another host", "public_url = \"https://app.example.com\""),
+        (
+            "its name in the network",
+            "public_url = \"http://192.0.2.1:8080\"",
+        ),
+        (
+            "every address",
+            "public_url = \"http://localhost:8080\"\nlisten = \"0.0.0.0:0\"",
+        ),
+    ] {
+        let place = Place::with(&[("bff.toml", &format!("[server]\n{server}\n"))]);
+        let ended = place.run(&["dev"]).await;
+        assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
+        assert!(ended.err.contains("anyone can sign in as anyone"), "{name}: {}", ended.err);
+    }
+}
+
+/// DESIGN, N1: told to stop, it takes no more connections and says that it is draining; a download
+/// under way is finished, and the process ends with 0.
+#[tokio::test]
+async fn a_download_outlives_the_order_to_stop() {
+    let now = Arc::new(ManualClock::starting_at(SystemClock.now()));
+    let (idp, upstream) = (Idp::start(&now), Upstream::start());
+    let (pieces, coming) = mpsc::unbounded_channel();
+    let coming = Mutex::new(Some(coming));
+    upstream.answers(move |_| Answer::pieces(coming.lock().unwrap().take().unwrap()));
+    let server =
+        format!("{FREE}\nadmin_listen = \"127.0.0.1:0\"\ntimeouts = {{ drain = \"20s\" }}");
+    let config = config(&server, &idp.issuer).replace("http://localhost:9000", &upstream.url());
+    let mut place = Place::with(&[("bff.toml", &config)]);
+    let secret = idp.client_secret.clone();
+    place.environment.insert("SECRET".to_owned(), secret);
+    let mut process = Process::start(&["serve"], place.path(), &place.environment);
+    let public = process.listens("listen").await;
+    let admin = process.listens("admin").await;
+
+    let mut alice = Browser::new(Arc::clone(&now));
+    alice.resolve(PUBLIC_URL, public);
+    sign_in(&mut alice, "alice").await;
+    let call = Call::get("/api/file").of(&alice);
+    let mut wire = call.begin(public).await;
+    pieces.send("one".to_owned()).unwrap();
+    assert_eq!(
+        soon("a head", wire.head(&home())).await.unwrap().status,
+        200
+    );
+    assert_eq!(soon("a piece", wire.chunk()).await.unwrap(), b"one");
+
+    process.terminate().await;
+    soon("the listener to close", async {
+        while TcpStream::connect(public).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let ready = Call::bare("GET", "/readyz")
+        .header("Host", "admin")
+        .send(admin)
+        .await;
+    assert_eq!(
+        (ready.status, &ready.json()["status"]),
+        (503, &json!("draining"))
+    );
+    pieces.send("two".to_owned()).unwrap();
+    assert_eq!(soon("a piece", wire.chunk()).await.unwrap(), b"two");
+    drop(pieces);
+    assert_eq!(soon("the end", wire.chunk()).await, Some(Vec::new()));
+    assert!(soon("the close", wire.is_closed()).await);
+    assert_eq!(process.ended().await, Some(0), "{}", process.said());
+}
+
+/// H7: a route without the CSRF header is named in the log at the start.
+#[tokio::test]
+async fn exceptions_are_logged_at_the_start() {
+    let more = "[[route]]\npath = \"/files\"\nupstream = \"http://localhost:9000\"\n\
+                csrf = \"origin\"\n";
+    let config = config(FREE, "http://localhost:1") + more;
+    let place = Place::with(&[("bff.toml", &config)]);
+    let mut process = Process::start(&["serve"], place.path(), &place.environment);
+    process.listens("listen").await;
+    let said = process.said();
+    let line = said.lines().find(|line| line.contains("/files"));
+    assert!(line.is_some_and(|line| line.contains("X-CSRF")), "{said}");
+}
