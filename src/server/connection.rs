@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::shutdown::Drain;
 use super::stream::{BodyAhead, Pulse, Wait, Watched};
+use super::unread::Unread;
 use super::{Connection, Handler, Timeouts};
 use crate::web::body::{Body, BodyError};
 
@@ -72,6 +73,18 @@ struct TurnBody<H> {
     body: Body,
     #[expect(dead_code, reason = "held for its drop")]
     turn: Turn<H>,
+}
+
+impl<H: Handler> TurnBody<H> {
+    /// The body for an HTTP/2 stream, whose browser decides when it is read (J18). What is whole
+    /// already holds nothing but itself: such an answer ends its turn here, and the connection's
+    /// own time runs.
+    fn on_a_stream(self, unread_for: Duration) -> Body {
+        match self.body {
+            Body::Stream(_) => Body::stream(Unread::new(self, unread_for)),
+            whole => whole,
+        }
+    }
 }
 
 impl<H> hyper::body::Body for TurnBody<H> {
@@ -177,9 +190,13 @@ pub(super) async fn http2<H: Handler, S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pulse = Arc::clone(&requests.pulse);
+    let unread_for = timeouts.body_idle;
     let service = service_fn(move |request| {
         let requests = Arc::clone(&requests);
-        async move { Ok::<_, Infallible>(requests.answer(request).await) }
+        async move {
+            let response = requests.answer(request).await;
+            Ok::<_, Infallible>(response.map(|body| body.on_a_stream(unread_for)))
+        }
     });
     let mut conn = pin!(engine.serve_connection(TokioIo::new(socket), service));
     match drive(conn.as_mut(), &pulse, drain, timeouts).await {

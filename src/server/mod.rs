@@ -8,6 +8,7 @@ mod listener;
 mod shutdown;
 mod stream;
 mod tls;
+mod unread;
 
 use std::fmt;
 use std::future::Future;

@@ -30,6 +30,16 @@ struct Stage {
     shutdown: Mutex<Option<CancellationToken>>,
     waiting: Notify,
     go_on: Notify,
+    let_go: Notify,
+}
+
+/// Tells the stage when it is dropped.
+struct LetGo(Arc<Stage>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go.notify_one();
+    }
 }
 
 impl Handler for Cast {
@@ -50,6 +60,15 @@ impl Handler for Cast {
                     Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 16 * 1024])))
                 }),
             ))),
+            "/held" => {
+                let held = LetGo(Arc::clone(&self.0));
+                Response::new(Body::stream(StreamBody::new(
+                    futures_util::stream::repeat_with(move || {
+                        let _held = &held;
+                        Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 1024])))
+                    }),
+                )))
+            }
             "/echo" => {
                 let body = request.into_body().collect().await;
                 body.map_or_else(
@@ -537,6 +556,9 @@ const END_HEADERS: u8 = 4;
 /// `:method: GET`, `:scheme: http`, `:path: /wait`, `:authority: a`.
 const WAIT_HEAD: &[u8] = b"\x82\x86\x44\x05/wait\x41\x01a";
 
+/// The same for `/held`.
+const HELD_HEAD: &[u8] = b"\x82\x86\x44\x05/held\x41\x01a";
+
 async fn opening(running: &Running) -> TcpStream {
     let mut socket = running.connect().await;
     let hello = [
@@ -593,6 +615,25 @@ async fn streams_beyond_the_limit_are_refused() {
     socket.write_all(&streams).await.unwrap();
     let reset = until(&mut socket, RST_STREAM).await;
     assert_eq!(reset, 7_u32.to_be_bytes(), "REFUSED_STREAM");
+}
+
+/// J18: an answer behind a window that stays shut is let go, and what feeds it with it.
+#[tokio::test]
+async fn an_http_2_answer_that_nobody_reads_is_let_go() {
+    const WINDOW_UPDATE: u8 = 8;
+    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let mut socket = opening(&running).await;
+    let mut stream = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    stream.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, HELD_HEAD));
+    socket.write_all(&stream).await.unwrap();
+    timeout(PATIENCE, running.stage.let_go.notified())
+        .await
+        .unwrap();
+    // Too late: it is not given out as if it were whole.
+    let window = frame(WINDOW_UPDATE, 0, 1, &1024_u32.to_be_bytes());
+    socket.write_all(&window).await.unwrap();
+    let reset = until(&mut socket, RST_STREAM).await;
+    assert_eq!(reset.len(), 4);
 }
 
 /// An HTTP/2 connection without streams ends like an idle one, pings or not.
