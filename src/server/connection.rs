@@ -143,7 +143,12 @@ pub(super) async fn http1<H: Handler, S>(
             End::Late(Wait::Head) => return refuse_late_head(socket).await,
             End::Done(Err(error)) => {
                 tracing::debug!(%error, "a connection ended in an error");
-                return linger(socket).await;
+                // An answer that broke off has no last words: the sooner the browser knows, the
+                // better. A stream whose session ended ends so (M7).
+                if !error.is_user() {
+                    linger(socket).await;
+                }
+                return;
             }
             End::Done(Ok(())) if pulse.body_left() => return linger(socket).await,
             End::Done(Ok(())) | End::Late(_) => return,

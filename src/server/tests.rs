@@ -60,6 +60,12 @@ impl Handler for Cast {
                     Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 16 * 1024])))
                 }),
             ))),
+            "/broken" => {
+                Response::new(Body::stream(StreamBody::new(futures_util::stream::iter([
+                    Ok(Frame::data(Bytes::from_static(b"begun"))),
+                    Err(io::Error::other("as asked")),
+                ]))))
+            }
             "/held" => {
                 let held = LetGo(Arc::clone(&self.0));
                 Response::new(Body::stream(StreamBody::new(
@@ -360,6 +366,26 @@ async fn an_answer_that_nobody_reads_is_cut() {
 }
 
 /// J17: too many fields or bytes are 431, however they come.
+/// J14, M7: an answer that breaks off is cut at once, and never looks whole.
+#[tokio::test]
+async fn a_broken_answer_is_cut_at_once() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    let since = Instant::now();
+    socket
+        .write_all(b"GET /broken HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    drop(
+        timeout(PATIENCE, socket.read_to_end(&mut answer))
+            .await
+            .unwrap(),
+    );
+    assert!(since.elapsed() < Duration::from_secs(1));
+    assert!(!answer.ends_with(b"0\r\n\r\n"));
+}
+
 #[tokio::test]
 async fn a_head_too_large_is_refused() {
     let running = run(|_| {});
