@@ -38,6 +38,8 @@ pub(super) struct Requests<H> {
     pub(super) pulse: Arc<Pulse>,
     /// Checked here for HTTP/2, whose engine counts bytes only.
     pub(super) head_fields: usize,
+    /// Counted here as well for HTTP/2, whose engine forgets a stream once it was handed over.
+    pub(super) h2_resets: usize,
 }
 
 impl<H: Handler> Requests<H> {
@@ -48,24 +50,36 @@ impl<H: Handler> Requests<H> {
             BodyAhead::Some
         };
         self.pulse.request_began(body);
-        let turn = Turn(self);
-        let response = if request.headers().len() > turn.0.head_fields {
+        let mut turn = Turn {
+            requests: self,
+            answered: false,
+        };
+        let requests = &turn.requests;
+        let response = if request.headers().len() > requests.head_fields {
             let mut refusal = Response::new(Body::Empty);
             *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             refusal
         } else {
-            turn.0.handler.handle(request, turn.0.connection).await
+            requests.handler.handle(request, requests.connection).await
         };
+        turn.answered = true;
         response.map(|body| TurnBody { body, turn })
     }
 }
 
 /// A request under way; ends with its answer's body, or with whatever drops it.
-struct Turn<H>(Arc<Requests<H>>);
+struct Turn<H> {
+    requests: Arc<Requests<H>>,
+    answered: bool,
+}
 
 impl<H> Drop for Turn<H> {
     fn drop(&mut self) {
-        self.0.pulse.request_ended();
+        let pulse = &self.requests.pulse;
+        if !self.answered {
+            pulse.request_abandoned();
+        }
+        pulse.request_ended();
     }
 }
 
@@ -196,6 +210,7 @@ pub(super) async fn http2<H: Handler, S>(
 {
     let pulse = Arc::clone(&requests.pulse);
     let unread_for = timeouts.body_idle;
+    let resets = requests.h2_resets;
     let service = service_fn(move |request| {
         let requests = Arc::clone(&requests);
         async move {
@@ -204,7 +219,14 @@ pub(super) async fn http2<H: Handler, S>(
         }
     });
     let mut conn = pin!(engine.serve_connection(TokioIo::new(socket), service));
-    match drive(conn.as_mut(), &pulse, drain, timeouts).await {
+    let end = tokio::select! {
+        biased;
+        () = storm(&pulse, resets) => {
+            return tracing::debug!("a connection ended since it abandoned too many requests");
+        }
+        end = drive(conn.as_mut(), &pulse, drain, timeouts) => end,
+    };
+    match end {
         End::Done(Err(error)) => tracing::debug!(%error, "a connection ended in an error"),
         End::Done(Ok(())) => {}
         End::Late(_) => {
@@ -213,6 +235,31 @@ pub(super) async fn http2<H: Handler, S>(
             drop(timeout(LINGER, conn).await);
         }
     }
+}
+
+/// In what time the abandoned requests of a connection are counted together.
+const STORM_WITHIN: Duration = Duration::from_secs(30);
+
+/// J17: ready when the peer has abandoned more requests than `most` in a short time. Each may have
+/// cost an upstream a connection, which its engine's own count, of streams not yet handed over,
+/// does not see. Looks whenever the connection's task does anything.
+async fn storm(pulse: &Pulse, most: usize) {
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    let mut from = 0;
+    let mut since = Instant::now();
+    std::future::poll_fn(move |_| {
+        let abandoned = pulse.abandoned();
+        if abandoned.wrapping_sub(from) <= most {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        if now.duration_since(since) < STORM_WITHIN {
+            return Poll::Ready(());
+        }
+        (from, since) = (abandoned, now);
+        Poll::Pending
+    })
+    .await;
 }
 
 /// How a connection ended.

@@ -629,6 +629,28 @@ async fn rapid_resets_end_the_connection() {
     assert_eq!(code, 11, "ENHANCE_YOUR_CALM");
 }
 
+/// J17: so is a peer that waits with each reset until the request is being answered.
+#[tokio::test]
+async fn slower_resets_end_the_connection_as_well() {
+    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let mut socket = opening(&running).await;
+    let mut stream = 1;
+    // Each reset travels with the next request, so that the one is seen before the other.
+    let mut step = Vec::new();
+    while stream < 200 {
+        step.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
+        let sent = socket.write_all(&step).await;
+        let begun = timeout(Duration::from_millis(500), running.stage.waiting.notified());
+        if sent.is_err() || begun.await.is_err() {
+            break;
+        }
+        step = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+        stream += 2;
+    }
+    let served = (stream - 1) / 2;
+    assert!((20..=25).contains(&served), "{served} of 100");
+}
+
 /// J17: no more streams at once than allowed.
 #[tokio::test]
 async fn streams_beyond_the_limit_are_refused() {
