@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
+use moka::policy::EvictionPolicy;
 use serde_json::json;
 use url::form_urlencoded;
 
@@ -202,9 +203,12 @@ impl RelyingParty {
         });
     }
 
-    /// Places at the provider that browsers are on their way to.
+    /// Places at the provider that browsers are on their way to. Bounded, and what is full drops
+    /// its oldest: by default it would turn the newest away, so that a flood of logouts would leave
+    /// everybody else signed in at the provider.
     pub(in crate::auth) fn pending_logouts() -> moka::sync::Cache<Vec<u8>, String> {
         moka::sync::Cache::builder()
+            .eviction_policy(EvictionPolicy::lru())
             .max_capacity(10_000)
             .time_to_live(CONTINUE_WITHIN)
             .build()
@@ -213,3 +217,22 @@ impl RelyingParty {
 
 /// What the `state` of an end-session request is sealed for.
 const LOGOUT_STATE: &str = "logout state";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E3: a flood of logouts does not cost the next one its way to the provider.
+    #[test]
+    fn a_full_list_of_logouts_takes_the_next() {
+        let logouts = RelyingParty::pending_logouts();
+        for flood in 0..20_000_u32 {
+            logouts.insert(flood.to_be_bytes().to_vec(), String::new());
+        }
+        logouts.run_pending_tasks();
+        logouts.insert(b"own".to_vec(), "https://id.example/end".to_owned());
+        logouts.run_pending_tasks();
+        assert!(logouts.entry_count() <= 10_000);
+        assert!(logouts.remove(b"own".as_slice()).is_some());
+    }
+}

@@ -153,15 +153,16 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 fn describe(real: &Path, asked: &Path, encoding: Encoding) -> io::Result<Option<Found>> {
-    let mut file = match File::open(real) {
-        Ok(file) => file,
+    // Before it is opened, since opening a pipe waits for whoever writes to it.
+    let opened =
+        fs::metadata(real).and_then(|found| found.is_file().then(|| File::open(real)).transpose());
+    let mut file = match opened {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
         Err(error) if is_absence(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let found = file.metadata()?;
-    if !found.is_file() {
-        return Ok(None);
-    }
     let modified = found.modified().ok();
     let (content, bytes, etag) = if found.len() <= SMALL {
         let mut read = Vec::new();

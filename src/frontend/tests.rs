@@ -61,6 +61,20 @@ async fn ask(
     }
 }
 
+/// A pipe in the folder is no file, and nobody waits for what may come out of it.
+#[tokio::test]
+async fn what_is_no_file_is_not_opened() {
+    let (around, frontend) = built();
+    let pipe = around.path().join("dist/pipe.txt");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let answer = ask(&frontend, "GET", "/pipe.txt", &[]);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), answer).await;
+    // Whoever waits for a writer after all is let go, so that the test can end.
+    let _writer = fs::File::options().read(true).write(true).open(&pipe);
+    assert_eq!(answer.unwrap(), None);
+}
+
 #[tokio::test]
 async fn files_pages_and_what_is_neither() {
     const PAGE: &[(&str, &str)] = &[("sec-fetch-mode", "navigate")];

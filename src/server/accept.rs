@@ -55,6 +55,7 @@ pub(super) struct Acceptor<H> {
     http2: http2::Builder<TokioExecutor>,
     timeouts: Timeouts,
     head_fields: usize,
+    h2_resets: usize,
     connections: Arc<Semaphore>,
     drain: Arc<Drain>,
 }
@@ -74,6 +75,7 @@ impl<H: Handler> Acceptor<H> {
             http2: http2_engine(&settings.limits),
             timeouts: settings.timeouts.clone(),
             head_fields: settings.limits.head_fields,
+            h2_resets: settings.limits.h2_resets,
             connections,
             drain,
         })
@@ -182,6 +184,7 @@ impl<H: Handler> Acceptor<H> {
             connection,
             pulse: Arc::clone(&pulse),
             head_fields: self.head_fields,
+            h2_resets: self.h2_resets,
         });
         let socket = Watched::new(socket, ahead, pulse, held);
         let (drain, timeouts) = (&*self.drain, &self.timeouts);

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::shutdown::Drain;
 use super::stream::{BodyAhead, Pulse, Wait, Watched};
+use super::unread::Unread;
 use super::{Connection, Handler, Timeouts};
 use crate::web::body::{Body, BodyError};
 
@@ -37,6 +38,8 @@ pub(super) struct Requests<H> {
     pub(super) pulse: Arc<Pulse>,
     /// Checked here for HTTP/2, whose engine counts bytes only.
     pub(super) head_fields: usize,
+    /// Counted here as well for HTTP/2, whose engine forgets a stream once it was handed over.
+    pub(super) h2_resets: usize,
 }
 
 impl<H: Handler> Requests<H> {
@@ -47,24 +50,36 @@ impl<H: Handler> Requests<H> {
             BodyAhead::Some
         };
         self.pulse.request_began(body);
-        let turn = Turn(self);
-        let response = if request.headers().len() > turn.0.head_fields {
+        let mut turn = Turn {
+            requests: self,
+            answered: false,
+        };
+        let requests = &turn.requests;
+        let response = if request.headers().len() > requests.head_fields {
             let mut refusal = Response::new(Body::Empty);
             *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             refusal
         } else {
-            turn.0.handler.handle(request, turn.0.connection).await
+            requests.handler.handle(request, requests.connection).await
         };
+        turn.answered = true;
         response.map(|body| TurnBody { body, turn })
     }
 }
 
 /// A request under way; ends with its answer's body, or with whatever drops it.
-struct Turn<H>(Arc<Requests<H>>);
+struct Turn<H> {
+    requests: Arc<Requests<H>>,
+    answered: bool,
+}
 
 impl<H> Drop for Turn<H> {
     fn drop(&mut self) {
-        self.0.pulse.request_ended();
+        let pulse = &self.requests.pulse;
+        if !self.answered {
+            pulse.request_abandoned();
+        }
+        pulse.request_ended();
     }
 }
 
@@ -72,6 +87,18 @@ struct TurnBody<H> {
     body: Body,
     #[expect(dead_code, reason = "held for its drop")]
     turn: Turn<H>,
+}
+
+impl<H: Handler> TurnBody<H> {
+    /// The body for an HTTP/2 stream, whose browser decides when it is read (J18). What is whole
+    /// already holds nothing but itself: such an answer ends its turn here, and the connection's
+    /// own time runs.
+    fn on_a_stream(self, unread_for: Duration) -> Body {
+        match self.body {
+            Body::Stream(_) => Body::stream(Unread::new(self, unread_for)),
+            whole => whole,
+        }
+    }
 }
 
 impl<H> hyper::body::Body for TurnBody<H> {
@@ -130,7 +157,12 @@ pub(super) async fn http1<H: Handler, S>(
             End::Late(Wait::Head) => return refuse_late_head(socket).await,
             End::Done(Err(error)) => {
                 tracing::debug!(%error, "a connection ended in an error");
-                return linger(socket).await;
+                // An answer that broke off has no last words: the sooner the browser knows, the
+                // better. A stream whose session ended ends so (M7).
+                if !error.is_user() {
+                    linger(socket).await;
+                }
+                return;
             }
             End::Done(Ok(())) if pulse.body_left() => return linger(socket).await,
             End::Done(Ok(())) | End::Late(_) => return,
@@ -177,12 +209,24 @@ pub(super) async fn http2<H: Handler, S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pulse = Arc::clone(&requests.pulse);
+    let unread_for = timeouts.body_idle;
+    let resets = requests.h2_resets;
     let service = service_fn(move |request| {
         let requests = Arc::clone(&requests);
-        async move { Ok::<_, Infallible>(requests.answer(request).await) }
+        async move {
+            let response = requests.answer(request).await;
+            Ok::<_, Infallible>(response.map(|body| body.on_a_stream(unread_for)))
+        }
     });
     let mut conn = pin!(engine.serve_connection(TokioIo::new(socket), service));
-    match drive(conn.as_mut(), &pulse, drain, timeouts).await {
+    let end = tokio::select! {
+        biased;
+        () = storm(&pulse, resets) => {
+            return tracing::debug!("a connection ended since it abandoned too many requests");
+        }
+        end = drive(conn.as_mut(), &pulse, drain, timeouts) => end,
+    };
+    match end {
         End::Done(Err(error)) => tracing::debug!(%error, "a connection ended in an error"),
         End::Done(Ok(())) => {}
         End::Late(_) => {
@@ -191,6 +235,31 @@ pub(super) async fn http2<H: Handler, S>(
             drop(timeout(LINGER, conn).await);
         }
     }
+}
+
+/// In what time the abandoned requests of a connection are counted together.
+const STORM_WITHIN: Duration = Duration::from_secs(30);
+
+/// J17: ready when the peer has abandoned more requests than `most` in a short time. Each may have
+/// cost an upstream a connection, which its engine's own count, of streams not yet handed over,
+/// does not see. Looks whenever the connection's task does anything.
+async fn storm(pulse: &Pulse, most: usize) {
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    let mut from = 0;
+    let mut since = Instant::now();
+    std::future::poll_fn(move |_| {
+        let abandoned = pulse.abandoned();
+        if abandoned.wrapping_sub(from) <= most {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        if now.duration_since(since) < STORM_WITHIN {
+            return Poll::Ready(());
+        }
+        (from, since) = (abandoned, now);
+        Poll::Pending
+    })
+    .await;
 }
 
 /// How a connection ended.

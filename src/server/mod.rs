@@ -8,6 +8,7 @@ mod listener;
 mod shutdown;
 mod stream;
 mod tls;
+mod unread;
 
 use std::fmt;
 use std::future::Future;
@@ -67,7 +68,7 @@ pub struct Limits {
     pub connections: usize,
     /// HTTP/2 streams open at once on a connection.
     pub h2_streams: u32,
-    /// HTTP/2 resets by the peer before its connection is closed.
+    /// HTTP/2 requests that the peer may reset within 30 s before its connection is closed.
     pub h2_resets: usize,
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Pulse {
     head_begun: AtomicBool,
     write_stalled: AtomicBool,
     body_left: AtomicBool,
+    abandoned: AtomicU32,
 }
 
 /// What a connection waits for.
@@ -55,6 +56,16 @@ impl Pulse {
     /// Its answer was handed over whole, or nobody wants it any more.
     pub(super) fn request_ended(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The peer left a request before its answer began.
+    pub(super) fn request_abandoned(&self) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were left so, over the connection's life.
+    pub(super) fn abandoned(&self) -> u32 {
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// What the connection waits for, and a number that differs when it is not the same wait as

@@ -30,6 +30,16 @@ struct Stage {
     shutdown: Mutex<Option<CancellationToken>>,
     waiting: Notify,
     go_on: Notify,
+    let_go: Notify,
+}
+
+/// Tells the stage when it is dropped.
+struct LetGo(Arc<Stage>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go.notify_one();
+    }
 }
 
 impl Handler for Cast {
@@ -50,6 +60,21 @@ impl Handler for Cast {
                     Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 16 * 1024])))
                 }),
             ))),
+            "/broken" => {
+                Response::new(Body::stream(StreamBody::new(futures_util::stream::iter([
+                    Ok(Frame::data(Bytes::from_static(b"begun"))),
+                    Err(io::Error::other("as asked")),
+                ]))))
+            }
+            "/held" => {
+                let held = LetGo(Arc::clone(&self.0));
+                Response::new(Body::stream(StreamBody::new(
+                    futures_util::stream::repeat_with(move || {
+                        let _held = &held;
+                        Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[0; 1024])))
+                    }),
+                )))
+            }
             "/echo" => {
                 let body = request.into_body().collect().await;
                 body.map_or_else(
@@ -341,6 +366,26 @@ async fn an_answer_that_nobody_reads_is_cut() {
 }
 
 /// J17: too many fields or bytes are 431, however they come.
+/// J14, M7: an answer that breaks off is cut at once, and never looks whole.
+#[tokio::test]
+async fn a_broken_answer_is_cut_at_once() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    let since = Instant::now();
+    socket
+        .write_all(b"GET /broken HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    drop(
+        timeout(PATIENCE, socket.read_to_end(&mut answer))
+            .await
+            .unwrap(),
+    );
+    assert!(since.elapsed() < Duration::from_secs(1));
+    assert!(!answer.ends_with(b"0\r\n\r\n"));
+}
+
 #[tokio::test]
 async fn a_head_too_large_is_refused() {
     let running = run(|_| {});
@@ -537,6 +582,9 @@ const END_HEADERS: u8 = 4;
 /// `:method: GET`, `:scheme: http`, `:path: /wait`, `:authority: a`.
 const WAIT_HEAD: &[u8] = b"\x82\x86\x44\x05/wait\x41\x01a";
 
+/// The same for `/held`.
+const HELD_HEAD: &[u8] = b"\x82\x86\x44\x05/held\x41\x01a";
+
 async fn opening(running: &Running) -> TcpStream {
     let mut socket = running.connect().await;
     let hello = [
@@ -581,6 +629,28 @@ async fn rapid_resets_end_the_connection() {
     assert_eq!(code, 11, "ENHANCE_YOUR_CALM");
 }
 
+/// J17: so is a peer that waits with each reset until the request is being answered.
+#[tokio::test]
+async fn slower_resets_end_the_connection_as_well() {
+    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let mut socket = opening(&running).await;
+    let mut stream = 1;
+    // Each reset travels with the next request, so that the one is seen before the other.
+    let mut step = Vec::new();
+    while stream < 200 {
+        step.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
+        let sent = socket.write_all(&step).await;
+        let begun = timeout(Duration::from_millis(500), running.stage.waiting.notified());
+        if sent.is_err() || begun.await.is_err() {
+            break;
+        }
+        step = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+        stream += 2;
+    }
+    let served = (stream - 1) / 2;
+    assert!((20..=25).contains(&served), "{served} of 100");
+}
+
 /// J17: no more streams at once than allowed.
 #[tokio::test]
 async fn streams_beyond_the_limit_are_refused() {
@@ -593,6 +663,25 @@ async fn streams_beyond_the_limit_are_refused() {
     socket.write_all(&streams).await.unwrap();
     let reset = until(&mut socket, RST_STREAM).await;
     assert_eq!(reset, 7_u32.to_be_bytes(), "REFUSED_STREAM");
+}
+
+/// J18: an answer behind a window that stays shut is let go, and what feeds it with it.
+#[tokio::test]
+async fn an_http_2_answer_that_nobody_reads_is_let_go() {
+    const WINDOW_UPDATE: u8 = 8;
+    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let mut socket = opening(&running).await;
+    let mut stream = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    stream.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, HELD_HEAD));
+    socket.write_all(&stream).await.unwrap();
+    timeout(PATIENCE, running.stage.let_go.notified())
+        .await
+        .unwrap();
+    // Too late: it is not given out as if it were whole.
+    let window = frame(WINDOW_UPDATE, 0, 1, &1024_u32.to_be_bytes());
+    socket.write_all(&window).await.unwrap();
+    let reset = until(&mut socket, RST_STREAM).await;
+    assert_eq!(reset.len(), 4);
 }
 
 /// An HTTP/2 connection without streams ends like an idle one, pings or not.

@@ -122,6 +122,29 @@ pub(super) fn set(
     read.into_iter().collect()
 }
 
+/// G12: what a session's answers may not say of themselves. A cache that others share would give
+/// one user's answers to the next.
+pub(super) fn keep_private(field: &Field<HeaderTable>, faults: &mut Faults) {
+    let (headers, _) = table(field);
+    let shares = |name: &str, text: &str| {
+        let words = || text.split(',').map(|word| word.trim().to_ascii_lowercase());
+        name.eq_ignore_ascii_case("cache-control")
+            && words().any(|word| word == "public" || word.starts_with("s-maxage"))
+            || name.eq_ignore_ascii_case("surrogate-control")
+            || name.to_ascii_lowercase().ends_with("cdn-cache-control")
+    };
+    for written in headers.set.or(Named::default()).0 {
+        let (name, text) = &written.value;
+        if shares(name, &text.0) {
+            written.refuse(
+                faults,
+                "would let shared caches give one user's answers to another",
+                "write \"private\", or auth = \"none\" where no user is asked for",
+            );
+        }
+    }
+}
+
 fn is_ours(name: &HeaderName, direction: Direction) -> bool {
     let name = name.as_str();
     FRAMING.contains(&name)

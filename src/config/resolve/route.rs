@@ -10,7 +10,7 @@ use crate::config::file::RouteTable;
 use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
-use crate::config::resolve::headers::{Direction, changes};
+use crate::config::resolve::headers::{Direction, changes, keep_private};
 use crate::config::resolve::{Purpose, http_url, path_prefix, span};
 use crate::config::words::{Chosen, Size};
 use crate::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
@@ -157,6 +157,9 @@ fn route(
     let path_rewrite = path_rewrite(table, faults);
     let request_headers = changes(&table.request_headers, Direction::Request, faults);
     let response_headers = changes(&table.response_headers, Direction::Answer, faults);
+    if auth != RouteAuth::None {
+        keep_private(&table.response_headers, faults);
+    }
     if let Some(max_body) = table.max_body.written()
         && max_body.value == Size(0)
     {

@@ -91,6 +91,16 @@ fn a_route_that_cannot_be_safe_is_refused() {
             "response_headers = { set = { Access-Control-Allow-Origin = \"*\" } }",
             "opens the answers to every site",
         ),
+        case(
+            "[route]",
+            "response_headers = { set = { Cache-Control = \"max-age=60, Public\" } }",
+            "give one user's answers to another",
+        ),
+        case(
+            "[route]",
+            "response_headers = { set = { CDN-Cache-Control = \"max-age=60\" } }",
+            "give one user's answers to another",
+        ),
     ]);
 }
 

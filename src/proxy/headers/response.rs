@@ -94,10 +94,11 @@ pub(in crate::proxy) fn clean(
     if parts.status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
+    apply(&route.settings().response_headers, headers);
+    // After the operator's changes, so that a Cache-Control of theirs shares nobody's answers.
     if !anonymous {
         make_private(headers);
     }
-    apply(&route.settings().response_headers, headers);
     // The upstream's version and reason phrase end here.
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
@@ -235,10 +236,10 @@ mod tests {
     use http::Response;
 
     use super::*;
-    use crate::proxy::RouteSettings;
     use crate::proxy::headers::tests::{lines, map};
     use crate::proxy::route::RouteTable;
     use crate::proxy::route::tests::settings;
+    use crate::proxy::{HeaderChanges, RouteSettings};
 
     fn parts(status: u16, fields: &[&str]) -> Parts {
         let (mut parts, ()) = Response::new(()).into_parts();
@@ -341,6 +342,28 @@ mod tests {
                 "vary: Cookie".to_owned(),
             ];
             assert_eq!(left, expected, "{cache:?}");
+        }
+    }
+
+    /// G12: nor does the operator's own Cache-Control, set or removed, share them.
+    #[test]
+    fn answers_of_a_session_stay_private_whatever_is_configured() {
+        let set = vec![(CACHE_CONTROL, HeaderValue::from_static("max-age=60"))];
+        for (set, remove, expected) in [
+            (set, vec![], "max-age=60, private"),
+            (vec![], vec![CACHE_CONTROL, VARY], "private"),
+        ] {
+            let route = RouteSettings {
+                auth: RouteAuth::Required,
+                response_headers: HeaderChanges { set, remove },
+                ..settings("/", "http://up.example")
+            };
+            let left = cleaned(route, parts(200, &["cache-control: no-cache"]));
+            let expected = [
+                format!("cache-control: {expected}"),
+                "vary: Cookie".to_owned(),
+            ];
+            assert_eq!(left, expected);
         }
     }
 
