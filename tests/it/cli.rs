@@ -368,7 +368,11 @@ async fn bff_dev_stays_on_this_machine() {
         let place = Place::with(&[("bff.toml", &format!("[server]\n{server}\n"))]);
         let ended = place.run(&["dev"]).await;
         assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
-        assert!(ended.err.contains("anyone can sign in as anyone"), "{name}: {}", ended.err);
+        assert!(
+            ended.err.contains("anyone can sign in as anyone"),
+            "{name}: {}",
+            ended.err
+        );
     }
 }
 
