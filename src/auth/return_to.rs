@@ -25,8 +25,7 @@ impl ReturnTo {
     /// The place that `text` names on `origin`.
     ///
     /// Takes a path that begins with exactly one slash, or an absolute URL of our own origin.
-    /// `base_path` is where our endpoints live: returning there would loop (F6), except to the
-    /// session's own facts.
+    /// `base_path` is where our endpoints live: returning there would loop (F6).
     ///
     /// # Errors
     ///

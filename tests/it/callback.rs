@@ -267,8 +267,8 @@ async fn a_foreign_state_is_refused() {
     let mut attacker = bff.browser();
     let foreign = attacker.callback_url("login_hint=bob").await;
     let own = |callback: &Url| parameter(callback, "state").unwrap();
-    type State = Box<dyn Fn(&Url) -> Option<String>>;
-    let cases: [(&str, State); 7] = [
+    type State<'a> = Box<dyn Fn(&Url) -> Option<String> + 'a>;
+    let cases: [(&str, State<'_>); 7] = [
         ("no state", Box::new(|_| None)),
         ("an empty one", Box::new(|_| Some(String::new()))),
         ("another", Box::new(|_| Some("A".repeat(43)))),
