@@ -24,5 +24,6 @@ mod login;
 mod logout;
 mod refresh;
 mod return_to;
+mod session;
 mod upstream_401;
 mod websocket;
