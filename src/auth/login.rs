@@ -25,7 +25,7 @@ pub enum LoginError {
     /// A parameter is repeated, or is not what it must be.
     #[error("the login parameter {0} is repeated or malformed")]
     BadParameter(&'static str),
-    /// A third-party-initiated login names another issuer (B7).
+    /// A third-party-initiated login names another issuer, or none, or several (B7).
     #[error("the login was initiated for another issuer")]
     OtherIssuer,
     /// The provider cannot be asked, or its metadata cannot be trusted.
@@ -101,12 +101,12 @@ impl LoginRequest {
     /// Reads a third-party-initiated login (OIDC Core §4): the issuer, the target and the hint,
     /// and nothing else of what a stranger's link says (B7).
     fn parse_third_party(query: &str, relying_party: &RelyingParty) -> Result<Self, LoginError> {
+        let issuer = &relying_party.provider.settings().issuer;
         let mut own = Self::returning_to(ReturnTo::root());
+        let mut named = None;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "iss" if *value != relying_party.provider.settings().issuer => {
-                    return Err(LoginError::OtherIssuer);
-                }
+                "iss" => named = Some(value == issuer.as_str() && named.is_none()),
                 "target_link_uri" => own.return_to = relying_party.return_to(&value)?,
                 "login_hint" if is_plain(&value) => {
                     own.extra = vec![("login_hint", value.into_owned())];
@@ -114,7 +114,11 @@ impl LoginRequest {
                 _ => {}
             }
         }
-        Ok(own)
+        if named == Some(true) {
+            Ok(own)
+        } else {
+            Err(LoginError::OtherIssuer)
+        }
     }
 
     fn query(&self) -> String {

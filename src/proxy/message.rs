@@ -63,8 +63,9 @@ const SINGLE: [&str; 17] = [
 ///
 /// The first fault found; nothing of the request may reach an upstream then.
 pub fn check_request(parts: &Parts) -> Result<(), MessageFault> {
-    // TRACE would show the session cookie, CONNECT would tunnel (I15).
-    if parts.method == Method::TRACE || parts.method == Method::CONNECT {
+    // TRACE, and TRACK as some servers call it, would show the session cookie; CONNECT would tunnel
+    // (I15).
+    if matches!(parts.method.as_str(), "TRACE" | "TRACK" | "CONNECT") {
         return Err(MessageFault::Method);
     }
     match parts.version {
@@ -429,6 +430,7 @@ mod tests {
             ("GET", "app.example:80", "Target"),
             ("GET", "ftp://app.example/x", "Target"),
             ("TRACE", "/", "Method"),
+            ("TRACK", "/", "Method"),
             ("CONNECT", "app.example:443", "Method"),
         ] {
             let outcome = check(Version::HTTP_11, method, target, &[OURS]);

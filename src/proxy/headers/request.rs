@@ -128,7 +128,10 @@ pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
         Some(b'a') => name == "authorization",
         Some(b'd') => name == "dpop",
         Some(b'e') => name == "expect",
-        Some(b'f') => matches!(name, "forwarded" | "fastly-client-ip"),
+        Some(b'f') => matches!(
+            name,
+            "forwarded" | "forwarded-for" | "front-end-https" | "fastly-client-ip"
+        ),
         Some(b'h') => matches!(name, "host" | "http2-settings"),
         Some(b'k') => name == "keep-alive",
         Some(b'm') => name == "max-forwards",
@@ -147,7 +150,8 @@ pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
 /// The `x-` names by which proxies tell upstreams who and where, and by which some frameworks let
 /// a request say it is another.
 fn is_dropped_extension(name: &str) -> bool {
-    const PREFIXES: [&str; 10] = [
+    const PREFIXES: [&str; 11] = [
+        "x-amzn-oidc-",
         "x-forwarded",
         "x-original-",
         "x-user",
@@ -167,6 +171,9 @@ fn is_dropped_extension(name: &str) -> bool {
                 | "x-client-ip"
                 | "x-client-verify"
                 | "x-rewrite-url"
+                | "x-scheme"
+                | "x-url-scheme"
+                | "x-proxyuser-ip"
                 | "x-http-method-override"
                 | "x-http-method"
                 | "x-method-override"
@@ -325,6 +332,12 @@ mod tests {
                 "x-real-ip: 1.1.1.1",
                 "x-original-url: /admin",
                 "x-rewrite-url: /admin",
+                "x-scheme: http",
+                "x-url-scheme: http",
+                "x-proxyuser-ip: 1.1.1.1",
+                "x-amzn-oidc-identity: root",
+                "forwarded-for: 1.1.1.1",
+                "front-end-https: on",
                 "x-http-method-override: DELETE",
                 "x-request-id: forged",
                 "true-client-ip: 1.1.1.1",
