@@ -29,6 +29,7 @@ mod logout;
 mod operations;
 mod proxy;
 mod refresh;
+mod rules;
 mod return_to;
 mod session;
 mod sse;
