@@ -26,7 +26,7 @@ impl fmt::Debug for SecretSource {
         match self {
             Self::Variable(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{path}"),
-            Self::Literal(_) => f.write_str("Literal(…)"),
+            Self::Literal(_) => f.write_str("(written out)"),
         }
     }
 }

@@ -81,6 +81,7 @@ client_secret = "env:NOT_THERE"
 clock_skew = "10m"
 
 [session]
+keys = ["short"]
 idle_timeout = 30
 
 [[route]]
@@ -107,11 +108,12 @@ dir = "dist"
     bff.toml:8:10: provider.issuer is http, so that anyone on the way can sign in as anyone: "http://id.example.com"; write "https://id.example.com"
     bff.toml:10:17: provider.client_secret is to come from the variable NOT_THERE, which is not set; set NOT_THERE for this process
     bff.toml:11:14: provider.clock_skew would accept tokens that ended long ago; write "5m" or less, and set the clocks
-    bff.toml:14:16: session.idle_timeout has no unit; write "30s" or "30m", with its unit and in quotes
-    bff.toml:17:8: route.path does not start with a slash: "api"; write one such as "/api"
-    bff.toml:18:12: route.upstream is not an http or https address: "orders.internal:9000"; write one such as "http://orders.internal:9000"
-    bff.toml:20:8: route.csrf has no meaning where auth is "none": no credential is carried; leave csrf out
-    bff.toml:22:2: frontned is not a known table; write [frontend] instead
+    bff.toml:14:9: session.keys (written out) holds no key of 32 bytes; put what bff keygen prints there
+    bff.toml:15:16: session.idle_timeout has no unit; write "30s" or "30m", with its unit and in quotes
+    bff.toml:18:8: route.path does not start with a slash: "api"; write one such as "/api"
+    bff.toml:19:12: route.upstream is not an http or https address: "orders.internal:9000"; write one such as "http://orders.internal:9000"
+    bff.toml:21:8: route.csrf has no meaning where auth is "none": no credential is carried; leave csrf out
+    bff.toml:23:2: frontned is not a known table; write [frontend] instead
     "#);
 }
 

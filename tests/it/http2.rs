@@ -1,5 +1,8 @@
 //! HTTP/2 by prior knowledge, through the whole product: honest requests by an engine, dishonest
 //! ones frame by frame (J15–J17).
+//!
+//! The engine's connections run on a thread of their own, so that they can say goodbye while a
+//! test waits for the product's end.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -58,7 +61,7 @@ async fn text(answer: Response<Incoming>) -> String {
 
 /// DESIGN, J16: the same product over HTTP/2: a session, a token, our cookie taken out of the
 /// crumbs and the others joined.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_over_http_2_is_a_call() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream).start();
@@ -96,7 +99,7 @@ async fn a_call_over_http_2_is_a_call() {
 }
 
 /// J15: what the engine lets through and is still no request: refused, and the connection goes on.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_improper_request_is_refused() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream).start();
@@ -148,7 +151,7 @@ async fn an_improper_request_is_refused() {
 }
 
 /// J12, J13: trailers and bodiless answers over HTTP/2.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn trailers_and_empty_answers_are_told_apart() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream).start();
@@ -200,7 +203,7 @@ async fn trailers_and_empty_answers_are_told_apart() {
 }
 
 /// No buffering, and one stream that waits holds up no other.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn streams_flow_side_by_side() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let (events, coming) = mpsc::unbounded_channel();
@@ -244,7 +247,7 @@ async fn streams_flow_side_by_side() {
 }
 
 /// M7: a stream of HTTP/2 ends with the session, by an error, and the connection lives.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_stream_ends_with_its_session() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let (events, coming) = mpsc::unbounded_channel();
@@ -340,7 +343,7 @@ async fn outcome(socket: &mut TcpStream) -> Outcome {
 }
 
 /// J15: what no honest client would write reaches no upstream, or never as a whole request.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_malformed_head_or_body_is_no_request() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream).start();
@@ -474,7 +477,7 @@ async fn a_malformed_head_or_body_is_no_request() {
 
 /// J17: streams opened only to be reset end the connection, and its sessions' calls on others go
 /// on.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rapid_resets_end_their_connection_alone() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream)

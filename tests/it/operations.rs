@@ -272,7 +272,7 @@ async fn tls_is_spoken_and_certificates_are_renewed() {
         }
     };
     // It is looked for every few seconds.
-    tokio::time::timeout(Duration::from_secs(60), renewed)
+    tokio::time::timeout(Duration::from_mins(1), renewed)
         .await
         .unwrap();
 }

@@ -304,7 +304,7 @@ async fn a_loop_is_cut() {
     assert_eq!(call.send(bff.public_addr).await.status, 200);
     assert_eq!(upstream.last().all("via").join(", "), "1.0 other, 1.1 bff");
 
-    let circles = vec!["1.1 bff"; 8].join(", ");
+    let circles = ["1.1 bff"; 8].join(", ");
     let call = Call::get("/api").of(&alice).header("Via", &circles);
     let reply = call.send(bff.public_addr).await;
     assert_eq!(code(&reply), "508 loop_detected");

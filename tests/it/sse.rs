@@ -1,10 +1,11 @@
 //! Event streams and long downloads through the whole product (M7).
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bff::dev::provider::endpoints::Endpoint;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use crate::support::bff::Bff;
 use crate::support::browser::{Browser, Fetch};
