@@ -5,6 +5,7 @@
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
+use moka::sync::Cache;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -262,8 +263,7 @@ impl RelyingParty {
     /// Whether this is the first use of the login's state. Kept for as long as its cookie opens,
     /// and only for answers that a browser's own cookie vouched for.
     fn use_once(&self, pending: &PendingLogin) -> bool {
-        let key = pending.state.cookie_suffix();
-        self.used_states.entry(key).or_insert(()).is_fresh()
+        first_use(&self.used_states, pending.state.cookie_suffix())
     }
 
     async fn begin_session(&self, grant: Grant) -> Result<HeaderValue, CallbackFault> {
@@ -332,8 +332,8 @@ impl RelyingParty {
 
     /// States that were used, for as long as their cookies live (C6). Bounded: what a flood
     /// pushes out is refused by the provider, where a code is single use as well.
-    pub(in crate::auth) fn used_states() -> moka::sync::Cache<String, ()> {
-        moka::sync::Cache::builder()
+    pub(in crate::auth) fn used_states() -> Cache<String, ()> {
+        Cache::builder()
             .max_capacity(100_000)
             .time_to_live(LIFETIME)
             .build()
@@ -357,5 +357,43 @@ impl CallbackFault {
             | Self::Exchange(_)
             | Self::UnusableToken => "refused",
         }
+    }
+}
+
+/// Whether nobody used this state before. One step, not two: of answers that come at the same
+/// moment one is the first. (`or_insert` would look, then insert.)
+fn first_use(used_states: &Cache<String, ()>, state: String) -> bool {
+    used_states.entry(state).or_insert_with(|| ()).is_fresh()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// C6: of threads that use a state at the same moment, one is the first.
+    #[test]
+    fn one_alone_uses_a_state_first() {
+        const THREADS: usize = 4;
+        const ROUNDS: usize = 2000;
+        let used_states = RelyingParty::used_states();
+        let barrier = Barrier::new(THREADS);
+        let uses = || {
+            let first = |round: usize| {
+                barrier.wait();
+                first_use(&used_states, format!("state {round}"))
+            };
+            (0..ROUNDS).filter(|round| first(*round)).count()
+        };
+        let firsts: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(uses)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(firsts, ROUNDS);
     }
 }
