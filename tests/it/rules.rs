@@ -21,7 +21,11 @@ fn every_test_that_the_table_of_rules_names_exists() {
         assert!(rules.insert((*rule).to_owned()), "{rule} stands twice");
         for file in tests.split("; ") {
             let (file, names) = file.split_once(' ').unwrap();
-            let folder = if file.starts_with("src/") { "" } else { "tests/it/" };
+            let folder = if file.starts_with("src/") {
+                ""
+            } else {
+                "tests/it/"
+            };
             let code = fs::read_to_string(root.join(folder).join(file)).unwrap_or_default();
             for name in names.split(", ").map(|name| name.trim_matches('`')) {
                 if !code.contains(&format!("fn {name}(")) {
