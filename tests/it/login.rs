@@ -438,6 +438,22 @@ async fn a_third_party_may_not_say_more() {
     }
 }
 
+/// B7: a form that names no issuer begins nothing.
+#[tokio::test]
+async fn a_third_party_must_name_the_issuer() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set("provider.third_party_login", true)
+        .start();
+    for fields in [&[][..], &[("target_link_uri", "/orders")], &[("iss", "")]] {
+        let mut browser = bff.browser();
+        browser.stand_on("https://portal.example/");
+        let visit = browser.submit(&login_url(""), fields).await;
+        assert_eq!(refusal(visit.last()), "400 login_failed", "{fields:?}");
+        assert_eq!(visit.last().header("set-cookie"), None, "{fields:?}");
+    }
+}
+
 /// B7: where it is not offered, a form begins nothing and `iss` makes no difference.
 #[tokio::test]
 async fn a_third_party_begins_nothing_unless_it_may() {
