@@ -29,7 +29,14 @@ impl RelyingParty {
             return Ok(self.anonymous(presented));
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
-            Some(session) => Ok(json(StatusCode::OK, &self.facts(&session))),
+            Some(session) => {
+                let lifetime = self.sessions.remaining(&session).absolute;
+                let renewed =
+                    self.session_cookie
+                        .renew(&parts.headers, lifetime, &*self.randomness);
+                let facts = json(StatusCode::OK, &self.facts(&session));
+                Ok(with_cookies(facts, renewed))
+            }
             None => Ok(self.anonymous(presented)),
         }
     }

@@ -109,6 +109,23 @@ impl SessionCookie {
         )
     }
 
+    /// `Set-Cookie` with the same session sealed by the first key, where the request's cookie was
+    /// sealed by an older one: so a key can be retired and nobody is signed out (G7).
+    pub fn renew(
+        &self,
+        headers: &HeaderMap,
+        lifetime: Duration,
+        randomness: &dyn Randomness,
+    ) -> Option<HeaderValue> {
+        let outdated = values_of(headers, &self.settings.name)
+            .filter(|value| self.keys.is_outdated(value))
+            .find_map(|value| self.keys.open(&self.settings.name, value))?;
+        let mut fields = FieldReader::new(&outdated);
+        let id = SessionId::from_opened(fields.bytes()?)?;
+        let issued = Timestamp::from_unix_millis(fields.number()?);
+        Some(self.issue(&id, issued, lifetime, randomness))
+    }
+
     /// `Set-Cookie` that takes the cookie back, with the attributes it was given with (E2).
     pub fn delete(&self) -> HeaderValue {
         let same_site = match self.settings.same_site {
@@ -387,6 +404,31 @@ mod tests {
             cookie.read(&request(&[b"a=b"]), &OpenedCookies::default()),
             Presented::Nothing
         );
+    }
+
+    /// G7: a cookie of an older key is sealed anew, with the id and the age it had.
+    #[test]
+    fn an_outdated_cookie_is_renewed() {
+        let cookie = session_cookie();
+        let (id, value) = issued(&cookie);
+        let headers = request(&[format!("__Host-Http-bff={value}").as_bytes()]);
+        let renew = || cookie.renew(&headers, Duration::from_mins(1), &SystemRandomness);
+        assert!(renew().is_none(), "the first key's cookie stays");
+        let (old, new) = (
+            SessionKey::random(&SeededRandomness::new(1)),
+            SessionKey::random(&SeededRandomness::new(2)),
+        );
+        cookie.keys.replace(&[new.clone(), old]);
+        let renewed = renew().unwrap();
+        let value = renewed.to_str().unwrap().split(';').next().unwrap();
+        cookie.keys.replace(&[new]);
+        let presented = cookie.read(&request(&[value.as_bytes()]), &OpenedCookies::default());
+        let expected = OpenedCookie {
+            hash: id.hash(),
+            issued: Timestamp::from_unix_seconds(1000),
+        };
+        assert_eq!(presented, Presented::Session(expected));
+        assert!(renew().is_none(), "what does not open is not renewed");
     }
 
     /// G7: what a worker remembers does not outlive the key that sealed it.

@@ -74,6 +74,14 @@ impl Keys {
         self.0.load().seal(place, plaintext, nonce)
     }
 
+    /// Whether `text` names another key than the first: it should be sealed anew while it opens (G7).
+    pub fn is_outdated(&self, text: &[u8]) -> bool {
+        let ring = self.0.load();
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .is_ok_and(|envelope| envelope.get(1..=KEY_ID_LEN) != Some(&ring.first.id[..]))
+    }
+
     /// What `text` holds, if one of the keys sealed it for `place`.
     pub fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.0.load().open(place, text)
