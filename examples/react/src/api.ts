@@ -15,14 +15,17 @@ export interface Problem {
 }
 
 export class ApiError extends Error {
-  constructor(
-    readonly status: number,
-    readonly problem: Problem,
-    /** Seconds to wait before another try, where the answer named them. */
-    readonly retryAfter: number | null = null,
-  ) {
+  readonly status: number
+  readonly problem: Problem
+  /** Seconds to wait before another try, where the answer named them. */
+  readonly retryAfter: number | null
+
+  constructor(status: number, problem: Problem, retryAfter: number | null = null) {
     super(problem.detail ?? problem.title ?? `The API answered ${status}.`)
     this.name = 'ApiError'
+    this.status = status
+    this.problem = problem
+    this.retryAfter = retryAfter
   }
 
   get sessionEnded(): boolean {
