@@ -41,7 +41,7 @@ pub(super) fn explain(config: &Config, method: &str, target: &str) -> Result<Str
     if !serves(config, host) {
         page.line(
             "answer",
-            &format!("421: {host} is neither public_url's nor a route's host"),
+            &format!("404 no_route: {host} is neither public_url's nor a route's host"),
         );
         return Ok(page.0.concat());
     }
@@ -138,7 +138,7 @@ fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &Request
     page.line("goes to", &upstreams.join(", in turn with "));
     page.line("token", token(route.auth));
     page.line("must show", proof(route.csrf));
-    page.line("anonymous", anonymous(route.auth));
+    page.line("anonymous", anonymous(route.auth, route.csrf));
     page.line(
         "request",
         "loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an",
@@ -219,10 +219,13 @@ fn proof(csrf: Option<CsrfCheck>) -> &'static str {
     }
 }
 
-fn anonymous(auth: RouteAuth) -> &'static str {
-    match auth {
-        RouteAuth::Required => "401 login_required; a navigation is sent to the provider",
-        RouteAuth::Optional | RouteAuth::None => "the upstream's answer",
+fn anonymous(auth: RouteAuth, csrf: Option<CsrfCheck>) -> &'static str {
+    match (auth, csrf) {
+        (RouteAuth::Required, Some(CsrfCheck::Origin)) => {
+            "401 login_required; a navigation is sent to the provider"
+        }
+        (RouteAuth::Required, Some(CsrfCheck::Header) | None) => "401 login_required",
+        (RouteAuth::Optional | RouteAuth::None, _) => "the upstream's answer",
     }
 }
 

@@ -235,7 +235,7 @@ fn perform(
         Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
         Command::Explain(options) => {
             // Warnings are for those who start it.
-            let (config, _) = Config::load(&options.file.config, variables)?;
+            let (config, _) = Config::load_for_explanation(&options.file.config, variables)?;
             let explanation = explain::explain(&config, &options.method, &options.path)?;
             write!(terminal.out, "{explanation}")?;
         }

@@ -85,6 +85,18 @@ impl Config {
         load(path, variables, Purpose::Serve)
     }
 
+    /// The configuration for `bff explain`: as for `bff serve` or `bff dev`, with no provider and no
+    /// keys, so that whoever asks needs no secret.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for_explanation(
+        path: &Path,
+        variables: &Variables,
+    ) -> Result<(Self, Warnings), ConfigErrors> {
+        load(path, variables, Purpose::Explain)
+    }
+
     /// The configuration for `bff serve` that `text` describes, as if read from `file`.
     ///
     /// # Errors

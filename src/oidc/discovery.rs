@@ -40,8 +40,10 @@ impl Metadata {
     /// Checks the metadata of `issuer` (A4, A5, A7).
     pub(super) fn parse(issuer: &str, document: &Map<String, Value>) -> Result<Self, Misbehaviour> {
         // Byte for byte: a trailing slash makes another issuer.
-        if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
-            return Err(Misbehaviour::OtherIssuer);
+        match document.get("issuer").and_then(Value::as_str) {
+            Some(named) if named == issuer => {}
+            Some(named) => return Err(Misbehaviour::OtherIssuer(named.to_owned())),
+            None => return Err(Misbehaviour::Missing("issuer")),
         }
         if let Some(methods) = document.get("code_challenge_methods_supported")
             && !methods.is_null()

@@ -67,8 +67,8 @@ pub enum Unavailable {
 #[derive(Debug, thiserror::Error)]
 pub enum Misbehaviour {
     /// The metadata name another issuer than the one configured, byte for byte (A5).
-    #[error("the metadata name another issuer")]
-    OtherIssuer,
+    #[error("the metadata name another issuer, {0:?}")]
+    OtherIssuer(String),
     /// The top level is no JSON object (A7).
     #[error("the {0} endpoint sent no JSON object")]
     NotAnObject(&'static str),

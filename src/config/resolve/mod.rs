@@ -35,16 +35,24 @@ use crate::telemetry::{LogFormat, LogSettings};
 pub(super) enum Purpose {
     /// `bff serve`, and `bff check`, which judges for it.
     Serve,
+    /// `bff explain`, for a file of either kind: nothing is served, so no secret is needed.
+    Explain,
     /// `bff dev`: the provider is ours, and nothing leaves the machine.
     #[cfg(feature = "dev")]
     Develop,
 }
 
 impl Purpose {
+    /// Whether the provider and its secrets may be missing and the demo API be named: `bff dev`
+    /// brings its own, and `bff explain` uses none.
+    pub(super) fn is_without_provider(self) -> bool {
+        self != Self::Serve
+    }
+
     /// Whether the development provider takes the place of the one in the file.
     pub(super) fn is_development(self) -> bool {
         match self {
-            Self::Serve => false,
+            Self::Serve | Self::Explain => false,
             #[cfg(feature = "dev")]
             Self::Develop => true,
         }

@@ -59,7 +59,7 @@ pub(super) fn provider(
 ) -> Option<ProviderSettings> {
     let (provider, place) = table(field);
     // Under `bff dev` these three are the development provider's, whatever the file says.
-    let (issuer, client_id, client_auth) = if surroundings.purpose.is_development() {
+    let (issuer, client_id, client_auth) = if surroundings.purpose.is_without_provider() {
         (
             Some(String::new()),
             Some(String::new()),

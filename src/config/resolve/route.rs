@@ -209,8 +209,15 @@ fn upstreams(
         .iter()
         .map(|upstream| {
             #[cfg(feature = "dev")]
-            if upstream.value == DEMO_API && purpose.is_development() {
-                return Url::parse(DEMO_API).ok();
+            if upstream.value == DEMO_API && purpose.is_without_provider() {
+                // It has an address only while it runs; an explanation needs one of that form.
+                let explained = purpose == Purpose::Explain;
+                return Url::parse(if explained {
+                    "http://demo-api"
+                } else {
+                    DEMO_API
+                })
+                .ok();
             }
             if upstream.value.starts_with("dev:") && !purpose.is_development() {
                 upstream.refuse(

@@ -44,7 +44,7 @@ pub(super) fn public(
 ) -> Option<Public> {
     let (server, place) = table(field);
     let base_path = base_path(&server, faults);
-    let url = if purpose.is_development() && !server.public_url.stands() {
+    let url = if purpose.is_without_provider() && !server.public_url.stands() {
         let port = server.listen.or(LISTEN).port();
         Url::parse(&format!("http://localhost:{port}")).ok()
     } else {
@@ -269,6 +269,9 @@ fn admin_key(
             "is for a listener that is not there",
             "write admin_listen = \"127.0.0.1:9090\" too",
         );
+    }
+    if surroundings.purpose == Purpose::Explain {
+        return None;
     }
     let key = written.resolve(surroundings.secrets(), faults)?;
     if key.len() < LEAST_KEY_LENGTH {

@@ -29,8 +29,8 @@ pub(super) fn session(
     let (session, place) = table(field);
     // Sessions in memory end with the process, so this store alone can do without lasting keys.
     let Store::Memory = session.store.or(Chosen(Store::Memory)).0;
-    let keys = if surroundings.purpose.is_development() {
-        // Nobody should need production's keys for a try on their own machine.
+    let keys = if surroundings.purpose.is_without_provider() {
+        // Nobody should need production's keys for a try or a question on their own machine.
         Some(Vec::new())
     } else {
         if !session.keys.stands() {

@@ -119,5 +119,5 @@ async fn an_error_says_whose_fault_it_is() {
     let Err(ProviderError::Misbehaved(misbehaviour)) = stage.provider.metadata().await else {
         panic!("another issuer is misbehaviour");
     };
-    assert!(matches!(*misbehaviour, Misbehaviour::OtherIssuer));
+    assert!(matches!(*misbehaviour, Misbehaviour::OtherIssuer(_)));
 }
