@@ -135,6 +135,7 @@ pub(super) fn server(
             format!("write \"127.0.0.1:{}\"", written.value.port()),
         );
     }
+    warn_of_another_port(&server, public, faults);
     let tls = tls(&server.tls, surroundings.folder, faults);
     if let (Some(written), Some(public)) = (server.tls.written(), public)
         && !public.is_https()
@@ -154,6 +155,23 @@ pub(super) fn server(
         workers: workers(&server.workers, faults),
         limits: limits(&server.limits, faults),
         timeouts: timeouts(&server.timeouts, faults),
+    }
+}
+
+/// Behind https another server may stand before us; on this machine it is most often a slip.
+fn warn_of_another_port(server: &ServerTable, public: Option<&Public>, faults: &mut Faults) {
+    let listens = server.listen.or(LISTEN).port();
+    if let (Some(written), Some(public)) = (server.public_url.written(), public)
+        && !public.is_https()
+        && listens != 0
+        && let Some(port) = public.url.port_or_known_default()
+        && port != listens
+    {
+        written.warn(
+            faults,
+            format!("names port {port}, and server.listen port {listens}"),
+            format!("write listen = \"127.0.0.1:{port}\", unless something else forwards to us"),
+        );
     }
 }
 

@@ -40,6 +40,23 @@ fn a_server_that_cannot_work_is_refused() {
     )]);
 }
 
+#[test]
+fn a_public_url_on_this_machine_with_another_port_is_warned_of() {
+    for (public_url, listen, warned) in [
+        ("http://localhost:3000", "127.0.0.1:8080", true),
+        ("http://localhost", "127.0.0.1:8080", true),
+        ("http://localhost:8080", "127.0.0.1:8080", false),
+        ("http://localhost:3000", "127.0.0.1:0", false),
+        ("https://app.example.com", "127.0.0.1:8080", false),
+    ] {
+        let lines = format!("public_url = {public_url:?}\nlisten = {listen:?}");
+        let (_, warnings) = serve(&file_with("server", &lines)).unwrap();
+        let said = warnings.to_string();
+        let names = said.contains("server.public_url names port");
+        assert_eq!(names, warned, "{public_url} {listen}: {said}");
+    }
+}
+
 /// N2: certificate and key are there and are of their kind.
 #[test]
 fn tls_files_are_opened() {
