@@ -367,7 +367,9 @@ fn serve_says_that_its_port_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = Folder::with(&CONFIG.replace("127.0.0.1:0", &address));
-    let says = format!("{address} is in use by another program; stop it or choose another address");
+    let says = format!(
+        "{address} is in use by another program; stop it, or change server.listen or server.admin_listen"
+    );
     assert_eq!(folder.start_fault(), (Exit::Usage, says));
 }
 

@@ -122,7 +122,9 @@ pub struct WorkerContext {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Something else listens there.
-    #[error("{address} is in use by another program; stop it or choose another address")]
+    #[error(
+        "{address} is in use by another program; stop it, or change server.listen or server.admin_listen"
+    )]
     AddressInUse {
         /// The address asked for.
         address: SocketAddr,

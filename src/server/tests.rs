@@ -264,7 +264,7 @@ async fn a_port_in_use_is_one_clear_error() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{} is in use by another program; stop it or choose another address",
+            "{} is in use by another program; stop it, or change server.listen or server.admin_listen",
             alone.local_addr().unwrap()
         )
     );

@@ -138,7 +138,7 @@ async fn what_keeps_it_from_starting_is_one_sentence() {
             "a port in use",
             config(&in_use, issuer),
             vec![],
-            "is in use by another program; stop it or choose another address",
+            "is in use by another program; stop it, or change server.listen or server.admin_listen",
         ),
         (
             "a key that is not there",
