@@ -141,7 +141,8 @@ table! {
         userinfo: bool,
         /// Whether a login may be started from elsewhere. Default false.
         third_party_login: bool,
-        /// The deadline of each call to the provider. Default "3s".
+        /// The deadline of each call to the provider; four times as long for those that buy tokens.
+        /// Default "3s".
         timeout: Duration,
         /// How long before its end an access token is refreshed. Default "60s".
         refresh_before: Duration,

@@ -14,6 +14,10 @@ use crate::oidc::error::{Misbehaviour, ProviderError, Unavailable};
 use crate::telemetry::Metrics;
 use crate::web::outbound::{Outbound, OutboundError};
 
+/// How many deadlines the token endpoint has. A call that is cut short has perhaps used up a code or
+/// a one-time refresh token, and nobody can ask for the answer again.
+const TOKEN_PATIENCE: u32 = 4;
+
 /// The way to the provider.
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -29,8 +33,27 @@ impl Calls {
         endpoint: &'static str,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, OutboundError> {
+        self.send_within(endpoint, request, self.timeout).await
+    }
+
+    /// Sends a request that buys tokens once, with more time than others have.
+    pub(super) async fn buy(
+        &self,
+        endpoint: &'static str,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, OutboundError> {
+        let deadline = self.timeout.saturating_mul(TOKEN_PATIENCE);
+        self.send_within(endpoint, request, deadline).await
+    }
+
+    async fn send_within(
+        &self,
+        endpoint: &'static str,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> Result<Response<Bytes>, OutboundError> {
         let started = Instant::now();
-        let answer = self.outbound.send(request, self.timeout).await;
+        let answer = self.outbound.send(request, deadline).await;
         let outcome = match &answer {
             Ok(answer) if answer.status().is_success() => "ok",
             Ok(answer) if answer.status().is_client_error() => "refused",

@@ -114,7 +114,7 @@ impl TokenEndpoint<'_> {
             .map_err(TokenFailure::ClientKey)?;
         let answer = self
             .calls
-            .send(ENDPOINT, request)
+            .buy(ENDPOINT, request)
             .await
             .map_err(TokenFailure::NoAnswer)?;
         TokenResponse::parse(&answer)

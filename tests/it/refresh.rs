@@ -288,7 +288,7 @@ async fn an_outage_of_the_provider_heals_by_itself() {
         let clock = nine_o_clock();
         let (idp, upstream) = (Idp::start(&clock), Upstream::start());
         let bff = Bff::with(&idp, &upstream)
-            .set("provider.timeout", "1s")
+            .set("provider.timeout", "250ms")
             .start();
         let alice = signed_in(&bff, "alice").await;
         let call = Call::get("/api/orders").of(&alice);
