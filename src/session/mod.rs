@@ -203,7 +203,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{ManualClock, Randomness as _, SystemRandomness};
+    use crate::clock::{ManualClock, SystemRandomness};
     use crate::secret::{AccessToken, LogoutSid};
     use id::SessionId;
     use store::memory::MemoryStore;
@@ -246,8 +246,6 @@ mod tests {
     }
 
     async fn begin(sessions: &Sessions) -> (Arc<Session>, OpenedCookie) {
-        let mut bytes = [0; 8];
-        SystemRandomness.fill(&mut bytes);
         let new = NewSession {
             hash: SessionId::random(&SystemRandomness).hash(),
             tag: "tag".into(),
@@ -267,27 +265,19 @@ mod tests {
         (session, cookie)
     }
 
+    async fn lives(sessions: &Sessions, cookie: &OpenedCookie, activity: Activity) -> bool {
+        sessions.find(cookie, activity).await.unwrap().is_some()
+    }
+
     /// G9: the idle limit, to the second.
     #[tokio::test]
     async fn an_idle_session_ends() {
         let (sessions, clock) = sessions();
         let (session, cookie) = begin(&sessions).await;
         clock.advance(30 * MINUTE - Duration::from_secs(1));
-        assert!(
-            sessions
-                .find(&cookie, Activity::Observes)
-                .await
-                .unwrap()
-                .is_some()
-        );
+        assert!(lives(&sessions, &cookie, Activity::Observes).await);
         clock.advance(Duration::from_secs(1));
-        assert!(
-            sessions
-                .find(&cookie, Activity::Observes)
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(!lives(&sessions, &cookie, Activity::Observes).await);
         assert_eq!(session.ending.reason(), Some(EndReason::Expired));
     }
 
@@ -298,22 +288,10 @@ mod tests {
         let (_, cookie) = begin(&sessions).await;
         for _ in 0..5 {
             clock.advance(10 * MINUTE);
-            assert!(
-                sessions
-                    .find(&cookie, Activity::Slides)
-                    .await
-                    .unwrap()
-                    .is_some()
-            );
+            assert!(lives(&sessions, &cookie, Activity::Slides).await);
         }
         clock.advance(10 * MINUTE);
-        assert!(
-            sessions
-                .find(&cookie, Activity::Slides)
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(!lives(&sessions, &cookie, Activity::Slides).await);
     }
 
     /// G9: a look with `slide=false` puts nothing off.
@@ -323,22 +301,10 @@ mod tests {
         let (_, cookie) = begin(&sessions).await;
         for _ in 0..2 {
             clock.advance(14 * MINUTE);
-            assert!(
-                sessions
-                    .find(&cookie, Activity::Observes)
-                    .await
-                    .unwrap()
-                    .is_some()
-            );
+            assert!(lives(&sessions, &cookie, Activity::Observes).await);
         }
         clock.advance(2 * MINUTE);
-        assert!(
-            sessions
-                .find(&cookie, Activity::Observes)
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(!lives(&sessions, &cookie, Activity::Observes).await);
     }
 
     /// M4: the sweep ends what nobody asks for any more, and only that.
@@ -370,12 +336,6 @@ mod tests {
             .unwrap();
         let outcome = sessions.save_tokens(&session, tokens()).await.unwrap();
         assert_eq!(outcome, SaveOutcome::Ended);
-        assert!(
-            sessions
-                .find(&cookie, Activity::Slides)
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(!lives(&sessions, &cookie, Activity::Slides).await);
     }
 }
