@@ -20,10 +20,14 @@ pub enum EndReason {
     Superseded = 3,
     /// The provider no longer honours the refresh token (L4).
     RefreshRefused = 4,
-    /// The provider, an administrator or the user, elsewhere.
+    /// An administrator.
     Revoked = 5,
     /// The store had no room left and let it go.
     Evicted = 6,
+    /// The provider, by its back channel or front channel.
+    ProviderLogout = 7,
+    /// The user, from another browser.
+    SignedOutElsewhere = 8,
 }
 
 impl EndReason {
@@ -36,10 +40,13 @@ impl EndReason {
             Self::RefreshRefused => "refresh_refused",
             Self::Revoked => "revoked",
             Self::Evicted => "evicted",
+            Self::ProviderLogout => "provider_logout",
+            Self::SignedOutElsewhere => "signed_out_elsewhere",
         }
     }
 
-    const fn from_u8(value: u8) -> Option<Self> {
+    /// The reason that `value` stands for, as stores write it down.
+    pub const fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
             1 => Self::Logout,
             2 => Self::Expired,
@@ -47,6 +54,8 @@ impl EndReason {
             4 => Self::RefreshRefused,
             5 => Self::Revoked,
             6 => Self::Evicted,
+            7 => Self::ProviderLogout,
+            8 => Self::SignedOutElsewhere,
             _ => return None,
         })
     }

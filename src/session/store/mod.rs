@@ -1,6 +1,7 @@
 //! Where sessions live: one trait, one implementation a kind of store.
 
 pub mod memory;
+pub mod record_store;
 
 use std::fmt;
 use std::future::Future;
@@ -14,8 +15,50 @@ use crate::web::ending::EndReason;
 
 /// The store could not be asked. Never a reason to end a session: the answer is 503.
 #[derive(Debug, thiserror::Error)]
-#[error("the session store does not answer")]
-pub struct StoreError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum StoreError {
+    /// It is away, or too slow: this heals by itself.
+    #[error("the session store does not answer: {0}")]
+    Away(#[source] Cause),
+    /// It answers, and will not do until somebody mends it: a wrong password, a schema of a newer
+    /// version, a full disk. The cause says what to mend, in one sentence.
+    #[error("the session store cannot be used: {0}")]
+    Unusable(#[source] Cause),
+}
+
+/// What was behind an error.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// How many sessions a subject may have, and what happens beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// At least 1.
+    pub most: usize,
+    /// What happens to one more.
+    pub on_limit: OnLimit,
+}
+
+/// What happens when a subject signs in once more than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLimit {
+    /// The oldest session ends as superseded.
+    EndOldest,
+    /// The login is refused.
+    Refuse,
+}
+
+/// A place in the list of all sessions, which stays good while sessions come and go.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// The lower-cased name of the last row of the page before.
+    pub name: Box<str>,
+    /// Its hash.
+    pub hash: SessionHash,
+}
+
+/// A name as the list of sessions sorts it and a search compares it.
+pub fn folded(name: &str) -> String {
+    name.to_lowercase()
+}
 
 /// What a store answers, in its own time.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

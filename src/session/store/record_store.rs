@@ -1,0 +1,229 @@
+//! What lies outside this process: rows, as SQLite, Redis and PostgreSQL keep them.
+//!
+//! A [`RecordStore`] knows no token, no clock and no cookie: it keeps sealed bytes under a hash, finds
+//! them by what stands in the clear, and makes each step at once or not at all. When to ask it, what
+//! to remember of its answers and how to open them is [`NearCache`](super::near_cache::NearCache)'s.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::session::id::SessionHash;
+use crate::session::store::{Cursor, Limit, StoreFuture};
+use crate::web::ending::EndReason;
+
+/// A session as it is written down: what finds it in the clear, all else sealed (G5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Where it is kept.
+    pub hash: SessionHash,
+    /// Counts the tokens that the session has had, from 1: a write names the version it makes, and
+    /// is refused unless it follows the one that is stored.
+    pub version: u64,
+    /// The `sub` of the ID token.
+    pub subject: Box<str>,
+    /// The `sid` of the ID token.
+    pub provider_sid: Option<Box<str>>,
+    /// The user's name, for people who look for a session. Never empty.
+    pub name: Box<str>,
+    /// When the user signed in.
+    pub created: Timestamp,
+    /// When it was last used, to a tenth of the idle timeout.
+    pub seen: Timestamp,
+    /// When it ends if nothing more is heard of it: the idle or the absolute limit.
+    pub expires: Timestamp,
+    /// When it ends, however active.
+    pub ends: Timestamp,
+    /// The rest, sealed by the key ring.
+    pub sealed: Box<[u8]>,
+}
+
+/// What is found under a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// A session, which may have run into a limit.
+    Row(Row),
+    /// It was ended, and this is why; remembered until its absolute limit.
+    Ended(EndReason),
+    /// Nothing, or nothing any more.
+    Nothing,
+}
+
+/// What became of a new row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is stored. These of the same subject are the oldest beyond the limit; they were ended as
+    /// superseded in the same step, or are yet to be ended by the caller.
+    Stored {
+        /// To be ended by the caller, oldest first; empty where the store did it itself.
+        beyond: Vec<SessionHash>,
+    },
+    /// The subject has as many as it may have; nothing is stored.
+    Refused,
+}
+
+/// What became of new tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacement {
+    /// They are stored.
+    Saved,
+    /// The session is over; nothing is stored, and nothing brings it back (L8).
+    Ended,
+    /// Another version stands there than the one before ours: somebody else was faster.
+    Overtaken,
+}
+
+/// What a session is still worth, without its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It lives, at this version.
+    Live(u64),
+    /// It was ended, and this is why.
+    Ended(EndReason),
+    /// There is none.
+    Nothing,
+}
+
+/// What one node tells the others. A store sends these itself, in the step that makes them true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The session is over.
+    Ended(SessionHash, EndReason),
+    /// The session has other tokens than before: those of this version.
+    Changed(SessionHash, u64),
+}
+
+/// Who hears what other nodes tell.
+pub trait Listener: Send + Sync + fmt::Debug {
+    /// The channel stands: from now on every event is heard.
+    fn subscribed(&self);
+
+    /// An event of this or of another node.
+    fn heard(&self, event: Event);
+
+    /// An [`announce`](RecordStore::announce)d word came back: every event before it was heard.
+    fn echoed(&self, word: &str);
+}
+
+/// Keeps rows. Every method is one step: done whole, or not at all and answered with an error.
+///
+/// A method whose answer got lost may have been carried out; each may be called again.
+pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
+    /// Takes a new row in; it is durable once this answers. A `limit` counts the live sessions of
+    /// the subject at `now` (those not ended, not expired), over all nodes and at any moment: of
+    /// inserts that come together, exactly as many stay as may stay.
+    fn insert<'a>(
+        &'a self,
+        row: &'a Row,
+        limit: Option<Limit>,
+        now: Timestamp,
+    ) -> StoreFuture<'a, Insertion>;
+
+    /// What lies under a hash. Never changes anything.
+    fn load<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Lookup>;
+
+    /// What each of these is worth, in their order, in one trip. For sessions with open streams.
+    fn standings<'a>(&'a self, hashes: &'a [SessionHash]) -> StoreFuture<'a, Vec<Standing>>;
+
+    /// Puts other sealed contents in place, as `version`, if the version before is stored (L3).
+    /// Tells the others [`Event::Changed`].
+    fn replace<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        version: u64,
+        sealed: &'a [u8],
+    ) -> StoreFuture<'a, Replacement>;
+
+    /// Seals the contents anew under the same version, where that version is still stored (G7).
+    fn reseal<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        version: u64,
+        sealed: &'a [u8],
+    ) -> StoreFuture<'a, ()>;
+
+    /// Notes a use: `seen` and `expires` only ever move forward. Whether the session lives.
+    fn slide<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        seen: Timestamp,
+        expires: Timestamp,
+    ) -> StoreFuture<'a, bool>;
+
+    /// Ends a session: it is gone once this answers, and the reason is remembered for `remember`.
+    /// Tells the others [`Event::Ended`]. The row as it was, to the one caller who ended it.
+    fn end<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        reason: EndReason,
+        remember: Duration,
+    ) -> StoreFuture<'a, Option<Row>>;
+
+    /// As [`end`](Self::end) with [`EndReason::Expired`], if `expires` is not after `now`.
+    fn end_expired<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        now: Timestamp,
+        remember: Duration,
+    ) -> StoreFuture<'a, Option<Row>>;
+
+    /// Sessions whose `expires` is not after `now`; `at_most` of them, longest expired first.
+    fn expired(&self, now: Timestamp, at_most: usize) -> StoreFuture<'_, Vec<SessionHash>>;
+
+    /// Removes remembered ends, notes and leases whose time is over, where the store does not
+    /// forget by itself. Called about once a minute.
+    fn forget(&self, now: Timestamp) -> StoreFuture<'_, ()>;
+
+    /// All rows of a subject, oldest first (E10: there may be several).
+    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Row>>;
+
+    /// All rows of a session at the provider, oldest first.
+    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Row>>;
+
+    /// Rows whose lower-cased name begins with `name_prefix`, in the order of that name's bytes, then
+    /// of the hash, after a cursor. Sessions that begin or end meanwhile make no other row come twice
+    /// or be left out. An empty prefix takes all.
+    fn page<'a>(
+        &'a self,
+        name_prefix: &'a str,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Row>>;
+
+    /// How many sessions there are, about.
+    fn count(&self) -> StoreFuture<'_, u64>;
+
+    /// Takes or renews the lease of `name` for `owner`, for `span` of the store's own time. Whether
+    /// the owner holds it now.
+    fn lease<'a>(&'a self, name: &'a str, owner: &'a str, span: Duration) -> StoreFuture<'a, bool>;
+
+    /// Gives a lease back, if the owner still holds it.
+    fn release<'a>(&'a self, name: &'a str, owner: &'a str) -> StoreFuture<'a, ()>;
+
+    /// Keeps a small value for `span`, if there is none under `key`: whether this was the first.
+    fn keep<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        span: Duration,
+        now: Timestamp,
+    ) -> StoreFuture<'a, bool>;
+
+    /// Takes a kept value out: it comes to one caller alone.
+    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>>;
+
+    /// Opens the push channel and hands on what comes, until it breaks: then answers, with an error.
+    /// A store of one process has no other to hear: it calls `subscribed` and waits for ever.
+    fn listen(&self, listener: Arc<dyn Listener>) -> StoreFuture<'_, ()>;
+
+    /// Sends a word round the whole channel, behind all events so far; every listener is told of it
+    /// with [`Listener::echoed`].
+    fn announce<'a>(&'a self, word: &'a str) -> StoreFuture<'a, ()>;
+
+    /// Whether other processes may change what is here; if not, no answer ever grows stale.
+    fn is_shared(&self) -> bool;
+
+    /// Whether the store answers, its schema is known, and it takes writes. Quick; for `/readyz`.
+    fn check(&self) -> StoreFuture<'_, ()>;
+}
