@@ -16,8 +16,9 @@ use bff::session::cookie::{OpenedCookie, OpenedCookies, Presented, SessionCookie
 use bff::session::id::SessionId;
 use bff::session::record::{Authentication, NewSession, Tokens};
 use bff::session::seal::Keys;
+use bff::session::store::Found;
 use bff::session::store::memory::MemoryStore;
-use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions};
+use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
 use divan::Bencher;
 use futures_util::FutureExt as _;
 use http::header::COOKIE;
@@ -140,9 +141,15 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
         keys: Vec::new(),
         idle_timeout: HOUR,
         max_lifetime: 8 * HOUR,
+        limit: None,
+        revoke_abandoned: false,
+        store: StoreSettings::memory(),
         cookie: cookie_settings(),
     };
-    let store = Arc::new(MemoryStore::new(settings.idle_timeout));
+    let store = Arc::new(MemoryStore::new(
+        settings.idle_timeout,
+        settings.max_lifetime,
+    ));
     let sessions = Sessions::new(store, Arc::new(SystemClock), &settings);
     let access_token = AccessToken::new("at");
     let bearer = access_token
@@ -156,10 +163,13 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
                 logout_sid: LogoutSid::random(&SystemRandomness),
                 subject: "alice".into(),
                 provider_sid: None,
+                name: "Alice".into(),
+                user_agent: None,
                 claims: "{}".into(),
                 authentication: Authentication::default(),
                 grant_facts: "{}".into(),
                 tokens: Tokens {
+                    version: 1,
                     access_token: access_token.clone(),
                     bearer: bearer.clone(),
                     refresh_token: None,
@@ -168,7 +178,8 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
                     refresh_at: None,
                 },
             };
-            let session = sessions.begin(new).now_or_never()?.ok()?;
+            let session = sessions.prepare(new);
+            sessions.admit(&session).now_or_never()?.ok()?;
             Some(OpenedCookie {
                 hash: session.hash,
                 issued: session.created,
@@ -191,6 +202,6 @@ fn find_a_session_among(bencher: Bencher<'_, '_>, count: usize) {
                 .find(black_box(cookie), Activity::Slides)
                 .now_or_never()
         });
-        assert!(matches!(found, Some(Ok(Some(_)))));
+        assert!(matches!(found, Some(Ok(Found::Live(_)))));
     });
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Check, CheckState};
@@ -33,11 +33,13 @@ use crate::proxy::upstream::Upstreams;
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
 use crate::server::{self, Server};
-use crate::session::Sessions;
 use crate::session::cookie::SessionCookie;
 use crate::session::seal::Keys;
 use crate::session::store::memory::MemoryStore;
+use crate::session::store::{Condition, SessionStore, StoreError};
+use crate::session::{SessionSettings, Sessions, StorePlace};
 use crate::telemetry::{self, LogError, Metrics};
+use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
 use crate::web::outbound::{self, Outbound, OutboundError};
 use crate::web::public_origin::{NoOrigin, PublicOrigin};
@@ -66,6 +68,9 @@ pub enum StartError {
     /// A thread or its runtime could not be had.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
+    /// The session store answers, and will not do.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The log cannot be written as asked.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -106,6 +111,9 @@ pub struct RunningApp {
     shutdown: CancellationToken,
     /// Ends what must answer during the drain: the administration listener, the caretaker.
     afterwards: CancellationToken,
+    background: Background,
+    /// How long work in the background may take once the drain is over.
+    patience: Duration,
     caretaker: JoinHandle<()>,
 }
 
@@ -132,8 +140,14 @@ impl RunningApp {
             metrics.clone(),
         );
         let keys = key_ring(&config.session.keys, &*randomness);
-        let store = Arc::new(MemoryStore::new(config.session.idle_timeout));
+        let care = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let background = Background::on(care.handle().clone());
+        let store = open_store(&config.session, &keys, &clock, &randomness, &care)?;
         let sessions = Sessions::new(store, Arc::clone(&clock), &config.session);
+        let revoke_abandoned = config.session.revoke_abandoned;
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             session_cookie: SessionCookie::new(config.session.cookie, keys.clone()),
             provider: provider.clone(),
@@ -142,8 +156,10 @@ impl RunningApp {
             clock,
             randomness: Arc::clone(&randomness),
             metrics: metrics.clone(),
+            background: background.clone(),
             settings: config.auth,
         }));
+        let abandoned = revoke_abandoned.then(|| Arc::clone(&relying_party));
         let shared = Arc::new(Shared::new(SharedParts {
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
@@ -159,6 +175,7 @@ impl RunningApp {
         }));
         let tls = Arc::new(tls);
         let timeouts = config.server.timeouts.clone();
+        let patience = timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
@@ -178,7 +195,10 @@ impl RunningApp {
             .admin
             .map(|settings| {
                 let admin = Admin {
-                    checks: vec![Arc::new(ProviderCheck(provider.clone()))],
+                    checks: vec![
+                        Arc::new(ProviderCheck(provider.clone())),
+                        Arc::new(StoreCheck(sessions.clone())),
+                    ],
                     metrics: metrics.clone(),
                     draining: shutdown.clone(),
                 };
@@ -190,9 +210,10 @@ impl RunningApp {
             sessions,
             keys,
             key_reload,
+            abandoned,
             metrics: metrics.clone(),
         }
-        .spawn(afterwards.clone())
+        .spawn(care, afterwards.clone())
         .map_err(StartError::Thread)?;
         undo.disarm();
         undo_afterwards.disarm();
@@ -202,6 +223,8 @@ impl RunningApp {
             metrics,
             shutdown,
             afterwards,
+            background,
+            patience,
             caretaker,
         })
     }
@@ -229,6 +252,10 @@ impl RunningApp {
     /// Waits until the drain is over and every thread has ended.
     pub async fn finished(self) {
         self.public.finished().await;
+        // A refresh that is broken off has spent its refresh token for nothing.
+        if !self.background.finished(self.patience).await {
+            tracing::warn!("refreshes or revocations were still under way at the end of the drain");
+        }
         self.afterwards.cancel();
         if let Some(admin) = self.admin {
             admin.finished().await;
@@ -360,20 +387,40 @@ fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
     Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
 }
 
+/// The store that the configuration names, ready or on its way: one that is away at start is no
+/// reason not to, since it may come.
+fn open_store(
+    settings: &SessionSettings,
+    _keys: &Keys,
+    _clock: &Arc<dyn Clock>,
+    _randomness: &Arc<dyn Randomness>,
+    _care: &Runtime,
+) -> Result<Arc<dyn SessionStore>, StoreError> {
+    match &settings.store.place {
+        StorePlace::Memory
+        | StorePlace::Cookie
+        | StorePlace::Sqlite(_)
+        | StorePlace::Redis(_)
+        | StorePlace::Postgres(_) => Ok(Arc::new(MemoryStore::new(
+            settings.idle_timeout,
+            settings.max_lifetime,
+        ))),
+    }
+}
+
 /// Does what no request waits for.
 struct Caretaker {
     provider: Provider,
     sessions: Sessions,
     keys: Keys,
     key_reload: Option<KeyReload>,
+    /// Revokes the tokens of sessions that expired, where that is asked for.
+    abandoned: Option<Arc<RelyingParty>>,
     metrics: Metrics,
 }
 
 impl Caretaker {
-    fn spawn(self, until: CancellationToken) -> io::Result<JoinHandle<()>> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+    fn spawn(self, runtime: Runtime, until: CancellationToken) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new()
             .name("bff-caretaker".to_owned())
             .spawn(move || {
@@ -381,6 +428,7 @@ impl Caretaker {
                     tokio::select! {
                         () = self.provider.clone().keep_fresh() => {}
                         () = self.metrics.clone().keep_small() => {}
+                        () = self.sessions.tend() => {}
                         () = self.sweep() => {}
                         () = self.reload_keys() => {}
                         () = until.cancelled() => {}
@@ -393,9 +441,15 @@ impl Caretaker {
         let mut tick = tokio::time::interval(SWEEP_INTERVAL);
         loop {
             tick.tick().await;
-            let ended = self.sessions.sweep();
-            if ended > 0 {
-                tracing::info!(ended, "sessions expired");
+            // A store that is away is told of where it is first met; what has expired stays so.
+            let ended = self.sessions.sweep().await.unwrap_or_default();
+            if !ended.is_empty() {
+                tracing::info!(ended = ended.len(), "sessions expired");
+            }
+            if let Some(relying_party) = &self.abandoned {
+                for session in ended {
+                    relying_party.revoke_later(session);
+                }
             }
             self.metrics.sessions(self.sessions.count());
         }
@@ -415,6 +469,25 @@ impl Caretaker {
                 tracing::info!(keys = keys.len(), "session keys reloaded");
             }
         }
+    }
+}
+
+/// `/readyz`: without its sessions, no request can be served here.
+struct StoreCheck(Sessions);
+
+impl Check for StoreCheck {
+    fn name(&self) -> &'static str {
+        "session_store"
+    }
+
+    fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
+        Box::pin(async {
+            match self.0.condition().await {
+                Condition::Well => CheckState::Ok,
+                Condition::Noticed(fault) => CheckState::Degraded(fault),
+                Condition::Unwell(fault) => CheckState::Failed(fault),
+            }
+        })
     }
 }
 

@@ -65,6 +65,8 @@ secret_text! {
     ClientKey;
     /// The bearer key of the administration listener.
     AdminKey;
+    /// Where sessions are kept, with the password in it.
+    StoreUrl;
     /// The per-session value that a logout link carries (E1).
     LogoutSid;
 }
@@ -121,6 +123,12 @@ struct WipedBytes(Zeroizing<Vec<u8>>);
 impl AsRef<[u8]> for WipedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl Clone for StoreUrl {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 

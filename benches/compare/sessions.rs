@@ -9,7 +9,7 @@ use bff::secret::{AccessToken, IdToken, LogoutSid, RefreshToken, random_base64ur
 use bff::session::id::SessionId;
 use bff::session::record::{Authentication, NewSession, Tokens};
 use bff::session::store::memory::MemoryStore;
-use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions};
+use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
 
 use crate::{Outcome, one_thread, tell, until_left_alone};
 
@@ -21,6 +21,9 @@ pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
         keys: Vec::new(),
         idle_timeout: Duration::from_hours(1),
         max_lifetime: Duration::from_hours(8),
+        limit: None,
+        revoke_abandoned: false,
+        store: StoreSettings::memory(),
         cookie: CookieSettings {
             name: "bff".to_owned(),
             secure: false,
@@ -28,11 +31,15 @@ pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
             persistent: false,
         },
     };
-    let store = Arc::new(MemoryStore::new(settings.idle_timeout));
+    let store = Arc::new(MemoryStore::new(
+        settings.idle_timeout,
+        settings.max_lifetime,
+    ));
     let sessions = Sessions::new(store, Arc::new(SystemClock), &settings);
     one_thread()?.block_on(async {
         for _ in 0..count {
-            sessions.begin(session(token_bytes)?).await?;
+            let session = sessions.prepare(session(token_bytes)?);
+            sessions.admit(&session).await?;
         }
         Outcome::Ok(())
     })?;
@@ -54,10 +61,13 @@ fn session(token_bytes: usize) -> Result<NewSession, &'static str> {
         logout_sid: LogoutSid::random(&SystemRandomness),
         subject: text(36).into(),
         provider_sid: Some(text(36).into()),
+        name: "Alice Adams".into(),
+        user_agent: None,
         claims: r#"{"sub":"…","name":"Alice Adams","email":"alice@example.com"}"#.into(),
         authentication: Authentication::default(),
         grant_facts: r#"{"iss":"https://id.example.com","aud":["app"]}"#.into(),
         tokens: Tokens {
+            version: 1,
             bearer: access_token.bearer().ok_or("a token no header takes")?,
             access_token,
             refresh_token: Some(Arc::new(RefreshToken::new(text(token_bytes / 8)))),

@@ -9,15 +9,26 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::{GrantFacts, Provider, RefreshError, TokenSet};
+use crate::secret::random_base64url;
 use crate::session::Sessions;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
-use crate::session::store::SaveOutcome;
+use crate::session::store::{LEASE_SPAN, SaveOutcome};
 use crate::telemetry::Metrics;
+use crate::web::background::Background;
 use crate::web::ending::EndReason;
 
 /// After a refresh that could not be made, the next is tried this much later (L5).
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How often a node looks whether the one that refreshes is done, if it is not told.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// A refresh of another node that takes longer than this is not waited for.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(30);
+
+/// New tokens that the store cannot take are offered to it again this often.
+const STORE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// An upstream that refuses every token brings about one refresh in this time, not one a call.
 const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
@@ -45,6 +56,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
+    background: Background,
     refresh_before: Duration,
     refreshes: Mutex<HashMap<SessionHash, Refresh, UniformState>>,
     /// When an upstream's refusal last brought a refresh about.
@@ -69,6 +81,7 @@ impl AccessTokens {
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
         metrics: Metrics,
+        background: Background,
         refresh_before: Duration,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -77,6 +90,7 @@ impl AccessTokens {
             clock,
             randomness,
             metrics,
+            background,
             refresh_before,
             refreshes: Mutex::default(),
             forced: Mutex::default(),
@@ -227,12 +241,12 @@ impl AccessTokens {
         drop(refreshes);
         let inner = Arc::clone(&self.0);
         let session = Arc::clone(session);
-        tokio::spawn(async move {
+        self.0.background.spawn(async move {
             let running = RunningRefresh {
                 inner: &inner,
                 hash: session.hash,
             };
-            let outcome = inner.run(&session).await;
+            let outcome = inner.run(&session, &sender).await;
             if outcome == Err(TokenError::Unavailable) {
                 let not_before = Refresh::NotBefore(inner.clock.now() + RETRY_AFTER);
                 lock(&inner.refreshes).insert(session.hash, not_before);
@@ -279,6 +293,7 @@ impl Inner {
         let now = self.clock.now();
         let bearer = granted.access_token.bearer()?;
         Some(Tokens {
+            version: before.map_or(1, |tokens| tokens.version + 1),
             bearer,
             access_token: granted.access_token,
             // Without a new one the old one stays good (L3).
@@ -321,9 +336,72 @@ impl Inner {
         first
     }
 
-    async fn run(&self, session: &Arc<Session>) -> Outcome {
-        let before = session.tokens();
-        let before = Arc::clone(&before);
+    /// Refreshes, if no other node does; what it comes to on whichever node.
+    async fn run(&self, session: &Arc<Session>, told: &watch::Sender<Option<Outcome>>) -> Outcome {
+        let owner = random_base64url::<9>(&*self.randomness);
+        let stale = session.tokens().version;
+        if let Some(outcome) = self.wait_for_others(session, stale, &owner).await {
+            return outcome;
+        }
+        // Renewed for as long as it takes: the provider may be slow, and the store may be away.
+        let renew = async {
+            loop {
+                tokio::time::sleep(LEASE_SPAN / 4).await;
+                // Who cannot renew it holds it to its end; a write that comes too late is refused.
+                drop(self.sessions.lease(&session.hash, &owner).await);
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = self.refresh(session, stale, &owner, told) => outcome,
+            () = renew => Err(TokenError::Unavailable),
+        };
+        self.sessions.release(&session.hash, &owner).await;
+        outcome
+    }
+
+    /// Takes the lease; the outcome, where another node had it and refreshed.
+    async fn wait_for_others(&self, session: &Session, stale: u64, owner: &str) -> Option<Outcome> {
+        let until = tokio::time::Instant::now() + WAIT_FOR_OTHERS;
+        while tokio::time::Instant::now() < until {
+            let changed = session.changes.notified();
+            match self.sessions.lease(&session.hash, owner).await {
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(_) => return Some(Err(TokenError::Unavailable)),
+            }
+            tokio::select! {
+                () = changed => {}
+                _ = session.ending.wait() => {}
+                () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
+            }
+            if let Some(outcome) = self.news(session, stale).await {
+                return Some(outcome);
+            }
+        }
+        Some(Err(TokenError::Unavailable))
+    }
+
+    /// Whether the store knows of other tokens than the stale ones, or of the session's end.
+    async fn news(&self, session: &Session, stale: u64) -> Option<Outcome> {
+        match self.sessions.reload(session).await {
+            Ok(true) => (session.tokens().version > stale).then_some(Ok(())),
+            Ok(false) => Some(Err(TokenError::SessionEnded)),
+            Err(_) => Some(Err(TokenError::Unavailable)),
+        }
+    }
+
+    /// With the lease in hand: asks the store once more, then the provider.
+    async fn refresh(
+        &self,
+        session: &Arc<Session>,
+        stale: u64,
+        owner: &str,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        if let Some(outcome) = self.news(session, stale).await {
+            return outcome;
+        }
+        let before = Arc::clone(&session.tokens());
         let Some(refresh_token) = before.refresh_token.clone() else {
             return Err(TokenError::Unavailable);
         };
@@ -331,18 +409,9 @@ impl Inner {
             return Err(TokenError::Unavailable);
         };
         match self.provider.refresh(&refresh_token, &facts).await {
-            Ok(refreshed) => self.store(session, refreshed.tokens, &before).await,
+            Ok(refreshed) => self.store(session, refreshed.tokens, &before, told).await,
             Err(error @ (RefreshError::InvalidGrant | RefreshError::Untrusted(_))) => {
-                self.metrics.refresh("refused");
-                tracing::info!(session.id_hash = ?session.hash, %error, "refresh refused; the session ends");
-                match self
-                    .sessions
-                    .end(&session.hash, EndReason::RefreshRefused)
-                    .await
-                {
-                    Ok(_) => Err(TokenError::SessionEnded),
-                    Err(_) => Err(TokenError::Unavailable),
-                }
+                self.refused(session, stale, owner, &error).await
             }
             Err(error @ RefreshError::Unavailable(_)) => {
                 self.metrics.refresh("unavailable");
@@ -352,34 +421,85 @@ impl Inner {
         }
     }
 
-    async fn store(&self, session: &Arc<Session>, granted: TokenSet, before: &Tokens) -> Outcome {
-        let Some(tokens) = self.tokens(granted, Some(before)) else {
+    /// The provider no longer honours the grant; unless another node used it, the session is over.
+    async fn refused(
+        &self,
+        session: &Session,
+        stale: u64,
+        owner: &str,
+        error: &RefreshError,
+    ) -> Outcome {
+        if let Some(outcome) = self.news(session, stale).await {
+            return outcome;
+        }
+        // Whoever took the lease over may hold the tokens that this one was refused for.
+        if !matches!(self.sessions.lease(&session.hash, owner).await, Ok(true)) {
+            return Err(TokenError::Unavailable);
+        }
+        self.metrics.refresh("refused");
+        tracing::info!(session.id_hash = ?session.hash, %error, "refresh refused; the session ends");
+        let ended = self.sessions.end(&session.hash, EndReason::RefreshRefused);
+        match ended.await {
+            Ok(_) => Err(TokenError::SessionEnded),
+            Err(_) => Err(TokenError::Unavailable),
+        }
+    }
+
+    /// Stores new tokens before anybody uses them. A store that is away is asked again for as long as
+    /// the session could live: the old refresh token is worth nothing any more.
+    async fn store(
+        &self,
+        session: &Arc<Session>,
+        granted: TokenSet,
+        before: &Tokens,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        let Some(tokens) = self.tokens(granted, Some(before)).map(Arc::new) else {
             self.metrics.refresh("refused");
             return Err(TokenError::Unavailable);
         };
-        match self.sessions.save_tokens(session, tokens).await {
-            Ok(SaveOutcome::Saved) => {
-                self.metrics.refresh("ok");
-                Ok(())
-            }
-            Ok(SaveOutcome::Ended) => {
-                // A logout came first and wins: what it could not see is revoked here (L8).
-                let tokens = session.tokens();
-                let revoked = self
-                    .provider
-                    .revoke(tokens.refresh_token.as_deref(), Some(&tokens.access_token))
-                    .await;
-                if let Err(error) = revoked {
-                    tracing::warn!(%error, "the tokens of an ended session could not be revoked");
+        loop {
+            match self.sessions.save_tokens(session, &tokens).await {
+                Ok(SaveOutcome::Saved) => {
+                    self.metrics.refresh("ok");
+                    return Ok(());
                 }
-                self.metrics.refresh("session_ended");
-                Err(TokenError::SessionEnded)
+                // Another node had taken over; what it stored is as good.
+                Ok(SaveOutcome::Overtaken) => {
+                    self.metrics.refresh("overtaken");
+                    return Ok(());
+                }
+                Ok(SaveOutcome::Ended) => {
+                    // A logout came first and wins: what it could not see is revoked here (L8).
+                    self.revoke(&tokens).await;
+                    self.metrics.refresh("session_ended");
+                    return Err(TokenError::SessionEnded);
+                }
+                Err(error) => {
+                    // Told once a refresh: whoever waits for it has an answer, and it goes on.
+                    if told
+                        .send_replace(Some(Err(TokenError::Unavailable)))
+                        .is_none()
+                    {
+                        tracing::warn!(session.id_hash = ?session.hash, %error, "refreshed tokens wait for the store");
+                        self.metrics.refresh("store_unavailable");
+                    }
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "refreshed tokens could not be stored");
-                self.metrics.refresh("store_unavailable");
-                Err(TokenError::Unavailable)
+            if self.clock.now() >= session.ends {
+                return Err(TokenError::Unavailable);
             }
+            tokio::time::sleep(STORE_AGAIN_AFTER).await;
+        }
+    }
+
+    async fn revoke(&self, tokens: &Tokens) {
+        let revoked = self
+            .provider
+            .revoke(tokens.refresh_token.as_deref(), Some(&tokens.access_token))
+            .await;
+        if let Err(error) = revoked {
+            tracing::warn!(%error, "the tokens of an ended session could not be revoked");
         }
     }
 }

@@ -3,9 +3,9 @@
 //! The checks run in the order of the rules; the first failure stops, and nothing is sent to the
 //! token endpoint before the answer is known to be this browser's own (C1–C6).
 
+use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
-use moka::sync::Cache;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -66,7 +66,10 @@ pub enum CallbackFault {
     Provider(ProviderError),
     /// The session could not be stored.
     #[error(transparent)]
-    Store(StoreError),
+    Store(#[from] StoreError),
+    /// The user has as many sessions as there may be.
+    #[error("the user has as many sessions as session.max_per_user allows")]
+    SessionLimit,
 }
 
 /// The errors of RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6; others are not repeated.
@@ -219,8 +222,11 @@ impl RelyingParty {
             // Nothing was used up: the browser may load the callback again.
             Err(error) => return Err(unbound(CallbackFault::Provider(error))),
         }
-        if !self.use_once(&pending) {
-            return Err(bound(CallbackFault::Replayed));
+        match self.use_once(&pending).await {
+            Ok(true) => {}
+            Ok(false) => return Err(bound(CallbackFault::Replayed)),
+            // Nothing was used up.
+            Err(error) => return Err(unbound(CallbackFault::Store(error))),
         }
         if let Some(error) = answer.error {
             let known = KNOWN_ERRORS.into_iter().find(|known| **known == error);
@@ -252,24 +258,35 @@ impl RelyingParty {
             )
             .await
             .map_err(|error| bound(CallbackFault::Exchange(error)))?;
-        let session_cookie = self.begin_session(grant).await.map_err(bound)?;
-        self.end_previous(pending.previous_session, presented).await;
+        let previous = previous_sessions(pending.previous_session, presented);
+        let session_cookie = self
+            .begin_session(grant, headers, &previous)
+            .await
+            .map_err(bound)?;
+        self.end_previous(&previous).await;
         Ok(LoggedIn {
             return_to: pending.return_to,
             cookies: vec![session_cookie, delete_cookie],
         })
     }
 
-    /// Whether this is the first use of the login's state. Kept for as long as its cookie opens,
-    /// and only for answers that a browser's own cookie vouched for.
-    fn use_once(&self, pending: &PendingLogin) -> bool {
-        first_use(&self.used_states, pending.state.cookie_suffix())
+    /// Whether this is the first use of the login's state, on whichever node. Kept for as long as its
+    /// cookie opens, and only for answers that a browser's own cookie vouched for (C6).
+    async fn use_once(&self, pending: &PendingLogin) -> Result<bool, StoreError> {
+        let key = format!("used state {}", pending.state.cookie_suffix());
+        self.sessions.keep(&key, b"", LIFETIME).await
     }
 
-    async fn begin_session(&self, grant: Grant) -> Result<HeaderValue, CallbackFault> {
+    async fn begin_session(
+        &self,
+        grant: Grant,
+        headers: &HeaderMap,
+        previous: &[SessionHash],
+    ) -> Result<HeaderValue, CallbackFault> {
         let randomness = &*self.randomness;
         let id = SessionId::random(randomness);
         let identity = grant.identity;
+        let name = display_name(&identity);
         let tokens = self
             .tokens
             .tokens(grant.tokens)
@@ -287,15 +304,23 @@ impl RelyingParty {
                 amr: identity.amr.into_iter().map(Into::into).collect(),
                 auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
             },
+            name: name.into(),
+            user_agent: user_agent(headers),
             subject: identity.sub.into(),
             provider_sid: identity.sid.map(Into::into),
             tokens,
         };
-        let session = self
-            .sessions
-            .begin(new)
-            .await
-            .map_err(CallbackFault::Store)?;
+        let session = self.sessions.prepare(new);
+        let mut admitted = self.sessions.admit(&session).await?;
+        // This browser's own session makes room for the one that takes its place.
+        if !admitted && self.end_previous(previous).await {
+            admitted = self.sessions.admit(&session).await?;
+        }
+        if !admitted {
+            tracing::info!("signed in once more than session.max_per_user allows; refused");
+            self.revoke_later(session);
+            return Err(CallbackFault::SessionLimit);
+        }
         tracing::info!(session.id_hash = ?session.hash, "signed in");
         let lifetime = self.sessions.max_lifetime();
         Ok(self
@@ -315,29 +340,55 @@ impl RelyingParty {
         Value::Object(shown).to_string()
     }
 
-    /// Ends the session that this browser had before: the one it had when the login began, and
-    /// the one it presents now.
-    async fn end_previous(&self, at_start: Option<SessionHash>, presented: Presented) {
-        let now = match presented {
-            Presented::Session(cookie) => Some(cookie.hash),
-            Presented::Nothing | Presented::Unreadable => None,
-        };
-        for hash in at_start.into_iter().chain(now) {
-            if let Err(error) = self.sessions.end(&hash, EndReason::Superseded).await {
+    /// Ends the sessions that this browser had before; whether there were any.
+    async fn end_previous(&self, previous: &[SessionHash]) -> bool {
+        let mut any = false;
+        for hash in previous {
+            match self.sessions.end(hash, EndReason::Superseded).await {
+                Ok(ended) => any |= ended.is_some(),
                 // The new session stands; the old one runs into its limits by itself.
-                tracing::warn!(%error, "the session before this login could not be ended");
+                Err(error) => {
+                    tracing::warn!(%error, "the session before this login could not be ended");
+                }
             }
         }
+        any
     }
+}
 
-    /// States that were used, for as long as their cookies live (C6). Bounded: what a flood
-    /// pushes out is refused by the provider, where a code is single use as well.
-    pub(in crate::auth) fn used_states() -> Cache<String, ()> {
-        Cache::builder()
-            .max_capacity(100_000)
-            .time_to_live(LIFETIME)
-            .build()
-    }
+/// The session that this browser had when the login began, and the one it presents now.
+fn previous_sessions(at_start: Option<SessionHash>, presented: Presented) -> Vec<SessionHash> {
+    let now = match presented {
+        Presented::Session(cookie) => Some(cookie.hash),
+        Presented::Nothing | Presented::Unreadable => None,
+    };
+    let mut previous: Vec<_> = at_start.into_iter().chain(now).collect();
+    previous.dedup();
+    previous
+}
+
+/// What people call the user: the first of the usual claims that says something.
+fn display_name(identity: &Identity) -> String {
+    let said = ["name", "preferred_username", "email"]
+        .into_iter()
+        .filter_map(|claim| identity.claims.get(claim)?.as_str())
+        .map(str::trim)
+        .find(|name| !name.is_empty());
+    said.unwrap_or(&identity.sub)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST_NAME)
+        .collect()
+}
+
+/// Characters of a name that are kept.
+const LONGEST_NAME: usize = 200;
+
+/// What the browser calls itself, shortened.
+fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+    const LONGEST: usize = 400;
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(LONGEST).collect())
 }
 
 impl CallbackFault {
@@ -348,6 +399,7 @@ impl CallbackFault {
                 "provider_unavailable"
             }
             Self::Store(_) => "store_unavailable",
+            Self::SessionLimit => "session_limit",
             Self::Repeated(_)
             | Self::UnknownState
             | Self::Replayed
@@ -357,43 +409,5 @@ impl CallbackFault {
             | Self::Exchange(_)
             | Self::UnusableToken => "refused",
         }
-    }
-}
-
-/// Whether nobody used this state before. One step, not two: of answers that come at the same
-/// moment one is the first. (`or_insert` would look, then insert.)
-fn first_use(used_states: &Cache<String, ()>, state: String) -> bool {
-    used_states.entry(state).or_insert_with(|| ()).is_fresh()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::thread;
-
-    use super::*;
-
-    /// C6: of threads that use a state at the same moment, one is the first.
-    #[test]
-    fn one_alone_uses_a_state_first() {
-        const THREADS: usize = 4;
-        const ROUNDS: usize = 2000;
-        let used_states = RelyingParty::used_states();
-        let barrier = Barrier::new(THREADS);
-        let uses = || {
-            let first = |round: usize| {
-                barrier.wait();
-                first_use(&used_states, format!("state {round}"))
-            };
-            (0..ROUNDS).filter(|round| first(*round)).count()
-        };
-        let firsts: usize = thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(uses)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
-        });
-        assert_eq!(firsts, ROUNDS);
     }
 }

@@ -13,7 +13,6 @@ pub mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
 use url::Url;
 
 use crate::clock::{Clock, Randomness};
@@ -22,6 +21,7 @@ use crate::session::Sessions;
 use crate::session::cookie::SessionCookie;
 use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
+use crate::web::background::Background;
 
 use access_token::AccessTokens;
 use pending_login::PendingLoginCookie;
@@ -79,11 +79,10 @@ pub struct RelyingParty {
     pending_logins: PendingLoginCookie,
     keys: Keys,
     tokens: AccessTokens,
-    used_states: Cache<String, ()>,
-    pending_logouts: Cache<Vec<u8>, String>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
+    background: Background,
 }
 
 /// The parts that a [`RelyingParty`] is made of.
@@ -98,6 +97,7 @@ pub struct RelyingPartyParts {
     pub clock: Arc<dyn Clock>,
     pub randomness: Arc<dyn Randomness>,
     pub metrics: Metrics,
+    pub background: Background,
 }
 
 impl RelyingParty {
@@ -112,6 +112,7 @@ impl RelyingParty {
             clock,
             randomness,
             metrics,
+            background,
         } = parts;
         let mut post_logout_redirect_uri = settings.public_url.clone();
         post_logout_redirect_uri.set_path(&format!("{}/logout/callback", settings.base_path));
@@ -127,22 +128,22 @@ impl RelyingParty {
             Arc::clone(&clock),
             Arc::clone(&randomness),
             metrics.clone(),
+            background.clone(),
             settings.refresh_before,
         );
         Self {
-            post_logout_redirect_uri,
-            pending_logins,
-            tokens,
-            used_states: Self::used_states(),
-            pending_logouts: Self::pending_logouts(),
             settings,
+            post_logout_redirect_uri,
             provider,
             sessions,
             session_cookie,
+            pending_logins,
             keys,
+            tokens,
             clock,
             randomness,
             metrics,
+            background,
         }
     }
 

@@ -11,8 +11,9 @@ use crate::clock::Timestamp;
 use crate::session::Activity;
 use crate::session::cookie::Presented;
 use crate::session::record::Session;
-use crate::session::store::StoreError;
+use crate::session::store::{Found, StoreError};
 use crate::web::body::Body;
+use crate::web::ending::EndReason;
 
 impl RelyingParty {
     /// Answers `/bff/session`; never with a token, a code or the session id (G13).
@@ -26,10 +27,10 @@ impl RelyingParty {
         presented: Presented,
     ) -> Result<Response<Body>, StoreError> {
         let Presented::Session(cookie) = presented else {
-            return Ok(self.anonymous(presented));
+            return Ok(self.anonymous(presented, None));
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
-            Some(session) => {
+            Found::Live(session) => {
                 let lifetime = self.sessions.remaining(&session).absolute;
                 let renewed =
                     self.session_cookie
@@ -37,16 +38,21 @@ impl RelyingParty {
                 let facts = json(StatusCode::OK, &self.facts(&session));
                 Ok(with_cookies(facts, renewed))
             }
-            None => Ok(self.anonymous(presented)),
+            Found::Ended(reason) => Ok(self.anonymous(presented, Some(reason))),
+            Found::Nothing => Ok(self.anonymous(presented, None)),
         }
     }
 
-    fn anonymous(&self, presented: Presented) -> Response<Body> {
+    /// Nobody is signed in, any more: then with the reason, in the words of the `ended` event.
+    fn anonymous(&self, presented: Presented, ended: Option<EndReason>) -> Response<Body> {
         let status = match self.settings.anonymous {
             AnonymousAnswer::Ok => StatusCode::OK,
             AnonymousAnswer::Unauthorized => StatusCode::UNAUTHORIZED,
         };
-        let body = json!({ "authenticated": false, "login_url": self.login_url() });
+        let mut body = json!({ "authenticated": false, "login_url": self.login_url() });
+        if let (Value::Object(body), Some(reason)) = (&mut body, ended) {
+            body.insert("ended".to_owned(), reason.as_str().into());
+        }
         let dead = (presented != Presented::Nothing).then(|| self.session_cookie.delete());
         with_cookies(json(status, &body), dead)
     }

@@ -37,7 +37,7 @@ impl RelyingParty {
             return Err(UserError::Anonymous);
         };
         let session = self.sessions.find(&cookie, activity(parts)).await?;
-        let session = session.ok_or(UserError::Anonymous)?;
+        let session = session.live().ok_or(UserError::Anonymous)?;
         let mut list = Vec::new();
         if let Value::Object(claims) = claims(&session) {
             for (name, value) in claims {

@@ -12,11 +12,12 @@ use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
-use crate::config::secret_source::SecretSource;
+use crate::config::secret_source::{AddressSource, SecretSource};
 use crate::config::words::{Chosen, ClientAuthMethod, Size, Store};
 use crate::oidc::{IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
+use crate::session::store::OnLimit;
 use crate::telemetry::LogFormat;
 
 table! {
@@ -164,6 +165,24 @@ table! {
         keys: Vec<Written<SecretSource>>,
         /// Where sessions are kept. Default "memory".
         store: Chosen<Store>,
+        /// The store's address, which may be a secret; required for sqlite, redis and postgres.
+        store_url: AddressSource,
+        /// PEM file with the roots that the store's certificate is held against. Default the machine's.
+        store_ca: String,
+        /// How long a call to the store may take. Default "2s".
+        store_timeout: Duration,
+        /// Whether the schema of the store is brought up to date at start. Default true.
+        migrate: bool,
+        /// How old what a node remembers of the store may be; "0s" asks it each time. Default "1s".
+        max_staleness: Duration,
+        /// Sessions that a node remembers. Default 100000.
+        near_cache: u64,
+        /// How many sessions a user may have. Default any number.
+        max_per_user: u64,
+        /// What happens to one more. Default `"end_oldest"`.
+        on_limit: Chosen<OnLimit>,
+        /// Whether the refresh tokens of sessions that expired are revoked. Default false.
+        revoke_abandoned: bool,
         /// Without a call for this long, a session ends. Default "30m".
         idle_timeout: Duration,
         /// However active, a session ends after this long. Default "8h".

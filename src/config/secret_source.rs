@@ -76,6 +76,49 @@ impl Read for SecretSource {
     }
 }
 
+/// An address that may hold a password: a secret's place, or the address itself, of which only one
+/// with a password in it should not stand in the file.
+#[derive(Debug, Clone)]
+pub(super) struct AddressSource(SecretSource);
+
+impl Read for AddressSource {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "an address", "\"env:NAME\"", faults)?;
+        let has_scheme = text.contains("://");
+        let has_password = text
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split(['/', '?']).next())
+            .and_then(|authority| authority.rsplit_once('@'))
+            .is_some_and(|(user, _)| user.contains(':'));
+        let is_path = !has_scheme && !text.starts_with("env:") && !text.starts_with("file:");
+        if (has_scheme && !has_password) || (is_path && !text.trim().is_empty()) {
+            let literal = Zeroizing::new(text.to_owned());
+            return Some(Self(SecretSource::Literal(literal)));
+        }
+        SecretSource::read(node, key, faults).map(Self)
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "examples": ["env:NAME", "redis://localhost:6379"] })
+    }
+}
+
+impl Written<AddressSource> {
+    /// The address; `None` after noting why there is none.
+    pub(super) fn resolve(
+        &self,
+        places: SecretPlaces<'_>,
+        faults: &mut Faults,
+    ) -> Option<Zeroizing<String>> {
+        let source = Written {
+            value: self.value.0.clone(),
+            key: self.key.clone(),
+            place: self.place.clone(),
+        };
+        source.resolve(places, faults)
+    }
+}
+
 /// What secrets are looked up in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SecretPlaces<'a> {

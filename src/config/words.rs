@@ -14,6 +14,7 @@ use crate::config::reader::{Read, text, wrong_type};
 use crate::oidc::{IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
+use crate::session::store::OnLimit;
 use crate::telemetry::LogFormat;
 
 impl Read for Duration {
@@ -293,23 +294,38 @@ impl Choice for ClientAuthMethod {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Store {
     Memory,
+    Sqlite,
+    Redis,
+    Postgres,
+    Cookie,
 }
 
 impl Choice for Store {
     fn words() -> Vec<(&'static str, Self)> {
-        vec![("memory", Self::Memory)]
+        vec![
+            ("memory", Self::Memory),
+            ("sqlite", Self::Sqlite),
+            ("redis", Self::Redis),
+            ("postgres", Self::Postgres),
+            ("cookie", Self::Cookie),
+        ]
     }
 
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("sqlite", NOT_YET, ONLY_MEMORY),
-        ("redis", NOT_YET, ONLY_MEMORY),
-        ("postgres", NOT_YET, ONLY_MEMORY),
-        ("cookie", NOT_YET, ONLY_MEMORY),
+        ("valkey", "is spoken to as Redis", "write \"redis\""),
+        (
+            "postgresql",
+            "is called by its short name",
+            "write \"postgres\"",
+        ),
     ];
 }
 
-const NOT_YET: &str = "is not available in this version";
-const ONLY_MEMORY: &str = "write \"memory\" or leave the key out";
+impl Choice for OnLimit {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("end_oldest", Self::EndOldest), ("refuse", Self::Refuse)]
+    }
+}
 
 impl Choice for SameSite {
     fn words() -> Vec<(&'static str, Self)> {

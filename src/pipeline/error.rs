@@ -51,6 +51,9 @@ pub enum Refusal {
     /// Its session has ended.
     #[error("the session has ended")]
     SessionExpired,
+    /// Another login took its session's place.
+    #[error("another login took the session's place")]
+    SessionSuperseded,
     /// The session store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -199,6 +202,12 @@ impl Refusal {
             ),
             Self::LoginRequired | Self::User(UserError::Anonymous) => LOGIN_REQUIRED,
             Self::SessionExpired | Self::Token(TokenError::SessionEnded) => SESSION_EXPIRED,
+            Self::SessionSuperseded => verdict(
+                StatusCode::UNAUTHORIZED,
+                "session_superseded",
+                "Signed in elsewhere",
+                "Another sign-in took the place of this one. Sign in again to go on here.",
+            ),
             Self::Token(TokenError::Unavailable) => PROVIDER_UNAVAILABLE,
             Self::Store(_)
             | Self::User(UserError::Store(_))
@@ -298,6 +307,12 @@ fn callback(cause: &CallbackFault) -> Verdict {
         },
         CallbackFault::Provider(error) => provider(error),
         CallbackFault::Store(_) => STORE_UNAVAILABLE,
+        CallbackFault::SessionLimit => verdict(
+            StatusCode::FORBIDDEN,
+            "session_limit",
+            "Signed in too often",
+            "You are signed in elsewhere as often as you may be. Sign out there first.",
+        ),
     }
 }
 
@@ -372,7 +387,11 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
     log(refusal, &verdict, ctx);
     let offers_login = matches!(
         verdict.code,
-        "login_required" | "session_expired" | "login_failed" | "provider_unavailable"
+        "login_required"
+            | "session_expired"
+            | "session_superseded"
+            | "login_failed"
+            | "provider_unavailable"
     );
     let problem = Problem {
         status: verdict.status,
@@ -413,7 +432,10 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         }
         _ => {}
     }
-    let session_is_over = matches!(verdict.code, "login_required" | "session_expired");
+    let session_is_over = matches!(
+        verdict.code,
+        "login_required" | "session_expired" | "session_superseded"
+    );
     if let Some(line) = site
         .delete_session_cookie
         .as_ref()

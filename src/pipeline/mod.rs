@@ -40,9 +40,11 @@ use crate::session::Activity;
 use crate::session::SameSite;
 use crate::session::cookie::{OpenedCookies, Presented};
 use crate::session::record::Session;
+use crate::session::store::Found;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::ending::EndReason;
 use crate::web::problem;
 use crate::web::public_origin::PublicOrigin;
 
@@ -302,7 +304,7 @@ impl Pipeline {
                 };
                 Ok(relying_party.logout(by, parts, presented).await?)
             }
-            Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts)),
+            Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts).await),
             Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
             Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
             Endpoint::User => relying_party
@@ -337,7 +339,7 @@ impl Pipeline {
         let session = match self.session_for(route, parts).await {
             Ok(session) => session,
             // A person on the way to a page is sent to sign in; a script is told (B10).
-            Err(Refusal::LoginRequired | Refusal::SessionExpired)
+            Err(Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionSuperseded)
                 if is_document_navigation(parts) =>
             {
                 return Box::pin(self.login_for_page(parts, path)).await;
@@ -448,9 +450,10 @@ impl Pipeline {
             .find(&cookie, Activity::Slides)
             .await?
         {
-            Some(session) => Ok(Some(session)),
-            None if needed => Err(Refusal::SessionExpired),
-            None => Ok(None),
+            Found::Live(session) => Ok(Some(session)),
+            Found::Ended(EndReason::Superseded) if needed => Err(Refusal::SessionSuperseded),
+            Found::Ended(_) | Found::Nothing if needed => Err(Refusal::SessionExpired),
+            Found::Ended(_) | Found::Nothing => Ok(None),
         }
     }
 

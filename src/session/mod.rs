@@ -6,17 +6,20 @@ pub mod record;
 pub mod seal;
 pub mod store;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::secret::SessionKey;
+use crate::secret::{SessionKey, StoreUrl};
 use crate::web::ending::EndReason;
 
 use cookie::OpenedCookie;
 use id::SessionHash;
 use record::{NewSession, Session, Tokens};
-use store::{SaveOutcome, SessionStore, StoreError};
+use store::{
+    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
+};
 
 /// `[session]`.
 #[derive(Debug, Clone)]
@@ -27,8 +30,60 @@ pub struct SessionSettings {
     pub idle_timeout: Duration,
     /// However active, a session ends after this long (G9).
     pub max_lifetime: Duration,
+    /// How many sessions a user may have.
+    pub limit: Option<Limit>,
+    /// Whether the refresh tokens of sessions that expired are revoked at the provider.
+    pub revoke_abandoned: bool,
     /// How the cookie is written.
     pub cookie: CookieSettings,
+    /// Where sessions are kept.
+    pub store: StoreSettings,
+}
+
+/// `session.store` and what goes with it.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// Which store, and where it is.
+    pub place: StorePlace,
+    /// How long a call to it may take.
+    pub timeout: Duration,
+    /// How old what is remembered of it may be.
+    pub max_staleness: Duration,
+    /// How many sessions are remembered.
+    pub near_cache: usize,
+    /// Whether its schema is brought up to date at start.
+    pub migrate: bool,
+    /// The roots that its certificate is held against, in PEM; `None` for the machine's own.
+    pub ca: Option<PathBuf>,
+}
+
+impl StoreSettings {
+    /// Sessions in this process.
+    pub const fn memory() -> Self {
+        Self {
+            place: StorePlace::Memory,
+            timeout: Duration::from_secs(2),
+            max_staleness: Duration::from_secs(1),
+            near_cache: 100_000,
+            migrate: true,
+            ca: None,
+        }
+    }
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone)]
+pub enum StorePlace {
+    /// In this process.
+    Memory,
+    /// In a file.
+    Sqlite(PathBuf),
+    /// In Redis or Valkey.
+    Redis(StoreUrl),
+    /// In PostgreSQL.
+    Postgres(StoreUrl),
+    /// In the browser's cookie.
+    Cookie,
 }
 
 /// `[session.cookie]`, checked against the rules of its prefix (G1).
@@ -60,6 +115,7 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     idle_timeout: Duration,
     max_lifetime: Duration,
+    limit: Option<Limit>,
 }
 
 /// Whether looking at a session counts as using it.
@@ -92,6 +148,7 @@ impl Sessions {
             clock,
             idle_timeout: settings.idle_timeout,
             max_lifetime: settings.max_lifetime,
+            limit: settings.limit,
         }
     }
 
@@ -100,18 +157,23 @@ impl Sessions {
         self.max_lifetime
     }
 
-    /// Begins a session.
+    /// A session as it begins now; it is kept once it is [`admit`](Self::admit)ted.
+    pub fn prepare(&self, new: NewSession) -> Arc<Session> {
+        Arc::new(Session::new(new, self.clock.now(), self.max_lifetime))
+    }
+
+    /// Takes a session in; `false` where its user has as many as there may be.
     ///
     /// # Errors
     ///
     /// The store could not take it; the login has failed.
-    pub async fn begin(&self, new: NewSession) -> Result<Arc<Session>, StoreError> {
-        let session = Arc::new(Session::new(new, self.clock.now(), self.max_lifetime));
-        self.store.insert(Arc::clone(&session)).await?;
-        Ok(session)
+    pub async fn admit(&self, session: &Arc<Session>) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let inserted = self.store.insert(Arc::clone(session), self.limit, now);
+        Ok(inserted.await? == Admission::Admitted)
     }
 
-    /// The live session of an opened cookie; `None` where it has ended.
+    /// The session of an opened cookie, or why it ended.
     ///
     /// # Errors
     ///
@@ -120,33 +182,63 @@ impl Sessions {
         &self,
         cookie: &OpenedCookie,
         activity: Activity,
-    ) -> Result<Option<Arc<Session>>, StoreError> {
+    ) -> Result<Found, StoreError> {
         let now = self.clock.now();
         // A cookie that no session can have survived costs the store nothing.
         if now >= cookie.issued + self.max_lifetime {
-            return Ok(None);
+            return Ok(Found::Ended(EndReason::Expired));
         }
-        let session = match self.store.at_hand(&cookie.hash) {
+        let session = match self.store.at_hand(&cookie.hash, now) {
             Some(session) => session,
-            None => match self.store.load(&cookie.hash).await? {
-                Some(session) => session,
-                None => return Ok(None),
+            None => match self.store.find(&cookie.hash, now).await? {
+                Found::Live(session) => session,
+                over @ (Found::Ended(_) | Found::Nothing) => return Ok(over),
             },
         };
-        if session.ending.reason().is_some() {
-            return Ok(None);
+        if let Some(reason) = session.ending.reason() {
+            return Ok(Found::Ended(reason));
         }
-        if now >= session.expires(self.idle_timeout) {
-            self.store.end(&session.hash, EndReason::Expired).await?;
-            return Ok(None);
+        if now >= session.expires(self.idle_timeout)
+            && let Some(over) = Box::pin(self.expire(&session, now)).await?
+        {
+            return Ok(over);
         }
         if activity == Activity::Slides && self.slide_is_due(&session, now) {
-            match self.store.slide(&session, now).await? {
-                SaveOutcome::Saved => {}
-                SaveOutcome::Ended => return Ok(None),
-            }
+            self.store.slide(&session, now);
         }
-        Ok(Some(session))
+        Ok(Found::Live(session))
+    }
+
+    /// Ends a session that ran into a limit as this process knows it; `None` where it turns out to
+    /// have been used elsewhere.
+    async fn expire(
+        &self,
+        session: &Arc<Session>,
+        now: Timestamp,
+    ) -> Result<Option<Found>, StoreError> {
+        let over = Some(Found::Ended(EndReason::Expired));
+        if self.store.expire(&session.hash, now).await? {
+            return Ok(over);
+        }
+        match self.store.find(&session.hash, now).await? {
+            Found::Live(_) if now < session.expires(self.idle_timeout) => Ok(None),
+            // It was stored under a longer limit than ours.
+            Found::Live(_) => {
+                self.store.end(&session.hash, EndReason::Expired).await?;
+                Ok(over)
+            }
+            gone @ (Found::Ended(_) | Found::Nothing) => Ok(Some(gone)),
+        }
+    }
+
+    /// Brings a session up to date with the store; `false` where it is over.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn reload(&self, session: &Session) -> Result<bool, StoreError> {
+        let found = self.store.find(&session.hash, self.clock.now()).await?;
+        Ok(matches!(found, Found::Live(_)))
     }
 
     /// At most one write in a tenth of the idle timeout (G9).
@@ -162,12 +254,13 @@ impl Sessions {
     pub async fn save_tokens(
         &self,
         session: &Arc<Session>,
-        tokens: Tokens,
+        tokens: &Arc<Tokens>,
     ) -> Result<SaveOutcome, StoreError> {
-        self.store.save_tokens(session, tokens).await
+        self.store.save_tokens(session, Arc::clone(tokens)).await
     }
 
-    /// Ends a session and whatever is open on its behalf; the session, if there was one.
+    /// Ends a session and whatever is open on its behalf, on every node; the session as it was last
+    /// stored, to the one caller who ended it.
     ///
     /// # Errors
     ///
@@ -180,6 +273,119 @@ impl Sessions {
         self.store.end(hash, reason).await
     }
 
+    /// Ends all of these but one; those that this call ended.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked; some may live.
+    pub async fn end_all(
+        &self,
+        listed: &[Listed],
+        except: Option<&SessionHash>,
+        reason: EndReason,
+    ) -> Result<Vec<SessionHash>, StoreError> {
+        let mut ended = Vec::new();
+        for listed in listed {
+            if except != Some(&listed.hash) && self.store.end(&listed.hash, reason).await?.is_some()
+            {
+                ended.push(listed.hash);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The live sessions of a user, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn of_subject(&self, subject: &str) -> Result<Vec<Listed>, StoreError> {
+        Ok(self.living(self.store.of_subject(subject).await?))
+    }
+
+    /// The live sessions that came of one session at the provider, oldest first (E10).
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn of_provider_sid(&self, sid: &str) -> Result<Vec<Listed>, StoreError> {
+        Ok(self.living(self.store.of_provider_sid(sid).await?))
+    }
+
+    /// Live sessions by name, those after `after` whose folded name begins with `name_prefix`. Fewer
+    /// than `at_most` do not mean that there are no more; the cursor behind the last one looked at
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn page(
+        &self,
+        name_prefix: &str,
+        after: Option<&Cursor>,
+        at_most: usize,
+    ) -> Result<(Vec<Listed>, Option<Cursor>), StoreError> {
+        let page = self.store.page(name_prefix, after, at_most).await?;
+        let next = page.get(at_most.saturating_sub(1)).map(Listed::cursor);
+        Ok((self.living(page), next))
+    }
+
+    /// One session as it is listed.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn look_up(&self, hash: &SessionHash) -> Result<Option<Listed>, StoreError> {
+        let now = self.clock.now();
+        Ok(match self.store.find(hash, now).await? {
+            Found::Live(session) => self
+                .living(vec![Listed::of(session, self.idle_timeout)])
+                .pop(),
+            Found::Ended(_) | Found::Nothing => None,
+        })
+    }
+
+    fn living(&self, mut listed: Vec<Listed>) -> Vec<Listed> {
+        let now = self.clock.now();
+        listed.retain(|listed| now < listed.expires);
+        listed
+    }
+
+    /// Takes or renews what lets one node alone refresh a session's tokens (L2).
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn lease(&self, hash: &SessionHash, owner: &str) -> Result<bool, StoreError> {
+        self.store.lease(hash, owner).await
+    }
+
+    /// Gives it back; who cannot lets it run out.
+    pub async fn release(&self, hash: &SessionHash, owner: &str) {
+        if let Err(error) = self.store.release(hash, owner).await {
+            tracing::debug!(session.id_hash = ?hash, %error, "a lease runs out by itself");
+        }
+    }
+
+    /// Keeps a small value for `span` where every node finds it, if there is none under `key`: whether
+    /// this was the first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn keep(&self, key: &str, value: &[u8], span: Duration) -> Result<bool, StoreError> {
+        self.store.keep(key, value, span, self.clock.now()).await
+    }
+
+    /// Takes a kept value out: it comes to one caller alone.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.take(key, self.clock.now()).await
+    }
+
     /// How long a session has.
     pub fn remaining(&self, session: &Session) -> Remaining {
         let now = self.clock.now();
@@ -189,9 +395,28 @@ impl Sessions {
         }
     }
 
-    /// Ends what has expired; how many. To be called about once a second.
-    pub fn sweep(&self) -> usize {
-        self.store.sweep(self.clock.now())
+    /// Ends what has expired; what this process ended. To be called a few times a second.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked; the next call goes on.
+    pub async fn sweep(&self) -> Result<Vec<Arc<Session>>, StoreError> {
+        self.store.sweep(self.clock.now()).await
+    }
+
+    /// Does what no request waits for; runs for ever.
+    pub async fn tend(&self) {
+        self.store.tend().await;
+    }
+
+    /// Which store keeps them, in the word of `session.store`.
+    pub fn store_kind(&self) -> &'static str {
+        self.store.kind()
+    }
+
+    /// How the store is.
+    pub async fn condition(&self) -> Condition {
+        self.store.condition().await
     }
 
     /// How many sessions there are, about.
@@ -215,6 +440,9 @@ mod tests {
             keys: Vec::new(),
             idle_timeout: 30 * MINUTE,
             max_lifetime: 60 * MINUTE,
+            limit: None,
+            revoke_abandoned: false,
+            store: StoreSettings::memory(),
             cookie: CookieSettings {
                 name: "bff".to_owned(),
                 secure: false,
@@ -228,7 +456,10 @@ mod tests {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(
             1_000_000,
         )));
-        let store = Arc::new(MemoryStore::new(settings().idle_timeout));
+        let store = Arc::new(MemoryStore::new(
+            settings().idle_timeout,
+            settings().max_lifetime,
+        ));
         (Sessions::new(store, clock.clone(), &settings()), clock)
     }
 
@@ -236,6 +467,7 @@ mod tests {
         let access_token = AccessToken::new("at");
         let bearer = access_token.bearer().unwrap();
         Tokens {
+            version: 1,
             access_token,
             bearer,
             refresh_token: None,
@@ -252,12 +484,15 @@ mod tests {
             logout_sid: LogoutSid::random(&SystemRandomness),
             subject: "alice".into(),
             provider_sid: None,
+            name: "Alice".into(),
+            user_agent: None,
             claims: "{}".into(),
             authentication: record::Authentication::default(),
             grant_facts: "{}".into(),
             tokens: tokens(),
         };
-        let session = sessions.begin(new).await.unwrap();
+        let session = sessions.prepare(new);
+        assert!(sessions.admit(&session).await.unwrap());
         let cookie = OpenedCookie {
             hash: session.hash,
             issued: session.created,
@@ -266,7 +501,10 @@ mod tests {
     }
 
     async fn lives(sessions: &Sessions, cookie: &OpenedCookie, activity: Activity) -> bool {
-        sessions.find(cookie, activity).await.unwrap().is_some()
+        matches!(
+            sessions.find(cookie, activity).await.unwrap(),
+            Found::Live(_)
+        )
     }
 
     /// G9: the idle limit, to the second.
@@ -316,12 +554,12 @@ mod tests {
         clock.advance(20 * MINUTE);
         sessions.find(&cookie, Activity::Slides).await.unwrap();
         clock.advance(10 * MINUTE);
-        assert_eq!(sessions.sweep(), 1);
+        assert_eq!(sessions.sweep().await.unwrap().len(), 1);
         assert_eq!(idle.ending.reason(), Some(EndReason::Expired));
         assert_eq!(active.ending.reason(), None);
         assert_eq!(sessions.count(), 1);
         clock.advance(20 * MINUTE);
-        assert_eq!(sessions.sweep(), 1);
+        assert_eq!(sessions.sweep().await.unwrap().len(), 1);
         assert_eq!(sessions.count(), 0);
     }
 
@@ -334,7 +572,10 @@ mod tests {
             .end(&session.hash, EndReason::Logout)
             .await
             .unwrap();
-        let outcome = sessions.save_tokens(&session, tokens()).await.unwrap();
+        let outcome = sessions
+            .save_tokens(&session, &Arc::new(tokens()))
+            .await
+            .unwrap();
         assert_eq!(outcome, SaveOutcome::Ended);
         assert!(!lives(&sessions, &cookie, Activity::Slides).await);
     }

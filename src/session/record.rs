@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
@@ -26,6 +27,10 @@ pub struct Session {
     pub subject: Box<str>,
     /// The `sid` of the ID token, the provider's name for its own session.
     pub provider_sid: Option<Box<str>>,
+    /// The user's name, for people who look for a session. Never empty.
+    pub name: Box<str>,
+    /// What the browser called itself at the login.
+    pub user_agent: Option<Box<str>>,
     /// The claims that the browser may see: a JSON object.
     pub claims: Box<str>,
     /// How the user proved who they are.
@@ -38,6 +43,8 @@ pub struct Session {
     pub ends: Timestamp,
     /// Its end, for whatever is open on its behalf.
     pub ending: Ending,
+    /// Told when its tokens or its end moved.
+    pub changes: Notify,
     last_seen: AtomicI64,
     tokens: ArcSwap<Tokens>,
 }
@@ -62,6 +69,8 @@ pub struct NewSession {
     pub logout_sid: LogoutSid,
     pub subject: Box<str>,
     pub provider_sid: Option<Box<str>>,
+    pub name: Box<str>,
+    pub user_agent: Option<Box<str>>,
     pub claims: Box<str>,
     pub authentication: Authentication,
     pub grant_facts: Box<str>,
@@ -76,15 +85,30 @@ impl Session {
             logout_sid: new.logout_sid,
             subject: new.subject,
             provider_sid: new.provider_sid,
+            name: new.name,
+            user_agent: new.user_agent,
             claims: new.claims,
             authentication: new.authentication,
             grant_facts: new.grant_facts,
             created: now,
             ends: now + lifetime,
             ending: Ending::new(),
+            changes: Notify::new(),
             last_seen: AtomicI64::new(now.unix_millis()),
             tokens: ArcSwap::from_pointee(new.tokens),
         }
+    }
+
+    /// A session as it was written down: begun at `created`, last used at `seen`.
+    pub(in crate::session) fn restored(
+        new: NewSession,
+        created: Timestamp,
+        seen: Timestamp,
+        ends: Timestamp,
+    ) -> Self {
+        let session = Self::new(new, created, Duration::ZERO);
+        session.seen_at(seen);
+        Self { ends, ..session }
     }
 
     /// When it was last used, to a tenth of the idle timeout.
@@ -107,13 +131,32 @@ impl Session {
         self.tokens.load()
     }
 
-    pub(in crate::session) fn replace_tokens(&self, tokens: Tokens) {
-        self.tokens.store(Arc::new(tokens));
+    /// Puts other tokens in place, unless those here are as new.
+    pub(in crate::session) fn replace_tokens(&self, tokens: &Arc<Tokens>) {
+        self.tokens.rcu(|own| {
+            let newer = if own.version < tokens.version {
+                tokens
+            } else {
+                own
+            };
+            Arc::clone(newer)
+        });
+    }
+
+    /// Takes a use back that could not be written down, if none came after it.
+    pub(in crate::session) fn unsee(&self, seen: Timestamp, before: Timestamp) {
+        let (seen, before) = (seen.unix_millis(), before.unix_millis());
+        // Fails where somebody used it meanwhile, who writes that down.
+        self.last_seen
+            .compare_exchange(seen, before, Ordering::Relaxed, Ordering::Relaxed)
+            .ok();
     }
 }
 
 /// What the provider granted, and until when it is good.
 pub struct Tokens {
+    /// Counts the tokens that the session has had, from 1 (L3).
+    pub version: u64,
     /// For the upstreams.
     pub access_token: AccessToken,
     /// `Authorization` with the access token in it, ready to be cloned.

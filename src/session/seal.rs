@@ -15,9 +15,10 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
-use crate::clock::Randomness;
-use crate::secret::{CodeVerifier, Nonce, SessionKey, State};
+use crate::clock::{Randomness, Timestamp};
+use crate::secret::{AccessToken, CodeVerifier, IdToken, Nonce, RefreshToken, SessionKey, State};
 use crate::session::id::SessionId;
+use crate::session::record::Tokens;
 
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;
@@ -74,6 +75,44 @@ impl Keys {
         self.0.load().seal(place, plaintext, nonce)
     }
 
+    /// Seals `plaintext` for `place`, as bytes.
+    pub fn seal_bytes(
+        &self,
+        place: &str,
+        plaintext: &[u8],
+        randomness: &dyn Randomness,
+    ) -> Vec<u8> {
+        let mut nonce = [0_u8; NONCE_LEN];
+        randomness.fill(&mut nonce);
+        self.0.load().seal_bytes(place, plaintext, nonce)
+    }
+
+    /// What `envelope` holds, as [`seal_bytes`](Self::seal_bytes) made it.
+    ///
+    /// # Errors
+    ///
+    /// It was sealed by a key that is not in the ring, or is not what was sealed for this place.
+    pub fn open_bytes(
+        &self,
+        place: &str,
+        envelope: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+        let ring = self.0.load();
+        let key_id = envelope.get(1..=KEY_ID_LEN);
+        let known = ring.ids().any(|id| Some(&id[..]) == key_id);
+        match ring.open_bytes(place, envelope) {
+            Some(plaintext) => Ok(plaintext),
+            None if known || envelope.first() != Some(&VERSION) => Err(UnsealError::Corrupt),
+            None => Err(UnsealError::UnknownKey),
+        }
+    }
+
+    /// Whether `envelope` names another key than the first: it should be sealed anew while it opens
+    /// (G7).
+    pub fn is_outdated_bytes(&self, envelope: &[u8]) -> bool {
+        envelope.get(1..=KEY_ID_LEN) != Some(&self.0.load().first.id[..])
+    }
+
     /// Whether `text` names another key than the first: it should be sealed anew while it opens (G7).
     pub fn is_outdated(&self, text: &[u8]) -> bool {
         let ring = self.0.load();
@@ -86,6 +125,17 @@ impl Keys {
     pub fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.0.load().open(place, text)
     }
+}
+
+/// Why something sealed does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnsealError {
+    /// The key that sealed it is not in the ring.
+    #[error("it was sealed by a key that is not in session.keys")]
+    UnknownKey,
+    /// It is not what was sealed, or not for this place.
+    #[error("it is damaged")]
+    Corrupt,
 }
 
 struct KeyRing {
@@ -116,6 +166,10 @@ impl KeyRing {
     }
 
     fn seal(&self, place: &str, plaintext: &[u8], nonce: [u8; NONCE_LEN]) -> String {
+        URL_SAFE_NO_PAD.encode(self.seal_bytes(place, plaintext, nonce))
+    }
+
+    fn seal_bytes(&self, place: &str, plaintext: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
         let aad = associated_data(self.first.id, place);
         let payload = Payload {
             msg: plaintext,
@@ -132,14 +186,17 @@ impl KeyRing {
         envelope.extend_from_slice(&self.first.id);
         envelope.extend_from_slice(&nonce);
         envelope.extend_from_slice(&sealed);
-        URL_SAFE_NO_PAD.encode(envelope)
+        envelope
     }
 
     fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         if text.len() > MAX_TEXT_LEN {
             return None;
         }
-        let envelope = URL_SAFE_NO_PAD.decode(text).ok()?;
+        self.open_bytes(place, &URL_SAFE_NO_PAD.decode(text).ok()?)
+    }
+
+    fn open_bytes(&self, place: &str, envelope: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (&version, rest) = envelope.split_first()?;
         let (key_id, rest) = rest.split_at_checked(KEY_ID_LEN)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
@@ -237,6 +294,41 @@ impl FieldWriter {
             .text(verifier.expose())
     }
 
+    /// Adds bytes that may be missing.
+    #[must_use]
+    pub fn optional(self, bytes: Option<&[u8]>) -> Self {
+        match bytes {
+            Some(bytes) => self.bytes(&[1]).bytes(bytes),
+            None => self.bytes(&[0]),
+        }
+    }
+
+    /// Adds text that may be missing.
+    #[must_use]
+    pub fn optional_text(self, text: Option<&str>) -> Self {
+        self.optional(text.map(str::as_bytes))
+    }
+
+    /// Adds a moment that may be missing.
+    #[must_use]
+    pub fn optional_moment(self, moment: Option<Timestamp>) -> Self {
+        let millis = moment.map(|moment| moment.unix_millis().to_be_bytes());
+        self.optional(millis.as_ref().map(<[u8; 8]>::as_slice))
+    }
+
+    /// Adds a session's tokens.
+    #[must_use]
+    pub fn tokens(self, tokens: &Tokens) -> Self {
+        let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
+        let id_token = tokens.id_token.as_deref().map(IdToken::expose);
+        self.number(i64::try_from(tokens.version).unwrap_or(i64::MAX))
+            .text(tokens.access_token.expose())
+            .optional_text(refresh_token)
+            .optional_text(id_token)
+            .optional_moment(tokens.expires)
+            .optional_moment(tokens.refresh_at)
+    }
+
     /// All fields, ready to be sealed.
     pub fn finish(&self) -> &[u8] {
         &self.0
@@ -284,6 +376,49 @@ impl<'a> FieldReader<'a> {
             Nonce::new(self.text()?),
             CodeVerifier::new(self.text()?),
         ))
+    }
+
+    /// The next field, which may be missing: `Some(None)` where it is.
+    pub fn optional(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.bytes()? {
+            [0] => Some(None),
+            [1] => self.bytes().map(Some),
+            _ => None,
+        }
+    }
+
+    /// The next text, which may be missing.
+    pub fn optional_text(&mut self) -> Option<Option<&'a str>> {
+        match self.optional()? {
+            Some(bytes) => std::str::from_utf8(bytes).ok().map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The next moment, which may be missing.
+    pub fn optional_moment(&mut self) -> Option<Option<Timestamp>> {
+        match self.optional()? {
+            Some(bytes) => {
+                let millis = i64::from_be_bytes(bytes.try_into().ok()?);
+                Some(Some(Timestamp::from_unix_millis(millis)))
+            }
+            None => Some(None),
+        }
+    }
+
+    /// A session's tokens.
+    pub fn tokens(&mut self) -> Option<Tokens> {
+        let version = u64::try_from(self.number()?).ok()?;
+        let access_token = AccessToken::new(self.text()?);
+        Some(Tokens {
+            version,
+            bearer: access_token.bearer()?,
+            access_token,
+            refresh_token: self.optional_text()?.map(RefreshToken::new).map(Arc::new),
+            id_token: self.optional_text()?.map(IdToken::new).map(Arc::new),
+            expires: self.optional_moment()?,
+            refresh_at: self.optional_moment()?,
+        })
     }
 
     /// Whether every field was read.

@@ -93,6 +93,11 @@ impl Ending {
         EndReason::from_u8(self.0.reason.load(Ordering::SeqCst))
     }
 
+    /// Whether anything but its own session holds it.
+    pub fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Waits for the end. Safe to drop and to call again.
     pub async fn wait(&self) -> EndReason {
         loop {

@@ -9,6 +9,7 @@ mod provider;
 mod route;
 mod server;
 mod session;
+mod store;
 
 #[cfg(feature = "dev")]
 mod dev;
@@ -47,6 +48,11 @@ impl Purpose {
     /// brings its own, and `bff explain` uses none.
     pub(super) fn is_without_provider(self) -> bool {
         self != Self::Serve
+    }
+
+    /// Whether anything is served, so that the addresses and keys of stores are needed.
+    pub(super) fn needs_secrets(self) -> bool {
+        self != Self::Explain
     }
 
     /// Whether the development provider takes the place of the one in the file.

@@ -6,6 +6,7 @@ use crate::config::error::Faults;
 use crate::config::file::{CookieTable, SessionTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
+use crate::config::resolve::store;
 use crate::config::resolve::{Surroundings, quoted, span, table};
 use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, Store};
@@ -27,29 +28,39 @@ pub(super) fn session(
     faults: &mut Faults,
 ) -> Option<SessionSettings> {
     let (session, place) = table(field);
-    // Sessions in memory end with the process, so this store alone can do without lasting keys.
-    let Store::Memory = session.store.or(Chosen(Store::Memory)).0;
-    let keys = if surroundings.purpose.is_without_provider() {
-        // Nobody should need production's keys for a try or a question on their own machine.
-        Some(Vec::new())
-    } else {
-        if !session.keys.stands() {
-            faults.warn(
-                &place,
-                "session.keys",
-                "is missing, so that a restart signs everyone out",
-                "write keys = [\"env:BFF_SESSION_KEY\"] and set it to what bff keygen prints",
-            );
-        }
-        keys(&session.keys, surroundings, faults)
-    };
+    let kind = store::kind(&session);
+    let purpose = surroundings.purpose;
+    let keys =
+        if !purpose.needs_secrets() || (purpose.is_without_provider() && kind == Store::Memory) {
+            // Nobody should need production's keys for a try or a question on their own machine.
+            Some(Vec::new())
+        } else {
+            if !session.keys.stands() {
+                let remedy =
+                    "write keys = [\"env:BFF_SESSION_KEY\"] and set it to what bff keygen prints";
+                // Sessions in memory end with the process, so this store alone can do without.
+                if kind == Store::Memory {
+                    let what = "is missing, so that a restart signs everyone out";
+                    faults.warn(&place, "session.keys", what, remedy);
+                } else {
+                    let what = "is missing, and what seals sessions that last must last as well";
+                    faults.refuse(&place, "session.keys", what, remedy);
+                }
+            }
+            keys(&session.keys, surroundings, faults)
+        };
     let (idle_timeout, max_lifetime) = lifetimes(&session, faults);
     let cookie = cookie(&session.cookie, public, faults);
+    let store = store::store(&session, &place, surroundings, faults);
+    let limit = store::limit(&session, faults);
     Some(SessionSettings {
         keys: keys?,
         idle_timeout,
         max_lifetime,
+        limit,
+        revoke_abandoned: session.revoke_abandoned.or(false),
         cookie: cookie?,
+        store: store?,
     })
 }
 

@@ -4,14 +4,23 @@
 //! no use: they cost a request eight times what finding the session does.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::future::Future;
+use std::ops::Bound;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 
 use crate::clock::Timestamp;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
-use crate::session::store::{SaveOutcome, SessionStore, StoreFuture};
+use crate::session::store::{
+    Admission, Condition, Cursor, Found, Limit, Listed, OnLimit, SaveOutcome, SessionStore,
+    StoreFuture, folded,
+};
 use crate::web::ending::EndReason;
 
 /// The default store: nothing outlives the process.
@@ -21,22 +30,59 @@ pub struct MemoryStore {
     /// Each session once, at the end it had when it was queued. One that was used meanwhile is
     /// queued again when its turn comes, so that a request never touches this lock.
     ends: Mutex<BinaryHeap<Reverse<(Timestamp, SessionHash)>>>,
+    /// What finds a session otherwise than by its cookie. Locked before a shard, never after one.
+    indexes: Mutex<Indexes>,
+    /// Why sessions ended, for their browsers. Bounded: who is pushed out is told the general thing.
+    ended: Cache<SessionHash, EndReason>,
+    /// Bounded: what a flood pushes out is as good as never kept.
+    kept: Cache<String, Kept>,
     idle_timeout: Duration,
 }
 
 type Shard = HashMap<SessionHash, Arc<Session>, UniformState>;
 
+#[derive(Debug, Default)]
+struct Indexes {
+    /// Under each subject its sessions by age: the number tells apart those of one millisecond.
+    by_subject: HashMap<Box<str>, BTreeMap<u64, SessionHash>>,
+    by_provider_sid: HashMap<Box<str>, BTreeMap<u64, SessionHash>>,
+    by_name: BTreeSet<(Box<str>, SessionHash)>,
+    numbers: HashMap<SessionHash, u64, UniformState>,
+    next: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    value: Vec<u8>,
+    until: Timestamp,
+}
+
 /// Enough that two workers seldom meet at one lock, which is held for one look-up.
 const SHARDS: usize = 64;
 
+/// Ends that are remembered, at about 100 bytes each.
+const ENDS_REMEMBERED: u64 = 100_000;
+
+/// Values that are kept at once.
+const MOST_KEPT: u64 = 100_000;
+
 impl MemoryStore {
-    /// An empty store for sessions with this idle timeout.
-    pub fn new(idle_timeout: Duration) -> Self {
+    /// An empty store for sessions with these limits.
+    pub fn new(idle_timeout: Duration, max_lifetime: Duration) -> Self {
         Self {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
             ends: Mutex::default(),
+            indexes: Mutex::default(),
+            ended: Cache::builder()
+                .max_capacity(ENDS_REMEMBERED)
+                .time_to_live(max_lifetime.max(Duration::from_secs(1)))
+                .build(),
+            kept: Cache::builder()
+                .eviction_policy(EvictionPolicy::lru())
+                .max_capacity(MOST_KEPT)
+                .build(),
             idle_timeout,
         }
     }
@@ -45,7 +91,7 @@ impl MemoryStore {
     fn shard(&self, hash: &SessionHash) -> Option<MutexGuard<'_, Shard>> {
         let [.., last] = hash.as_bytes();
         let shard = self.shards.get(usize::from(*last) % SHARDS)?;
-        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(lock(shard))
     }
 
     fn get(&self, hash: &SessionHash) -> Option<Arc<Session>> {
@@ -54,14 +100,11 @@ impl MemoryStore {
 
     fn queue(&self, session: &Session) {
         let end = Reverse((session.expires(self.idle_timeout), session.hash));
-        self.ends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(end);
+        lock(&self.ends).push(end);
     }
 
     fn pop_due(&self, now: Timestamp) -> Option<SessionHash> {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = lock(&self.ends);
         let Reverse((end, hash)) = ends.peek().copied()?;
         if end > now {
             return None;
@@ -71,40 +114,178 @@ impl MemoryStore {
     }
 
     fn remove(&self, hash: &SessionHash, reason: EndReason) -> Option<Arc<Session>> {
-        let session = self.shard(hash)?.remove(hash)?;
+        self.remove_from(&mut lock(&self.indexes), hash, reason)
+    }
+
+    fn remove_from(
+        &self,
+        indexes: &mut Indexes,
+        hash: &SessionHash,
+        reason: EndReason,
+    ) -> Option<Arc<Session>> {
+        let mut shard = self.shard(hash)?;
+        let session = shard.remove(hash)?;
+        // Whoever finds it gone finds the reason as well.
+        self.ended.insert(*hash, reason);
+        drop(shard);
+        indexes.remove(&session);
         session.ending.come(reason);
         Some(session)
+    }
+
+    /// One step under one lock: of logins that come together as many stay as may (§4).
+    fn admit(&self, session: Arc<Session>, limit: Option<Limit>, now: Timestamp) -> Admission {
+        let mut indexes = lock(&self.indexes);
+        if let Some(limit) = limit {
+            let own = indexes.of_subject(&session.subject);
+            let (mut living, expired): (Vec<_>, Vec<_>) = own.into_iter().partition(|hash| {
+                self.get(hash)
+                    .is_some_and(|session| session.expires(self.idle_timeout) > now)
+            });
+            for hash in expired {
+                self.remove_from(&mut indexes, &hash, EndReason::Expired);
+            }
+            if living.len() >= limit.most {
+                match limit.on_limit {
+                    OnLimit::Refuse => return Admission::Refused,
+                    OnLimit::EndOldest => {
+                        living.truncate(living.len() + 1 - limit.most);
+                        for hash in living {
+                            self.remove_from(&mut indexes, &hash, EndReason::Superseded);
+                        }
+                    }
+                }
+            }
+        }
+        self.queue(&session);
+        indexes.add(&session);
+        if let Some(mut shard) = self.shard(&session.hash) {
+            shard.insert(session.hash, session);
+        }
+        Admission::Admitted
+    }
+
+    fn listed(&self, hashes: impl IntoIterator<Item = SessionHash>) -> Vec<Listed> {
+        let sessions = hashes.into_iter().filter_map(|hash| self.get(&hash));
+        sessions
+            .map(|session| Listed::of(session, self.idle_timeout))
+            .collect()
+    }
+}
+
+impl Listed {
+    /// A session that is at hand.
+    pub(in crate::session) fn of(session: Arc<Session>, idle_timeout: Duration) -> Self {
+        Self {
+            hash: session.hash,
+            subject: session.subject.clone(),
+            provider_sid: session.provider_sid.clone(),
+            name: session.name.clone(),
+            created: session.created,
+            seen: session.last_seen(),
+            expires: session.expires(idle_timeout),
+            ends: session.ends,
+            session: Some(session),
+        }
+    }
+}
+
+impl Indexes {
+    fn add(&mut self, session: &Session) {
+        let number = self.next;
+        self.next += 1;
+        self.numbers.insert(session.hash, number);
+        self.by_subject
+            .entry(session.subject.clone())
+            .or_default()
+            .insert(number, session.hash);
+        if let Some(sid) = &session.provider_sid {
+            self.by_provider_sid
+                .entry(sid.clone())
+                .or_default()
+                .insert(number, session.hash);
+        }
+        self.by_name
+            .insert((folded(&session.name).into(), session.hash));
+    }
+
+    fn remove(&mut self, session: &Session) {
+        let Some(number) = self.numbers.remove(&session.hash) else {
+            return;
+        };
+        let forget = |index: &mut HashMap<Box<str>, BTreeMap<u64, SessionHash>>, key: &str| {
+            if let Some(own) = index.get_mut(key) {
+                own.remove(&number);
+                if own.is_empty() {
+                    index.remove(key);
+                }
+            }
+        };
+        forget(&mut self.by_subject, &session.subject);
+        if let Some(sid) = &session.provider_sid {
+            forget(&mut self.by_provider_sid, sid);
+        }
+        self.by_name
+            .remove(&(folded(&session.name).into(), session.hash));
+    }
+
+    fn of_subject(&self, subject: &str) -> Vec<SessionHash> {
+        let own = self.by_subject.get(subject).into_iter();
+        own.flat_map(BTreeMap::values).copied().collect()
+    }
+
+    fn of_provider_sid(&self, sid: &str) -> Vec<SessionHash> {
+        let own = self.by_provider_sid.get(sid).into_iter();
+        own.flat_map(BTreeMap::values).copied().collect()
+    }
+
+    fn page(&self, prefix: &str, after: Option<&Cursor>, at_most: usize) -> Vec<SessionHash> {
+        let from = match after {
+            Some(cursor) => Bound::Excluded((cursor.name.clone(), cursor.hash)),
+            None => Bound::Included((prefix.into(), SessionHash::LEAST)),
+        };
+        self.by_name
+            .range((from, Bound::Unbounded))
+            .skip_while(|(name, _)| &**name < prefix)
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .take(at_most)
+            .map(|(_, hash)| *hash)
+            .collect()
     }
 }
 
 impl SessionStore for MemoryStore {
-    fn at_hand(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+    fn at_hand(&self, hash: &SessionHash, _: Timestamp) -> Option<Arc<Session>> {
         self.get(hash)
     }
 
-    fn load<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Arc<Session>>> {
-        Box::pin(async { Ok(self.get(hash)) })
+    fn find<'a>(&'a self, hash: &'a SessionHash, _: Timestamp) -> StoreFuture<'a, Found> {
+        Box::pin(async {
+            Ok(match self.get(hash) {
+                Some(session) => Found::Live(session),
+                None => self.ended.get(hash).map_or(Found::Nothing, Found::Ended),
+            })
+        })
     }
 
-    fn insert(&self, session: Arc<Session>) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            self.queue(&session);
-            if let Some(mut shard) = self.shard(&session.hash) {
-                shard.insert(session.hash, session);
-            }
-            Ok(())
-        })
+    fn insert(
+        &self,
+        session: Arc<Session>,
+        limit: Option<Limit>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Admission> {
+        Box::pin(async move { Ok(self.admit(session, limit, now)) })
     }
 
     fn save_tokens<'a>(
         &'a self,
         session: &'a Arc<Session>,
-        tokens: Tokens,
+        tokens: Arc<Tokens>,
     ) -> StoreFuture<'a, SaveOutcome> {
         Box::pin(async move {
             // Stored first, looked at second; an end is written first and read second. So either
             // we see the end, or whoever ends the session sees these tokens and revokes them.
-            session.replace_tokens(tokens);
+            session.replace_tokens(&tokens);
             Ok(match session.ending.reason() {
                 None => SaveOutcome::Saved,
                 Some(_) => SaveOutcome::Ended,
@@ -112,15 +293,8 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn slide<'a>(
-        &'a self,
-        session: &'a Arc<Session>,
-        now: Timestamp,
-    ) -> StoreFuture<'a, SaveOutcome> {
-        Box::pin(async move {
-            session.seen_at(now);
-            Ok(SaveOutcome::Saved)
-        })
+    fn slide(&self, session: &Arc<Session>, now: Timestamp) {
+        session.seen_at(now);
     }
 
     fn end<'a>(
@@ -131,26 +305,111 @@ impl SessionStore for MemoryStore {
         Box::pin(async move { Ok(self.remove(hash, reason)) })
     }
 
-    fn sweep(&self, now: Timestamp) -> usize {
-        let mut ended = 0;
-        while let Some(hash) = self.pop_due(now) {
-            let Some(session) = self.get(&hash) else {
-                continue;
-            };
-            if session.expires(self.idle_timeout) > now {
-                self.queue(&session);
-            } else if self.remove(&hash, EndReason::Expired).is_some() {
-                ended += 1;
+    fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let expired = self
+                .get(hash)
+                .is_some_and(|session| session.expires(self.idle_timeout) <= now);
+            Ok(expired && self.remove(hash, EndReason::Expired).is_some())
+        })
+    }
+
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
+        Box::pin(async move {
+            let mut ended = Vec::new();
+            while let Some(hash) = self.pop_due(now) {
+                let Some(session) = self.get(&hash) else {
+                    continue;
+                };
+                if session.expires(self.idle_timeout) > now {
+                    self.queue(&session);
+                } else {
+                    ended.extend(self.remove(&hash, EndReason::Expired));
+                }
             }
-        }
-        ended
+            Ok(ended)
+        })
+    }
+
+    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
+        Box::pin(async move {
+            let hashes = lock(&self.indexes).of_subject(subject);
+            Ok(self.listed(hashes))
+        })
+    }
+
+    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
+        Box::pin(async move {
+            let hashes = lock(&self.indexes).of_provider_sid(sid);
+            Ok(self.listed(hashes))
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        name_prefix: &'a str,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        Box::pin(async move {
+            let hashes = lock(&self.indexes).page(name_prefix, after, at_most);
+            Ok(self.listed(hashes))
+        })
+    }
+
+    /// One process has one list of refreshes under way already.
+    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
+        Box::pin(std::future::ready(Ok(true)))
+    }
+
+    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn keep<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        span: Duration,
+        now: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let until = now + span;
+            let value = value.to_vec();
+            // One step, not two: of callers that come at the same moment one is the first.
+            let entry = self
+                .kept
+                .entry_by_ref(key)
+                .or_insert_with_if(|| Kept { value, until }, |kept| kept.until <= now);
+            Ok(entry.is_fresh())
+        })
+    }
+
+    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let kept = self.kept.remove(key);
+            Ok(kept.filter(|kept| now < kept.until).map(|kept| kept.value))
+        })
+    }
+
+    fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
     }
 
     fn count(&self) -> u64 {
-        let sizes = self.shards.iter().map(|shard| {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.len() as u64
-        });
+        let sizes = self.shards.iter().map(|shard| lock(shard).len() as u64);
         sizes.sum()
     }
+
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>> {
+        Box::pin(std::future::ready(Condition::Well))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,17 @@
 //! Where sessions live: one trait, one implementation a kind of store.
 
+mod freshness;
+mod health;
 pub mod memory;
+pub mod near_cache;
 pub mod record_store;
+mod sealed;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
@@ -63,50 +68,171 @@ pub fn folded(name: &str) -> String {
 /// What a store answers, in its own time.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What became of a write.
+/// What is found under a hash.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A session, which may have run into a limit.
+    Live(Arc<Session>),
+    /// It was ended, and this is why.
+    Ended(EndReason),
+    /// Nothing, or nothing any more.
+    Nothing,
+}
+
+impl Found {
+    /// The session, if it lives.
+    pub fn live(self) -> Option<Arc<Session>> {
+        match self {
+            Self::Live(session) => Some(session),
+            Self::Ended(_) | Self::Nothing => None,
+        }
+    }
+}
+
+/// What became of new tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaveOutcome {
-    /// It is stored.
+    /// They are stored.
     Saved,
     /// The session had ended; nothing was stored, and nothing brings it back (L8).
     Ended,
+    /// Others had come first, and stand.
+    Overtaken,
 }
 
-/// Keeps sessions.
+/// What became of a new session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is kept.
+    Admitted,
+    /// The user has as many as there may be.
+    Refused,
+}
+
+/// A session as it is listed: what stands in the clear, and the session where it opens.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of Session")]
+pub struct Listed {
+    pub hash: SessionHash,
+    pub subject: Box<str>,
+    pub provider_sid: Option<Box<str>>,
+    pub name: Box<str>,
+    pub created: Timestamp,
+    pub seen: Timestamp,
+    pub expires: Timestamp,
+    pub ends: Timestamp,
+    /// `None` where the record does not open: it is damaged, or its key is not in the ring.
+    pub session: Option<Arc<Session>>,
+}
+
+impl Listed {
+    /// The place behind this one in the list of all.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            name: folded(&self.name).into(),
+            hash: self.hash,
+        }
+    }
+}
+
+/// Keeps sessions, as this process sees them.
 pub trait SessionStore: Send + Sync + fmt::Debug {
-    /// The session, if this process has it at hand. Never waits: this is the hot path.
-    fn at_hand(&self, hash: &SessionHash) -> Option<Arc<Session>>;
+    /// The session, if this process has it at hand and knows it to be current. Never waits: this is
+    /// the hot path.
+    fn at_hand(&self, hash: &SessionHash, now: Timestamp) -> Option<Arc<Session>>;
 
-    /// The session, wherever it is.
-    fn load<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Arc<Session>>>;
+    /// The session, wherever it is, as it is now.
+    fn find<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, Found>;
 
-    /// Takes a new session in; it is kept once this answers.
-    fn insert(&self, session: Arc<Session>) -> StoreFuture<'_, ()>;
+    /// Takes a new session in; it is kept once this answers. The oldest of the same subject beyond
+    /// the limit are ended as superseded, on every node and however many log in at once.
+    fn insert(
+        &self,
+        session: Arc<Session>,
+        limit: Option<Limit>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Admission>;
 
     /// Replaces the tokens, all at once (L3).
     fn save_tokens<'a>(
         &'a self,
         session: &'a Arc<Session>,
-        tokens: Tokens,
+        tokens: Arc<Tokens>,
     ) -> StoreFuture<'a, SaveOutcome>;
 
-    /// Notes that the session was used.
-    fn slide<'a>(
-        &'a self,
-        session: &'a Arc<Session>,
-        now: Timestamp,
-    ) -> StoreFuture<'a, SaveOutcome>;
+    /// Notes that the session was used. Where that takes a trip, it is made beside the request.
+    fn slide(&self, session: &Arc<Session>, now: Timestamp);
 
-    /// Ends a session: it is gone once this answers. `None` where there was none.
+    /// Ends a session: it is gone once this answers, and comes to the one caller who ended it.
     fn end<'a>(
         &'a self,
         hash: &'a SessionHash,
         reason: EndReason,
     ) -> StoreFuture<'a, Option<Arc<Session>>>;
 
-    /// Ends what has expired at `now`; how many. Called about once a second.
-    fn sweep(&self, now: Timestamp) -> usize;
+    /// Ends a session that seems to have run into a limit, if it has: whether this ended it.
+    fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool>;
+
+    /// Ends what has expired at `now`; those that this process ended, for their tokens. Called a few
+    /// times a second.
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>>;
+
+    /// All sessions of a subject, oldest first.
+    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>>;
+
+    /// All sessions of one at the provider, oldest first.
+    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>>;
+
+    /// Sessions by lower-cased name, then hash, whose name begins with a lower-cased prefix.
+    fn page<'a>(
+        &'a self,
+        name_prefix: &'a str,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Listed>>;
+
+    /// Takes or renews what lets one node alone refresh a session's tokens; whether `owner` has it.
+    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool>;
+
+    /// Gives it back.
+    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()>;
+
+    /// Keeps a small value for `span`, if there is none under `key`: whether this was the first.
+    fn keep<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        span: Duration,
+        now: Timestamp,
+    ) -> StoreFuture<'a, bool>;
+
+    /// Takes a kept value out: it comes to one caller alone.
+    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>>;
+
+    /// Does what no request waits for, for as long as the process runs: hears what other nodes tell,
+    /// and whether it still hears them.
+    fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// How many sessions there are, about.
     fn count(&self) -> u64;
+
+    /// Which store this is, in the word of `session.store`.
+    fn kind(&self) -> &'static str;
+
+    /// How the store is.
+    fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>>;
 }
+
+/// How a store is, in a sentence where it is not well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It serves.
+    Well,
+    /// It serves, and somebody should look: a record could not be opened.
+    Noticed(String),
+    /// It does not serve.
+    Unwell(String),
+}
+
+/// How long a lease lasts unless it is renewed: how long a refresh waits for a node that died.
+pub const LEASE_SPAN: Duration = Duration::from_secs(5);

@@ -1,0 +1,207 @@
+//! `session.store` and what goes with it: where sessions are kept.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::error::{Faults, Place};
+use crate::config::file::SessionTable;
+use crate::config::reader::Written;
+use crate::config::resolve::{Surroundings, count, span};
+use crate::config::secret_source::AddressSource;
+use crate::config::words::{Chosen, Store};
+use crate::secret::StoreUrl;
+use crate::session::store::{Limit, OnLimit};
+use crate::session::{StorePlace, StoreSettings};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_STALENESS: Duration = Duration::from_secs(1);
+const LONG_STALENESS: Duration = Duration::from_mins(1);
+const NEAR_CACHE: usize = 100_000;
+
+/// Which store, in the word of the file.
+pub(super) fn kind(session: &SessionTable) -> Store {
+    session.store.or(Chosen(Store::Memory)).0
+}
+
+/// `session.store`, `store_url` and their like.
+pub(super) fn store(
+    session: &SessionTable,
+    place: &Place,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<StoreSettings> {
+    let kind = kind(session);
+    let url = address(session, kind, place, surroundings, faults);
+    let max_staleness = session.max_staleness.or(MAX_STALENESS);
+    if let Some(written) = session.max_staleness.written()
+        && written.value > LONG_STALENESS
+    {
+        written.warn(
+            faults,
+            "lets a session that was ended elsewhere live on for more than a minute when nodes do not hear each other",
+            "write \"60s\" or less",
+        );
+    }
+    let ca = session.store_ca.written().and_then(|written| {
+        let path = surroundings.folder.join(&written.value);
+        if let Err(error) = std::fs::read(&path) {
+            written.refuse(
+                faults,
+                format!("names {}, which can't be read ({error})", path.display()),
+                "write the path of a PEM file with the roots of the store's certificate",
+            );
+            return None;
+        }
+        Some(path)
+    });
+    Some(StoreSettings {
+        place: url?,
+        timeout: span(&session.store_timeout, TIMEOUT, faults),
+        max_staleness,
+        near_cache: count(&session.near_cache, NEAR_CACHE, 1, 100_000_000, faults),
+        migrate: session.migrate.or(true),
+        ca,
+    })
+}
+
+fn address(
+    session: &SessionTable,
+    kind: Store,
+    place: &Place,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<StorePlace> {
+    let example = match kind {
+        Store::Memory | Store::Cookie => {
+            if let Some(written) = session.store_url.written() {
+                written.refuse(
+                    faults,
+                    "names a store, which session.store does not ask for",
+                    "write store = \"redis\", \"postgres\" or \"sqlite\", or leave store_url out",
+                );
+                return None;
+            }
+            return Some(if kind == Store::Memory {
+                StorePlace::Memory
+            } else {
+                StorePlace::Cookie
+            });
+        }
+        Store::Sqlite => "\"sqlite:///var/lib/bff/sessions.db\"",
+        Store::Redis => "\"redis://localhost:6379\" or \"env:BFF_STORE_URL\"",
+        Store::Postgres => "\"postgres://localhost/bff\" or \"env:BFF_STORE_URL\"",
+    };
+    if !surroundings.purpose.needs_secrets() {
+        return Some(StorePlace::Memory);
+    }
+    let Some(written) = session.store_url.written() else {
+        if !session.store_url.stands() {
+            faults.refuse(
+                place,
+                "session.store_url",
+                "is missing, and the store is not in this process",
+                format!("write store_url = {example}"),
+            );
+        }
+        return None;
+    };
+    let text = written.resolve(surroundings.secrets(), faults)?;
+    match kind {
+        Store::Sqlite => file(written, &text, surroundings, faults).map(StorePlace::Sqlite),
+        Store::Redis => {
+            let fits = scheme(&text).is_some_and(|scheme| {
+                let (kind, how) = scheme.split_once('+').unwrap_or((scheme, ""));
+                ["redis", "rediss"].contains(&kind) && ["", "cluster", "sentinel"].contains(&how)
+            });
+            checked(written, &text, fits, example, faults).map(StorePlace::Redis)
+        }
+        Store::Postgres => {
+            let fits =
+                scheme(&text).is_some_and(|scheme| ["postgres", "postgresql"].contains(&scheme));
+            checked(written, &text, fits, example, faults).map(StorePlace::Postgres)
+        }
+        Store::Memory | Store::Cookie => None,
+    }
+}
+
+fn scheme(text: &str) -> Option<&str> {
+    text.split_once("://").map(|(scheme, _)| scheme)
+}
+
+fn checked(
+    written: &Written<AddressSource>,
+    text: &str,
+    fits: bool,
+    example: &str,
+    faults: &mut Faults,
+) -> Option<StoreUrl> {
+    if fits {
+        return Some(StoreUrl::new(text));
+    }
+    // What it says instead may be a secret in the wrong place, so it is not repeated.
+    written.refuse(
+        faults,
+        "is no address of the store that session.store names",
+        format!("write one such as {example}"),
+    );
+    None
+}
+
+/// `sqlite:///absolute`, `sqlite://relative`, or a plain path.
+fn file(
+    written: &Written<AddressSource>,
+    text: &str,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<PathBuf> {
+    let path = match text.split_once("://") {
+        Some(("sqlite", path)) => path,
+        Some(_) => {
+            checked(
+                written,
+                text,
+                false,
+                "\"sqlite:///var/lib/bff/sessions.db\"",
+                faults,
+            )?;
+            return None;
+        }
+        None => text.strip_prefix("sqlite:").unwrap_or(text),
+    };
+    if path.is_empty() || path.contains([':', '?']) {
+        written.refuse(
+            faults,
+            "names no file",
+            "write one such as \"sqlite:///var/lib/bff/sessions.db\": a session store is a file",
+        );
+        return None;
+    }
+    Some(surroundings.folder.join(path))
+}
+
+/// `session.max_per_user` and `session.on_limit`.
+pub(super) fn limit(session: &SessionTable, faults: &mut Faults) -> Option<Limit> {
+    if !session.max_per_user.stands() {
+        if let Some(written) = session.on_limit.written() {
+            written.refuse(
+                faults,
+                "says what happens at a limit, and there is none",
+                "write max_per_user too, or leave on_limit out",
+            );
+        }
+        return None;
+    }
+    if kind(session) == Store::Cookie
+        && let Some(written) = session.max_per_user.written()
+    {
+        written.refuse(
+            faults,
+            "limits sessions that nobody counts: with store = \"cookie\" they are in the browsers alone",
+            "choose another store, or leave max_per_user out",
+        );
+    }
+    Some(Limit {
+        most: count(&session.max_per_user, 1, 1, 10_000, faults),
+        on_limit: session.on_limit.or(Chosen(OnLimit::EndOldest)).0,
+    })
+}
