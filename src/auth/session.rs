@@ -53,7 +53,10 @@ impl RelyingParty {
         if let (Value::Object(body), Some(reason)) = (&mut body, ended) {
             body.insert("ended".to_owned(), reason.as_str().into());
         }
-        let dead = (presented != Presented::Nothing).then(|| self.session_cookie.delete());
+        // The browser itself may have signed in anew meanwhile, and this answer may come late: it
+        // must not take the new cookie away.
+        let is_dead = presented != Presented::Nothing && ended != Some(EndReason::Superseded);
+        let dead = is_dead.then(|| self.session_cookie.delete());
         with_cookies(json(status, &body), dead)
     }
 

@@ -6,9 +6,6 @@ use crate::config::reader::{Read as _, joined};
 
 /// Keys that are planned and that this version does not have.
 const LATER: &[&str] = &[
-    "session.store_url",
-    "session.max_per_user",
-    "session.on_limit",
     "provider.pushed_authorization",
     "metrics",
 ];

@@ -432,10 +432,9 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         }
         _ => {}
     }
-    let session_is_over = matches!(
-        verdict.code,
-        "login_required" | "session_expired" | "session_superseded"
-    );
+    // A superseded session's cookie stays: where the browser itself signed in anew, an answer to the
+    // old cookie that comes late would take the new one away.
+    let session_is_over = matches!(verdict.code, "login_required" | "session_expired");
     if let Some(line) = site
         .delete_session_cookie
         .as_ref()

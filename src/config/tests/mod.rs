@@ -251,16 +251,6 @@ fn an_unknown_key_is_refused() {
             "metrics is not available in this version; leave it out",
         ),
         case(
-            "session",
-            "max_per_user = 1",
-            "is not available in this version",
-        ),
-        case(
-            "session",
-            "store = \"redis\"",
-            "is not available in this version",
-        ),
-        case(
             "provider",
             "pushed_authorization = \"auto\"",
             "is not available in this version",

@@ -104,3 +104,76 @@ fn keys_and_lifetimes_that_cannot_work_are_refused() {
         ),
     ]);
 }
+
+/// N3: what a store needs is asked for before anything starts, and no password is repeated.
+#[test]
+fn a_store_that_cannot_work_is_refused() {
+    check_refused(&[
+        case(
+            "session",
+            "store = \"redis\"",
+            "session.store_url is missing",
+        ),
+        case("session", "store = \"valkey\"", "write \"redis\""),
+        case(
+            "session",
+            "store = \"redis\"\nstore_url = \"postgres://h/db\"",
+            "is no address of the store that session.store names",
+        ),
+        case(
+            "session",
+            "store = \"sqlite\"\nstore_url = \"sqlite::memory:\"",
+            "a session store is a file",
+        ),
+        case(
+            "session",
+            "store_url = \"redis://h:6379\"",
+            "session.store does not ask for",
+        ),
+        case(
+            "session",
+            "store = \"redis\"\nstore_url = \"env:NOWHERE\"",
+            "the variable NOWHERE, which is not set",
+        ),
+        case("session", "max_per_user = 0", "session.max_per_user"),
+        case(
+            "session",
+            "on_limit = \"refuse\"",
+            "says what happens at a limit, and there is none",
+        ),
+        case(
+            "session",
+            "store = \"cookie\"\nmax_per_user = 1",
+            "limits sessions that nobody counts",
+        ),
+        case(
+            "session",
+            "store = \"redis\"\nstore_url = \"redis://h\"\nstore_ca = \"none.crt\"",
+            "can't be read",
+        ),
+    ]);
+    check_warned(&[
+        case(
+            "session",
+            "store = \"redis\"\nstore_url = \"redis://u:secret@h:6379\"",
+            "is a secret that everyone who reads this file can see",
+        ),
+        case(
+            "session",
+            "store = \"redis\"\nstore_url = \"redis://h:6379\"",
+            "",
+        ),
+        case(
+            "session",
+            "store = \"redis\"\nstore_url = \"redis://h:6379\"\nmax_staleness = \"5m\"",
+            "live on for more than a minute",
+        ),
+    ]);
+    let without_keys = file_with("session", "store = \"sqlite\"\nstore_url = \"s.db\"")
+        .lines()
+        .filter(|line| !line.starts_with("keys"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let errors = serve(&without_keys).unwrap_err().to_string();
+    assert!(errors.contains("must last as well"), "{errors}");
+}
