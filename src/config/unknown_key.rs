@@ -5,10 +5,7 @@ use crate::config::file::File;
 use crate::config::reader::{Read as _, joined};
 
 /// Keys that are planned and that this version does not have.
-const LATER: &[&str] = &[
-    "provider.pushed_authorization",
-    "metrics",
-];
+const LATER: &[&str] = &["provider.pushed_authorization", "metrics"];
 
 /// How alike two keys must be for one to be taken for the other's misspelling.
 const ALIKE: f64 = 0.8;

@@ -102,7 +102,7 @@ async fn a_second_login_takes_the_place_of_the_first() {
         assert_ne!(first, browser.session_cookie());
         browser.jar = old;
         let reply = browser.fetch(Fetch::get("/api/orders").csrf()).await;
-        assert_eq!(refusal(&reply), "401 session_expired", "{response_mode}");
+        assert_eq!(refusal(&reply), "401 session_superseded", "{response_mode}");
     }
 }
 

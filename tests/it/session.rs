@@ -175,7 +175,7 @@ async fn no_presented_id_is_adopted() {
     let own = browser.session_cookie().unwrap();
     assert_ne!(own, planted.value);
     let reply = call_with(&bff, &[format!("{SESSION_COOKIE}={}", planted.value)]).await;
-    assert_eq!(refusal(&reply), "401 session_expired");
+    assert_eq!(refusal(&reply), "401 session_superseded");
     // The same with a value of nobody's.
     let mut browser = bff.browser();
     let made_up = crate::support::cookie_jar::Cookie {

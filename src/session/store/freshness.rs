@@ -176,7 +176,7 @@ mod tests {
         prove(&freshness, at(100));
         freshness.subscribed(at(200));
         assert!(!freshness.hears_everything(at(1500)));
-        freshness.echoed("other", "other 1 1001400");
+        freshness.echoed("node", "other 1 1001400");
         assert!(!freshness.hears_everything(at(1500)), "another node's word");
         prove(&freshness, at(1400));
         assert!(freshness.hears_everything(at(1500)));

@@ -413,3 +413,73 @@ impl SessionStore for MemoryStore {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
+
+    fn keep(store: &MemoryStore, key: &str) -> bool {
+        let kept = store.keep(key, b"", MINUTE, NOW).now_or_never();
+        kept.unwrap().unwrap()
+    }
+
+    /// C6: of threads that use a state at the same moment, one is the first.
+    #[test]
+    fn one_alone_is_the_first_to_keep_a_key() {
+        const THREADS: usize = 4;
+        const ROUNDS: usize = 2000;
+        let store = MemoryStore::new(MINUTE, MINUTE);
+        let barrier = Barrier::new(THREADS);
+        let firsts = || {
+            let first = |round: usize| {
+                barrier.wait();
+                keep(&store, &format!("state {round}"))
+            };
+            (0..ROUNDS).filter(|round| first(*round)).count()
+        };
+        let firsts: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(firsts)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(firsts, ROUNDS);
+    }
+
+    /// E3: a flood of logouts does not cost the next one its way to the provider.
+    #[test]
+    fn a_flood_of_kept_values_leaves_room_for_the_next() {
+        let store = MemoryStore::new(MINUTE, MINUTE);
+        for flood in 0..2 * MOST_KEPT {
+            keep(&store, &flood.to_string());
+        }
+        store.kept.run_pending_tasks();
+        assert!(keep(&store, "own"));
+        store.kept.run_pending_tasks();
+        assert!(store.kept.entry_count() <= MOST_KEPT);
+        let taken = store.take("own", NOW).now_or_never().unwrap();
+        assert!(taken.unwrap().is_some());
+    }
+
+    /// What is kept is forgotten in its time, by the clock that is passed in.
+    #[test]
+    fn a_kept_value_has_its_time() {
+        let store = MemoryStore::new(MINUTE, MINUTE);
+        assert!(keep(&store, "key"));
+        assert!(!keep(&store, "key"));
+        let later = NOW + MINUTE;
+        let again = store.keep("key", b"new", MINUTE, later).now_or_never();
+        assert!(again.unwrap().unwrap());
+        let taken = store.take("key", later + MINUTE).now_or_never().unwrap();
+        assert_eq!(taken.unwrap(), None);
+    }
+}
