@@ -33,5 +33,6 @@ mod return_to;
 mod rules;
 mod session;
 mod sse;
+mod stores;
 mod upstream_401;
 mod websocket;

@@ -110,6 +110,11 @@ pub trait Listener: Send + Sync + fmt::Debug {
 ///
 /// A method whose answer got lost may have been carried out; each may be called again.
 pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
+    /// Connects, and brings the schema up to date or finds it to be so. Every other method does the
+    /// same first when it has to, so that a store that was away at start is used once it is back;
+    /// this one says at start and to `bff migrate` what is wrong.
+    fn prepare(&self) -> StoreFuture<'_, ()>;
+
     /// Takes a new row in; it is durable once this answers. A `limit` counts the live sessions of
     /// the subject at `now` (those not ended, not expired), over all nodes and at any moment: of
     /// inserts that come together, exactly as many stay as may stay.
