@@ -39,6 +39,7 @@ docs() {
 
 # One process a test where nextest is installed; the same tests without it.
 tests() {
+  need postgresql
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked
   else

@@ -6,6 +6,8 @@ pub mod memory;
 pub mod near_cache;
 pub mod record_store;
 mod sealed;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sql;
 
 use std::fmt;
 use std::future::Future;

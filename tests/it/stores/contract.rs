@@ -95,23 +95,23 @@ pub(crate) async fn holds(fresh: impl AsyncFn() -> Nodes) {
     assert!(broken.is_empty(), "broken promises: {broken:#?}");
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const MOMENT: Duration = Duration::from_millis(60);
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     nine_o_clock().now()
 }
 
 /// A hash that nobody else in the test has. They sort as their numbers do.
-fn hash(number: usize) -> SessionHash {
+pub(crate) fn hash(number: usize) -> SessionHash {
     let mut bytes = [0x5b; 32];
     bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
     SessionHash::from_slice(&bytes).unwrap()
 }
 
 /// A session of alice, a second younger with each number.
-fn row(number: usize) -> Row {
+pub(crate) fn row(number: usize) -> Row {
     let created = now() + Duration::from_secs(number as u64);
     Row {
         hash: hash(number),
@@ -160,7 +160,7 @@ fn names(rows: &[Row]) -> Vec<&str> {
 }
 
 /// Asks again until the store's own time has come.
-async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
     let asking = async {
         while !ask().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -684,7 +684,6 @@ async fn the_list_stays_good_while_rows_come_and_go(nodes: Nodes) {
     let once: BTreeSet<_> = seen.iter().copied().collect();
     assert_eq!(once.len(), seen.len(), "a row came twice");
     assert!(once.is_superset(&staying), "a row was left out");
-    assert!(nodes.other.page("name", after.as_ref(), 7).await.unwrap() == []);
 }
 
 async fn sessions_are_counted(nodes: Nodes) {

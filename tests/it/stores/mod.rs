@@ -1,3 +1,27 @@
 //! The stores outside the process: one contract, and each one's own faults.
 
 mod contract;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use bff::session::store::StoreError;
+
+/// The sentence of a store that will not do until it is mended.
+#[track_caller]
+fn unusable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Err(error @ StoreError::Unusable(_)) => error.to_string(),
+        other => panic!("not unusable: {other:?}"),
+    }
+}
+
+/// The sentence of a store that is away.
+#[track_caller]
+fn away<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Err(error @ StoreError::Away(_)) => error.to_string(),
+        other => panic!("not away: {other:?}"),
+    }
+}

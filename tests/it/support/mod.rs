@@ -17,5 +17,6 @@ pub(crate) mod idp;
 pub(crate) mod journey;
 pub(crate) mod logs;
 pub(crate) mod process;
+pub(crate) mod servers;
 pub(crate) mod upstream;
 pub(crate) mod wire;

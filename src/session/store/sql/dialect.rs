@@ -1,0 +1,227 @@
+//! What a kind of database has to say for itself.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::session::id::SessionHash;
+use crate::session::store::StoreError;
+use crate::session::store::record_store::{Listener, Row};
+use crate::web::ending::EndReason;
+
+use super::Migrations;
+
+/// The schema that this `bff` knows. It counts changes that an older `bff` could not live with.
+pub(super) const SCHEMA_VERSION: i64 = 1;
+
+/// A kind of database.
+pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
+    /// How it is talked to.
+    type Connection: sqlx::Connection + fmt::Debug + Send;
+    /// What it answers.
+    type Row: Cells + Send + Sync;
+
+    /// How many connections may be open.
+    const CONNECTIONS: usize;
+    /// Whether other processes may change what is here.
+    const SHARED: bool;
+
+    /// `$1` hash → ended, and a row's columns; an end past its time is not found.
+    const LOAD: &'static str;
+    /// `$1` hashes one behind the other, `$2` how many → for each version, ended.
+    const STANDINGS: &'static str;
+    /// `$1` hash, `$2` version, `$3` sealed → a row where it was replaced.
+    const REPLACE: &'static str;
+    /// Holds back other inserts of the subject `$1` until the transaction ends; empty where no
+    /// other connection is.
+    const LOCK_SUBJECT: &'static str;
+    /// `$1` name, `$2` owner, `$3` span → a row where the lease was taken.
+    const LEASE: &'static str;
+    /// Removes what is over in the store's own time.
+    const FORGET: [&'static str; 2];
+
+    /// Opens a connection, and brings the schema up to date or finds it to be so.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Trouble>> + Send;
+
+    /// Whether the schema is known and writes are taken, as far as asking tells.
+    fn inspect(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// Runs a statement.
+    fn fetch(
+        connection: &mut Self::Connection,
+        statement: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
+
+    /// Ends a session whose `expires` is not after `due`, if it lives, and tells the others.
+    fn end(
+        connection: &mut Self::Connection,
+        hash: &SessionHash,
+        reason: EndReason,
+        remember: Duration,
+        due: i64,
+    ) -> impl Future<Output = Result<Option<Row>, sqlx::Error>> + Send;
+
+    /// As [`RecordStore::listen`].
+    fn listen(
+        &self,
+        listener: Arc<dyn Listener>,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// As [`RecordStore::announce`].
+    fn announce(
+        connection: &mut Self::Connection,
+        word: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// What a fault means, and what to mend.
+    fn explain(&self, error: sqlx::Error) -> StoreError;
+}
+
+/// What goes into a statement.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// A number.
+    Int(i64),
+    /// A text.
+    Text(&'a str),
+    /// A text, or none.
+    MaybeText(Option<&'a str>),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+/// What a statement answers, by column.
+pub trait Cells {
+    /// A number, or null.
+    ///
+    /// # Errors
+    ///
+    /// If the column holds something else.
+    fn int(&self, column: usize) -> Result<Option<i64>, sqlx::Error>;
+
+    /// A text, or null.
+    ///
+    /// # Errors
+    ///
+    /// If the column holds something else.
+    fn text(&self, column: usize) -> Result<Option<String>, sqlx::Error>;
+
+    /// Bytes, or null.
+    ///
+    /// # Errors
+    ///
+    /// If the column holds something else.
+    fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>, sqlx::Error>;
+}
+
+/// Why a step came to nothing: what the database said, or what that means.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Yet to be [`explain`](Dialect::explain)ed.
+    Sql(sqlx::Error),
+    /// Explained.
+    Store(StoreError),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A sentence for the operator, and what was behind it.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub(super) struct Fault {
+    sentence: String,
+    source: Option<sqlx::Error>,
+}
+
+pub(super) fn away(sentence: String, source: impl Into<Option<sqlx::Error>>) -> StoreError {
+    let source = source.into();
+    StoreError::Away(Box::new(Fault { sentence, source }))
+}
+
+pub(super) fn unusable(sentence: String, source: impl Into<Option<sqlx::Error>>) -> StoreError {
+    let source = source.into();
+    StoreError::Unusable(Box::new(Fault { sentence, source }))
+}
+
+/// What to do about a schema of this version; `None` where there is none yet.
+pub(super) fn judge_schema(
+    place: &str,
+    found: Option<i64>,
+    migrations: Migrations,
+) -> Result<SchemaState, StoreError> {
+    match found {
+        Some(SCHEMA_VERSION) => Ok(SchemaState::Current),
+        Some(newer) if newer > SCHEMA_VERSION => Err(unusable(
+            format!(
+                "the schema in {place} is version {newer}, of a newer bff, and this one knows \
+                 version {SCHEMA_VERSION}: upgrade this bff"
+            ),
+            None,
+        )),
+        _ if migrations == Migrations::Run => Ok(SchemaState::Old),
+        _ => Err(unusable(
+            format!("the schema in {place} is missing or old: run `bff migrate`"),
+            None,
+        )),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SchemaState {
+    Current,
+    Old,
+}
+
+/// Makes a dialect's rows readable, and its statements runnable: the same words for each of sqlx's
+/// drivers, whose common bounds would be longer.
+macro_rules! speak {
+    ($row:ty, $connection:ty, |$text:ident| $bound:expr) => {
+        impl $crate::session::store::sql::dialect::Cells for $row {
+            fn int(&self, column: usize) -> Result<Option<i64>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+
+            fn text(&self, column: usize) -> Result<Option<String>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+
+            fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
+                sqlx::Row::try_get(self, column)
+            }
+        }
+
+        async fn fetch(
+            connection: &mut $connection,
+            statement: &'static str,
+            values: &[Value<'_>],
+        ) -> Result<Vec<$row>, sqlx::Error> {
+            let bound = |$text: &str| -> String { $bound };
+            let mut query = sqlx::query(statement);
+            for value in values {
+                query = match *value {
+                    Value::Int(number) => query.bind(number),
+                    Value::Text(text) => query.bind(bound(text)),
+                    Value::MaybeText(text) => query.bind(text.map(bound)),
+                    Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+                };
+            }
+            query.fetch_all(connection).await
+        }
+    };
+}
+pub(super) use speak;

@@ -1,0 +1,378 @@
+//! Sessions in PostgreSQL, for several nodes.
+//!
+//! What one node changes, the others hear by `NOTIFY`, sent in the statement that makes the change:
+//! PostgreSQL delivers in the order of commits. Leases and remembered ends run by the database's
+//! clock.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
+};
+use sqlx::{ConnectOptions as _, Executor as _, Row as _};
+use tokio::time::timeout;
+
+use crate::session::id::SessionHash;
+use crate::session::store::StoreError;
+use crate::session::store::record_store::{Event, Listener, Row};
+use crate::web::ending::EndReason;
+
+use super::dialect::{
+    Dialect, SCHEMA_VERSION, SchemaState, Trouble, Value, away, judge_schema, speak, unusable,
+};
+use super::row::{bytes_of, int, to_row};
+use super::statements::columns;
+use super::{SqlSettings, SqlStore};
+
+/// Sessions in a PostgreSQL database.
+pub type PostgresStore = SqlStore<Postgres>;
+
+impl PostgresStore {
+    /// The store at `url`, which is connected to when it is first needed; `ca` holds the roots that
+    /// its certificate has to lead to.
+    ///
+    /// # Errors
+    ///
+    /// If the URL names no database that could be connected to.
+    pub fn new(url: &str, ca: Option<&Path>, settings: SqlSettings) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse().map_err(|error| {
+            let sentence = format!("session.store_url is no URL of a PostgreSQL database: {error}");
+            unusable(sentence, error)
+        })?;
+        let mut options = options.application_name("bff").disable_statement_logging();
+        if let Some(ca) = ca {
+            options = options.ssl_root_cert(ca);
+        }
+        let postgres = Postgres { options, settings };
+        Ok(Self::over(postgres, settings.timeout))
+    }
+}
+
+/// The database.
+#[derive(Debug)]
+pub struct Postgres {
+    options: PgConnectOptions,
+    settings: SqlSettings,
+}
+
+/// Where nodes hear each other.
+const CHANNEL: &str = "bff_events";
+
+/// The database's time in milliseconds, for leases and remembered ends.
+macro_rules! clock {
+    () => {
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    };
+}
+
+/// The row as it was, with the others told. It is locked before it is emptied, so that of several
+/// callers one finds it, and `expires` is judged by the latest use.
+const END: &str = concat!(
+    "WITH found AS (SELECT * FROM bff_sessions \
+        WHERE hash = $1 AND ended IS NULL AND expires <= $4 FOR UPDATE), \
+     emptied AS (UPDATE bff_sessions SET ended = $2, forget_at = ",
+    clock!(),
+    " + $3, subject = '', provider_sid = NULL, name = '', folded = '', sealed = '' \
+        FROM found WHERE bff_sessions.hash = found.hash RETURNING bff_sessions.hash AS gone) \
+     SELECT ",
+    columns!(),
+    ", pg_notify('bff_events', 'e' || encode(gone, 'hex') || $2) \
+     FROM found JOIN emptied ON hash = gone"
+);
+
+// PostgreSQL's texts hold no NUL; a name that does is shown with a mark in its place.
+speak!(PgRow, PgConnection, |text| text.replace('\0', "\u{fffd}"));
+
+impl Dialect for Postgres {
+    type Connection = PgConnection;
+    type Row = PgRow;
+
+    const CONNECTIONS: usize = 8;
+    const SHARED: bool = true;
+
+    const LOAD: &'static str = concat!(
+        "SELECT ",
+        columns!(),
+        ", ended FROM bff_sessions WHERE hash = $1 AND (ended IS NULL OR forget_at > ",
+        clock!(),
+        ")"
+    );
+    const STANDINGS: &'static str = concat!(
+        "SELECT version, ended FROM generate_series(0, ($2 - 1)::int) AS place \
+         LEFT JOIN bff_sessions ON hash = substr($1, place * 32 + 1, 32) \
+         AND (ended IS NULL OR forget_at > ",
+        clock!(),
+        ") ORDER BY place"
+    );
+    const REPLACE: &'static str = "WITH changed AS (UPDATE bff_sessions \
+            SET version = $2, sealed = $3 \
+            WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING hash) \
+        SELECT pg_notify('bff_events', 'c' || encode(hash, 'hex') || $2) FROM changed";
+    const LOCK_SUBJECT: &'static str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    const LEASE: &'static str = concat!(
+        "INSERT INTO bff_leases (name, owner, expires) VALUES ($1, $2, ",
+        clock!(),
+        " + $3) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, \
+         expires = excluded.expires WHERE bff_leases.owner = excluded.owner \
+         OR bff_leases.expires <= ",
+        clock!(),
+        " RETURNING expires"
+    );
+    const FORGET: [&'static str; 2] = [
+        concat!("DELETE FROM bff_leases WHERE expires <= ", clock!()),
+        concat!("DELETE FROM bff_sessions WHERE forget_at <= ", clock!()),
+    ];
+
+    async fn connect(&self) -> Result<PgConnection, Trouble> {
+        let mut connection = self.options.connect().await?;
+        self.inspect(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn inspect(&self, connection: &mut PgConnection) -> Result<(), Trouble> {
+        let found = sqlx::query(
+            "SELECT current_setting('transaction_read_only') = 'on', \
+             current_setting('server_encoding')",
+        );
+        let found = found.fetch_one(&mut *connection).await?;
+        if found.try_get(0)? {
+            let sentence = format!("{} takes no writes: it is a standby", self.place());
+            return Err(away(sentence, None).into());
+        }
+        let encoding: String = found.try_get(1)?;
+        if encoding != "UTF8" {
+            let sentence = format!(
+                "{} is encoded in {encoding}: create the database with ENCODING 'UTF8'",
+                self.place()
+            );
+            return Err(unusable(sentence, None).into());
+        }
+        if self.schema(connection).await? == SchemaState::Old {
+            self.migrate(connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch(
+        connection: &mut PgConnection,
+        statement: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        fetch(connection, statement, values).await
+    }
+
+    async fn end(
+        connection: &mut PgConnection,
+        hash: &SessionHash,
+        reason: EndReason,
+        remember: Duration,
+        due: i64,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        let values = [
+            bytes_of(hash),
+            Value::Int(reason as i64),
+            Value::Int(int(remember.as_millis())),
+            Value::Int(due),
+        ];
+        let ended = fetch(connection, END, &values).await?;
+        ended.first().map(to_row).transpose()
+    }
+
+    async fn listen(&self, listener: Arc<dyn Listener>) -> Result<(), Trouble> {
+        let deadline = self.settings.timeout;
+        let silent = || away(format!("{} fell silent", self.place()), None);
+        // sqlx's listener wants a pool, to connect anew when it is cut off. What was told in between
+        // nobody would know of, so it has to end instead.
+        let one = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(deadline)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(self.options.clone());
+        let mut channel = PgListener::connect_with(&one).await?;
+        channel.eager_reconnect(false);
+        let listening = timeout(deadline, channel.listen(CHANNEL));
+        listening.await.map_err(|_| silent())??;
+        listener.subscribed();
+        loop {
+            match timeout(deadline, channel.try_recv()).await {
+                Ok(Ok(Some(told))) => tell(&*listener, told.payload()),
+                Ok(Ok(None)) => {
+                    let sentence = format!("{} cut off the listening connection", self.place());
+                    return Err(away(sentence, None).into());
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                // Nobody spoke, or a cable was cut: only asking tells.
+                Err(_) => {
+                    let asked = timeout(deadline, channel.execute("SELECT 1"));
+                    asked.await.map_err(|_| silent())??;
+                }
+            }
+        }
+    }
+
+    async fn announce(connection: &mut PgConnection, word: &str) -> Result<(), sqlx::Error> {
+        let word = format!("w{word}");
+        let statement = "SELECT pg_notify('bff_events', $1)";
+        fetch(connection, statement, &[Value::Text(&word)]).await?;
+        Ok(())
+    }
+
+    fn explain(&self, error: sqlx::Error) -> StoreError {
+        let place = self.place();
+        let sqlx::Error::Database(answered) = &error else {
+            return match &error {
+                sqlx::Error::Configuration(_) => unusable(
+                    format!("{place} cannot be connected to ({error}): mend session.store_url"),
+                    error,
+                ),
+                sqlx::Error::Tls(_) => self.untrusted(error),
+                // What rustls refuses comes as this.
+                sqlx::Error::Io(refused) if refused.kind() == io::ErrorKind::InvalidData => {
+                    self.untrusted(error)
+                }
+                _ => away(format!("{place}: {error}"), error),
+            };
+        };
+        let answered = answered.downcast_ref::<PgDatabaseError>();
+        let (code, said) = (answered.code(), answered.message().to_owned());
+        let (class, _) = code.split_at_checked(2).unwrap_or((code, ""));
+        let mend = match (class, code) {
+            ("28", _) => "mend the user or the password in session.store_url, or pg_hba.conf",
+            (_, "3D000") => "create the database, or mend its name in session.store_url",
+            (_, "42501") => {
+                "grant it, or run `bff migrate` with a user who may; one who owns the tables, or \
+                 has all rights on them, serves"
+            }
+            (_, "42P01" | "42703" | "3F000") => "run `bff migrate`",
+            (_, "53100") => "its disk is full, free some room",
+            // Connections, operators and failovers come and go; so do deadlocks.
+            ("08" | "25" | "40" | "53" | "55" | "57", _) => {
+                return away(format!("{place} says {said:?}"), error);
+            }
+            _ => "look into its log",
+        };
+        unusable(format!("{place} says {said:?}: {mend}"), error)
+    }
+}
+
+impl Postgres {
+    /// The database, as the operator knows it, without the password.
+    fn place(&self) -> String {
+        let options = &self.options;
+        let database = options
+            .get_database()
+            .unwrap_or_else(|| options.get_username());
+        let (host, port) = (options.get_host(), options.get_port());
+        format!("PostgreSQL at {host}:{port}/{database}")
+    }
+
+    fn untrusted(&self, error: sqlx::Error) -> StoreError {
+        let sentence = format!(
+            "{} offers no TLS that could be trusted ({error}): check its certificate, \
+             session.store_ca and the URL's sslmode",
+            self.place()
+        );
+        unusable(sentence, error)
+    }
+
+    async fn schema(&self, connection: &mut PgConnection) -> Result<SchemaState, Trouble> {
+        let known = "SELECT to_regclass('bff_schema') IS NOT NULL";
+        let known = sqlx::query(known).fetch_one(&mut *connection).await?;
+        let found = if known.try_get(0)? {
+            let version = "SELECT max(version) FROM bff_schema";
+            let version = sqlx::query(version).fetch_one(connection).await?;
+            version.try_get(0)?
+        } else {
+            None
+        };
+        Ok(judge_schema(
+            &self.place(),
+            found,
+            self.settings.migrations,
+        )?)
+    }
+
+    /// Of several nodes that find an old schema one brings it up to date, and the others wait.
+    async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Trouble> {
+        // The session's lock and no transaction's: what another node made while this one waited is
+        // only seen by a transaction that begins after.
+        let (lock, unlock) = (
+            "SELECT pg_advisory_lock(7235124811006370866)",
+            "SELECT pg_advisory_unlock(7235124811006370866)",
+        );
+        sqlx::raw_sql(lock).execute(&mut *connection).await?;
+        if self.schema(connection).await? == SchemaState::Old {
+            // Statements sent together are one transaction.
+            sqlx::raw_sql(SCHEMA).execute(&mut *connection).await?;
+        }
+        sqlx::raw_sql(unlock).execute(&mut *connection).await?;
+        Ok(())
+    }
+}
+
+/// `e` hash reason, `c` hash version, `w` word: see the statements that send them. What another
+/// version of `bff` may send is passed over.
+fn tell(listener: &dyn Listener, payload: &str) {
+    let parts = payload.split_at_checked(1).and_then(|(kind, rest)| {
+        if kind == "w" {
+            listener.echoed(rest);
+            return None;
+        }
+        let (hash, number) = rest.split_at_checked(64)?;
+        Some((kind, SessionHash::from_hex(hash)?, number))
+    });
+    let event = parts.and_then(|(kind, hash, number)| match kind {
+        "e" => Some(Event::Ended(
+            hash,
+            EndReason::from_u8(number.parse().ok()?)?,
+        )),
+        "c" => Some(Event::Changed(hash, number.parse().ok()?)),
+        _ => None,
+    });
+    if let Some(event) = event {
+        listener.heard(event);
+    }
+}
+
+/// Subjects and the provider's ids are found by hash: a B-tree takes no long ones.
+const SCHEMA: &str = "
+    CREATE TABLE bff_schema (version bigint NOT NULL);
+    CREATE TABLE bff_sessions (
+        hash bytea PRIMARY KEY,
+        version bigint NOT NULL,
+        subject text NOT NULL,
+        provider_sid text,
+        name text NOT NULL,
+        folded text COLLATE \"C\" NOT NULL,
+        created bigint NOT NULL,
+        seen bigint NOT NULL,
+        expires bigint NOT NULL,
+        ends bigint NOT NULL,
+        sealed bytea NOT NULL,
+        ended bigint,
+        forget_at bigint
+    );
+    CREATE INDEX bff_sessions_subject ON bff_sessions USING hash (subject) WHERE ended IS NULL;
+    CREATE INDEX bff_sessions_sid ON bff_sessions USING hash (provider_sid) WHERE ended IS NULL;
+    CREATE INDEX bff_sessions_name ON bff_sessions (folded, hash) WHERE ended IS NULL;
+    CREATE INDEX bff_sessions_expires ON bff_sessions (expires, hash) WHERE ended IS NULL;
+    CREATE INDEX bff_sessions_forget ON bff_sessions (forget_at) WHERE forget_at IS NOT NULL;
+    CREATE TABLE bff_leases (
+        name text PRIMARY KEY,
+        owner text NOT NULL,
+        expires bigint NOT NULL
+    );
+    CREATE TABLE bff_notes (
+        key text PRIMARY KEY,
+        value bytea NOT NULL,
+        expires bigint NOT NULL
+    );
+    CREATE INDEX bff_notes_expires ON bff_notes (expires);
+    INSERT INTO bff_schema (version) VALUES (1);";
+
+// The number in the text above.
+const _: () = assert!(SCHEMA_VERSION == 1);

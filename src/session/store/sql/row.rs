@@ -1,0 +1,96 @@
+//! How rows go into a database, and come out of it again.
+
+use crate::clock::Timestamp;
+use crate::session::id::SessionHash;
+use crate::session::store::folded;
+use crate::session::store::record_store::{Row, Standing};
+use crate::web::ending::EndReason;
+
+use super::dialect::{Cells, Value};
+
+pub(super) fn bytes_of(hash: &SessionHash) -> Value<'_> {
+    Value::Bytes(hash.as_bytes())
+}
+
+pub(super) fn int(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// The bytes of a name that an index takes, which is more than a list shows.
+const KEY_BYTES: usize = 256;
+
+/// What the list is sorted by: the folded name, as far as an index takes it. The last character of
+/// all stands behind every name that begins with a prefix, and so never in one.
+pub(super) fn key(name: &str) -> String {
+    let mut key = folded(name).replace(char::MAX, "\u{fffd}");
+    key.truncate(key.floor_char_boundary(KEY_BYTES));
+    key
+}
+
+pub(super) fn insert_values<'a>(row: &'a Row, folded: &'a str) -> [Value<'a>; ROW_COLUMNS + 1] {
+    [
+        bytes_of(&row.hash),
+        Value::Int(int(row.version)),
+        Value::Text(&row.subject),
+        Value::MaybeText(row.provider_sid.as_deref()),
+        Value::Text(&row.name),
+        Value::Int(row.created.unix_millis()),
+        Value::Int(row.seen.unix_millis()),
+        Value::Int(row.expires.unix_millis()),
+        Value::Int(row.ends.unix_millis()),
+        Value::Bytes(&row.sealed),
+        Value::Text(folded),
+    ]
+}
+
+pub(super) const ROW_COLUMNS: usize = 10;
+
+pub(super) fn to_row(row: &impl Cells) -> Result<Row, sqlx::Error> {
+    let time = |column| {
+        let millis = there(row.int(column)?)?;
+        Ok::<_, sqlx::Error>(Timestamp::from_unix_millis(millis))
+    };
+    Ok(Row {
+        hash: to_hash(row)?,
+        version: to_version(there(row.int(1)?)?)?,
+        subject: there(row.text(2)?)?.into(),
+        provider_sid: row.text(3)?.map(Into::into),
+        name: there(row.text(4)?)?.into(),
+        created: time(5)?,
+        seen: time(6)?,
+        expires: time(7)?,
+        ends: time(8)?,
+        sealed: there(row.bytes(9)?)?.into(),
+    })
+}
+
+pub(super) fn to_hash(row: &impl Cells) -> Result<SessionHash, sqlx::Error> {
+    SessionHash::from_slice(&there(row.bytes(0)?)?).ok_or_else(|| strange("a hash of other length"))
+}
+
+pub(super) fn to_standing(row: &impl Cells) -> Result<Standing, sqlx::Error> {
+    Ok(match (row.int(0)?, row.int(1)?) {
+        (_, Some(reason)) => Standing::Ended(to_reason(reason)?),
+        (Some(version), None) => Standing::Live(to_version(version)?),
+        (None, None) => Standing::Nothing,
+    })
+}
+
+fn to_version(value: i64) -> Result<u64, sqlx::Error> {
+    u64::try_from(value).map_err(|_| strange("a negative version"))
+}
+
+pub(super) fn to_reason(value: i64) -> Result<EndReason, sqlx::Error> {
+    u8::try_from(value)
+        .ok()
+        .and_then(EndReason::from_u8)
+        .ok_or_else(|| strange("an unknown reason of an end"))
+}
+
+fn there<T>(cell: Option<T>) -> Result<T, sqlx::Error> {
+    cell.ok_or_else(|| strange("an empty column"))
+}
+
+fn strange(what: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(what.into())
+}

@@ -1,0 +1,66 @@
+//! The statements that every dialect understands.
+
+/// The columns of a [`Row`], in the order in which [`to_row`] reads them.
+macro_rules! columns {
+    () => {
+        "hash, version, subject, provider_sid, name, created, seen, expires, ends, sealed"
+    };
+}
+pub(super) use columns;
+
+pub(super) const INSERT: &str = concat!(
+    "INSERT INTO bff_sessions (",
+    columns!(),
+    ", folded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ",
+    // An insert whose answer got lost comes again, and never in place of the end that came since.
+    "ON CONFLICT (hash) DO NOTHING"
+);
+
+pub(super) const LIVE_OF_SUBJECT: &str = "SELECT hash FROM bff_sessions \
+    WHERE subject = $1 AND ended IS NULL AND expires > $2 AND hash <> $3 ORDER BY created, hash";
+
+pub(super) const IS_LIVE: &str =
+    "SELECT version FROM bff_sessions WHERE hash = $1 AND ended IS NULL";
+
+pub(super) const RESEAL: &str = "UPDATE bff_sessions SET sealed = $3 \
+    WHERE hash = $1 AND version = $2 AND ended IS NULL";
+
+pub(super) const SLIDE: &str = "UPDATE bff_sessions SET \
+        seen = CASE WHEN seen < $2 THEN $2 ELSE seen END, \
+        expires = CASE WHEN expires < $3 THEN $3 ELSE expires END \
+    WHERE hash = $1 AND ended IS NULL RETURNING version";
+
+pub(super) const EXPIRED: &str = "SELECT hash FROM bff_sessions \
+    WHERE ended IS NULL AND expires <= $1 ORDER BY expires, hash LIMIT $2";
+
+pub(super) const FORGET_NOTES: &str = "DELETE FROM bff_notes WHERE expires <= $1";
+
+pub(super) const OF_SUBJECT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM bff_sessions WHERE subject = $1 AND ended IS NULL ORDER BY created, hash"
+);
+
+pub(super) const OF_PROVIDER_SID: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM bff_sessions WHERE provider_sid = $1 AND ended IS NULL ORDER BY created, hash"
+);
+
+pub(super) const PAGE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM bff_sessions WHERE ended IS NULL AND folded >= $1 AND folded < $2 \
+     AND (folded, hash) > ($3, $4) ORDER BY folded, hash LIMIT $5"
+);
+
+pub(super) const COUNT: &str = "SELECT count(*) FROM bff_sessions WHERE ended IS NULL";
+
+pub(super) const RELEASE: &str = "DELETE FROM bff_leases WHERE name = $1 AND owner = $2";
+
+pub(super) const KEEP: &str = "INSERT INTO bff_notes (key, value, expires) VALUES ($1, $2, $3) \
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires \
+    WHERE bff_notes.expires <= $4 RETURNING expires";
+
+pub(super) const TAKE: &str =
+    "DELETE FROM bff_notes WHERE key = $1 AND expires > $2 RETURNING value";

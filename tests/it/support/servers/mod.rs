@@ -1,0 +1,24 @@
+//! Servers that keep sessions, started for one test on a free port and ended with it.
+
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+
+use std::net::TcpListener;
+
+/// A port of 127.0.0.1 that nobody uses just now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// That a test cannot run for lack of `program`: said aloud on a developer's machine, a failure
+/// where the tests stand for everybody.
+#[expect(clippy::print_stderr, reason = "the one who runs the tests is told")]
+#[expect(clippy::disallowed_methods, reason = "CI is known by its environment")]
+pub(crate) fn missing(program: &str) {
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{program} is not installed"
+    );
+    eprintln!("SKIPPED: {program} is not installed; `tests/run.sh tests` installs it");
+}
