@@ -300,11 +300,15 @@ pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Resul
     config.log_exceptions();
     let environment = Environment::system(None);
     let public_url = config.auth.public_url.clone();
-    let mut post_logout_redirect_uri = public_url.clone();
-    post_logout_redirect_uri.set_path(&format!("{}/logout/callback", config.auth.base_path));
+    let endpoint = |name: &str| {
+        let mut url = public_url.clone();
+        url.set_path(&format!("{}/{name}", config.auth.base_path));
+        url
+    };
     let places = DevPlaces::on_free_ports(
         config.provider.redirect_uri.clone(),
-        post_logout_redirect_uri,
+        endpoint("logout/callback"),
+        endpoint("backchannel-logout"),
     );
     let mut servers = dev::start(
         &config.dev,

@@ -24,6 +24,7 @@ pub(crate) fn run(public_url: &str) -> Outcome {
     let places = DevPlaces::on_free_ports(
         public_url.join("/bff/callback")?,
         public_url.join("/bff/logout/callback")?,
+        public_url.join("/bff/backchannel-logout")?,
     );
     let servers = dev::start(
         &settings,

@@ -136,6 +136,10 @@ table! {
         trusted_audiences: Vec<Written<String>>,
         /// How far the provider's clock may be off; at most 5m. Default "60s".
         clock_skew: Duration,
+        /// Whether a logout token must say that it is one, by `typ`. Default false.
+        require_logout_token_typ: bool,
+        /// Whether a logout token may lack `exp`. Default false.
+        allow_logout_token_without_exp: bool,
         /// How the provider hands its answer to the browser. Default "query".
         response_mode: Chosen<ResponseMode>,
         /// Whether `UserInfo` is fetched at login. Default false.

@@ -24,6 +24,7 @@ pub use serve::Dropped;
 use self::api::Api;
 use self::provider::client::{Proof, RelyingParty};
 use self::provider::core::{Core, CoreSettings};
+use self::provider::courier::HttpCourier;
 use self::provider::endpoints::Endpoints;
 use self::provider::keys::KeyFault;
 use self::provider::tamper::Honest;
@@ -59,6 +60,8 @@ pub struct DevPlaces {
     pub redirect_uri: Url,
     /// Where the browser comes back to after a logout.
     pub post_logout_redirect_uri: Url,
+    /// Where the provider posts its logout tokens.
+    pub backchannel_logout_uri: Url,
     /// The provider's address; port 0 takes a free one.
     pub provider_listen: SocketAddr,
     /// The demo's address; port 0 takes a free one.
@@ -67,11 +70,16 @@ pub struct DevPlaces {
 
 impl DevPlaces {
     /// The development servers on free ports of the loopback address.
-    pub fn on_free_ports(redirect_uri: Url, post_logout_redirect_uri: Url) -> Self {
+    pub fn on_free_ports(
+        redirect_uri: Url,
+        post_logout_redirect_uri: Url,
+        backchannel_logout_uri: Url,
+    ) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
             redirect_uri,
             post_logout_redirect_uri,
+            backchannel_logout_uri,
             provider_listen: any,
             demo_listen: any,
         }
@@ -142,6 +150,8 @@ pub fn start(
                 proof: Proof::Secret(client_secret.clone()),
                 redirect_uris: vec![places.redirect_uri.to_string()],
                 post_logout_redirect_uris: vec![places.post_logout_redirect_uri.to_string()],
+                backchannel_logout_uri: Some(places.backchannel_logout_uri.clone()),
+                frontchannel_logout_uri: None,
                 id_token_alg: "RS256".to_owned(),
             }],
             access_token_seconds: settings.access_token_seconds,
@@ -150,7 +160,11 @@ pub fn start(
         randomness,
         Arc::new(Honest),
     )?);
-    let endpoints = Endpoints::new(Arc::clone(&core), Arc::clone(&clock));
+    let endpoints = Endpoints::new(
+        Arc::clone(&core),
+        Arc::clone(&clock),
+        Arc::new(HttpCourier::default()),
+    );
     let api = Api::new(core, clock);
     let shutdown = CancellationToken::new();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -168,6 +168,44 @@ pub enum IdTokenFault {
     Claim(#[from] ClaimFault),
 }
 
+/// Why a logout token ends no session.
+#[derive(Debug, thiserror::Error)]
+pub enum LogoutTokenError {
+    /// It may not be believed, now or later.
+    #[error("bad logout token")]
+    Invalid(#[source] LogoutTokenFault),
+    /// The keys that it may have been signed with cannot be had now; later it may be good.
+    #[error("the logout token cannot be verified now")]
+    Unavailable(#[source] JwsFault),
+}
+
+/// What is wrong with a logout token (Back-Channel Logout §2.6).
+#[derive(Debug, thiserror::Error)]
+pub enum LogoutTokenFault {
+    /// Its header, its signature or its key.
+    #[error("as a signed token")]
+    Jws(#[source] JwsFault),
+    /// A claim.
+    #[error("by its claims")]
+    Claim(#[source] ClaimFault),
+}
+
+impl From<JwsFault> for LogoutTokenError {
+    fn from(fault: JwsFault) -> Self {
+        if fault.could_not_look() {
+            Self::Unavailable(fault)
+        } else {
+            Self::Invalid(LogoutTokenFault::Jws(fault))
+        }
+    }
+}
+
+impl From<ClaimFault> for LogoutTokenError {
+    fn from(fault: ClaimFault) -> Self {
+        Self::Invalid(LogoutTokenFault::Claim(fault))
+    }
+}
+
 /// What is wrong with a UserInfo response (OIDC Core §5.3.2).
 #[derive(Debug, thiserror::Error)]
 pub enum UserInfoFault {

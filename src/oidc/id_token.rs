@@ -1,27 +1,22 @@
 //! The ID token's claims (OIDC Core §3.1.3.7, §12.2), every one checked by hand: D5 to D13, D18.
-//! Its signature is left to `jws`.
-
-use std::time::Duration;
+//! Its signature is left to `jws`, what it has in common with other tokens to `envelope`.
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::clock::Timestamp;
 use crate::oidc::claims::{ClaimFault, Claims};
+use crate::oidc::envelope::{Envelope, Expiry, subject};
 use crate::oidc::error::IdTokenFault;
 use crate::oidc::grant::{GrantFacts, Identity};
-use crate::oidc::jwks::Jwks;
-use crate::oidc::jws::{self, Verified};
+use crate::oidc::jwks::{Jwks, Source};
+use crate::oidc::jws::{self, Expected, Verified};
 use crate::oidc::{ExpectedIdToken, IdTokenAlg, ProviderSettings};
 use crate::secret::{AccessToken, IdToken};
 
 /// The kinds that an ID token may say it is; a logout or access token says another (D5).
 const TYP: &[&str] = &["JWT"];
-
-/// A longer tolerance would let tokens live on after their end (D9).
-const MAX_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// Claims that serve the protocol and say nothing of the user.
 pub(super) const PROTOCOL_CLAIMS: [&str; 12] = [
@@ -34,13 +29,18 @@ pub(super) async fn verify_signature(
     settings: &ProviderSettings,
     jwks: &Jwks,
 ) -> Result<Verified, IdTokenFault> {
-    Ok(jws::verify(id_token.expose(), &settings.id_token_algs, TYP, jwks).await?)
+    let expected = Expected {
+        algs: &settings.id_token_algs,
+        typ: TYP,
+        typ_optional: true,
+        source: Source::Provider,
+    };
+    Ok(jws::verify(id_token.expose(), expected, jwks).await?)
 }
 
-/// Holds the claims of a token of the provider against what we expect of it.
+/// Holds the claims of an ID token against what we expect of it.
 pub(super) struct Verifier<'a> {
-    pub(super) settings: &'a ProviderSettings,
-    pub(super) now: Timestamp,
+    pub(super) envelope: Envelope<'a>,
     /// The access token that came with it (D12).
     pub(super) access_token: &'a AccessToken,
 }
@@ -110,9 +110,10 @@ impl Verifier<'_> {
         if verified.claims.contains_key("events") {
             return Err(ClaimFault::Value("events"));
         }
-        self.check_issuer(&claims)?;
-        let (aud, azp) = self.audience(&claims)?;
-        let iat = self.check_times(&claims, Expiry::Required)?;
+        self.envelope.check_issuer(&claims)?;
+        let aud = self.envelope.audience(&claims)?;
+        let azp = self.envelope.authorized_party(&claims, &aud)?;
+        let iat = self.envelope.check_times(&claims, Expiry::Required)?;
         let sub = subject(&claims)?;
         check_at_hash(&claims, verified.alg, self.access_token)?;
         let auth_time = claims.date("auth_time")?;
@@ -124,7 +125,7 @@ impl Verifier<'_> {
             auth_time,
             facts: GrantFacts {
                 sub: sub.to_owned(),
-                iss: self.settings.issuer.clone(),
+                iss: self.envelope.settings.issuer.clone(),
                 aud: aud.into_iter().map(str::to_owned).collect(),
                 azp: azp.map(str::to_owned),
                 auth_time,
@@ -136,62 +137,6 @@ impl Verifier<'_> {
         })
     }
 
-    /// D6: `iss` is the issuer, byte for byte.
-    pub(super) fn check_issuer(&self, claims: &Claims<'_>) -> Result<(), ClaimFault> {
-        let iss = claims.text("iss")?.ok_or(ClaimFault::Missing("iss"))?;
-        if iss == self.settings.issuer {
-            Ok(())
-        } else {
-            Err(ClaimFault::Value("iss"))
-        }
-    }
-
-    /// D7, D8: for us, and for nobody whom we do not trust; asked for by us.
-    pub(super) fn audience<'c>(
-        &self,
-        claims: &Claims<'c>,
-    ) -> Result<(Vec<&'c str>, Option<&'c str>), ClaimFault> {
-        let us = self.settings.client_id.as_str();
-        let audiences = claims.audiences()?;
-        let trusted = |audience: &str| {
-            let mut others = self.settings.trusted_audiences.iter();
-            audience == us || others.any(|other| other == audience)
-        };
-        if !audiences.contains(&us) || !audiences.iter().all(|audience| trusted(audience)) {
-            return Err(ClaimFault::Value("aud"));
-        }
-        let azp = claims.text("azp")?;
-        match azp {
-            None if audiences.len() > 1 => Err(ClaimFault::Missing("azp")),
-            Some(azp) if azp != us => Err(ClaimFault::Value("azp")),
-            _ => Ok((audiences, azp)),
-        }
-    }
-
-    /// D9: issued, begun and not over, as far as two clocks can agree. Gives `iat`.
-    pub(super) fn check_times(
-        &self,
-        claims: &Claims<'_>,
-        expiry: Expiry,
-    ) -> Result<Option<i64>, ClaimFault> {
-        let (now, skew) = (self.now.unix_seconds(), self.skew());
-        match (claims.date("exp")?, expiry) {
-            (Some(exp), _) if exp <= now.saturating_sub(skew) => {
-                return Err(ClaimFault::Value("exp"));
-            }
-            (None, Expiry::Required) => return Err(ClaimFault::Missing("exp")),
-            (Some(_), _) | (None, Expiry::Optional) => {}
-        }
-        let iat = claims.date("iat")?;
-        let latest = now.saturating_add(skew);
-        for (name, date) in [("iat", iat), ("nbf", claims.date("nbf")?)] {
-            if date.is_some_and(|date| date > latest) {
-                return Err(ClaimFault::Value(name));
-            }
-        }
-        Ok(iat)
-    }
-
     /// D13: signed in recently enough. A `max_age` of the operator's own was sent in place of the
     /// login's, so it counts in its place.
     fn check_auth_time(
@@ -199,42 +144,22 @@ impl Verifier<'_> {
         auth_time: Option<i64>,
         max_age: Option<u64>,
     ) -> Result<(), ClaimFault> {
-        let mut own = self.settings.authorize_params.iter();
+        let mut own = self.envelope.settings.authorize_params.iter();
         let own = own.find(|(name, _)| name == "max_age");
         let own = own.and_then(|(_, seconds)| seconds.parse().ok());
         let Some(max_age) = own.or(max_age) else {
             return Ok(());
         };
         let auth_time = auth_time.ok_or(ClaimFault::Missing("auth_time"))?;
-        let age = self.now.unix_seconds().saturating_sub(auth_time);
+        let (now, skew) = (self.envelope.now, self.envelope.skew());
+        let age = now.unix_seconds().saturating_sub(auth_time);
         let limit = i64::try_from(max_age).unwrap_or(i64::MAX);
         // In the future it says nothing of how long ago the user was there.
-        if age > limit.saturating_add(self.skew()) || age < -self.skew() {
+        if age > limit.saturating_add(skew) || age < -skew {
             return Err(ClaimFault::Value("auth_time"));
         }
         Ok(())
     }
-
-    fn skew(&self) -> i64 {
-        let skew = self.settings.clock_skew.min(MAX_CLOCK_SKEW);
-        i64::try_from(skew.as_secs()).unwrap_or(0)
-    }
-}
-
-/// Whether a token must say when it ends.
-#[derive(Clone, Copy)]
-pub(super) enum Expiry {
-    Required,
-    Optional,
-}
-
-/// D11: a non-empty string of at most 255 ASCII characters.
-pub(super) fn subject<'a>(claims: &Claims<'a>) -> Result<&'a str, ClaimFault> {
-    let sub = claims.text("sub")?.ok_or(ClaimFault::Missing("sub"))?;
-    if sub.is_empty() || sub.len() > 255 || !sub.is_ascii() {
-        return Err(ClaimFault::Value("sub"));
-    }
-    Ok(sub)
 }
 
 /// D12: the left half of the access token's hash, where it is there (OIDC Core §3.1.3.8).

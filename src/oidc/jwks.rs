@@ -32,6 +32,26 @@ const MAX_TRIES: usize = 8;
 const BURST: u32 = 2;
 const REFILL: Duration = Duration::from_secs(30);
 
+/// Where a token came from that asks for newer keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The provider gave it to us when we called.
+    Provider,
+    /// Whoever called us: anyone can make up a token with an unknown `kid`. The last fetch is not
+    /// for these, or a stranger could keep the bucket empty and logins from a rotated key (E14).
+    Stranger,
+}
+
+impl Source {
+    /// What must stay in the bucket.
+    const fn leaves(self) -> Duration {
+        match self {
+            Self::Provider => Duration::ZERO,
+            Self::Stranger => REFILL,
+        }
+    }
+}
+
 /// The keys of one successful fetch.
 pub(super) struct KeySet {
     keys: Vec<Key>,
@@ -227,7 +247,8 @@ impl Jwks {
     pub(super) async fn keys(&self) -> Result<Arc<KeySet>, NoKeys> {
         match self.current() {
             Some(set) => Ok(set),
-            None => self.newer_than(None).await,
+            // Without keys nobody is served, so that whoever asks asks for all.
+            None => self.forced(None, Source::Provider).await,
         }
     }
 
@@ -235,7 +256,16 @@ impl Jwks {
     /// meanwhile, or else one forced fetch (D15, D16).
     pub(super) async fn newer_than(
         &self,
+        seen: &Arc<KeySet>,
+        source: Source,
+    ) -> Result<Arc<KeySet>, NoKeys> {
+        self.forced(Some(seen), source).await
+    }
+
+    async fn forced(
+        &self,
         seen: Option<&Arc<KeySet>>,
+        source: Source,
     ) -> Result<Arc<KeySet>, NoKeys> {
         let attempts = self.attempts.load(Ordering::SeqCst);
         let flight = self.flight.lock().await;
@@ -254,7 +284,7 @@ impl Jwks {
             .forced
             .lock()
             .map_err(PoisonError::into_inner)
-            .is_ok_and(|mut bucket| bucket.take(self.clock.now()));
+            .is_ok_and(|mut bucket| bucket.take(self.clock.now(), source.leaves()));
         if !taken {
             return Err(NoKeys::Throttled);
         }
@@ -314,7 +344,8 @@ impl TokenBucket {
         }
     }
 
-    fn take(&mut self, now: Timestamp) -> bool {
+    /// Takes one, where at least `leaves` stays in it.
+    fn take(&mut self, now: Timestamp, leaves: Duration) -> bool {
         self.level = self
             .level
             .saturating_add(now.since(self.filled_at))
@@ -322,11 +353,11 @@ impl TokenBucket {
         // A clock set back must not be a source of tokens.
         self.filled_at = self.filled_at.max(now);
         match self.level.checked_sub(REFILL) {
-            Some(rest) => {
+            Some(rest) if rest >= leaves => {
                 self.level = rest;
                 true
             }
-            None => false,
+            _ => false,
         }
     }
 }
@@ -471,7 +502,7 @@ mod tests {
         let at = Timestamp::from_unix_seconds;
         let mut bucket = TokenBucket::full(at(0));
         let asked = [0, 0, 0, 29, 30, 31, 59, 0, 60, 60, 1000, 1000, 1000, 1030];
-        let given = asked.map(|seconds| bucket.take(at(seconds)));
+        let given = asked.map(|seconds| bucket.take(at(seconds), Duration::ZERO));
         assert_eq!(
             given,
             [
@@ -479,5 +510,31 @@ mod tests {
                 false, true
             ]
         );
+    }
+
+    /// E14: strangers leave one fetch to what the provider itself sends.
+    #[test]
+    fn strangers_do_not_empty_the_bucket() {
+        let at = Timestamp::from_unix_seconds;
+        let mut bucket = TokenBucket::full(at(0));
+        let (stranger, provider) = (Source::Stranger.leaves(), Source::Provider.leaves());
+        let asked = [
+            (0, stranger, true),
+            (0, stranger, false),
+            (29, stranger, false),
+            (29, provider, true),
+            (31, stranger, false),
+            (31, provider, true),
+            (90, stranger, true),
+            (90, stranger, false),
+            (90, provider, true),
+        ];
+        for (seconds, leaves, given) in asked {
+            assert_eq!(
+                bucket.take(at(seconds), leaves),
+                given,
+                "{seconds} {leaves:?}"
+            );
+        }
     }
 }

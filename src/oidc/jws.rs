@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::oidc::IdTokenAlg;
 use crate::oidc::error::ProviderError;
-use crate::oidc::jwks::{Jwks, KeySet, NoKeys};
+use crate::oidc::jwks::{Jwks, KeySet, NoKeys, Source};
 
 /// What is wrong with a signed token, short of its claims.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,8 @@ pub enum JwsFault {
     /// An algorithm that is not allowed, or none (D1).
     #[error("its algorithm is not allowed")]
     Alg,
-    /// A token of another kind (D5).
-    #[error("its `typ` is that of another kind of token")]
+    /// A token of another kind (D5), or of no kind where it must say one (E8).
+    #[error("its `typ` is not that of this kind of token")]
     Typ,
     /// An extension that we do not know and may not ignore (D4).
     #[error("it has a critical extension")]
@@ -58,6 +58,19 @@ impl From<NoKeys> for JwsFault {
     }
 }
 
+/// What a token must be, chosen before anything of it was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected<'a> {
+    /// The algorithms it may be signed with (D1).
+    pub(super) algs: &'a [IdTokenAlg],
+    /// The kinds that may stand in `typ` (D5).
+    pub(super) typ: &'a [&'a str],
+    /// Whether `typ` may be left out.
+    pub(super) typ_optional: bool,
+    /// Where it came from.
+    pub(super) source: Source,
+}
+
 /// A token whose signature one of the provider's keys made.
 #[derive(Debug)]
 pub(super) struct Verified {
@@ -66,18 +79,18 @@ pub(super) struct Verified {
 }
 
 /// Verifies the signature of `token` against the provider's keys; asks for newer ones once where
-/// none fits (D2, D14, D15). `allowed` was chosen before anything of the token was read (D1), and
-/// so was `typ`: the kinds that may stand in the header, where one does.
+/// none fits (D2, D14, D15).
 pub(super) async fn verify(
     token: &str,
-    allowed: &[IdTokenAlg],
-    typ: &[&str],
+    expected: Expected<'_>,
     jwks: &Jwks,
 ) -> Result<Verified, JwsFault> {
-    let jws = Jws::parse(token, allowed, typ)?;
+    let jws = Jws::parse(token, expected)?;
     let keys = jwks.keys().await?;
     match jws.verify_with(&keys) {
-        Err(JwsFault::UnknownKey) => jws.verify_with(&*jwks.newer_than(Some(&keys)).await?),
+        Err(JwsFault::UnknownKey) => {
+            jws.verify_with(&*jwks.newer_than(&keys, expected.source).await?)
+        }
         verdict => verdict,
     }
 }
@@ -94,7 +107,7 @@ struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    fn parse(token: &'a str, allowed: &[IdTokenAlg], typ: &[&str]) -> Result<Self, JwsFault> {
+    fn parse(token: &'a str, expected: Expected<'_>) -> Result<Self, JwsFault> {
         let (message, signature) = token.rsplit_once('.').ok_or(JwsFault::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(JwsFault::Malformed)?;
         if payload.contains('.') {
@@ -105,12 +118,18 @@ impl<'a> Jws<'a> {
             .get("alg")
             .and_then(Value::as_str)
             .and_then(IdTokenAlg::from_header)
-            .filter(|alg| allowed.contains(alg))
+            .filter(|alg| expected.algs.contains(alg))
             .ok_or(JwsFault::Alg)?;
-        match header.get("typ") {
-            None => {}
-            Some(Value::String(said)) if typ.iter().any(|typ| said.eq_ignore_ascii_case(typ)) => {}
-            Some(_) => return Err(JwsFault::Typ),
+        let typ_fits = match header.get("typ") {
+            None => expected.typ_optional,
+            Some(Value::String(said)) => {
+                let mut kinds = expected.typ.iter();
+                kinds.any(|kind| said.eq_ignore_ascii_case(kind))
+            }
+            Some(_) => false,
+        };
+        if !typ_fits {
+            return Err(JwsFault::Typ);
         }
         // We know no extension, so every critical one is unknown (RFC 7515 §4.1.11).
         let unencoded = header
@@ -205,8 +224,17 @@ mod tests {
         KeySet::parse(&document, Timestamp::from_unix_seconds(0)).unwrap()
     }
 
+    fn expected(algs: &[IdTokenAlg]) -> Expected<'_> {
+        Expected {
+            algs,
+            typ: &["JWT"],
+            typ_optional: true,
+            source: Source::Provider,
+        }
+    }
+
     fn check(token: &str, allowed: &[IdTokenAlg], keys: &KeySet) -> &'static str {
-        let verdict = Jws::parse(token, allowed, &["JWT"]).and_then(|jws| jws.verify_with(keys));
+        let verdict = Jws::parse(token, expected(allowed)).and_then(|jws| jws.verify_with(keys));
         match verdict {
             Ok(_) => "ok",
             Err(JwsFault::Malformed) => "malformed",
@@ -413,7 +441,7 @@ mod tests {
         fn no_token_panics(token in "[ -~]{0,40}(\\.[ -~]{0,40}){0,4}", header in "\\PC{0,60}") {
             let whole = format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header));
             for token in [token, whole] {
-                prop_assert!(Jws::parse(&token, &[IdTokenAlg::Es256], &["JWT"]).is_err());
+                prop_assert!(Jws::parse(&token, expected(&[IdTokenAlg::Es256])).is_err());
             }
         }
     }

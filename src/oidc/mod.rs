@@ -13,9 +13,11 @@ mod client_auth;
 mod token_endpoint;
 
 // Whether to believe what came.
+mod envelope;
 mod id_token;
 mod jwks;
 mod jws;
+mod logout_token;
 mod userinfo;
 
 // What it all comes down to.
@@ -35,11 +37,12 @@ pub use self::claims::ClaimFault;
 pub use self::client_auth::{ClientKeyFault, check_client_key};
 pub use self::discovery::Metadata;
 pub use self::error::{
-    ExchangeError, IdTokenFault, Misbehaviour, ProviderError, RefreshError, TokenErrorCode,
-    TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
+    ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, ProviderError,
+    RefreshError, TokenErrorCode, TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
 };
 pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
 pub use self::jws::JwsFault;
+pub use self::logout_token::{LogoutToken, LogoutTokenRules};
 pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
 use crate::secret::{ClientKey, ClientSecret};
 
@@ -62,6 +65,8 @@ pub struct ProviderSettings {
     pub trusted_audiences: Vec<String>,
     /// How far the provider's clock may be off; 60 s, at most 300 (D9).
     pub clock_skew: Duration,
+    /// What a logout token must hold beyond that (E8).
+    pub logout_tokens: LogoutTokenRules,
     /// How the provider hands the answer to the browser.
     pub response_mode: ResponseMode,
     /// Whether UserInfo is asked at login (C12).

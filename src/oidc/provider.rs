@@ -11,13 +11,16 @@ use crate::clock::{Clock, Randomness};
 use crate::oidc::calls::Calls;
 use crate::oidc::client_auth::ClientAuthenticator;
 use crate::oidc::discovery::{Discovery, Metadata};
+use crate::oidc::envelope::Envelope;
 use crate::oidc::error::{
-    ExchangeError, IdTokenFault, Misbehaviour, ProviderError, RefreshError, Untrusted,
+    ExchangeError, IdTokenFault, LogoutTokenError, Misbehaviour, ProviderError, RefreshError,
+    Untrusted,
 };
 use crate::oidc::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
 use crate::oidc::id_token::{self, Verifier};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::JwsFault;
+use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
 use crate::oidc::userinfo;
@@ -232,7 +235,7 @@ impl Provider {
     ) -> Result<IssuerCheck, ProviderError> {
         let metadata = self.metadata().await?;
         Ok(match iss {
-            Some(iss) if iss == self.0.settings.issuer => IssuerCheck::Fits,
+            Some(iss) if self.is_issuer(iss) => IssuerCheck::Fits,
             None if !metadata.response_iss_supported => IssuerCheck::Fits,
             Some(_) | None => IssuerCheck::Refuse,
         })
@@ -407,6 +410,21 @@ impl Provider {
         Some(url)
     }
 
+    /// What `text` says has ended at the provider, where it is a logout token for us (E8), whoever
+    /// brought it. Whether its `jti` was seen before is the caller's to know (E9).
+    ///
+    /// # Errors
+    ///
+    /// It may not be believed, or the keys cannot be had now.
+    pub async fn verify_logout_token(&self, text: &str) -> Result<LogoutToken, LogoutTokenError> {
+        logout_token::verify(text, self.envelope(), &self.0.jwks).await
+    }
+
+    /// Whether this is the provider's issuer, byte for byte (E15). No secret.
+    pub fn is_issuer(&self, iss: &str) -> bool {
+        iss == self.0.settings.issuer
+    }
+
     fn token_endpoint<'a>(&'a self, metadata: &'a Metadata) -> TokenEndpoint<'a> {
         TokenEndpoint {
             settings: &self.0.settings,
@@ -418,9 +436,15 @@ impl Provider {
 
     fn verifier<'a>(&'a self, access_token: &'a AccessToken) -> Verifier<'a> {
         Verifier {
+            envelope: self.envelope(),
+            access_token,
+        }
+    }
+
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
             settings: &self.0.settings,
             now: self.0.clock.now(),
-            access_token,
         }
     }
 }

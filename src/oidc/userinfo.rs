@@ -9,10 +9,11 @@ use url::Url;
 
 use crate::oidc::calls::{Calls, object, request, says_later};
 use crate::oidc::claims::Claims;
+use crate::oidc::envelope::Expiry;
 use crate::oidc::error::{ExchangeError, ProviderError, Unavailable, UserInfoFault};
-use crate::oidc::id_token::{Expiry, Verifier, without_protocol_claims};
-use crate::oidc::jwks::Jwks;
-use crate::oidc::jws::{self, JwsFault};
+use crate::oidc::id_token::{Verifier, without_protocol_claims};
+use crate::oidc::jwks::{Jwks, Source};
+use crate::oidc::jws::{self, Expected, JwsFault};
 
 const ENDPOINT: &str = "userinfo";
 
@@ -68,12 +69,19 @@ async fn read(
     }
     let claims = if is_signed(answer) {
         let token = std::str::from_utf8(answer.body()).map_err(|_| UserInfoFault::NotAnObject)?;
-        let allowed = &verifier.settings.id_token_algs;
-        let verified = jws::verify(token.trim(), allowed, &["JWT"], jwks).await?;
+        let envelope = &verifier.envelope;
+        let expected = Expected {
+            algs: &envelope.settings.id_token_algs,
+            typ: &["JWT"],
+            typ_optional: true,
+            source: Source::Provider,
+        };
+        let verified = jws::verify(token.trim(), expected, jwks).await?;
         let claims = Claims(&verified.claims);
-        verifier.check_issuer(&claims)?;
-        verifier.audience(&claims)?;
-        verifier.check_times(&claims, Expiry::Optional)?;
+        envelope.check_issuer(&claims)?;
+        let audience = envelope.audience(&claims)?;
+        envelope.authorized_party(&claims, &audience)?;
+        envelope.check_times(&claims, Expiry::Optional)?;
         verified.claims
     } else {
         object(answer.body()).ok_or(UserInfoFault::NotAnObject)?

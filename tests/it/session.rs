@@ -91,6 +91,8 @@ async fn the_session_cookie_on_http_loopback_is_plain() {
         proof: Proof::Secret(idp.client_secret.clone()),
         redirect_uris: vec![format!("{origin}/bff/callback")],
         post_logout_redirect_uris: vec![],
+        backchannel_logout_uri: None,
+        frontchannel_logout_uri: None,
         id_token_alg: "RS256".to_owned(),
     });
     let bff = Bff::with(&idp, &Upstream::start())

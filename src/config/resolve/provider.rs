@@ -11,7 +11,9 @@ use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
 use crate::config::resolve::{Surroundings, http_url, is_loopback, span, table};
 use crate::config::words::{Chosen, ClientAuthMethod};
-use crate::oidc::{ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode, check_client_key};
+use crate::oidc::{
+    ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode, check_client_key,
+};
 use crate::secret::{ClientKey, ClientSecret};
 
 const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
@@ -104,6 +106,10 @@ pub(super) fn provider(
         id_token_algs,
         trusted_audiences: values(&provider.trusted_audiences),
         clock_skew,
+        logout_tokens: LogoutTokenRules {
+            typ_required: provider.require_logout_token_typ.or(false),
+            exp_optional: provider.allow_logout_token_without_exp.or(false),
+        },
         response_mode: provider.response_mode.or(Chosen(ResponseMode::Query)).0,
         userinfo: provider.userinfo.or(false),
         timeout,

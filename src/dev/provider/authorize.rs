@@ -1,6 +1,7 @@
 //! The authorization endpoint's decisions (RFC 6749 §4.1, OIDC Core §3.1.2): who is asking, who
 //! is signed in, and what goes back through the browser.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -164,6 +165,7 @@ impl Core {
             sub: name.to_owned(),
             auth_time: self.clock().now(),
             acr: acr.unwrap_or(weakest),
+            client_ids: BTreeSet::new(),
             refreshes: 0,
         };
         let id = self.random();
@@ -182,6 +184,11 @@ impl Core {
         let text = |name| request.value(name).unwrap_or_default().to_owned();
         let mut state = self.state();
         state.forget_expired(now);
+        for live in state.sessions.values_mut() {
+            if live.sid == session.sid {
+                live.client_ids.insert(relying_party.client_id.clone());
+            }
+        }
         let grant = state.add_grant(Grant {
             client_id: relying_party.client_id.clone(),
             session,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::core::{Core, OAuthError};
 use super::parameters::Parameters;
@@ -29,7 +29,11 @@ pub struct RelyingParty {
     pub redirect_uris: Vec<String>,
     /// Where the browser may go after a logout; compared byte for byte.
     pub post_logout_redirect_uris: Vec<String>,
-    /// The algorithm of its ID tokens: `RS256`, `PS256` or `ES256`.
+    /// Where a logout token is posted when a session ends (Back-Channel Logout §2.2).
+    pub backchannel_logout_uri: Option<Url>,
+    /// What a page of the provider loads in a frame then (Front-Channel Logout §2).
+    pub frontchannel_logout_uri: Option<Url>,
+    /// The algorithm of its ID tokens and logout tokens: `RS256`, `PS256` or `ES256`.
     pub id_token_alg: String,
 }
 

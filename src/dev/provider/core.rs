@@ -3,7 +3,7 @@
 //!
 //! The endpoints' rules stand beside this file: `authorize`, `token`, `logout`, `client`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl OAuthError {
 
 impl From<KeyFault> for OAuthError {
     fn from(_: KeyFault) -> Self {
-        Self::new("server_error", "the ID token could not be signed")
+        Self::new("server_error", "the token could not be signed")
     }
 }
 
@@ -97,6 +97,8 @@ pub(super) struct ProviderSession {
     pub(super) sub: String,
     pub(super) auth_time: Timestamp,
     pub(super) acr: &'static str,
+    /// The relying parties that it signed somebody in at.
+    pub(super) client_ids: BTreeSet<String>,
     /// How often its tokens were renewed.
     pub(super) refreshes: u64,
 }
@@ -237,6 +239,10 @@ impl Core {
             "prompt_values_supported": ["none", "login", "select_account", "consent"],
             "acr_values_supported": ACR_VALUES,
             "authorization_response_iss_parameter_supported": true,
+            "backchannel_logout_supported": true,
+            "backchannel_logout_session_supported": true,
+            "frontchannel_logout_supported": true,
+            "frontchannel_logout_session_supported": true,
             "request_uri_parameter_supported": false,
         });
         self.tamper.tamper(Stage::Metadata, &mut metadata);

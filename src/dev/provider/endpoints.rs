@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
+use url::Url;
 
 use super::authorize::{Authorization, AuthorizationResponse, ResponseMode};
 use super::core::{Core, OAuthError};
+use super::courier::Courier;
+use super::logout::{Farewell, LogoutNotice};
 use super::misbehaviour::{Change, Fail, Misbehaviour, RequestLine, RequestLog};
 use super::pages;
 use super::parameters::Parameters;
@@ -78,6 +81,7 @@ pub struct Endpoints(Arc<Shared>);
 struct Shared {
     core: Arc<Core>,
     clock: Arc<dyn Clock>,
+    courier: Arc<dyn Courier>,
     control: Mutex<Control>,
 }
 
@@ -88,11 +92,12 @@ struct Control {
 }
 
 impl Endpoints {
-    /// Puts `core` behind HTTP.
-    pub fn new(core: Arc<Core>, clock: Arc<dyn Clock>) -> Self {
+    /// Puts `core` behind HTTP; `courier` tells the relying parties which sessions ended.
+    pub fn new(core: Arc<Core>, clock: Arc<dyn Clock>, courier: Arc<dyn Courier>) -> Self {
         Self(Arc::new(Shared {
             core,
             clock,
+            courier,
             control: Mutex::default(),
         }))
     }
@@ -130,6 +135,28 @@ impl Endpoints {
         };
         self.control().requests.add(line);
         answer
+    }
+
+    /// Posts every notice, each on its own, and lists what became of it. Nobody waits for that: a
+    /// relying party that is away holds up no logout.
+    fn tell(&self, notices: Vec<LogoutNotice>) {
+        for notice in notices {
+            let endpoints = self.clone();
+            tokio::spawn(async move {
+                let Shared { clock, courier, .. } = &*endpoints.0;
+                let started = clock.now();
+                let path = notice.uri.to_string();
+                let status = courier.post(notice).await;
+                let line = RequestLine {
+                    at: started.rfc3339(),
+                    method: Method::POST.to_string(),
+                    path,
+                    status: status.unwrap_or(0),
+                    elapsed_ms: clock.now().since(started).as_millis(),
+                };
+                endpoints.control().requests.add(line);
+            });
+        }
     }
 
     fn decide(&self, endpoint: Endpoint, request: &Request<Bytes>) -> Response<Body> {
@@ -196,9 +223,16 @@ impl Endpoints {
     fn end_session(&self, request: &Request<Bytes>) -> Response<Body> {
         let parameters = query_or_form(request);
         let core = &self.0.core;
-        let mut response = match core.end_session(&parameters, session_cookie(request)) {
-            Some(url) => redirect(url.as_str()),
-            None => page(StatusCode::OK, pages::SIGNED_OUT_HTML.to_owned()),
+        let farewell = core.end_session(&parameters, session_cookie(request));
+        let Farewell {
+            next,
+            notices,
+            frames,
+        } = farewell;
+        self.tell(notices);
+        let mut response = match next {
+            Some(next) if frames.is_empty() => redirect(next.as_str()),
+            next => framing(pages::signed_out(&frames, next.as_ref()), &frames),
         };
         set_session(&mut response, "", "; Max-Age=0");
         response
@@ -223,6 +257,12 @@ impl Endpoints {
             self.control().misbehaviour.change(&change);
             if let Some(seconds) = change.access_token_seconds {
                 self.0.core.set_access_token_seconds(seconds);
+            }
+            if let Some(user) = &change.sign_out_user {
+                self.tell(self.0.core.sign_out_user(user));
+            }
+            if let Some(sid) = &change.sign_out_session {
+                self.tell(self.0.core.sign_out_session(sid));
             }
             if change.revoke_all == Some(true) {
                 self.0.core.revoke_all();
@@ -316,16 +356,31 @@ fn redirect(location: &str) -> Response<Body> {
     response
 }
 
+// No form-action: a browser holds it against the redirect that follows the form, too.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     connect-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
+
 fn page(status: StatusCode, html: String) -> Response<Body> {
     let mut response = reply(status, HTML, html);
-    // No form-action: a browser holds it against the redirect that follows the form, too.
-    let policy = HeaderValue::from_static(
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-         img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
     );
     response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, policy);
+}
+
+/// A page that loads `frames`, and may load no others.
+fn framing(html: String, frames: &[Url]) -> Response<Body> {
+    let mut response = page(StatusCode::OK, html);
+    let origins: Vec<_> = frames
+        .iter()
+        .map(|frame| frame.origin().ascii_serialization())
+        .collect();
+    let policy = format!("{POLICY}; frame-src {}", origins.join(" "));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     response
 }
 
@@ -338,6 +393,7 @@ fn asset(path: &str) -> Response<Body> {
         ),
         "/control.js" => reply(StatusCode::OK, JAVASCRIPT, pages::CONTROL_JS),
         "/form_post.js" => reply(StatusCode::OK, JAVASCRIPT, pages::FORM_POST_JS),
+        "/signed_out.js" => reply(StatusCode::OK, JAVASCRIPT, pages::SIGNED_OUT_JS),
         _ => reply(StatusCode::NOT_FOUND, HTML, "Nothing here."),
     }
 }

@@ -48,7 +48,11 @@ pub(super) struct Change {
     fail_endpoints: Option<Vec<String>>,
     /// Seconds that the next access tokens live.
     pub(super) access_token_seconds: Option<u64>,
-    /// Whether everything that was issued ends now.
+    /// Whose sessions end at the provider now; the relying parties are told.
+    pub(super) sign_out_user: Option<String>,
+    /// The `sid` of the session that ends at the provider now; the relying parties are told.
+    pub(super) sign_out_session: Option<String>,
+    /// Whether everything that was issued ends now, and nobody is told.
     pub(super) revoke_all: Option<bool>,
 }
 
@@ -57,9 +61,9 @@ pub(super) struct Change {
 pub(super) struct RequestLine {
     pub(super) at: String,
     pub(super) method: String,
-    /// Without the query, which may hold codes.
+    /// Without the query, which may hold codes; the whole address where the provider asked.
     pub(super) path: String,
-    /// 0 where the connection was closed with no answer.
+    /// 0 where there was no answer.
     pub(super) status: u16,
     pub(super) elapsed_ms: u128,
 }

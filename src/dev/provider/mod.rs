@@ -1,5 +1,5 @@
 //! The development identity provider: authorization code with PKCE, rotating refresh tokens,
-//! UserInfo, end-session and revocation, all in memory.
+//! UserInfo, end-session, revocation, back-channel and front-channel logout, all in memory.
 //!
 //! [`core`] decides and knows no HTTP; [`endpoints`] speaks it. The tests' provider is the same
 //! core behind its own listener: what it gets wrong on purpose comes in through [`tamper`].
@@ -15,6 +15,7 @@ pub mod keys;
 pub mod parameters;
 pub mod tamper;
 
+pub mod courier;
 pub mod endpoints;
 pub mod misbehaviour;
 mod pages;

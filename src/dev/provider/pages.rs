@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use url::Url;
+
 use super::authorize::AuthorizationResponse;
 use super::parameters::Parameters;
 use crate::dev::DevUser;
@@ -9,7 +11,8 @@ use crate::dev::DevUser;
 pub(super) const CONTROL_HTML: &str = include_str!("../assets/provider/control.html");
 pub(super) const CONTROL_JS: &str = include_str!("../assets/provider/control.js");
 pub(super) const PROVIDER_CSS: &str = include_str!("../assets/provider/provider.css");
-pub(super) const SIGNED_OUT_HTML: &str = include_str!("../assets/provider/signed_out.html");
+pub(super) const SIGNED_OUT_JS: &str = include_str!("../assets/provider/signed_out.js");
+const SIGNED_OUT_HTML: &str = include_str!("../assets/provider/signed_out.html");
 const LOGIN_HTML: &str = include_str!("../assets/provider/login.html");
 
 /// A file of its own, since the pages' policy allows no inline script.
@@ -43,6 +46,29 @@ pub(super) fn form_post(response: &AuthorizationResponse) -> String {
         escape(response.redirect_uri.as_str()),
         hidden_fields(&response.parameters),
     )
+}
+
+/// Says that the session has ended, lets the relying parties in `frames` know through the browser
+/// (Front-Channel Logout §2), then goes on to `next`.
+pub(super) fn signed_out(frames: &[Url], next: Option<&Url>) -> String {
+    let mut framed = String::new();
+    for frame in frames {
+        let source = escape(frame.as_str());
+        _ = write!(framed, r#"<iframe src="{source}" hidden></iframe>"#);
+    }
+    let farewell = match next {
+        Some(next) => format!(
+            r#"<p><a class="button" id="next" href="{}">Back to the app</a></p>
+      <script type="module" src="/signed_out.js"></script>"#,
+            escape(next.as_str()),
+        ),
+        None => String::from(
+            r#"<p class="muted">Apps that registered an address to return to take you back by themselves; this one did not.</p>"#,
+        ),
+    };
+    SIGNED_OUT_HTML
+        .replace("<!--NEXT-->", &farewell)
+        .replace("<!--FRAMES-->", &framed)
 }
 
 /// Says why the browser is sent nowhere.
@@ -86,6 +112,24 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// E15: each relying party in a frame, and the way on, as text and never as markup.
+    #[test]
+    fn a_signed_out_page_frames_the_relying_parties() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let frames = [
+            url("https://a.example/out?iss=i&sid=s"),
+            url("https://b.example/"),
+        ];
+        let next = url("https://a.example/?\"><script>&state=1");
+        let page = signed_out(&frames, Some(&next));
+        assert!(page.contains(r#"<iframe src="https://a.example/out?iss=i&amp;sid=s" hidden>"#));
+        assert!(page.contains(r#"<iframe src="https://b.example/" hidden>"#));
+        assert!(page.contains("/signed_out.js") && page.contains("&amp;state=1"));
+        assert!(!page.contains("\"><script>"), "{page}");
+        let page = signed_out(&[], None);
+        assert!(!page.contains("iframe") && !page.contains("<!--"), "{page}");
+    }
 
     /// C5: nothing of a request becomes markup.
     #[test]

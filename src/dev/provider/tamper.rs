@@ -23,6 +23,12 @@ pub enum Stage {
     TokenResponse,
     /// The answer to a refresh token.
     RefreshResponse,
+    /// The JOSE header of a logout token, before it is signed.
+    LogoutTokenHeader,
+    /// The claims of a logout token, before they are signed.
+    LogoutTokenClaims,
+    /// The signed logout token, as the member `logout_token` of an object.
+    LogoutToken,
     /// The claims of UserInfo.
     UserInfo,
 }

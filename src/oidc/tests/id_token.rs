@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{NOW, settings};
 use crate::clock::Timestamp;
 use crate::oidc::ClaimFault::{self, Missing, Type as Mistyped, Value as Wrong};
+use crate::oidc::envelope::Envelope;
 use crate::oidc::id_token::{PROTOCOL_CLAIMS, Verifier};
 use crate::oidc::jws::Verified;
 use crate::oidc::{ExpectedIdToken, IdTokenAlg, Identity, ProviderSettings};
@@ -58,8 +59,10 @@ impl Default for Asked<'_> {
 fn login(asked: &Asked<'_>, verified: &Verified) -> Result<Identity, ClaimFault> {
     let nonce = Nonce::new("n-1");
     let verifier = Verifier {
-        settings: &asked.settings,
-        now: Timestamp::from_unix_seconds(NOW),
+        envelope: Envelope {
+            settings: &asked.settings,
+            now: Timestamp::from_unix_seconds(NOW),
+        },
         access_token: &AccessToken::new("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
     };
     let expected = ExpectedIdToken {
@@ -357,8 +360,10 @@ fn a_refreshed_token_changes_nothing() {
         ("expired", json!({"exp": NOW - 60}), Some(Wrong("exp"))),
     ];
     let verifier = Verifier {
-        settings: &asked.settings,
-        now: Timestamp::from_unix_seconds(NOW),
+        envelope: Envelope {
+            settings: &asked.settings,
+            now: Timestamp::from_unix_seconds(NOW),
+        },
         access_token: &AccessToken::new("at"),
     };
     for (name, change, expected) in cases {
@@ -384,7 +389,7 @@ fn a_refreshed_token_changes_nothing() {
     );
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub(super) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

@@ -6,21 +6,28 @@ use serde_json::json;
 
 use super::signing::login_claims;
 use super::{Answer, SigningKey, Stage};
-use crate::oidc::jws::{self, JwsFault};
+use crate::oidc::IdTokenAlg;
+use crate::oidc::jwks::Source;
+use crate::oidc::jws::{self, Expected, JwsFault};
+
+const ID_TOKEN: Expected<'_> = Expected {
+    algs: &[IdTokenAlg::Es256],
+    typ: &["JWT"],
+    typ_optional: true,
+    source: Source::Provider,
+};
 
 impl Stage {
-    async fn verify(&self, token: &str) -> Result<(), JwsFault> {
-        let inner = &self.provider.0;
-        jws::verify(token, &inner.settings.id_token_algs, &["JWT"], &inner.jwks)
-            .await
-            .map(drop)
+    pub(super) async fn verify(&self, token: &str) -> Result<(), JwsFault> {
+        let verdict = jws::verify(token, ID_TOKEN, &self.provider.0.jwks).await;
+        verdict.map(drop)
     }
 
-    fn token(&self, key: &SigningKey) -> String {
+    pub(super) fn token(&self, key: &SigningKey) -> String {
         key.sign(&login_claims(self.fake.issuer()))
     }
 
-    fn fetches(&self) -> usize {
+    pub(super) fn fetches(&self) -> usize {
         self.fake.asked("/jwks").len()
     }
 }
@@ -91,10 +98,8 @@ async fn a_missing_key_is_fetched_once_for_all() {
         .map(|_| {
             let (provider, token) = (stage.provider.clone(), stage.token(&new));
             tokio::spawn(async move {
-                let inner = &provider.0;
-                jws::verify(&token, &inner.settings.id_token_algs, &[], &inner.jwks)
-                    .await
-                    .is_ok()
+                let verdict = jws::verify(&token, ID_TOKEN, &provider.0.jwks).await;
+                verdict.is_ok()
             })
         })
         .collect();

@@ -8,6 +8,7 @@ mod id_token;
 mod keys;
 mod login;
 mod logout;
+mod logout_token;
 mod metadata;
 mod refresh;
 
@@ -21,7 +22,8 @@ use url::Url;
 
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
 use crate::oidc::{
-    ClientAuth, ExpectedIdToken, IdTokenAlg, Provider, ProviderSettings, ResponseMode,
+    ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, Provider, ProviderSettings,
+    ResponseMode,
 };
 use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
 use crate::telemetry::Metrics;
@@ -41,6 +43,7 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         id_token_algs: vec![IdTokenAlg::Es256],
         trusted_audiences: Vec::new(),
         clock_skew: Duration::from_mins(1),
+        logout_tokens: LogoutTokenRules::default(),
         response_mode: ResponseMode::Query,
         userinfo: false,
         timeout: Duration::from_secs(10),
@@ -92,6 +95,7 @@ fn the_futures_are_send() {
     check(|provider| provider.check_response_issuer(None));
     check(|provider| provider.revoke(None, None));
     check(|provider| provider.clone().keep_fresh());
+    check(|provider| provider.verify_logout_token(""));
     check(|provider| async move {
         let nonce = Nonce::new("");
         let expected = ExpectedIdToken {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use bff::clock::{SystemClock, SystemRandomness};
+use bff::clock::{Clock as _, SystemClock, SystemRandomness};
+use bff::dev::provider::parameters::Parameters;
 use bff::dev::{DevPlaces, DevServers, DevSettings, DevUser, start};
 use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use url::Url;
@@ -14,8 +15,14 @@ use super::relying_party::{RelyingParty, get, send_body};
 use crate::support::browser::Browser;
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::idp::PUBLIC_URL;
+use crate::support::upstream::Upstream;
 
 fn servers() -> DevServers {
+    servers_of(&Upstream::start())
+}
+
+/// The servers, whose app listens for logout tokens.
+fn servers_of(app: &Upstream) -> DevServers {
     let claims = json!({ "name": "Alice <Adams>", "email": "alice@example.com" });
     let settings = DevSettings {
         users: vec![DevUser {
@@ -25,7 +32,11 @@ fn servers() -> DevServers {
         access_token_seconds: 300,
     };
     let url = |path: &str| Url::parse(&format!("{PUBLIC_URL}{path}")).unwrap();
-    let places = DevPlaces::on_free_ports(url("/bff/callback"), url("/bff/logout/callback"));
+    let places = DevPlaces::on_free_ports(
+        url("/bff/callback"),
+        url("/bff/logout/callback"),
+        Url::parse(&format!("{}/bff/backchannel-logout", app.url())).unwrap(),
+    );
     start(
         &settings,
         &places,
@@ -149,6 +160,87 @@ async fn the_control_page_makes_the_provider_misbehave() {
     let form = send_body("POST", &state, &[], "text/plain", r#"{"revoke_all":true}"#).await;
     assert_eq!(form.unwrap().status, 415);
     assert_eq!(change(json!({ "unknown": 1 })).await.status, 400);
+}
+
+/// BCL §2.5: the control page signs a user out of one session, or of all, and the app is told;
+/// whether it is there or not, the sign-out is done.
+#[tokio::test]
+async fn the_control_page_signs_users_out_and_tells_the_app() {
+    let app = Upstream::start();
+    let servers = servers_of(&app);
+    let state = format!("{}/state", servers.control_url);
+    let change = async |change: Value| {
+        send_body("POST", &state, &[], "application/json", &change.to_string())
+            .await
+            .unwrap()
+            .json()
+    };
+    let party = relying_party(&servers);
+    for _ in 0..3 {
+        party.log_in(&mut Browser::new(nine_o_clock())).await;
+    }
+    let sessions = get(&state, None).await.json()["sessions"].clone();
+    let sid = sessions[1]["sid"].as_str().unwrap();
+
+    let left = change(json!({ "sign_out_session": sid })).await;
+    assert_eq!(left["sessions"].as_array().unwrap().len(), 2);
+    let one = told(&party, &app, 1).await;
+    assert_eq!((&one["sid"], &one["sub"]), (&json!(sid), &json!("alice")));
+
+    let left = change(json!({ "sign_out_user": "alice" })).await;
+    assert_eq!(left["sessions"], json!([]));
+    let all = told(&party, &app, 2).await;
+    assert_eq!((all.get("sid"), &all["sub"]), (None, &json!("alice")));
+    assert_ne!(one["jti"], all["jti"]);
+
+    // What the app answered stands among the requests.
+    let uri = format!("{}/bff/backchannel-logout", app.url());
+    let listed = async || {
+        let requests = get(&state, None).await.json()["requests"].clone();
+        let lines = requests.as_array().unwrap().clone().into_iter();
+        lines
+            .filter(|line| line["path"] == uri)
+            .map(|line| line["status"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    soon("two lines", async {
+        while listed().await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(listed().await, [200, 200]);
+    party.log_in(&mut Browser::new(nine_o_clock())).await;
+    drop(app);
+    change(json!({ "sign_out_user": "alice" })).await;
+    soon("a third line", async {
+        while listed().await.len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(listed().await, [200, 200, 0]);
+}
+
+/// The claims of the logout token that `app` was sent as the `count`th.
+async fn told(party: &RelyingParty, app: &Upstream, count: usize) -> Map<String, Value> {
+    app.wait("a logout token", |seen| {
+        seen.get(count - 1).is_some_and(|seen| seen.complete)
+    })
+    .await;
+    let seen = app.last();
+    assert_eq!(
+        (&*seen.method, &*seen.target),
+        ("POST", "/bff/backchannel-logout")
+    );
+    assert_eq!(
+        seen.header("content-type"),
+        Some("application/x-www-form-urlencoded")
+    );
+    let form = Parameters::parse(&seen.body);
+    let token = form.value("logout_token").unwrap();
+    let now = SystemClock.now().unix_seconds();
+    party.judge_logout_token(token, now).await.unwrap()
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@ mod canaries;
 mod dev_servers;
 mod honest_provider;
 mod lying_provider;
+mod provider_logout;
 mod upstream;
 mod whole;

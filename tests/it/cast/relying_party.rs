@@ -145,8 +145,56 @@ impl RelyingParty {
         let token_type = response["token_type"].as_str().unwrap_or_default();
         ensure(token_type.eq_ignore_ascii_case("bearer"), "token_type")?;
         let id_token = response["id_token"].as_str().ok_or("no id_token")?;
+        let claims = self.verified(id_token, &["jwt"], now).await?;
+        ensure(
+            claims.get("nonce") == Some(&self.nonce.clone().into()),
+            "nonce",
+        )?;
+        let sub = claims
+            .get("sub")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        ensure((1..=255).contains(&sub.len()), "sub")?;
+        ensure(!claims.contains_key("events"), "events")?;
+        let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
+        let at_hash = URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]);
+        let at_hash_fits = |claimed: &Value| *claimed == *at_hash;
+        ensure(claims.get("at_hash").is_none_or(at_hash_fits), "at_hash")?;
+        Ok(claims)
+    }
+
+    /// Judges a logout token by sections D and E, strictly; the claims if it is good.
+    pub(crate) async fn judge_logout_token(
+        &self,
+        logout_token: &str,
+        now: i64,
+    ) -> Result<Map<String, Value>, String> {
+        let kinds = ["jwt", "logout+jwt"];
+        let claims = self.verified(logout_token, &kinds, now).await?;
+        let iat = claims.get("iat").and_then(Value::as_i64);
+        ensure(iat.is_some_and(|iat| iat >= now - 300), "iat")?;
+        let event = "http://schemas.openid.net/event/backchannel-logout";
+        let event = claims.get("events").and_then(|events| events.get(event));
+        ensure(event.is_some_and(Value::is_object), "events")?;
+        ensure(!claims.contains_key("nonce"), "nonce")?;
+        let named = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        ensure(claims.get("jti").is_some_and(named), "jti")?;
+        ensure(claims.get("sub").is_none_or(named), "sub")?;
+        ensure(claims.get("sid").is_none_or(named), "sid")?;
+        let whom = claims.contains_key("sub") || claims.contains_key("sid");
+        ensure(whom, "sub and sid")?;
+        Ok(claims)
+    }
+
+    /// The claims of any token of the provider: signature, issuer, audience and times judged.
+    async fn verified(
+        &self,
+        token: &str,
+        kinds: &[&str],
+        now: i64,
+    ) -> Result<Map<String, Value>, String> {
         let jwks = get(&format!("{}/jwks", self.issuer), None).await.json();
-        let claims = verify(id_token, &jwks)?;
+        let claims = verify(token, kinds, &jwks)?;
         let number = |name: &str| claims.get(name).and_then(Value::as_i64);
         ensure(
             claims.get("iss") == Some(&self.issuer.clone().into()),
@@ -164,27 +212,13 @@ impl RelyingParty {
         ensure(number("iat").is_some_and(|iat| iat <= now + 60), "iat")?;
         let nbf_fits = |nbf: &Value| nbf.as_i64().is_some_and(|nbf| nbf <= now + 60);
         ensure(claims.get("nbf").is_none_or(nbf_fits), "nbf")?;
-        ensure(
-            claims.get("nonce") == Some(&self.nonce.clone().into()),
-            "nonce",
-        )?;
-        let sub = claims
-            .get("sub")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        ensure((1..=255).contains(&sub.len()), "sub")?;
-        ensure(!claims.contains_key("events"), "events")?;
-        let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
-        let at_hash = URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]);
-        let at_hash_fits = |claimed: &Value| *claimed == *at_hash;
-        ensure(claims.get("at_hash").is_none_or(at_hash_fits), "at_hash")?;
         Ok(claims)
     }
 }
 
 /// Signature and header; RS256 alone.
-fn verify(id_token: &str, jwks: &Value) -> Result<Map<String, Value>, String> {
-    let raw_header: Value = id_token
+fn verify(token: &str, kinds: &[&str], jwks: &Value) -> Result<Map<String, Value>, String> {
+    let raw_header: Value = token
         .split('.')
         .next()
         .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok())
@@ -192,8 +226,9 @@ fn verify(id_token: &str, jwks: &Value) -> Result<Map<String, Value>, String> {
         .ok_or("header")?;
     ensure(raw_header.get("crit").is_none(), "crit")?;
     let typ = raw_header.get("typ").and_then(Value::as_str);
-    ensure(typ.is_none_or(|typ| typ.eq_ignore_ascii_case("jwt")), "typ")?;
-    let header = decode_header(id_token).map_err(|error| format!("header: {error}"))?;
+    let of_kind = |typ: &str| kinds.contains(&typ.to_ascii_lowercase().as_str());
+    ensure(typ.is_none_or(of_kind), "typ")?;
+    let header = decode_header(token).map_err(|error| format!("header: {error}"))?;
     ensure(header.alg == Algorithm::RS256, "alg")?;
     let mut validation = Validation::new(Algorithm::RS256);
     validation.validate_exp = false;
@@ -208,7 +243,7 @@ fn verify(id_token: &str, jwks: &Value) -> Result<Map<String, Value>, String> {
         .filter_map(|jwk| {
             DecodingKey::from_rsa_components(jwk["n"].as_str()?, jwk["e"].as_str()?).ok()
         })
-        .find_map(|key| decode(id_token, &key, &validation).ok())
+        .find_map(|key| decode(token, &key, &validation).ok())
         .map(|read| read.claims)
         .ok_or_else(|| "signature".to_owned())
 }

@@ -11,6 +11,9 @@ use bff::dev::provider::keys::SigningKey;
 use bff::dev::provider::tamper::Stage;
 use serde_json::{Value, json};
 
+/// What a logout token is about.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fault {
@@ -20,10 +23,12 @@ pub(crate) enum Fault {
     Remove(Stage, &'static str),
     /// The whole value is another.
     Replace(Stage, Value),
-    /// How an ID token is signed.
+    /// How an ID token or a logout token is signed.
     Signature(SignatureFault),
     /// What else stands in the key set.
     Keys(KeySetFault),
+    /// Several at once.
+    All(Vec<Self>),
     /// Fresh keys sign, made between the code and its exchange.
     RotateBeforeSigning,
     /// An OAuth error in place of the answer, with this status.
@@ -40,7 +45,7 @@ pub(crate) enum Fault {
     DropAfterwards(Endpoint),
 }
 
-/// How an ID token is signed.
+/// How an ID token or a logout token is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignatureFault {
     /// One bit is off.
@@ -95,6 +100,16 @@ impl Fault {
     /// Leaves out a claim of a login's ID token.
     pub(crate) const fn no_claim(name: &'static str) -> Self {
         Self::Remove(Stage::IdTokenClaims, name)
+    }
+
+    /// Sets a claim of a logout token.
+    pub(crate) fn logout_claim(name: &'static str, value: impl Into<Value>) -> Self {
+        Self::Set(Stage::LogoutTokenClaims, name, value.into())
+    }
+
+    /// Leaves out a claim of a logout token.
+    pub(crate) const fn no_logout_claim(name: &'static str) -> Self {
+        Self::Remove(Stage::LogoutTokenClaims, name)
     }
 
     /// Sets a member of the answer to a code.
@@ -255,6 +270,131 @@ impl Fault {
         ]
     }
 
+    /// Sections D and E for a logout token, each with its rule: a relying party has to refuse every
+    /// one of them.
+    ///
+    /// `now` is the provider's time in Unix seconds.
+    pub(crate) fn bad_logout_tokens(now: i64) -> Vec<(&'static str, Self)> {
+        use SignatureFault as Signed;
+        let header = |name, value: &str| Self::Set(Stage::LogoutTokenHeader, name, json!(value));
+        let (claim, none) = (Self::logout_claim, Self::no_logout_claim);
+        let events = |events: Value| Self::logout_claim("events", events);
+        vec![
+            ("D1 alg none", Self::Signature(Signed::None)),
+            ("D1 alg NoNe", Self::Signature(Signed::NoneOddCase)),
+            ("D1 another alg", Self::Signature(Signed::Es256)),
+            ("D2 a broken signature", Self::Signature(Signed::Broken)),
+            ("D2 a stranger's key", Self::Signature(Signed::Stranger)),
+            (
+                "D3 HMAC, public key",
+                Self::Signature(Signed::HmacWithPublicKey),
+            ),
+            (
+                "D3 HMAC, secret",
+                Self::Signature(Signed::HmacWithClientSecret),
+            ),
+            (
+                "D4 jwk in the header",
+                Self::Signature(Signed::StrangerInHeader),
+            ),
+            ("D4 crit", Self::Signature(Signed::Critical)),
+            ("D4 b64 false", Self::Signature(Signed::UnencodedPayload)),
+            (
+                "D6 another iss",
+                claim("iss", "https://evil.example".into()),
+            ),
+            ("D6 no iss", none("iss")),
+            ("D7 another aud", claim("aud", "somebody-else".into())),
+            ("D7 no aud", none("aud")),
+            ("D7 an empty aud", claim("aud", json!([]))),
+            (
+                "D7 a second aud",
+                claim("aud", json!([super::idp::CLIENT_ID, "other"])),
+            ),
+            ("D9 no exp", none("exp")),
+            ("D9 exp long past", claim("exp", json!(now - 3600))),
+            ("D9 exp a string", claim("exp", json!("9999999999"))),
+            ("D9 exp huge", claim("exp", json!(1e300))),
+            ("D9 no iat", none("iat")),
+            ("D9 iat in the future", claim("iat", json!(now + 3600))),
+            ("D9 iat a string", claim("iat", json!("1"))),
+            ("D9 nbf in the future", claim("nbf", json!(now + 3600))),
+            (
+                "E9 old, though not over",
+                Self::All(vec![
+                    claim("iat", json!(now - 301)),
+                    claim("exp", json!(now + 3600)),
+                ]),
+            ),
+            ("E8 typ at+jwt", header("typ", "at+jwt")),
+            ("E8 typ secevent+jwt", header("typ", "secevent+jwt")),
+            ("E8 typ empty", header("typ", "")),
+            ("E8 no jti", none("jti")),
+            ("E8 an empty jti", claim("jti", "".into())),
+            ("E8 jti a number", claim("jti", json!(7))),
+            ("E8 a nonce", claim("nonce", "n-1".into())),
+            ("E8 a nonce that is null", claim("nonce", Value::Null)),
+            ("E8 no events", none("events")),
+            ("E8 empty events", events(json!({}))),
+            ("E8 events a string", events(json!(LOGOUT_EVENT))),
+            ("E8 events a list", events(json!([LOGOUT_EVENT]))),
+            ("E8 another event", events(json!({ "urn:other": {} }))),
+            (
+                "E8 the event is true",
+                events(json!({ LOGOUT_EVENT: true })),
+            ),
+            (
+                "E8 the event is null",
+                events(json!({ LOGOUT_EVENT: null })),
+            ),
+            (
+                "E8 the event is a list",
+                events(json!({ LOGOUT_EVENT: [] })),
+            ),
+            (
+                "E8 neither sub nor sid",
+                Self::All(vec![none("sub"), none("sid")]),
+            ),
+            ("E8 sub a number", claim("sub", json!(7))),
+            ("E8 an empty sub", claim("sub", "".into())),
+            ("E8 sid a number", claim("sid", json!(7))),
+            ("E8 an empty sid", claim("sid", "".into())),
+            // Last: these make the relying party look for keys, which is rationed (D16).
+            ("D15 an unknown kid", Self::Signature(Signed::UnknownKid)),
+        ]
+    }
+
+    /// Logout tokens that a relying party has to take, odd as they look (E8).
+    pub(crate) fn odd_but_valid_logout_tokens(now: i64) -> Vec<(&'static str, Self)> {
+        let header = |name, value: &str| Self::Set(Stage::LogoutTokenHeader, name, json!(value));
+        let client = super::idp::CLIENT_ID;
+        vec![
+            ("no typ", Self::Remove(Stage::LogoutTokenHeader, "typ")),
+            ("typ JWT", header("typ", "JWT")),
+            ("typ Logout+JWT", header("typ", "Logout+JWT")),
+            ("aud as a list", Self::logout_claim("aud", json!([client]))),
+            ("azp is us", Self::logout_claim("azp", client)),
+            ("sub alone", Self::no_logout_claim("sid")),
+            ("sid alone", Self::no_logout_claim("sub")),
+            (
+                "an unknown claim",
+                Self::logout_claim("trace_id", json!({ "a": [1] })),
+            ),
+            (
+                "another event beside",
+                Self::logout_claim("events", json!({ LOGOUT_EVENT: {}, "urn:other": 1 })),
+            ),
+            (
+                "words in the event",
+                Self::logout_claim("events", json!({ LOGOUT_EVENT: { "why": "x" } })),
+            ),
+            ("iat of a fast clock", Self::logout_claim("iat", now + 30)),
+            ("just not old", Self::logout_claim("iat", now - 290)),
+            ("exp in a year", Self::logout_claim("exp", now + 31_536_000)),
+            ("no kid", Self::Signature(SignatureFault::NoKid)),
+        ]
+    }
+
     /// Changes `value` at `stage`; `false` where this fault has no business there.
     pub(super) fn apply(
         &self,
@@ -280,11 +420,21 @@ impl Fault {
                 value.clone_from(new);
                 true
             }
-            Self::Signature(fault)
-                if matches!(stage, Stage::TokenResponse | Stage::RefreshResponse) =>
-            {
-                if let Some(id_token) = value.get("id_token").and_then(Value::as_str) {
-                    value["id_token"] = json!(fault.sign_again(id_token, core, client_secret));
+            Self::All(faults) => {
+                let mut applied = false;
+                for fault in faults {
+                    applied |= fault.apply(stage, value, core, client_secret);
+                }
+                applied
+            }
+            Self::Signature(fault) => {
+                let member = match stage {
+                    Stage::TokenResponse | Stage::RefreshResponse => "id_token",
+                    Stage::LogoutToken => "logout_token",
+                    _ => return false,
+                };
+                if let Some(token) = value.get(member).and_then(Value::as_str) {
+                    value[member] = json!(fault.sign_again(token, core, client_secret));
                 }
                 true
             }
@@ -293,7 +443,7 @@ impl Fault {
                     fault.publish(value);
                     true
                 }
-                Stage::IdTokenHeader => {
+                Stage::IdTokenHeader | Stage::LogoutTokenHeader => {
                     if fault.hides_kid() {
                         value.as_object_mut().unwrap().remove("kid");
                     }

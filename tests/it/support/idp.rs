@@ -2,13 +2,16 @@
 //! lies when it is told to, and remembers everything that it was asked and that it gave out.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bff::clock::{ManualClock, SystemRandomness};
 use bff::dev::provider::client::{Proof, RelyingParty};
 use bff::dev::provider::core::{Core, CoreSettings};
+use bff::dev::provider::courier::{Answered, Courier};
 use bff::dev::provider::endpoints::{Endpoint, Endpoints};
+use bff::dev::provider::logout::LogoutNotice;
 use bff::dev::provider::parameters::Parameters;
 use bff::dev::provider::tamper::{Stage, Tamper};
 use bff::dev::{DevUser, Dropped};
@@ -23,11 +26,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use url::Url;
 
+use super::call::{Call, HOST};
 use super::canary::Canaries;
 use super::clock::soon;
 use super::faults::Fault;
 use super::helper::Helper;
+use super::wire::Reply;
 
 /// Who `bff` is at this provider.
 pub(crate) const CLIENT_ID: &str = "app";
@@ -46,6 +52,7 @@ pub(crate) struct Idp {
     pub(crate) core: Arc<Core>,
     clock: Arc<ManualClock>,
     shared: Arc<Shared>,
+    messenger: Arc<Messenger>,
     // Last, so that its thread ends before what it uses.
     _helper: Helper,
 }
@@ -75,6 +82,22 @@ pub(crate) struct Asked {
     pub(crate) query: Parameters,
     pub(crate) headers: HeaderMap,
     pub(crate) form: Parameters,
+}
+
+/// A logout token that the provider made because a session ended, and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) uri: Url,
+    pub(crate) logout_token: String,
+    /// The status of the answer; `None` where there was none, or nobody to tell.
+    pub(crate) status: Option<u16>,
+}
+
+/// Carries logout tokens to where `bff` really listens, and remembers each.
+#[derive(Debug, Default)]
+struct Messenger {
+    address: Mutex<Option<SocketAddr>>,
+    told: watch::Sender<Vec<Told>>,
 }
 
 /// Holds back the answers of one endpoint until dropped.
@@ -123,7 +146,12 @@ impl Idp {
             Arc::new(Liar(Arc::clone(&shared))),
         );
         let core = Arc::new(core.unwrap());
-        let endpoints = Endpoints::new(Arc::clone(&core), Arc::clone(clock) as _);
+        let messenger = Arc::new(Messenger::default());
+        let endpoints = Endpoints::new(
+            Arc::clone(&core),
+            Arc::clone(clock) as _,
+            Arc::clone(&messenger) as _,
+        );
         shared
             .endpoints
             .set((endpoints, Arc::clone(&core)))
@@ -134,6 +162,7 @@ impl Idp {
             core,
             clock: Arc::clone(clock),
             shared,
+            messenger,
             _helper: helper,
         }
     }
@@ -159,6 +188,56 @@ impl Idp {
             id_token_alg: alg.to_owned(),
             ..relying_party(Proof::Secret(self.client_secret.clone()))
         });
+    }
+
+    /// Has signed-out pages load `bff`'s front channel from now on.
+    pub(crate) fn use_front_channel(&self) {
+        self.core.register(RelyingParty {
+            frontchannel_logout_uri: Some(public_url("/bff/frontchannel-logout")),
+            ..relying_party(Proof::Secret(self.client_secret.clone()))
+        });
+    }
+
+    /// Carries logout tokens to `bff` from now on, which listens at `address`. Until then they are
+    /// made and go nowhere.
+    pub(crate) fn deliver_to(&self, address: SocketAddr) {
+        *self.messenger.address.lock().unwrap() = Some(address);
+    }
+
+    /// Every logout token that the end of a session brought about so far.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.messenger.told.borrow().clone()
+    }
+
+    /// Waits until `count` logout tokens have been delivered, or found nobody.
+    pub(crate) async fn told_times(&self, count: usize) -> Vec<Told> {
+        let mut told = self.messenger.told.subscribe();
+        let what = format!("{count} logout tokens");
+        let enough = told.wait_for(|told| told.len() >= count);
+        soon(&what, enough).await.unwrap().clone()
+    }
+
+    /// The sessions of `user` here, by the `sid` of their ID tokens, oldest first.
+    pub(crate) fn sids(&self, user: &str) -> Vec<String> {
+        let sessions = self.core.sessions().into_iter();
+        let of_user = sessions.filter(|session| session.sub == user);
+        of_user.map(|session| session.sid).collect()
+    }
+
+    /// A logout token for `bff`, as the active faults shape it. An honest one names one or both.
+    pub(crate) fn logout_token(&self, sub: Option<&str>, sid: Option<&str>) -> String {
+        self.core.logout_token(CLIENT_ID, sub, sid).unwrap()
+    }
+
+    /// Signs `user` out of every session here and tells `bff`, which listens at `address`: its
+    /// answers, one a relying party.
+    pub(crate) async fn sign_out(&self, user: &str, address: SocketAddr) -> Vec<Reply> {
+        deliver_all(self.core.sign_out_user(user), address).await
+    }
+
+    /// Ends the session `sid` here and tells `bff`, which listens at `address`.
+    pub(crate) async fn end_session(&self, sid: &str, address: SocketAddr) -> Vec<Reply> {
+        deliver_all(self.core.sign_out_session(sid), address).await
     }
 
     /// Goes wrong like this from now on.
@@ -253,7 +332,54 @@ fn relying_party(proof: Proof) -> RelyingParty {
         proof,
         redirect_uris: vec![format!("{PUBLIC_URL}/bff/callback")],
         post_logout_redirect_uris: vec![format!("{PUBLIC_URL}/bff/logout/callback")],
+        backchannel_logout_uri: Some(public_url("/bff/backchannel-logout")),
+        frontchannel_logout_uri: None,
         id_token_alg: "RS256".to_owned(),
+    }
+}
+
+fn public_url(path: &str) -> Url {
+    Url::parse(&format!("{PUBLIC_URL}{path}")).unwrap()
+}
+
+/// The request by which a provider hands a logout token over (Back-Channel Logout §2.5).
+pub(crate) fn logout_call(logout_token: &str) -> Call {
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("logout_token", logout_token)
+        .finish();
+    Call::bare("POST", "/bff/backchannel-logout")
+        .header("Host", HOST)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(form)
+}
+
+async fn deliver_all(notices: Vec<LogoutNotice>, address: SocketAddr) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    for notice in notices {
+        replies.push(logout_call(&notice.logout_token).send(address).await);
+    }
+    replies
+}
+
+impl Courier for Messenger {
+    fn post(&self, notice: LogoutNotice) -> Answered {
+        let address = *self.address.lock().unwrap();
+        let told = self.told.clone();
+        Box::pin(async move {
+            let LogoutNotice { uri, logout_token } = notice;
+            let status = match address {
+                Some(address) => Some(logout_call(&logout_token).send(address).await.status),
+                None => None,
+            };
+            told.send_modify(|told| {
+                told.push(Told {
+                    uri,
+                    logout_token,
+                    status,
+                });
+            });
+            status
+        })
     }
 }
 
@@ -287,6 +413,7 @@ impl Shared {
                 ("ID token", "id_token"),
             ],
             Stage::AuthorizationResponse => &[("code", "code")],
+            Stage::LogoutToken => &[("logout token", "logout_token")],
             _ => &[],
         };
         let mut issued = self.issued.lock().unwrap();

@@ -3,12 +3,16 @@
 // GET  /control/state  {delay_ms, fail, fail_endpoints, access_token_seconds,
 //                       sessions: [{user, sid, created_at, refresh_count}],
 //                       requests: [{at, method, path, status, elapsed_ms}]}     (oldest first)
-// POST /control/state  any of the first four, or {revoke_all: true}; answers as GET does
+// POST /control/state  any of the first four, {revoke_all: true}, or {sign_out_user: name} and
+//                       {sign_out_session: sid}, of which the apps hear through the back channel;
+//                       answers as GET does. What the provider asked of an app stands among the
+//                       requests with its whole address.
 
 const byId = (id) => document.getElementById(id)
 const form = byId('controls')
 
 let newest = 0
+let shownSessions = ''
 
 async function exchange(change) {
   const asked = ++newest
@@ -37,10 +41,30 @@ function show(state) {
   if (faults.length > 0) say(`Misbehaving: ${faults.join('; ')}`, 'bad')
   else say('Behaving', 'good')
 
-  const sessions = state.sessions ?? []
-  fill('sessions', sessions.map((s) => [s.user, code(s.sid), timeOf(s.created_at), s.refresh_count]))
+  showSessions(state.sessions ?? [])
   const requests = (state.requests ?? []).slice(-50).reverse()
   fill('requests', requests.map((r) => [timeOf(r.at), request(r), status(r.status), number(`${r.elapsed_ms} ms`)]))
+}
+
+function showSessions(sessions) {
+  const now = JSON.stringify(sessions)
+  if (now === shownSessions) return // else a button would vanish from under the pointer
+  shownSessions = now
+  fill('sessions', sessions.map((s) => [
+    s.user, code(s.sid), timeOf(s.created_at), s.refresh_count,
+    button('Sign out', `Sign ${s.user} out of this session`, { sign_out_session: s.sid }),
+  ]))
+  const users = [...new Set(sessions.map((s) => s.user))].sort()
+  byId('sign-outs').replaceChildren(...users.map((user) => button(`Sign ${user} out everywhere (back channel)`, '', { sign_out_user: user })))
+  byId('sign-outs').hidden = users.length === 0
+}
+
+function button(text, label, change) {
+  const element = el('button', 'button', text)
+  element.type = 'button'
+  if (label) element.ariaLabel = label
+  element.addEventListener('click', () => exchange(change))
+  return element
 }
 
 function fill(id, rows) {
