@@ -13,7 +13,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --no-default-features --bin bff \
+    cargo build --release --locked --no-default-features --features sqlite,redis,postgres --bin bff \
     && packaging/rootfs.sh target/release/bff /rootfs
 
 # The binary, the libraries that it names, the certificates of public authorities; nothing else.

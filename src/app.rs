@@ -36,8 +36,17 @@ use crate::server::{self, Server};
 use crate::session::cookie::SessionCookie;
 use crate::session::seal::Keys;
 use crate::session::store::memory::MemoryStore;
+use crate::session::store::near_cache::{NearCache, NearCacheSettings};
+use crate::session::store::record_store::RecordStore;
+use crate::session::store::redis::RedisStore;
+#[cfg(feature = "postgres")]
+use crate::session::store::sql::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+use crate::session::store::sql::sqlite::SqliteStore;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::session::store::sql::{Migrations, SqlSettings};
 use crate::session::store::{Condition, SessionStore, StoreError};
-use crate::session::{SessionSettings, Sessions, StorePlace};
+use crate::session::{SessionSettings, Sessions, StorePlace, StoreSettings};
 use crate::telemetry::{self, LogError, Metrics};
 use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
@@ -395,21 +404,91 @@ fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
 /// reason not to, since it may come.
 fn open_store(
     settings: &SessionSettings,
-    _keys: &Keys,
-    _clock: &Arc<dyn Clock>,
-    _randomness: &Arc<dyn Randomness>,
-    _care: &Runtime,
+    keys: &Keys,
+    clock: &Arc<dyn Clock>,
+    randomness: &Arc<dyn Randomness>,
+    care: &Runtime,
 ) -> Result<Arc<dyn SessionStore>, StoreError> {
-    match &settings.store.place {
-        StorePlace::Memory
-        | StorePlace::Cookie
-        | StorePlace::Sqlite(_)
-        | StorePlace::Redis(_)
-        | StorePlace::Postgres(_) => Ok(Arc::new(MemoryStore::new(
-            settings.idle_timeout,
-            settings.max_lifetime,
-        ))),
+    let Some(records) = open_records(&settings.store)? else {
+        let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
+        return Ok(Arc::new(store));
+    };
+    match care.block_on(records.prepare()) {
+        Ok(()) => {}
+        Err(error @ StoreError::Away(_)) => {
+            tracing::warn!(%error, "starting without sessions; they are served once it answers");
+        }
+        Err(error @ StoreError::Unusable(_)) => return Err(error),
     }
+    let near_cache = NearCacheSettings {
+        kind: settings.store.place.kind(),
+        idle_timeout: settings.idle_timeout,
+        max_lifetime: settings.max_lifetime,
+        max_staleness: settings.store.max_staleness,
+        capacity: settings.store.near_cache,
+        timeout: settings.store.timeout,
+    };
+    Ok(Arc::new(NearCache::new(
+        records,
+        near_cache,
+        keys.clone(),
+        Arc::clone(clock),
+        Arc::clone(randomness),
+        care.handle().clone(),
+    )))
+}
+
+/// What keeps sessions outside this process; `None` where nothing does.
+fn open_records(settings: &StoreSettings) -> Result<Option<Arc<dyn RecordStore>>, StoreError> {
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    let sql = SqlSettings {
+        timeout: settings.timeout,
+        migrations: if settings.migrate {
+            Migrations::Run
+        } else {
+            Migrations::Check
+        },
+    };
+    Ok(match &settings.place {
+        StorePlace::Memory | StorePlace::Cookie => None,
+        #[cfg(feature = "sqlite")]
+        StorePlace::Sqlite(path) => Some(Arc::new(SqliteStore::new(path, sql))),
+        #[cfg(feature = "postgres")]
+        StorePlace::Postgres(url) => {
+            let store = PostgresStore::new(url.expose(), settings.ca.as_deref(), sql)?;
+            Some(Arc::new(store))
+        }
+        #[cfg(feature = "redis")]
+        StorePlace::Redis(url) => {
+            let store = RedisStore::new(url, settings.ca.as_deref(), settings.timeout)?;
+            Some(Arc::new(store))
+        }
+        #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "redis")))]
+        other => {
+            let what = format!("this bff was built without the store \"{}\"", other.kind());
+            return Err(StoreError::Unusable(what.into()));
+        }
+    })
+}
+
+/// Brings the schema of the configured store up to date; the word of the store.
+///
+/// # Errors
+///
+/// The store is away, or cannot be used; one sentence.
+pub fn migrate(config: &Config) -> Result<&'static str, StartError> {
+    let settings = StoreSettings {
+        migrate: true,
+        ..config.session.store.clone()
+    };
+    let care = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    if let Some(records) = open_records(&settings)? {
+        care.block_on(records.prepare())?;
+    }
+    Ok(settings.place.kind())
 }
 
 /// Does what no request waits for.

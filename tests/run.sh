@@ -39,7 +39,7 @@ docs() {
 
 # One process a test where nextest is installed; the same tests without it.
 tests() {
-  need postgresql
+  need postgresql redis-server redis-sentinel
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked
   else
@@ -50,6 +50,7 @@ tests() {
 # The container's build has no development provider.
 features() {
   cargo check --locked --no-default-features
+  cargo check --locked --no-default-features --features sqlite,redis,postgres
   if cargo deny --version >/dev/null 2>&1; then
     cargo deny --locked check bans licenses sources
   else

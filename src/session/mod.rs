@@ -86,6 +86,19 @@ pub enum StorePlace {
     Cookie,
 }
 
+impl StorePlace {
+    /// The word of `session.store`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sqlite(_) => "sqlite",
+            Self::Redis(_) => "redis",
+            Self::Postgres(_) => "postgres",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
 /// `[session.cookie]`, checked against the rules of its prefix (G1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieSettings {

@@ -10,6 +10,8 @@ use crate::config::resolve::{Surroundings, count, span};
 use crate::config::secret_source::AddressSource;
 use crate::config::words::{Chosen, Store};
 use crate::secret::StoreUrl;
+#[cfg(feature = "redis")]
+use crate::session::store::redis::url::RedisUrl;
 use crate::session::store::{Limit, OnLimit};
 use crate::session::{StorePlace, StoreSettings};
 
@@ -113,7 +115,17 @@ fn address(
                 let (kind, how) = scheme.split_once('+').unwrap_or((scheme, ""));
                 ["redis", "rediss"].contains(&kind) && ["", "cluster", "sentinel"].contains(&how)
             });
-            checked(written, &text, fits, example, faults).map(StorePlace::Redis)
+            let url = checked(written, &text, fits, example, faults)?;
+            #[cfg(feature = "redis")]
+            if let Err(error) = RedisUrl::parse(&text) {
+                written.refuse(
+                    faults,
+                    error.to_string(),
+                    format!("write one such as {example}"),
+                );
+                return None;
+            }
+            Some(StorePlace::Redis(url))
         }
         Store::Postgres => {
             let fits =

@@ -5,6 +5,8 @@ mod health;
 pub mod memory;
 pub mod near_cache;
 pub mod record_store;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod sealed;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;

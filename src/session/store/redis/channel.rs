@@ -1,0 +1,228 @@
+//! What nodes tell each other: events, published by the scripts that make them true, and words,
+//! which come back behind all events before them.
+//!
+//! A listener has one connection to every master, for an event is published on the master of its
+//! session. The bus of a Cluster carries it to the other masters too, and may lose it on the way
+//! without a sign; a connection of our own may not. So a word is published on every master, and has
+//! come back when every connection brought the copy of its own master: then nothing that was told
+//! before is still under way, nor lost.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::{self, SelectAll};
+use futures_util::{Stream, StreamExt as _};
+use redis::aio::{PubSub, PubSubSink};
+use redis::{Msg, RedisResult};
+use tokio::time::{sleep, timeout};
+
+use super::link::Link;
+use super::names::{EVENTS, unhex};
+use super::rows::reason_of;
+use super::trouble::Trouble;
+use super::url::Address;
+use crate::session::store::record_store::{Event, Listener};
+
+/// How often each connection is asked whether it still stands.
+const PING_INTERVAL: Duration = Duration::from_millis(250);
+/// How long it may take to answer.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many pings there are between two looks at who the masters are.
+const PINGS_A_LOOK: u32 = 4;
+/// How many events are remembered, to tell each but once.
+const REMEMBERED: usize = 4096;
+/// How many words may be on their way; those of nodes that vanished give way.
+const WORDS: usize = 256;
+
+/// Sends a word round.
+pub(super) async fn announce(link: &Link, word: &str) -> Result<(), Trouble> {
+    let masters = link.known_masters().await?;
+    let copies = masters.iter().map(async |master| {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(EVENTS).arg(format!("w {master} {word}"));
+        link.query_master(master, &publish).await
+    });
+    let sent = try_join_all(copies).await.map(drop);
+    if sent.is_err() {
+        // It may be a master no more.
+        link.forget_masters();
+    }
+    sent
+}
+
+/// Hands on what comes, until the channel breaks.
+pub(super) async fn listen(link: &Link, listener: &dyn Listener) -> Trouble {
+    let opened = timeout(link.timeout(), open(link)).await;
+    let (masters, connections) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(trouble)) => return trouble,
+        Err(_) => return Trouble::Slow(link.timeout()),
+    };
+    listener.subscribed();
+    let mut sinks = Vec::new();
+    let mut messages = SelectAll::new();
+    for (number, connection) in connections.into_iter().enumerate() {
+        let (sink, stream) = connection.split();
+        sinks.push(sink);
+        messages.push(until_cut(number, stream));
+    }
+    let mut hearing = Hearing {
+        listener,
+        names: masters.iter().map(Address::to_string).collect(),
+        told: Told::default(),
+        words: VecDeque::new(),
+    };
+    let hear = async {
+        while let Some(Some((number, message))) = messages.next().await {
+            hearing.take(number, message.get_payload_bytes());
+        }
+        Trouble::Cut
+    };
+    tokio::select! {
+        // What has come is told before anything else.
+        biased;
+        trouble = hear => trouble,
+        trouble = watch(link, &masters, &mut sinks) => trouble,
+    }
+}
+
+async fn open(link: &Link) -> Result<(Arc<[Address]>, Vec<PubSub>), Trouble> {
+    let masters = link.masters().await?;
+    let connections = masters.iter().map(async |master| {
+        let mut connection = link.client(master)?.get_async_pubsub().await?;
+        connection.subscribe(EVENTS).await?;
+        Ok::<_, Trouble>(connection)
+    });
+    let connections = try_join_all(connections).await?;
+    Ok((masters, connections))
+}
+
+type Messages = stream::BoxStream<'static, Option<(usize, Msg)>>;
+
+/// The messages of a connection, each with its number; and `None` where it ends.
+fn until_cut(number: usize, messages: impl Stream<Item = Msg> + Send + 'static) -> Messages {
+    let end = stream::once(std::future::ready(None));
+    let messages = messages.map(move |message| Some((number, message)));
+    messages.chain(end).boxed()
+}
+
+/// Asks the connections whether they stand, and now and then who the masters are.
+async fn watch(link: &Link, masters: &[Address], sinks: &mut [PubSubSink]) -> Trouble {
+    let mut pings = 0_u32;
+    loop {
+        sleep(PING_INTERVAL).await;
+        let asked = sinks
+            .iter_mut()
+            .map(async |sink| -> RedisResult<redis::Value> { sink.ping().await });
+        match timeout(PING_TIMEOUT, join_all(asked)).await {
+            Ok(answers) if answers.iter().all(Result::is_ok) => {}
+            Ok(_) => return Trouble::Cut,
+            Err(_) => return Trouble::Slow(PING_TIMEOUT),
+        }
+        pings = pings.wrapping_add(1);
+        if pings.is_multiple_of(PINGS_A_LOOK)
+            // Whoever cannot be asked is no news.
+            && let Ok(Ok(now)) = timeout(PING_TIMEOUT, link.masters()).await
+            && *now != *masters
+        {
+            link.leave().await;
+            return Trouble::OtherMasters;
+        }
+    }
+}
+
+struct Hearing<'a> {
+    listener: &'a dyn Listener,
+    /// The names of the masters, by the number of their connection.
+    names: Vec<String>,
+    told: Told,
+    words: VecDeque<Word>,
+}
+
+/// A word under way.
+struct Word {
+    text: Box<str>,
+    /// The connections that brought the copy of their own master.
+    came: Vec<usize>,
+}
+
+impl Hearing<'_> {
+    fn take(&mut self, number: usize, payload: &[u8]) {
+        let Some(text) = std::str::from_utf8(payload).ok() else {
+            return;
+        };
+        match text.split_once(' ') {
+            Some(("w", copy)) => self.take_copy(number, copy),
+            // Each comes once from its master, and once by the bus to each other master.
+            Some((kind, rest)) if self.names.len() == 1 || self.told.is_new(text) => {
+                if let Some(event) = read_event(kind, rest) {
+                    self.listener.heard(event);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_copy(&mut self, number: usize, copy: &str) {
+        let Some((master, word)) = copy.split_once(' ') else {
+            return;
+        };
+        // A connection that came by way of the bus says nothing about what its master told.
+        if self.names.get(number).is_none_or(|name| name != master) {
+            return;
+        }
+        let position = self.words.iter().position(|known| *known.text == *word);
+        let mut known = position
+            .and_then(|position| self.words.remove(position))
+            .unwrap_or_else(|| Word {
+                text: word.into(),
+                came: Vec::new(),
+            });
+        if !known.came.contains(&number) {
+            known.came.push(number);
+        }
+        if known.came.len() == self.names.len() {
+            self.listener.echoed(word);
+            return;
+        }
+        if self.words.len() == WORDS {
+            self.words.pop_front();
+        }
+        self.words.push_back(known);
+    }
+}
+
+/// The events told last.
+#[derive(Default)]
+struct Told {
+    events: HashSet<Arc<str>>,
+    order: VecDeque<Arc<str>>,
+}
+
+impl Told {
+    fn is_new(&mut self, event: &str) -> bool {
+        let event: Arc<str> = event.into();
+        if !self.events.insert(Arc::clone(&event)) {
+            return false;
+        }
+        self.order.push_back(event);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.events.remove(&oldest);
+        }
+        true
+    }
+}
+
+fn read_event(kind: &str, rest: &str) -> Option<Event> {
+    let (value, hash) = rest.split_once(' ')?;
+    let hash = unhex(hash.as_bytes())?;
+    match kind {
+        "e" => Some(Event::Ended(hash, reason_of(value.as_bytes()))),
+        "c" => Some(Event::Changed(hash, value.parse().ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,505 @@
+//! The connection to Redis: one, shared by all calls, made when it is first needed and made anew
+//! when it broke. Whoever meets the break is answered with an error; whoever comes after it finds a
+//! new connection, to the master of that moment.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, select_ok};
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue,
+    IntoConnectionInfo as _, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
+    RedisResult, ServerErrorKind, TlsCertificates, TlsMode, Value,
+};
+use tokio::time::{Instant, timeout};
+
+use super::names::SCHEMA;
+use super::scripts::{Call, Scripts};
+use super::sentinel::Sentinel;
+use super::trouble::Trouble;
+use super::url::{Address, Place, RedisUrl};
+
+/// The version of what is written; a higher one in the store is not ours to touch.
+const VERSION: u64 = 1;
+
+/// A Cluster's client is made anew no more often than this: it heals most things by itself, and
+/// one dead node is no reason to leave the others.
+const CLUSTER_REST: Duration = Duration::from_secs(1);
+
+/// The way to Redis.
+pub(super) struct Link {
+    servers: Servers,
+    pub(super) scripts: Scripts,
+    live: tokio::sync::Mutex<Option<Live>>,
+    masters: Mutex<Option<Arc<[Address]>>>,
+    sentinels: Vec<Sentinel>,
+}
+
+/// How any server is reached.
+pub(super) struct Servers {
+    url: RedisUrl,
+    certificates: Option<TlsCertificates>,
+    pub(super) timeout: Duration,
+}
+
+/// What is asked, and of whom.
+enum Request<'a> {
+    /// Of the node that has the key.
+    Command(&'a Cmd),
+    /// As a script.
+    Script(&'a Call<'a>),
+    /// Of this node.
+    Node(&'a Address, &'a Cmd),
+    /// Of some node.
+    AnyNode(&'a Cmd),
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: Connection,
+    well: Arc<AtomicBool>,
+    since: Instant,
+}
+
+#[derive(Clone)]
+enum Connection {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Link {
+    pub(super) fn new(servers: Servers) -> Result<Self, Trouble> {
+        let sentinels = match &servers.url.place {
+            Place::Sentinel { sentinels, .. } => sentinels
+                .iter()
+                .map(|address| Sentinel::new(&servers, address))
+                .collect::<Result<_, _>>()?,
+            Place::One { .. } | Place::Cluster { .. } => Vec::new(),
+        };
+        Ok(Self {
+            servers,
+            scripts: Scripts::new(),
+            live: tokio::sync::Mutex::default(),
+            masters: Mutex::default(),
+            sentinels,
+        })
+    }
+
+    /// How long a call may take.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.servers.timeout
+    }
+
+    /// Asks the node that has the key.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Trouble> {
+        let value = self.ask(Request::Command(command)).await?;
+        Ok(redis::from_redis_value(value)?)
+    }
+
+    /// Runs a script.
+    pub(super) async fn call<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, Trouble> {
+        let value = self.ask(Request::Script(&call)).await?;
+        Ok(redis::from_redis_value(value)?)
+    }
+
+    /// Asks some node, whichever.
+    pub(super) async fn query_any<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Trouble> {
+        let value = self.ask(Request::AnyNode(command)).await?;
+        Ok(redis::from_redis_value(value)?)
+    }
+
+    /// Asks one of the [`masters`](Self::masters).
+    pub(super) async fn query_master(&self, at: &Address, command: &Cmd) -> Result<(), Trouble> {
+        self.ask(Request::Node(at, command)).await.map(drop)
+    }
+
+    /// The masters of this moment, in order.
+    pub(super) async fn masters(&self) -> Result<Arc<[Address]>, Trouble> {
+        let masters: Arc<[Address]> = match &self.servers.url.place {
+            Place::One { address, .. } => Arc::new([address.clone()]),
+            Place::Sentinel { .. } => Arc::new([self.ask_sentinels().await?]),
+            Place::Cluster { nodes } => {
+                let mut question = redis::cmd("CLUSTER");
+                let slots: Value = self.query_any(question.arg("SLOTS")).await?;
+                let mut masters = masters_of(&slots, nodes);
+                masters.sort_by(|one, other| (&one.host, one.port).cmp(&(&other.host, other.port)));
+                masters.dedup();
+                masters.into()
+            }
+        };
+        let mut known = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Arc::clone(&masters));
+        Ok(masters)
+    }
+
+    /// The masters, as they were when last asked for.
+    pub(super) async fn known_masters(&self) -> Result<Arc<[Address]>, Trouble> {
+        let known = {
+            let known = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
+            known.clone()
+        };
+        match known {
+            Some(masters) => Ok(masters),
+            None => self.masters().await,
+        }
+    }
+
+    /// Looks for the masters anew before the next call.
+    pub(super) async fn leave(&self) {
+        self.forget_masters();
+        *self.live.lock().await = None;
+    }
+
+    /// Asks for the masters before they are used again.
+    pub(super) fn forget_masters(&self) {
+        *self.masters.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A client for a connection of the channel's own.
+    pub(super) fn client(&self, address: &Address) -> Result<Client, Trouble> {
+        self.servers.client(address, 0, Credentials::Ours)
+    }
+
+    async fn ask(&self, request: Request<'_>) -> Result<Value, Trouble> {
+        let mut used = None;
+        let asking = async {
+            let live = self.live().await?;
+            let live = used.insert(live);
+            let answer = live.connection.send(request).await;
+            answer.map_err(|error| self.trouble(error))
+        };
+        let outcome = timeout(self.timeout(), asking)
+            .await
+            .unwrap_or(Err(Trouble::Slow(self.timeout())));
+        if let (Err(trouble), Some(live)) = (&outcome, used) {
+            live.met(trouble, self.timeout());
+        }
+        outcome
+    }
+
+    /// A Cluster whose slots move faster than its client follows is no wrong address.
+    fn trouble(&self, error: RedisError) -> Trouble {
+        match (Trouble::from(error), &self.servers.url.place) {
+            (Trouble::IsCluster(error), Place::Cluster { .. }) => Trouble::NotReady(error),
+            (trouble, _) => trouble,
+        }
+    }
+
+    async fn live(&self) -> Result<Live, Trouble> {
+        // Held over the await, so that one connects and the others use it.
+        let mut slot = self.live.lock().await;
+        if let Some(live) = slot.as_ref().filter(|live| live.is_well()) {
+            return Ok(live.clone());
+        }
+        *slot = None;
+        let mut live = self.connect().await?;
+        self.check_schema(&mut live.connection).await?;
+        Ok(slot.insert(live).clone())
+    }
+
+    async fn connect(&self) -> Result<Live, Trouble> {
+        let well = Arc::new(AtomicBool::new(true));
+        let connection = match &self.servers.url.place {
+            Place::One { address, database } => {
+                let client = self.servers.client(address, *database, Credentials::Ours)?;
+                Connection::One(self.servers.connect(&client, Arc::clone(&well)).await?)
+            }
+            Place::Sentinel { database, .. } => {
+                let master = self.ask_sentinels().await?;
+                let client = self.servers.client(&master, *database, Credentials::Ours)?;
+                let mut connection = self.servers.connect(&client, Arc::clone(&well)).await?;
+                is_master(&mut connection).await?;
+                Connection::One(connection)
+            }
+            Place::Cluster { nodes } => {
+                let client = self.servers.cluster(nodes)?;
+                Connection::Cluster(client.get_async_connection().await?)
+            }
+        };
+        Ok(Live {
+            connection,
+            well,
+            since: Instant::now(),
+        })
+    }
+
+    async fn check_schema(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let call = schema(&self.scripts);
+        let there = connection.send(Request::Script(&call)).await;
+        let there = there.map_err(|error| self.trouble(error))?;
+        judge_schema(redis::from_redis_value(there)?)
+    }
+
+    /// The first answer of a Sentinel that knows.
+    async fn ask_sentinels(&self) -> Result<Address, Trouble> {
+        let Place::Sentinel { master, .. } = &self.servers.url.place else {
+            return Err(Trouble::NoMaster);
+        };
+        let asked: Vec<BoxFuture<'_, _>> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| -> BoxFuture<'_, _> {
+                Box::pin(sentinel.master(&self.servers, master))
+            })
+            .collect();
+        Ok(select_ok(asked).await?.0)
+    }
+}
+
+/// The call that answers with the version that wrote here, and shows that writes are taken.
+pub(super) fn schema(scripts: &Scripts) -> Call<'_> {
+    scripts.schema.on(SCHEMA).number(VERSION)
+}
+
+/// What the answer to [`schema`] means.
+pub(super) fn judge_schema(version: u64) -> Result<(), Trouble> {
+    if version > VERSION {
+        return Err(Trouble::Newer);
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("url", &self.servers.url)
+            .field("timeout", &self.servers.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    fn is_well(&self) -> bool {
+        self.well.load(Ordering::Acquire)
+    }
+
+    /// Decides whether others shall use the connection that brought this.
+    fn met(&self, trouble: &Trouble, patience: Duration) {
+        let rest = match self.connection {
+            Connection::One(_) => Duration::ZERO,
+            // A node that hangs is found to have lost its slots by asking the others anew.
+            Connection::Cluster(_) => CLUSTER_REST.max(patience),
+        };
+        if trouble.is_of_connection() && self.since.elapsed() >= rest {
+            self.well.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Connection {
+    async fn send(&mut self, request: Request<'_>) -> RedisResult<Value> {
+        match request {
+            Request::Command(command) => self.command(command).await,
+            Request::Script(call) => match self.command(&call.by_digest()).await {
+                // This server has not seen the script yet, or has been restarted since.
+                Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
+                    self.command(&call.written_out()).await
+                }
+                outcome => outcome,
+            },
+            Request::Node(address, command) => {
+                let node = SingleNodeRoutingInfo::ByAddress {
+                    host: address.host.to_string(),
+                    port: address.port,
+                };
+                self.routed(command, node).await
+            }
+            Request::AnyNode(command) => self.routed(command, SingleNodeRoutingInfo::Random).await,
+        }
+    }
+
+    async fn command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let value = match self {
+            Self::One(connection) => connection.req_packed_command(command).await,
+            Self::Cluster(connection) => connection.req_packed_command(command).await,
+        };
+        value?.extract_error()
+    }
+
+    async fn routed(&mut self, command: &Cmd, node: SingleNodeRoutingInfo) -> RedisResult<Value> {
+        match self {
+            Self::One(_) => self.command(command).await,
+            Self::Cluster(connection) => {
+                let route = RoutingInfo::SingleNode(node);
+                let value = connection.route_command(command.clone(), route).await;
+                value?.extract_error()
+            }
+        }
+    }
+}
+
+/// Who we are to a server.
+#[derive(Clone, Copy)]
+pub(super) enum Credentials {
+    /// Nobody.
+    None,
+    /// Those in the address.
+    Ours,
+}
+
+impl Servers {
+    pub(super) const fn new(
+        url: RedisUrl,
+        certificates: Option<TlsCertificates>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            url,
+            certificates,
+            timeout,
+        }
+    }
+
+    /// Whether there are any credentials.
+    pub(super) const fn has_credentials(&self) -> bool {
+        self.url.user.is_some() || self.url.password.is_some()
+    }
+
+    pub(super) fn client(
+        &self,
+        address: &Address,
+        database: u16,
+        credentials: Credentials,
+    ) -> Result<Client, Trouble> {
+        let info = self.info(address, database, credentials)?;
+        Ok(match &self.certificates {
+            Some(certificates) if self.url.tls => {
+                Client::build_with_tls(info, certificates.clone())?
+            }
+            _ => Client::open(info)?,
+        })
+    }
+
+    /// A connection that says `false` in `well` once it broke.
+    pub(super) async fn connect(
+        &self,
+        client: &Client,
+        well: Arc<AtomicBool>,
+    ) -> Result<MultiplexedConnection, Trouble> {
+        let watch = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                well.store(false, Ordering::Release);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        // Every call has its deadline around all that it does.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(None)
+            .set_push_sender(watch);
+        Ok(client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?)
+    }
+
+    fn cluster(&self, nodes: &[Address]) -> Result<ClusterClient, Trouble> {
+        let infos = nodes
+            .iter()
+            .map(|node| self.info(node, 0, Credentials::Ours))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut builder = ClusterClientBuilder::new(infos)
+            .use_protocol(ProtocolVersion::RESP3)
+            .tcp_settings(self.tcp())
+            // A node that hangs holds up the others no longer than this.
+            .connection_timeout(self.timeout / 4)
+            .response_timeout(self.timeout)
+            .overall_response_timeout(None)
+            .retries(3)
+            .min_retry_wait(10)
+            .max_retry_wait(200);
+        if self.url.tls {
+            builder = builder.tls(TlsMode::Secure);
+            if let Some(certificates) = &self.certificates {
+                builder = builder.certs(certificates.clone());
+            }
+        }
+        Ok(builder.build()?)
+    }
+
+    fn info(
+        &self,
+        address: &Address,
+        database: u16,
+        credentials: Credentials,
+    ) -> Result<ConnectionInfo, Trouble> {
+        let host = address.host.to_string();
+        let addr = if self.url.tls {
+            ConnectionAddr::TcpTls {
+                host,
+                port: address.port,
+                insecure: false,
+                tls_params: None,
+            }
+        } else {
+            ConnectionAddr::Tcp(host, address.port)
+        };
+        // RESP3 tells of a broken connection before the next call meets it.
+        let mut redis = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_skip_set_lib_name()
+            .set_db(database.into());
+        if matches!(credentials, Credentials::Ours) && self.has_credentials() {
+            if let Some(user) = &self.url.user {
+                redis = redis.set_username(user);
+            }
+            let password = self.url.password.as_ref();
+            redis = redis.set_password(password.map_or("", |password| password.as_str()));
+        }
+        Ok(addr
+            .into_connection_info()?
+            .set_redis_settings(redis)
+            .set_tcp_settings(self.tcp()))
+    }
+
+    fn tcp(&self) -> TcpSettings {
+        let settings = TcpSettings::default().set_nodelay(true);
+        // A network that swallows packets breaks the connection, rather than every call on it.
+        #[cfg(target_os = "linux")]
+        let settings = settings.set_user_timeout(self.timeout * 2);
+        settings
+    }
+}
+
+async fn is_master(connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+    let role = connection.req_packed_command(&redis::cmd("ROLE")).await;
+    let role = role.and_then(Value::extract_error)?;
+    let word = role.as_sequence().and_then(<[Value]>::first);
+    match word {
+        Some(Value::BulkString(word)) if word == b"master" => Ok(()),
+        _ => Err(Trouble::NoMaster),
+    }
+}
+
+/// The masters in an answer to `CLUSTER SLOTS`, named as the Cluster's client names them.
+fn masters_of(slots: &Value, nodes: &[Address]) -> Vec<Address> {
+    let ranges = slots.as_sequence().unwrap_or_default();
+    ranges
+        .iter()
+        .filter_map(|range| {
+            let [host, port, ..] = range.as_sequence()?.get(2)?.as_sequence()? else {
+                return None;
+            };
+            let Value::Int(port) = port else { return None };
+            let host = match host {
+                Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+                _ => "",
+            };
+            // A node that does not know its own address is where we found it.
+            let host = match host {
+                "" | "0.0.0.0" | "::" => &nodes.first()?.host,
+                host => host,
+            };
+            Some(Address {
+                host: host.into(),
+                port: u16::try_from(*port).ok()?,
+            })
+        })
+        .collect()
+}
