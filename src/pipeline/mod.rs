@@ -8,25 +8,25 @@ pub mod access_log;
 pub mod context;
 pub mod csrf;
 pub mod endpoint;
+mod endpoints;
 pub mod error;
+mod pages;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::RelyingParty;
-use crate::auth::login::{LoginAnswer, LoginRequest};
-use crate::auth::logout::LogoutBy;
+use crate::auth::login::LoginRequest;
 use crate::auth::return_to::ReturnTo;
 use crate::clock::Randomness;
 use crate::frontend::{Frontend, FrontendAnswer};
+use crate::proxy::RouteAuth;
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
@@ -34,10 +34,8 @@ use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
 use crate::proxy::upgrade::{Handshake, HandshakeFault, SocketLimits, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
-use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
-use crate::session::SameSite;
 use crate::session::cookie::{OpenedCookies, Presented};
 use crate::session::record::Session;
 use crate::session::store::Found;
@@ -45,26 +43,18 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::EndReason;
-use crate::web::problem;
 use crate::web::public_origin::PublicOrigin;
 
-use context::{Context, Reader, RequestIds, is_document_navigation};
-use endpoint::{Endpoint, MethodRules, UnderBase};
+use context::{Context, RequestIds, is_document_navigation};
+use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The most bytes that the form of a callback or of a third-party login may have.
-const MAX_FORM: usize = 64 * 1024;
-/// The type of such a form.
-const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 /// WebSockets open at once, over all workers (M6).
 const MAX_SOCKETS: usize = 20_000;
 /// WebSockets of one session open at once (M6).
 const MAX_SOCKETS_PER_SESSION: usize = 100;
-/// How long such a form may take.
-const FORM_WITHIN: Duration = Duration::from_secs(10);
-
 /// What all workers share.
 #[derive(Debug)]
 pub struct Shared {
@@ -242,78 +232,6 @@ impl Pipeline {
         }
     }
 
-    async fn answer_endpoint(
-        &self,
-        endpoint: Endpoint,
-        ctx: &Context,
-        parts: &Parts,
-        body: Incoming,
-    ) -> Result<Response<Body>, Refusal> {
-        let relying_party = &*self.shared.relying_party;
-        let rules = MethodRules {
-            response_mode: relying_party.response_mode(),
-            third_party_login: relying_party.settings().third_party_login,
-        };
-        endpoint
-            .take(&parts.method, rules)
-            .map_err(Refusal::MethodNotAllowed)?;
-        let by_header = matches!(endpoint, Endpoint::Session | Endpoint::User)
-            || (endpoint == Endpoint::Logout && parts.method == Method::POST);
-        if by_header {
-            csrf::check(CsrfCheck::Header, parts, &self.shared.public).map_err(Refusal::Csrf)?;
-        }
-        let presented = self.presented(parts);
-        match endpoint {
-            Endpoint::Login => {
-                let answer = if parts.method == Method::POST {
-                    let form = read_form(parts, body).await?;
-                    relying_party
-                        .third_party_login(&form, parts, presented)
-                        .await?
-                } else {
-                    relying_party.login(parts, presented).await?
-                };
-                Ok(match answer {
-                    LoginAnswer::Begun(response) => response,
-                    LoginAnswer::Confirm { link } => confirm_login(&link),
-                })
-            }
-            Endpoint::Callback => {
-                let form;
-                let parameters = if parts.method == Method::POST {
-                    form = read_form(parts, body).await?;
-                    form.as_str()
-                } else {
-                    parts.uri.query().unwrap_or_default()
-                };
-                let logged_in = relying_party.callback(parameters, parts, presented).await?;
-                let hop = self.needs_hop(ctx, &logged_in.return_to, parts);
-                let place = logged_in.return_to.clone();
-                let response = logged_in.redirect();
-                Ok(if hop {
-                    hop_page(&response, &place)
-                } else {
-                    response
-                })
-            }
-            Endpoint::Logout => {
-                let by = if parts.method == Method::POST {
-                    LogoutBy::Fetch
-                } else {
-                    LogoutBy::Link
-                };
-                Ok(relying_party.logout(by, parts, presented).await?)
-            }
-            Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts).await),
-            Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
-            Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
-            Endpoint::User => relying_party
-                .user(parts, presented)
-                .await
-                .map_err(Refusal::User),
-        }
-    }
-
     async fn answer_route(
         &self,
         route: &Route,
@@ -478,29 +396,6 @@ impl Pipeline {
             .await?)
     }
 
-    /// Whether the place after a login is a page that needs the session at once: a Strict cookie
-    /// is not sent on the redirect that ends a journey from another site (C13).
-    fn needs_hop(&self, ctx: &Context, place: &ReturnTo, parts: &Parts) -> bool {
-        let strict = self
-            .shared
-            .relying_party
-            .session_cookie()
-            .settings()
-            .same_site
-            == SameSite::Strict;
-        if !strict || ctx.reader != Reader::Person {
-            return false;
-        }
-        let Ok(path) = RequestPath::parse(place.path(), self.shared.semicolons) else {
-            return false;
-        };
-        let host = external_host(parts).unwrap_or_default();
-        match self.shared.routes.find(host, &Method::GET, &path) {
-            RouteMatch::Found(route) => route.settings().auth != RouteAuth::None,
-            RouteMatch::NoRoute | RouteMatch::MethodNotAllowed(_) => false,
-        }
-    }
-
     fn site<'a>(&'a self, parts: &Parts) -> Site<'a> {
         let presented = self.presented(parts);
         let cookie = self.shared.relying_party.session_cookie();
@@ -543,49 +438,4 @@ fn preflight() -> Response<Body> {
         HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
     );
     response
-}
-
-/// The fields of a posted form, still encoded; a body of another type is no form (C1).
-async fn read_form(parts: &Parts, body: Incoming) -> Result<String, Refusal> {
-    let is_form = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next())
-        .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM_TYPE));
-    if !is_form {
-        return Err(Refusal::CallbackForm);
-    }
-    let read = tokio::time::timeout(FORM_WITHIN, Limited::new(body, MAX_FORM).collect());
-    let bytes = read.await.map_err(|_| Refusal::CallbackForm)?;
-    let bytes = bytes.map_err(|_| Refusal::CallbackForm)?.to_bytes();
-    String::from_utf8(bytes.into()).map_err(|_| Refusal::CallbackForm)
-}
-
-/// Another site sent the browser to sign in here; a person confirms (B6).
-fn confirm_login(link: &str) -> Response<Body> {
-    problem::page(
-        "Sign in",
-        &format!(
-            "<p>Another site sent you here to sign in.</p>\
-             <p><a class=\"button\" href=\"{}\">Continue to sign in</a></p>",
-            problem::escape(link)
-        ),
-    )
-}
-
-/// The redirect as a page of our own, from which the browser goes on by itself: that step is
-/// same-site, so it carries the Strict cookie (C13).
-fn hop_page(redirect: &Response<Body>, place: &ReturnTo) -> Response<Body> {
-    let link = problem::escape(place.as_str());
-    let mut page = problem::page(
-        "Signed in",
-        &format!(
-            "<meta http-equiv=\"refresh\" content=\"0;url={link}\">\
-             <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
-        ),
-    );
-    for line in redirect.headers().get_all(SET_COOKIE) {
-        page.headers_mut().append(SET_COOKIE, line.clone());
-    }
-    page
 }

@@ -1,0 +1,146 @@
+//! The way of a request to one of our own endpoints: its method, its CSRF check, its answer.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{Method, Response};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+
+use crate::auth::login::LoginAnswer;
+use crate::auth::logout::LogoutBy;
+use crate::auth::return_to::ReturnTo;
+use crate::pipeline::Pipeline;
+use crate::pipeline::context::{Context, Reader};
+use crate::pipeline::csrf;
+use crate::pipeline::endpoint::{Endpoint, MethodRules};
+use crate::pipeline::error::Refusal;
+use crate::pipeline::pages::{confirm_login, hop_page};
+use crate::proxy::message::external_host;
+use crate::proxy::path::RequestPath;
+use crate::proxy::route::RouteMatch;
+use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::session::SameSite;
+use crate::web::body::Body;
+
+/// The most bytes that the form of a callback or of a third-party login may have.
+const MAX_FORM: usize = 64 * 1024;
+/// The type of such a form.
+const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
+/// How long such a form may take.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
+
+impl Pipeline {
+    /// Answers a request to an endpoint of ours.
+    pub(super) async fn answer_endpoint(
+        &self,
+        endpoint: Endpoint,
+        ctx: &Context,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Refusal> {
+        let relying_party = &*self.shared.relying_party;
+        let rules = MethodRules {
+            response_mode: relying_party.response_mode(),
+            third_party_login: relying_party.settings().third_party_login,
+        };
+        endpoint
+            .take(&parts.method, rules)
+            .map_err(Refusal::MethodNotAllowed)?;
+        let by_header = matches!(endpoint, Endpoint::Session | Endpoint::User)
+            || (endpoint == Endpoint::Logout && parts.method == Method::POST);
+        if by_header {
+            csrf::check(CsrfCheck::Header, parts, &self.shared.public).map_err(Refusal::Csrf)?;
+        }
+        let presented = self.presented(parts);
+        match endpoint {
+            Endpoint::Login => {
+                let answer = if parts.method == Method::POST {
+                    let form = read_form(parts, body).await?;
+                    relying_party
+                        .third_party_login(&form, parts, presented)
+                        .await?
+                } else {
+                    relying_party.login(parts, presented).await?
+                };
+                Ok(match answer {
+                    LoginAnswer::Begun(response) => response,
+                    LoginAnswer::Confirm { link } => confirm_login(&link),
+                })
+            }
+            Endpoint::Callback => {
+                let form;
+                let parameters = if parts.method == Method::POST {
+                    form = read_form(parts, body).await?;
+                    form.as_str()
+                } else {
+                    parts.uri.query().unwrap_or_default()
+                };
+                let logged_in = relying_party.callback(parameters, parts, presented).await?;
+                let hop = self.needs_hop(ctx, &logged_in.return_to, parts);
+                let place = logged_in.return_to.clone();
+                let response = logged_in.redirect();
+                Ok(if hop {
+                    hop_page(&response, &place)
+                } else {
+                    response
+                })
+            }
+            Endpoint::Logout => {
+                let by = if parts.method == Method::POST {
+                    LogoutBy::Fetch
+                } else {
+                    LogoutBy::Link
+                };
+                Ok(relying_party.logout(by, parts, presented).await?)
+            }
+            Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts).await),
+            Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
+            Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
+            Endpoint::User => relying_party
+                .user(parts, presented)
+                .await
+                .map_err(Refusal::User),
+        }
+    }
+
+    /// Whether the place after a login is a page that needs the session at once: a Strict cookie
+    /// is not sent on the redirect that ends a journey from another site (C13).
+    fn needs_hop(&self, ctx: &Context, place: &ReturnTo, parts: &Parts) -> bool {
+        let strict = self
+            .shared
+            .relying_party
+            .session_cookie()
+            .settings()
+            .same_site
+            == SameSite::Strict;
+        if !strict || ctx.reader != Reader::Person {
+            return false;
+        }
+        let Ok(path) = RequestPath::parse(place.path(), self.shared.semicolons) else {
+            return false;
+        };
+        let host = external_host(parts).unwrap_or_default();
+        match self.shared.routes.find(host, &Method::GET, &path) {
+            RouteMatch::Found(route) => route.settings().auth != RouteAuth::None,
+            RouteMatch::NoRoute | RouteMatch::MethodNotAllowed(_) => false,
+        }
+    }
+}
+
+/// The fields of a posted form, still encoded; a body of another type is no form (C1).
+async fn read_form(parts: &Parts, body: Incoming) -> Result<String, Refusal> {
+    let is_form = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next())
+        .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM_TYPE));
+    if !is_form {
+        return Err(Refusal::CallbackForm);
+    }
+    let read = tokio::time::timeout(FORM_WITHIN, Limited::new(body, MAX_FORM).collect());
+    let bytes = read.await.map_err(|_| Refusal::CallbackForm)?;
+    let bytes = bytes.map_err(|_| Refusal::CallbackForm)?.to_bytes();
+    String::from_utf8(bytes.into()).map_err(|_| Refusal::CallbackForm)
+}

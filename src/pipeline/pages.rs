@@ -1,0 +1,37 @@
+//! The pages that stand between two steps of a login.
+
+use http::Response;
+use http::header::SET_COOKIE;
+
+use crate::auth::return_to::ReturnTo;
+use crate::web::body::Body;
+use crate::web::problem;
+
+/// Another site sent the browser to sign in here; a person confirms (B6).
+pub(super) fn confirm_login(link: &str) -> Response<Body> {
+    problem::page(
+        "Sign in",
+        &format!(
+            "<p>Another site sent you here to sign in.</p>\
+             <p><a class=\"button\" href=\"{}\">Continue to sign in</a></p>",
+            problem::escape(link)
+        ),
+    )
+}
+
+/// The redirect as a page of our own, from which the browser goes on by itself: that step is
+/// same-site, so it carries the Strict cookie (C13).
+pub(super) fn hop_page(redirect: &Response<Body>, place: &ReturnTo) -> Response<Body> {
+    let link = problem::escape(place.as_str());
+    let mut page = problem::page(
+        "Signed in",
+        &format!(
+            "<meta http-equiv=\"refresh\" content=\"0;url={link}\">\
+             <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
+        ),
+    );
+    for line in redirect.headers().get_all(SET_COOKIE) {
+        page.headers_mut().append(SET_COOKIE, line.clone());
+    }
+    page
+}
