@@ -19,9 +19,10 @@ use crate::pipeline::csrf::CsrfFault;
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
-use crate::proxy::upgrade::{HandshakeFault, SocketLimitReached};
+use crate::proxy::upgrade::HandshakeFault;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
+use crate::web::open_limits::OpenLimitReached;
 use crate::web::problem::Problem;
 
 /// Why a request is not answered with what it asked for.
@@ -80,7 +81,7 @@ pub enum Refusal {
     Handshake(#[from] HandshakeFault),
     /// Too many WebSockets are open.
     #[error(transparent)]
-    Sockets(#[from] SocketLimitReached),
+    Sockets(#[from] OpenLimitReached),
     /// The upstream did not answer it.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -223,7 +224,7 @@ impl Refusal {
             ),
             Self::Logout(LogoutError::BadReturnTo(_)) => BAD_RETURN_TO,
             Self::Handshake(fault) => handshake(*fault),
-            Self::Sockets(SocketLimitReached::Total | SocketLimitReached::Owner) => verdict(
+            Self::Sockets(OpenLimitReached::Total | OpenLimitReached::Owner) => verdict(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "Too many connections",

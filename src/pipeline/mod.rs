@@ -32,7 +32,7 @@ use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
-use crate::proxy::upgrade::{Handshake, HandshakeFault, SocketLimits, Upgrade, is_websocket};
+use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
@@ -43,6 +43,7 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::EndReason;
+use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
 
 use context::{Context, RequestIds, is_document_navigation};
@@ -65,7 +66,7 @@ pub struct Shared {
     trusted_proxies: TrustedProxies,
     semicolons: Semicolons,
     strip_cookies: StripCookies,
-    sockets: SocketLimits,
+    sockets: OpenLimits,
     login_url: String,
     metrics: SharedMetrics,
 }
@@ -123,7 +124,7 @@ impl Shared {
                 exact: vec![cookie.to_owned()],
                 prefix: vec![format!("{cookie}-login-"), format!("{cookie}-logout")],
             },
-            sockets: SocketLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
+            sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
             login_url: relying_party.login_url(),
             relying_party,
             routes,

@@ -3,10 +3,8 @@
 //! Nothing but `websocket` is ever upgraded; other wishes in `Upgrade` are ignored, as RFC 9110
 //! §7.8 allows.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +27,7 @@ use crate::proxy::tunnel::{self, Mask, Tunnel};
 use crate::proxy::upload::Outgoing;
 use crate::proxy::upstream::{Link, Upstreams};
 use crate::web::body::Body;
+use crate::web::open_limits::OpenPermit;
 
 /// What every accept is made with (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -130,102 +129,6 @@ impl Handshake {
     }
 }
 
-/// How many sockets may be open, over all workers; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct SocketLimits(Arc<SocketCounts>);
-
-#[derive(Debug)]
-struct SocketCounts {
-    total: usize,
-    per_owner: usize,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    all: usize,
-    of: HashMap<String, usize>,
-}
-
-/// The right to one open socket; frees itself.
-pub struct SocketPermit {
-    limits: SocketLimits,
-    owner: Option<String>,
-}
-
-/// As many sockets are open as may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SocketLimitReached {
-    /// Over all.
-    #[error("too many WebSockets are open")]
-    Total,
-    /// Of this owner.
-    #[error("too many WebSockets of one owner are open")]
-    Owner,
-}
-
-impl SocketLimits {
-    /// At most `total` sockets, and `per_owner` of one owner.
-    pub fn new(total: usize, per_owner: usize) -> Self {
-        Self(Arc::new(SocketCounts {
-            total,
-            per_owner,
-            open: Mutex::default(),
-        }))
-    }
-
-    /// Takes a socket for `owner`, whatever names a session best; nobody's count only in total.
-    ///
-    /// # Errors
-    ///
-    /// Where a limit is reached.
-    pub fn take(&self, owner: Option<&str>) -> Result<SocketPermit, SocketLimitReached> {
-        let mut open = self.open();
-        if open.all >= self.0.total {
-            return Err(SocketLimitReached::Total);
-        }
-        if let Some(owner) = owner {
-            let of_owner = open.of.get(owner).copied().unwrap_or(0);
-            if of_owner >= self.0.per_owner {
-                return Err(SocketLimitReached::Owner);
-            }
-            open.of.insert(owner.to_owned(), of_owner + 1);
-        }
-        open.all += 1;
-        drop(open);
-        Ok(SocketPermit {
-            limits: self.clone(),
-            owner: owner.map(str::to_owned),
-        })
-    }
-
-    fn open(&self) -> std::sync::MutexGuard<'_, Open> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for SocketPermit {
-    fn drop(&mut self) {
-        let mut open = self.limits.open();
-        open.all = open.all.saturating_sub(1);
-        let Some(owner) = &self.owner else {
-            return;
-        };
-        match open.of.get_mut(owner) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                open.of.remove(owner);
-            }
-        }
-    }
-}
-
-impl fmt::Debug for SocketPermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SocketPermit")
-    }
-}
-
 /// What an upgrade needs beside the call.
 #[derive(Debug)]
 pub struct Upgrade<'a> {
@@ -234,7 +137,7 @@ pub struct Upgrade<'a> {
     /// The browser's connection, once it is free.
     pub browser: OnUpgrade,
     /// Held for as long as the socket is open.
-    pub permit: SocketPermit,
+    pub permit: OpenPermit,
     /// Comes when `bff` stops.
     pub shutdown: CancellationToken,
 }
@@ -451,27 +354,5 @@ mod tests {
             );
         }
         assert!(handshake.check_answer(&map(&[ACCEPT])).is_err());
-    }
-
-    /// M6: sockets are counted, over all and for each session, and freed by themselves.
-    #[test]
-    fn sockets_are_counted() {
-        let limits = SocketLimits::new(3, 2);
-        let first = limits.take(Some("alice")).unwrap();
-        let _second = limits.take(Some("alice")).unwrap();
-        assert_eq!(
-            limits.take(Some("alice")).unwrap_err(),
-            SocketLimitReached::Owner
-        );
-        let third = limits.take(None).unwrap();
-        assert_eq!(
-            limits.take(Some("bob")).unwrap_err(),
-            SocketLimitReached::Total
-        );
-        drop(third);
-        drop(first);
-        let _again = limits.take(Some("alice")).unwrap();
-        assert!(limits.take(Some("bob")).is_ok());
-        assert_eq!(limits.open().of.len(), 1);
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod background;
 pub mod body;
+pub mod browser_name;
 pub mod client_address;
 pub mod cookie_line;
 pub mod ending;
+pub mod open_limits;
 pub mod outbound;
 pub mod problem;
 pub mod public_origin;

@@ -19,11 +19,12 @@ use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};
-use crate::proxy::upgrade::{Handshake, SocketLimits, Upgrade, is_websocket};
+use crate::proxy::upgrade::{Handshake, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::Ending;
+use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
 
 /// How long a body may stand still here.
@@ -48,7 +49,7 @@ struct House {
     public: PublicOrigin,
     ending: Ending,
     shutdown: CancellationToken,
-    sockets: SocketLimits,
+    sockets: OpenLimits,
 }
 
 /// A TLS client that trusts nobody.
@@ -87,7 +88,7 @@ impl Proxy {
             public: PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
             ending: ending.clone(),
             shutdown: shutdown.clone(),
-            sockets: SocketLimits::new(10, 10),
+            sockets: OpenLimits::new(10, 10),
         });
         let accepting = tokio::spawn(async move {
             loop {
