@@ -3,6 +3,8 @@
 //! The checks run in the order of the rules; the first failure stops, and nothing is sent to the
 //! token endpoint before the answer is known to be this browser's own (C1–C6).
 
+use std::sync::Arc;
+
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
@@ -11,6 +13,7 @@ use url::form_urlencoded;
 
 use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
+use crate::auth::ended_at_provider::LoggedInWhen;
 use crate::auth::pending_login::{LIFETIME, PendingLogin, Prompt};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::Timestamp;
@@ -18,7 +21,7 @@ use crate::oidc::{ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, 
 use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
 use crate::session::cookie::Presented;
 use crate::session::id::{SessionHash, SessionId};
-use crate::session::record::{Authentication, NewSession};
+use crate::session::record::{Authentication, NewSession, Session};
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
@@ -67,6 +70,9 @@ pub enum CallbackFault {
     /// The session could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The provider ended its session while the one here began (E10).
+    #[error("the provider ended its session before ours began")]
+    EndedThere,
     /// The user has as many sessions as there may be.
     #[error("the user has as many sessions as session.max_per_user allows")]
     SessionLimit,
@@ -249,6 +255,7 @@ impl RelyingParty {
             max_age: pending.max_age,
             essential_acr: &[],
         };
+        let asked = self.clock.now();
         let grant = self
             .provider
             .exchange_code(
@@ -260,7 +267,7 @@ impl RelyingParty {
             .map_err(|error| bound(CallbackFault::Exchange(error)))?;
         let previous = previous_sessions(pending.previous_session, presented);
         let session_cookie = self
-            .begin_session(grant, headers, &previous)
+            .begin_session(grant, asked, headers, &previous)
             .await
             .map_err(bound)?;
         self.end_previous(&previous).await;
@@ -280,12 +287,17 @@ impl RelyingParty {
     async fn begin_session(
         &self,
         grant: Grant,
+        asked: Timestamp,
         headers: &HeaderMap,
         previous: &[SessionHash],
     ) -> Result<HeaderValue, CallbackFault> {
         let randomness = &*self.randomness;
         let id = SessionId::random(randomness);
         let identity = grant.identity;
+        let login = LoggedInWhen {
+            issued: identity.facts.iat,
+            asked,
+        };
         let name = display_name(&identity);
         let tokens = self
             .tokens
@@ -321,11 +333,32 @@ impl RelyingParty {
             self.revoke_later(session);
             return Err(CallbackFault::SessionLimit);
         }
+        self.check_not_ended_there(&session, login).await?;
         tracing::info!(session.id_hash = ?session.hash, "signed in");
         let lifetime = self.sessions.max_lifetime();
         Ok(self
             .session_cookie
             .issue(&id, session.created, lifetime, randomness))
+    }
+
+    /// A logout token that came while the login was on its way found no session to end.
+    async fn check_not_ended_there(
+        &self,
+        session: &Arc<Session>,
+        login: LoggedInWhen,
+    ) -> Result<(), CallbackFault> {
+        let fault = match self.ended_on_its_way(session, login).await {
+            Ok(false) => return Ok(()),
+            Ok(true) => CallbackFault::EndedThere,
+            Err(error) => {
+                // Nobody gets its cookie; where it cannot be ended, it runs into its limits.
+                let ended = self.sessions.end(&session.hash, EndReason::ProviderLogout);
+                drop(ended.await);
+                CallbackFault::Store(error)
+            }
+        };
+        self.revoke_later(Arc::clone(session));
+        Err(fault)
     }
 
     /// The claims that the configuration lets out, as a JSON object; always with `sub`.
@@ -407,7 +440,8 @@ impl CallbackFault {
             | Self::Refused(_)
             | Self::NoCode
             | Self::Exchange(_)
-            | Self::UnusableToken => "refused",
+            | Self::UnusableToken
+            | Self::EndedThere => "refused",
         }
     }
 }

@@ -1,18 +1,25 @@
-//! The relying party as the browser sees it: login, callback, logout, session, user.
+//! The relying party as the browser sees it: login, callback, logout, session, user; and as the
+//! provider does, that says when a session has ended.
 
 pub mod access_token;
 mod answer;
+pub mod backchannel_logout;
 pub mod callback;
+mod ended_at_provider;
+pub mod events;
+pub mod frontchannel_logout;
 pub mod login;
 pub mod logout;
 pub mod pending_login;
 pub mod return_to;
 pub mod session;
+pub mod sessions;
 pub mod user;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::{Clock, Randomness};
@@ -22,6 +29,7 @@ use crate::session::cookie::SessionCookie;
 use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
+use crate::web::open_limits::OpenLimits;
 
 use access_token::AccessTokens;
 use pending_login::PendingLoginCookie;
@@ -83,6 +91,10 @@ pub struct RelyingParty {
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
     background: Background,
+    /// Turns to verify a logout token (E14).
+    verifications: Semaphore,
+    /// Event streams that are open.
+    streams: OpenLimits,
 }
 
 /// The parts that a [`RelyingParty`] is made of.
@@ -144,6 +156,8 @@ impl RelyingParty {
             randomness,
             metrics,
             background,
+            verifications: Semaphore::new(backchannel_logout::VERIFIED_AT_ONCE),
+            streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
         }
     }
 

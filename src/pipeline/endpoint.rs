@@ -14,19 +14,29 @@ pub enum Endpoint {
     LogoutContinue,
     LogoutCallback,
     Session,
+    SessionEvents,
+    Sessions,
     User,
+    BackchannelLogout,
+    FrontchannelLogout,
 }
 
 impl Endpoint {
-    /// Every endpoint with its path below the base path.
-    pub const ALL: [(Self, &'static str); 7] = [
+    /// Every path below the base path with its endpoint.
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Login, "/login"),
         (Self::Callback, "/callback"),
         (Self::Logout, "/logout"),
         (Self::LogoutContinue, "/logout/continue"),
         (Self::LogoutCallback, "/logout/callback"),
         (Self::Session, "/session"),
+        (Self::SessionEvents, "/session/events"),
+        (Self::Sessions, "/sessions"),
         (Self::User, "/user"),
+        (Self::BackchannelLogout, "/backchannel-logout"),
+        // As it is called elsewhere.
+        (Self::BackchannelLogout, "/backchannel"),
+        (Self::FrontchannelLogout, "/frontchannel-logout"),
     ];
 
     /// Whether this endpoint takes `method`.
@@ -39,12 +49,16 @@ impl Endpoint {
             Self::Login if rules.third_party_login => &[Method::GET, Method::POST],
             Self::Callback if rules.response_mode == ResponseMode::FormPost => &[Method::POST],
             Self::Logout => &[Method::GET, Method::POST],
+            Self::Sessions => &[Method::GET, Method::DELETE],
+            Self::BackchannelLogout => &[Method::POST],
             Self::Login
             | Self::Callback
             | Self::LogoutContinue
             | Self::LogoutCallback
             | Self::Session
-            | Self::User => &[Method::GET],
+            | Self::SessionEvents
+            | Self::User
+            | Self::FrontchannelLogout => &[Method::GET],
         };
         if allowed.contains(method) {
             return Ok(());

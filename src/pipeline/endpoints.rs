@@ -8,6 +8,7 @@ use http::{Method, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
+use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::login::LoginAnswer;
 use crate::auth::logout::LogoutBy;
 use crate::auth::return_to::ReturnTo;
@@ -24,7 +25,7 @@ use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::web::body::Body;
 
-/// The most bytes that the form of a callback or of a third-party login may have.
+/// The most bytes that a form may have: a callback's, a third-party login's, a logout token's.
 const MAX_FORM: usize = 64 * 1024;
 /// The type of such a form.
 const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
@@ -48,16 +49,14 @@ impl Pipeline {
         endpoint
             .take(&parts.method, rules)
             .map_err(Refusal::MethodNotAllowed)?;
-        let by_header = matches!(endpoint, Endpoint::Session | Endpoint::User)
-            || (endpoint == Endpoint::Logout && parts.method == Method::POST);
-        if by_header {
-            csrf::check(CsrfCheck::Header, parts, &self.shared.public).map_err(Refusal::Csrf)?;
+        if let Some(check) = csrf_check(endpoint, &parts.method) {
+            csrf::check(check, parts, &self.shared.public).map_err(Refusal::Csrf)?;
         }
         let presented = self.presented(parts);
         match endpoint {
             Endpoint::Login => {
                 let answer = if parts.method == Method::POST {
-                    let form = read_form(parts, body).await?;
+                    let form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
                     relying_party
                         .third_party_login(&form, parts, presented)
                         .await?
@@ -72,7 +71,7 @@ impl Pipeline {
             Endpoint::Callback => {
                 let form;
                 let parameters = if parts.method == Method::POST {
-                    form = read_form(parts, body).await?;
+                    form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
                     form.as_str()
                 } else {
                     parts.uri.query().unwrap_or_default()
@@ -98,10 +97,24 @@ impl Pipeline {
             Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts).await),
             Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
             Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
+            Endpoint::SessionEvents => {
+                let events = relying_party.events(parts, presented, &self.shutdown);
+                Ok(events.await?)
+            }
+            Endpoint::Sessions if parts.method == Method::DELETE => {
+                Ok(relying_party.end_own_sessions(parts, presented).await?)
+            }
+            Endpoint::Sessions => Ok(relying_party.own_sessions(parts, presented).await?),
             Endpoint::User => relying_party
                 .user(parts, presented)
                 .await
                 .map_err(Refusal::User),
+            Endpoint::BackchannelLogout => {
+                let form = read_form(parts, body).await;
+                let form = form.ok_or(BackchannelLogoutError::Malformed)?;
+                Ok(relying_party.backchannel_logout(&form).await?)
+            }
+            Endpoint::FrontchannelLogout => Ok(relying_party.frontchannel_logout(parts).await?),
         }
     }
 
@@ -129,18 +142,35 @@ impl Pipeline {
     }
 }
 
+/// What proves that our own page calls an endpoint. The others are navigations, which prove
+/// themselves, or the provider's to call.
+fn csrf_check(endpoint: Endpoint, method: &Method) -> Option<CsrfCheck> {
+    match endpoint {
+        Endpoint::Session | Endpoint::Sessions | Endpoint::User => Some(CsrfCheck::Header),
+        Endpoint::Logout if method == Method::POST => Some(CsrfCheck::Header),
+        // An EventSource cannot send a header.
+        Endpoint::SessionEvents => Some(CsrfCheck::Origin),
+        Endpoint::Login
+        | Endpoint::Callback
+        | Endpoint::Logout
+        | Endpoint::LogoutContinue
+        | Endpoint::LogoutCallback
+        | Endpoint::BackchannelLogout
+        | Endpoint::FrontchannelLogout => None,
+    }
+}
+
 /// The fields of a posted form, still encoded; a body of another type is no form (C1).
-async fn read_form(parts: &Parts, body: Incoming) -> Result<String, Refusal> {
+async fn read_form(parts: &Parts, body: Incoming) -> Option<String> {
     let is_form = parts
         .headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.as_bytes().split(|byte| *byte == b';').next())
         .is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM_TYPE));
     if !is_form {
-        return Err(Refusal::CallbackForm);
+        return None;
     }
     let read = tokio::time::timeout(FORM_WITHIN, Limited::new(body, MAX_FORM).collect());
-    let bytes = read.await.map_err(|_| Refusal::CallbackForm)?;
-    let bytes = bytes.map_err(|_| Refusal::CallbackForm)?.to_bytes();
-    String::from_utf8(bytes.into()).map_err(|_| Refusal::CallbackForm)
+    let bytes = read.await.ok()?.ok()?.to_bytes();
+    String::from_utf8(bytes.into()).ok()
 }

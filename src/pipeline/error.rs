@@ -4,14 +4,18 @@
 //! The browser gets a stable code and a fixed sentence, the log the detail; the request id joins
 //! them (N4).
 
-use http::header::{ALLOW, CONNECTION, RETRY_AFTER, SET_COOKIE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use crate::auth::access_token::TokenError;
+use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::callback::{CallbackError, CallbackFault};
+use crate::auth::events::EventsError;
+use crate::auth::frontchannel_logout::FrontchannelLogoutError;
 use crate::auth::login::LoginError;
 use crate::auth::logout::LogoutError;
+use crate::auth::sessions::SessionsError;
 use crate::auth::user::UserError;
 use crate::oidc::{ExchangeError, ProviderError};
 use crate::pipeline::context::{Context, Reader};
@@ -22,6 +26,7 @@ use crate::proxy::path::PathFault;
 use crate::proxy::upgrade::HandshakeFault;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
+use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimitReached;
 use crate::web::problem::Problem;
 
@@ -73,6 +78,21 @@ pub enum Refusal {
     /// Nothing was signed out.
     #[error(transparent)]
     Logout(#[from] LogoutError),
+    /// The provider's word that a session has ended is not taken.
+    #[error(transparent)]
+    BackchannelLogout(#[from] BackchannelLogoutError),
+    /// The same, by its page in a frame.
+    #[error(transparent)]
+    FrontchannelLogout(#[from] FrontchannelLogoutError),
+    /// The user's sessions are neither listed nor ended.
+    #[error(transparent)]
+    Sessions(#[from] SessionsError),
+    /// There is no stream of events.
+    #[error(transparent)]
+    Events(#[from] EventsError),
+    /// The page was made for another session than the browser now has.
+    #[error("the page belongs to another session")]
+    UserChanged,
     /// There is no user to tell of.
     #[error(transparent)]
     User(UserError),
@@ -149,6 +169,13 @@ const SESSION_EXPIRED: Verdict = verdict(
     "Your session has ended. Sign in again to go on.",
 );
 
+const SESSION_SUPERSEDED: Verdict = verdict(
+    StatusCode::UNAUTHORIZED,
+    "session_superseded",
+    "Signed in elsewhere",
+    "Another sign-in took the place of this one. Sign in again to go on here.",
+);
+
 const PROVIDER_UNAVAILABLE: Verdict = verdict(
     StatusCode::SERVICE_UNAVAILABLE,
     "provider_unavailable",
@@ -161,6 +188,14 @@ const STORE_UNAVAILABLE: Verdict = verdict(
     "store_unavailable",
     "Session store unavailable",
     "Your session cannot be looked up right now. You are not signed out; try again in a moment.",
+);
+
+/// Its reader is a provider, whose words are OAuth's (Back-Channel Logout §2.8).
+const INVALID_LOGOUT_REQUEST: Verdict = verdict(
+    StatusCode::BAD_REQUEST,
+    "invalid_request",
+    "Invalid logout request",
+    "The logout token is missing, invalid or used up.",
 );
 
 /// Seconds after which an outage is worth another try: the pace of our own retries (L5).
@@ -201,17 +236,27 @@ impl Refusal {
                 "Origin not allowed",
                 "This address may be called by pages of this site only.",
             ),
-            Self::LoginRequired | Self::User(UserError::Anonymous) => LOGIN_REQUIRED,
-            Self::SessionExpired | Self::Token(TokenError::SessionEnded) => SESSION_EXPIRED,
-            Self::SessionSuperseded => verdict(
-                StatusCode::UNAUTHORIZED,
-                "session_superseded",
-                "Signed in elsewhere",
-                "Another sign-in took the place of this one. Sign in again to go on here.",
+            Self::LoginRequired
+            | Self::User(UserError::Anonymous)
+            | Self::Sessions(SessionsError::Anonymous) => LOGIN_REQUIRED,
+            Self::SessionSuperseded
+            | Self::Sessions(SessionsError::Ended(EndReason::Superseded)) => SESSION_SUPERSEDED,
+            Self::SessionExpired
+            | Self::Token(TokenError::SessionEnded)
+            | Self::Sessions(SessionsError::Ended(_)) => SESSION_EXPIRED,
+            Self::UserChanged => verdict(
+                StatusCode::CONFLICT,
+                "user_changed",
+                "Signed in anew",
+                "Somebody signed in anew in this browser since the page was loaded. Load it again.",
             ),
             Self::Token(TokenError::Unavailable) => PROVIDER_UNAVAILABLE,
             Self::Store(_)
             | Self::User(UserError::Store(_))
+            | Self::BackchannelLogout(BackchannelLogoutError::Store(_))
+            | Self::FrontchannelLogout(FrontchannelLogoutError::Store(_))
+            | Self::Sessions(SessionsError::Store(_))
+            | Self::Events(EventsError::Store(_))
             | Self::Logout(LogoutError::Store(_)) => STORE_UNAVAILABLE,
             Self::Login(error) => login(error),
             Self::Callback(error) => callback(&error.cause),
@@ -223,6 +268,38 @@ impl Refusal {
                 "This sign-out link does not belong to your session. You are still signed in.",
             ),
             Self::Logout(LogoutError::BadReturnTo(_)) => BAD_RETURN_TO,
+            Self::BackchannelLogout(
+                BackchannelLogoutError::Malformed
+                | BackchannelLogoutError::Invalid(_)
+                | BackchannelLogoutError::Replayed,
+            ) => INVALID_LOGOUT_REQUEST,
+            Self::BackchannelLogout(BackchannelLogoutError::NoKeys(_)) => PROVIDER_UNAVAILABLE,
+            Self::BackchannelLogout(BackchannelLogoutError::Busy) => verdict(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many requests",
+                "Too many logout tokens come at once. Send this one again in a moment.",
+            ),
+            Self::FrontchannelLogout(FrontchannelLogoutError::Malformed) => {
+                bad_request("Nobody was signed out: the address names no session of our provider.")
+            }
+            Self::Sessions(SessionsError::NoSuchSession) => verdict(
+                StatusCode::NOT_FOUND,
+                "no_such_session",
+                "No such session",
+                "You have no such session, or it has ended already.",
+            ),
+            Self::Sessions(SessionsError::Query) => {
+                bad_request("The query must be empty, or name one session by its tag.")
+            }
+            Self::Events(EventsError::TooMany(
+                OpenLimitReached::Total | OpenLimitReached::Owner,
+            )) => verdict(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many streams",
+                "Too many event streams are open. Close some and try again.",
+            ),
             Self::Handshake(fault) => handshake(*fault),
             Self::Sockets(OpenLimitReached::Total | OpenLimitReached::Owner) => verdict(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -297,7 +374,8 @@ fn callback(cause: &CallbackFault) -> Verdict {
         CallbackFault::Repeated(_)
         | CallbackFault::OtherIssuer
         | CallbackFault::NoCode
-        | CallbackFault::UnusableToken => {
+        | CallbackFault::UnusableToken
+        | CallbackFault::EndedThere => {
             login_failed("The answer of the identity provider cannot be accepted.")
         }
         CallbackFault::Exchange(error) => match error {
@@ -372,6 +450,7 @@ fn forward(error: &ForwardError) -> Verdict {
             "Loop detected",
             "The request has been here before, again and again.",
         ),
+        ForwardError::Ended(EndReason::Superseded) => SESSION_SUPERSEDED,
         ForwardError::Ended(_) => SESSION_EXPIRED,
         ForwardError::Unbuildable(_) => verdict(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -404,6 +483,7 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         extra: Map::new(),
     };
     let mut response = match ctx.reader {
+        _ if verdict.code == INVALID_LOGOUT_REQUEST.code => oauth_error(&verdict),
         Reader::Person => problem.page(),
         Reader::Script => problem.json(),
     };
@@ -443,6 +523,17 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
     {
         headers.append(SET_COOKIE, line.clone());
     }
+    response
+}
+
+/// An error as OAuth writes it (RFC 6749 §5.2).
+fn oauth_error(verdict: &Verdict) -> Response<Body> {
+    let body = json!({ "error": verdict.code }).to_string();
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = verdict.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

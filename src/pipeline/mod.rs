@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,8 @@ use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The tag of the session that a page was made for.
+const X_BFF_SESSION: HeaderName = HeaderName::from_static("x-bff-session");
 
 /// WebSockets open at once, over all workers (M6).
 const MAX_SOCKETS: usize = 20_000;
@@ -265,6 +267,9 @@ impl Pipeline {
             }
             Err(refusal) => return Err(refusal),
         };
+        if let Some(session) = &session {
+            check_session_of_page(&parts.headers, session)?;
+        }
         let tokens = shared.relying_party.tokens();
         let bearer = match &session {
             Some(session) => Some(tokens.bearer(session).await.map_err(Refusal::Token)?),
@@ -421,6 +426,17 @@ impl SharedMetrics {
             .iter()
             .find(|(own, _)| *own == endpoint)
             .map(|(_, metrics)| metrics.clone())
+    }
+}
+
+/// A page that was made for one session must not act in another: its user may have changed in
+/// another tab. Before anything goes upstream.
+fn check_session_of_page(headers: &HeaderMap, session: &Session) -> Result<(), Refusal> {
+    let mut tags = headers.get_all(X_BFF_SESSION).iter();
+    if tags.all(|tag| tag.as_bytes() == session.tag.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Refusal::UserChanged)
     }
 }
 

@@ -3,7 +3,6 @@
 //! Nothing but `websocket` is ever upgraded; other wishes in `Upgrade` are ignored, as RFC 9110
 //! §7.8 allows.
 
-use std::fmt;
 use std::future::poll_fn;
 
 use base64::Engine as _;

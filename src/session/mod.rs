@@ -408,6 +408,16 @@ impl Sessions {
         }
     }
 
+    /// Without a call for this long, a session ends.
+    pub const fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// The moment at which a session ends if nothing more is heard of it.
+    pub fn expires(&self, session: &Session) -> Timestamp {
+        session.expires(self.idle_timeout)
+    }
+
     /// Ends what has expired; what this process ended. To be called a few times a second.
     ///
     /// # Errors

@@ -13,13 +13,16 @@
 mod support;
 
 mod architecture;
+mod backchannel_logout;
 mod callback;
 mod cast;
 mod cli;
 mod client_auth;
 mod csrf;
 mod discovery;
+mod events;
 mod first_light;
+mod frontchannel_logout;
 mod frontend;
 mod http1;
 mod http2;
@@ -32,7 +35,9 @@ mod refresh;
 mod return_to;
 mod rules;
 mod session;
+mod sessions_endpoint;
 mod sse;
 mod stores;
 mod upstream_401;
+mod user_guard;
 mod websocket;

@@ -440,7 +440,13 @@ async fn nothing_of_ours_is_ever_stored() {
             ("GET", "/bff/logout/continue"),
             ("GET", "/bff/logout/callback"),
             ("GET", "/bff/session"),
+            ("GET", "/bff/session/events"),
+            ("GET", "/bff/sessions"),
+            ("DELETE", "/bff/sessions?tag=x"),
             ("GET", "/bff/user"),
+            ("POST", "/bff/backchannel-logout"),
+            ("GET", "/bff/backchannel"),
+            ("GET", "/bff/frontchannel-logout"),
             ("GET", "/bff/nothing"),
             ("GET", "/api/orders"),
         ] {

@@ -167,6 +167,7 @@ fn is_dropped_extension(name: &str) -> bool {
         || matches!(
             name,
             "x-csrf"
+                | "x-bff-session"
                 | "x-real-ip"
                 | "x-client-ip"
                 | "x-client-verify"

@@ -295,6 +295,7 @@ impl SessionStore for MemoryStore {
 
     fn slide(&self, session: &Arc<Session>, now: Timestamp) {
         session.seen_at(now);
+        session.changes.notify_waiters();
     }
 
     fn end<'a>(

@@ -1,0 +1,137 @@
+//! `/bff/backchannel-logout`: the provider says that a session has ended (OIDC Back-Channel Logout
+//! 1.0; E7–E14).
+//!
+//! Tokens of the sessions that end are revoked only where `provider.revoke_on_logout` says so and
+//! `offline_access` was not asked for: a grant that was meant to outlive the user's session at the
+//! provider is not ours to end because of that session (§2.7, E12).
+
+use std::time::Duration;
+
+use http::Response;
+use url::form_urlencoded;
+
+use crate::auth::RelyingParty;
+use crate::auth::answer::not_stored;
+use crate::auth::ended_at_provider::{EndedThere, EndedWhen, kept_under};
+use crate::oidc::{JwsFault, LogoutToken, LogoutTokenError, LogoutTokenFault};
+use crate::session::store::StoreError;
+use crate::web::body::Body;
+
+/// Logout tokens that are verified at once. Anyone can send them (E14).
+pub(in crate::auth) const VERIFIED_AT_ONCE: usize = 32;
+
+/// How long one more waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why nothing was ended, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum BackchannelLogoutError {
+    /// The form does not hold exactly one `logout_token`.
+    #[error("the request is no form with exactly one logout_token")]
+    Malformed,
+    /// The token may not be believed.
+    #[error("bad logout token")]
+    Invalid(#[source] LogoutTokenFault),
+    /// The token was used before (E9).
+    #[error("the logout token was used before")]
+    Replayed,
+    /// The provider's keys cannot be had; later the token may be good.
+    #[error("the logout token cannot be verified now")]
+    NoKeys(#[source] JwsFault),
+    /// The store could not be asked; the token is as good as before.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too many come at once.
+    #[error("too many logout tokens come at once")]
+    Busy,
+}
+
+impl From<LogoutTokenError> for BackchannelLogoutError {
+    fn from(error: LogoutTokenError) -> Self {
+        match error {
+            LogoutTokenError::Invalid(fault) => Self::Invalid(fault),
+            LogoutTokenError::Unavailable(fault) => Self::NoKeys(fault),
+        }
+    }
+}
+
+impl RelyingParty {
+    /// Answers `/bff/backchannel-logout`, whose form is still encoded.
+    ///
+    /// # Errors
+    ///
+    /// See [`BackchannelLogoutError`].
+    pub async fn backchannel_logout(
+        &self,
+        form: &str,
+    ) -> Result<Response<Body>, BackchannelLogoutError> {
+        let outcome = self.end_by_logout_token(form).await;
+        self.metrics.logout(match &outcome {
+            Ok(()) => "backchannel",
+            Err(
+                BackchannelLogoutError::Malformed
+                | BackchannelLogoutError::Invalid(_)
+                | BackchannelLogoutError::Replayed,
+            ) => "backchannel_refused",
+            Err(
+                BackchannelLogoutError::NoKeys(_)
+                | BackchannelLogoutError::Store(_)
+                | BackchannelLogoutError::Busy,
+            ) => "backchannel_unavailable",
+        });
+        outcome.map(|()| not_stored(Response::new(Body::Empty)))
+    }
+
+    async fn end_by_logout_token(&self, form: &str) -> Result<(), BackchannelLogoutError> {
+        let text = only_logout_token(form).ok_or(BackchannelLogoutError::Malformed)?;
+        let token = {
+            let turn = tokio::time::timeout(TURN_WITHIN, self.verifications.acquire());
+            let Ok(Ok(_turn)) = turn.await else {
+                return Err(BackchannelLogoutError::Busy);
+            };
+            self.provider.verify_logout_token(&text).await?
+        };
+        let used = kept_under("logout jti", &[Some(&token.iss), Some(&token.jti)]);
+        let now = self.clock.now();
+        let remember_for = token.forget_replays_after.since(now);
+        if let Some(kept) = self.sessions.take(&used).await? {
+            self.sessions.keep(&used, &kept, remember_for).await?;
+            return Err(BackchannelLogoutError::Replayed);
+        }
+        self.end_sessions_of(&token).await?;
+        // Last: until all has been done, the provider may try again with the same token.
+        if !self.sessions.keep(&used, b"", remember_for).await? {
+            return Err(BackchannelLogoutError::Replayed);
+        }
+        Ok(())
+    }
+
+    async fn end_sessions_of(&self, token: &LogoutToken) -> Result<(), StoreError> {
+        let what = EndedThere {
+            sid: token.sid.as_deref(),
+            sub: token.sub.as_deref(),
+        };
+        let when = EndedWhen {
+            said: token.issued_at.unix_seconds(),
+            heard: self.clock.now(),
+        };
+        let ended = self.end_ended_there(what, when).await?;
+        tracing::info!(ended = ended.len(), "the provider signed somebody out");
+        let scopes = &self.provider.settings().scopes;
+        if self.settings.revoke_on_logout && !scopes.iter().any(|scope| scope == "offline_access") {
+            for session in ended {
+                self.revoke_later(session);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The one `logout_token` of a form; what else stands there is passed over (§2.5, E7).
+fn only_logout_token(form: &str) -> Option<String> {
+    let mut tokens = form_urlencoded::parse(form.as_bytes())
+        .filter(|(name, _)| name == "logout_token")
+        .map(|(_, value)| value.into_owned());
+    let token = tokens.next().filter(|token| !token.is_empty())?;
+    tokens.next().is_none().then_some(token)
+}

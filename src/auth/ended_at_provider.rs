@@ -1,0 +1,245 @@
+//! Sessions that the provider says have ended: they end here as well, and a login that is just on
+//! its way in is too late (E10).
+//!
+//! Who said so, and whether to believe it, is the business of `backchannel_logout.rs` and
+//! `frontchannel_logout.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use crate::auth::RelyingParty;
+use crate::clock::Timestamp;
+use crate::oidc::GrantFacts;
+use crate::session::record::Session;
+use crate::session::store::{Listed, StoreError};
+use crate::web::ending::EndReason;
+
+/// How long a login may be under way between the provider's answer and the session here.
+const REMEMBERED_FOR: Duration = Duration::from_mins(5);
+
+/// How far two nodes of a provider may be apart: a login may seem that much younger than the logout
+/// token that it is meant by.
+const LEEWAY: i64 = 5;
+
+/// What ended at the provider: one session there, all of a user's, or one if it is this user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::auth) struct EndedThere<'a> {
+    pub(in crate::auth) sid: Option<&'a str>,
+    pub(in crate::auth) sub: Option<&'a str>,
+}
+
+/// When it ended, as two clocks tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::auth) struct EndedWhen {
+    /// The provider's, in seconds since the epoch.
+    pub(in crate::auth) said: i64,
+    /// Our own, when we heard of it.
+    pub(in crate::auth) heard: Timestamp,
+}
+
+/// When a login was made, as the same two clocks tell it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::auth) struct LoggedInWhen {
+    /// `iat` of its ID token.
+    pub(in crate::auth) issued: i64,
+    /// When we set out to fetch that.
+    pub(in crate::auth) asked: Timestamp,
+}
+
+impl LoggedInWhen {
+    /// Whether the end is one of this login's. One that we heard of before we asked for the ID token
+    /// is not: the provider knew of it, and gave the ID token all the same.
+    fn is_ended_by(self, end: EndedWhen) -> bool {
+        self.issued < end.said || (self.issued == end.said && self.asked < end.heard)
+    }
+}
+
+impl RelyingParty {
+    /// Ends the sessions here; those that this call ended.
+    pub(in crate::auth) async fn end_ended_there(
+        &self,
+        what: EndedThere<'_>,
+        when: EndedWhen,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        // Remembered first, looked for second; a login is listed first and looks second. So of a
+        // login and a logout that cross one sees the other, on whichever node.
+        self.remember_end(what, when).await?;
+        let mut listed = self.listed_of(what).await?;
+        if what.sid.is_none() {
+            // A session that the user began since is none of its business.
+            listed.retain(|listed| issued(listed).is_none_or(|iat| iat <= when.said + LEEWAY));
+        }
+        self.end_listed(&listed).await
+    }
+
+    /// Whether a session that was just taken in had ended at the provider before; then it is over.
+    pub(in crate::auth) async fn ended_on_its_way(
+        &self,
+        session: &Session,
+        login: LoggedInWhen,
+    ) -> Result<bool, StoreError> {
+        let sub = Some(&*session.subject);
+        let sid = session.provider_sid.as_deref();
+        let mut ends = vec![EndedThere { sid: None, sub }];
+        if sid.is_some() {
+            ends.extend([EndedThere { sid, sub: None }, EndedThere { sid, sub }]);
+        }
+        for what in ends {
+            if let Some(when) = self.remembered_end(what).await?
+                && login.is_ended_by(when)
+            {
+                // Another login of the same kind may have looked while this one held the memory in
+                // its hands; if that one is no younger, it is over as well.
+                let mut listed = self.listed_of(what).await?;
+                listed.retain(|listed| {
+                    listed.hash == session.hash
+                        || issued(listed).is_some_and(|iat| iat <= login.issued)
+                });
+                self.end_listed(&listed).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn listed_of(&self, what: EndedThere<'_>) -> Result<Vec<Listed>, StoreError> {
+        let mut listed = match what {
+            EndedThere { sid: Some(sid), .. } => self.sessions.of_provider_sid(sid).await?,
+            EndedThere { sub: Some(sub), .. } => self.sessions.of_subject(sub).await?,
+            EndedThere { .. } => Vec::new(),
+        };
+        // E10: a session of somebody else is not meant, whatever it is called.
+        if let Some(sub) = what.sub {
+            listed.retain(|listed| *listed.subject == *sub);
+        }
+        Ok(listed)
+    }
+
+    async fn end_listed(&self, listed: &[Listed]) -> Result<Vec<Arc<Session>>, StoreError> {
+        let mut ended = Vec::new();
+        for listed in listed {
+            let end = self.sessions.end(&listed.hash, EndReason::ProviderLogout);
+            ended.extend(end.await?);
+        }
+        Ok(ended)
+    }
+
+    async fn remember_end(
+        &self,
+        what: EndedThere<'_>,
+        mut when: EndedWhen,
+    ) -> Result<(), StoreError> {
+        /// Whoever comes in between remembers an end that is as late.
+        const TRIES: usize = 4;
+        let key = what.key();
+        for _ in 0..TRIES {
+            let value = when.written();
+            if self.sessions.keep(&key, &value, REMEMBERED_FOR).await? {
+                break;
+            }
+            if let Some(before) = self.sessions.take(&key).await? {
+                when = when.later(EndedWhen::read(&before));
+            }
+        }
+        Ok(())
+    }
+
+    async fn remembered_end(&self, what: EndedThere<'_>) -> Result<Option<EndedWhen>, StoreError> {
+        let key = what.key();
+        let Some(kept) = self.sessions.take(&key).await? else {
+            return Ok(None);
+        };
+        self.sessions.keep(&key, &kept, REMEMBERED_FOR).await?;
+        Ok(EndedWhen::read(&kept))
+    }
+}
+
+impl EndedThere<'_> {
+    fn key(self) -> String {
+        kept_under("ended at the provider", &[self.sid, self.sub])
+    }
+}
+
+impl EndedWhen {
+    fn written(self) -> Vec<u8> {
+        format!("{} {}", self.said, self.heard.unix_millis()).into_bytes()
+    }
+
+    fn read(written: &[u8]) -> Option<Self> {
+        let (said, heard) = std::str::from_utf8(written).ok()?.split_once(' ')?;
+        Some(Self {
+            said: said.parse().ok()?,
+            heard: Timestamp::from_unix_millis(heard.parse().ok()?),
+        })
+    }
+
+    fn later(self, other: Option<Self>) -> Self {
+        other.map_or(self, |other| Self {
+            said: self.said.max(other.said),
+            heard: self.heard.max(other.heard),
+        })
+    }
+}
+
+/// A key of bounded length for words of a provider's choosing; the store need not know them.
+pub(in crate::auth) fn kept_under(kind: &str, words: &[Option<&str>]) -> String {
+    let words = json!(words).to_string();
+    let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, words.as_bytes()));
+    format!("{kind} {hash}")
+}
+
+/// When the ID token of its login was issued; `None` where the record does not open.
+fn issued(listed: &Listed) -> Option<i64> {
+    let session = listed.session.as_ref()?;
+    let facts: GrantFacts = serde_json::from_str(&session.grant_facts).ok()?;
+    Some(facts.iat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E10: an end concerns the logins that were made before it, by the provider's clock; within one
+    /// second of that, by ours.
+    #[test]
+    fn an_end_concerns_what_was_before_it() {
+        let at = Timestamp::from_unix_millis;
+        let end = EndedWhen {
+            said: 100,
+            heard: at(100_500),
+        };
+        for (issued, asked, ended) in [
+            (99, 100_900, true),
+            (100, 100_499, true),
+            (100, 100_500, false),
+            (101, 100_400, false),
+        ] {
+            let login = LoggedInWhen {
+                issued,
+                asked: at(asked),
+            };
+            assert_eq!(login.is_ended_by(end), ended, "{login:?}");
+        }
+        assert_eq!(EndedWhen::read(&end.written()), Some(end));
+        assert_eq!(EndedWhen::read(b"100"), None);
+    }
+
+    #[test]
+    fn no_two_ends_are_kept_under_one_key() {
+        let key = |sid, sub| EndedThere { sid, sub }.key();
+        let keys = [
+            key(Some("a"), None),
+            key(None, Some("a")),
+            key(Some("a"), Some("b")),
+            key(Some("a\",\"b"), None),
+        ];
+        let different: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+        assert!(key(Some(&"x".repeat(10_000)), None).len() < 100);
+    }
+}

@@ -1,0 +1,94 @@
+//! `/bff/frontchannel-logout`: a page of the provider loads it in a frame, in the browser that signs
+//! out there (OIDC Front-Channel Logout 1.0; E15).
+//!
+//! Browsers send no cookie of ours into a frame of another site, so the session is found by its
+//! `sid` alone. Nothing is revoked at the provider: whoever knows issuer and `sid` may call this.
+
+use http::Response;
+use http::header::CONTENT_SECURITY_POLICY;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use url::{Url, form_urlencoded};
+
+use crate::auth::RelyingParty;
+use crate::auth::ended_at_provider::{EndedThere, EndedWhen};
+use crate::session::store::StoreError;
+use crate::web::body::Body;
+use crate::web::problem;
+
+/// Why nothing was ended.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontchannelLogoutError {
+    /// `iss` or `sid` is missing or stands twice, or `iss` is not the provider.
+    #[error("the front-channel logout does not name our provider and one session there")]
+    Malformed,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RelyingParty {
+    /// Answers `/bff/frontchannel-logout`, the same whether there was such a session or not.
+    ///
+    /// # Errors
+    ///
+    /// See [`FrontchannelLogoutError`]; nothing was ended.
+    pub async fn frontchannel_logout(
+        &self,
+        parts: &Parts,
+    ) -> Result<Response<Body>, FrontchannelLogoutError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let sid = self
+            .sid_of(query)
+            .ok_or(FrontchannelLogoutError::Malformed)?;
+        let what = EndedThere {
+            sid: Some(&sid),
+            sub: None,
+        };
+        let now = self.clock.now();
+        let when = EndedWhen {
+            said: now.unix_seconds(),
+            heard: now,
+        };
+        let ended = self.end_ended_there(what, when).await?;
+        self.metrics.logout("frontchannel");
+        tracing::info!(
+            ended = ended.len(),
+            "the provider's page signed somebody out"
+        );
+        Ok(self.framed_page())
+    }
+
+    /// The `sid`, if the query names our provider and one session, each once.
+    fn sid_of(&self, query: &str) -> Option<String> {
+        let (mut iss, mut sid) = (None, None);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let slot = match &*name {
+                "iss" => &mut iss,
+                "sid" => &mut sid,
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return None;
+            }
+        }
+        iss.filter(|iss| self.provider.is_issuer(iss))?;
+        sid.filter(|sid| !sid.is_empty())
+    }
+
+    /// The only page of ours that may be framed, and by the provider alone.
+    fn framed_page(&self) -> Response<Body> {
+        let mut page = problem::page("Signed out", "<p>You are signed out here.</p>");
+        *page.status_mut() = StatusCode::OK;
+        let issuer = Url::parse(&self.provider.settings().issuer);
+        let origin = issuer.map(|issuer| issuer.origin().ascii_serialization());
+        let policy = format!(
+            "default-src 'none'; frame-ancestors {}",
+            origin.as_deref().unwrap_or("'none'")
+        );
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        page
+    }
+}

@@ -1,0 +1,167 @@
+//! `/bff/sessions`: the user's own sessions, in this browser and in others.
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use url::form_urlencoded;
+
+use crate::auth::RelyingParty;
+use crate::auth::answer::{json, not_stored, with_cookies};
+use crate::auth::session::activity;
+use crate::session::cookie::Presented;
+use crate::session::record::Session;
+use crate::session::store::{Found, Listed, StoreError};
+use crate::web::body::Body;
+use crate::web::browser_name::browser_name;
+use crate::web::ending::EndReason;
+
+/// Why nothing is listed and nothing was ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionsError {
+    /// Nobody is signed in.
+    #[error("nobody is signed in")]
+    Anonymous,
+    /// Nobody is signed in any more.
+    #[error("the session has ended")]
+    Ended(EndReason),
+    /// The user has no session of this tag.
+    #[error("the user has no such session")]
+    NoSuchSession,
+    /// The query says something else than one tag. Not taken for none, which would end all others.
+    #[error("the query is neither empty nor one tag")]
+    Query,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RelyingParty {
+    /// Answers `GET /bff/sessions`: the current one first, then those used last.
+    ///
+    /// # Errors
+    ///
+    /// See [`SessionsError`].
+    pub async fn own_sessions(
+        &self,
+        parts: &Parts,
+        presented: Presented,
+    ) -> Result<Response<Body>, SessionsError> {
+        let (current, mut own) = self.own(parts, presented).await?;
+        own.sort_by_key(|listed| {
+            let is_other = listed.hash != current.hash;
+            (is_other, std::cmp::Reverse(listed.seen))
+        });
+        let now = self.clock.now();
+        // One whose record does not open has no tag; it is still ended with all others.
+        let shown = own.iter().filter_map(|listed| {
+            let session = listed.session.as_ref()?;
+            Some(json!({
+                "tag": session.tag,
+                "current": listed.hash == current.hash,
+                "browser": browser_name(session.user_agent.as_deref()),
+                "created_at": listed.created.rfc3339(),
+                "last_seen": listed.seen.rfc3339(),
+                "expires_in": listed.expires.since(now).as_secs(),
+            }))
+        });
+        let shown: Vec<Value> = shown.collect();
+        Ok(json(StatusCode::OK, &json!({ "sessions": shown })))
+    }
+
+    /// Answers `DELETE /bff/sessions`: ends the one that `tag` names, else all but this browser's.
+    ///
+    /// # Errors
+    ///
+    /// See [`SessionsError`].
+    pub async fn end_own_sessions(
+        &self,
+        parts: &Parts,
+        presented: Presented,
+    ) -> Result<Response<Body>, SessionsError> {
+        let wanted = Wanted::read(parts.uri.query().unwrap_or_default())?;
+        let (current, own) = self.own(parts, presented).await?;
+        match wanted {
+            Wanted::Tag(tag) => {
+                let named = own.iter().filter_map(|listed| listed.session.as_ref());
+                let named = named.into_iter().find(|session| *session.tag == *tag);
+                let named = named.ok_or(SessionsError::NoSuchSession)?;
+                let mut answer = not_stored(Response::new(Body::Empty));
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                if named.hash == current.hash {
+                    self.end_own(named, EndReason::Logout).await?;
+                    return Ok(with_cookies(answer, [self.session_cookie.delete()]));
+                }
+                if !self.end_own(named, EndReason::SignedOutElsewhere).await? {
+                    return Err(SessionsError::NoSuchSession);
+                }
+                Ok(answer)
+            }
+            Wanted::AllOthers => {
+                let mut ended = 0_usize;
+                for other in own.iter().filter(|listed| listed.hash != current.hash) {
+                    let reason = EndReason::SignedOutElsewhere;
+                    if let Some(session) = self.sessions.end(&other.hash, reason).await? {
+                        self.signed_out(session);
+                        ended += 1;
+                    }
+                }
+                Ok(json(StatusCode::OK, &json!({ "ended": ended })))
+            }
+        }
+    }
+
+    /// This browser's session, and all of its user's.
+    async fn own(
+        &self,
+        parts: &Parts,
+        presented: Presented,
+    ) -> Result<(Arc<Session>, Vec<Listed>), SessionsError> {
+        let Presented::Session(cookie) = presented else {
+            return Err(SessionsError::Anonymous);
+        };
+        match self.sessions.find(&cookie, activity(parts)).await? {
+            Found::Live(session) => {
+                let own = self.sessions.of_subject(&session.subject).await?;
+                Ok((session, own))
+            }
+            Found::Ended(reason) => Err(SessionsError::Ended(reason)),
+            Found::Nothing => Err(SessionsError::Ended(EndReason::Expired)),
+        }
+    }
+
+    /// Whether this call ended it.
+    async fn end_own(&self, session: &Session, reason: EndReason) -> Result<bool, StoreError> {
+        let ended = self.sessions.end(&session.hash, reason).await?;
+        let any = ended.is_some();
+        ended
+            .into_iter()
+            .for_each(|session| self.signed_out(session));
+        Ok(any)
+    }
+
+    fn signed_out(&self, session: Arc<Session>) {
+        self.metrics.logout("sessions");
+        tracing::info!(session.id_hash = ?session.hash, "signed out from the list of sessions");
+        if self.settings.revoke_on_logout {
+            self.revoke_later(session);
+        }
+    }
+}
+
+/// What a DELETE is to end.
+enum Wanted {
+    Tag(String),
+    AllOthers,
+}
+
+impl Wanted {
+    fn read(query: &str) -> Result<Self, SessionsError> {
+        let mut words = form_urlencoded::parse(query.as_bytes());
+        match (words.next(), words.next()) {
+            (None, _) => Ok(Self::AllOthers),
+            (Some((name, tag)), None) if name == "tag" => Ok(Self::Tag(tag.into_owned())),
+            (Some(_), _) => Err(SessionsError::Query),
+        }
+    }
+}
