@@ -292,9 +292,12 @@ impl EventStream {
             Stage::Looking if self.look.is_some() => None,
             Stage::Looking => {
                 self.stage = Stage::Warned { look_from: instant };
-                let facts = json!({ "expires_in": expires.since(now).as_secs() });
-                self.say("expiring", &facts);
-                None
+                // Past its expiry the end itself is on its way.
+                if now < expires {
+                    let facts = json!({ "expires_in": expires.since(now).as_secs() });
+                    self.say("expiring", &facts);
+                }
+                Some(instant)
             }
             Stage::Warned { .. } if now < expires => Some(instant + expires.since(now)),
             Stage::Warned { .. } if self.look.is_some() => None,
@@ -436,33 +439,4 @@ fn push_event(text: &mut String, event: &str, id: std::fmt::Arguments<'_>, data:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_event_says_what_a_browser_knows() {
-        let of = |tag: &str, expires, warned| LastEvent::Of {
-            tag: tag.to_owned(),
-            expires: Timestamp::from_unix_millis(expires),
-            warned,
-        };
-        for (id, expected) in [
-            ("ended", LastEvent::Ended),
-            (
-                "abc-_9.1795253400000",
-                of("abc-_9", 1_795_253_400_000, false),
-            ),
-            ("abc.17.warned", of("abc", 17, true)),
-            ("abc.17.x", LastEvent::Other),
-            ("abc.x", LastEvent::Other),
-            ("abc", LastEvent::Other),
-            ("", LastEvent::Other),
-            ("a.1.warned.b", LastEvent::Other),
-        ] {
-            let mut headers = HeaderMap::new();
-            assert_eq!(LastEvent::read(&headers), None);
-            headers.insert(LAST_EVENT_ID, HeaderValue::from_static(id));
-            assert_eq!(LastEvent::read(&headers), Some(expected), "{id}");
-        }
-    }
-}
+mod tests;

@@ -359,12 +359,24 @@ impl Browser {
 
     /// `new EventSource(target)`, or a streamed `fetch`: the answer's head and its coming body.
     pub(crate) async fn event_source(&mut self, target: &str) -> EventSource {
+        self.event_source_after(target, None).await
+    }
+
+    /// As an `EventSource` connects again, with the id of the last event it heard.
+    pub(crate) async fn event_source_after(
+        &mut self,
+        target: &str,
+        last_event_id: Option<&str>,
+    ) -> EventSource {
         let page = self.page().clone();
         let url = page.join(target).unwrap();
         let context = subresource_context(&page, &url);
         let mut head = Head::new("GET", &url);
         head.field("Accept", "text/event-stream");
         head.field("Cache-Control", "no-cache");
+        if let Some(id) = last_event_id {
+            head.field("Last-Event-ID", id);
+        }
         if self.fetch_metadata && is_trustworthy(&url) {
             head.field(
                 "Sec-Fetch-Site",
