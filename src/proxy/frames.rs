@@ -1,10 +1,12 @@
 //! WebSocket frames, as far as a tunnel must know them: where they end, and how ours look.
 
+use crate::web::ending::EndReason;
+
 /// Why the tunnel ends before its ends do (RFC 6455 §7.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Close {
-    /// 1008, policy violation: the session is over.
-    Ended,
+    /// 1008, policy violation, with the reason in a word: whoever opened it may speak no more.
+    Ended(EndReason),
     /// 1001, going away: `bff` stops.
     Shutdown,
 }
@@ -92,16 +94,27 @@ impl Frames {
     }
 }
 
-/// A close frame with its code and no reason text.
+/// A close frame with its code, and the reason where there is one.
 pub(super) fn close_frame(close: Close, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let code: u16 = match close {
-        Close::Ended => 1008,
-        Close::Shutdown => 1001,
+    let (code, reason): (u16, &str) = match close {
+        Close::Ended(reason) => (1008, reason.as_str()),
+        Close::Shutdown => (1001, ""),
     };
-    let [high, low] = code.to_be_bytes();
+    let payload = code.to_be_bytes().into_iter().chain(reason.bytes());
+    // A control frame holds 125 bytes at most (§5.5); our words are far from that.
+    let length = u8::try_from(2 + reason.len()).unwrap_or(2);
+    let payload = payload.take(usize::from(length));
     match mask {
-        None => vec![0x88, 2, high, low],
-        Some([a, b, c, d]) => vec![0x88, 0x82, a, b, c, d, high ^ a, low ^ b],
+        None => [0x88, length].into_iter().chain(payload).collect(),
+        Some(mask) => [0x88, 0x80 | length]
+            .into_iter()
+            .chain(mask)
+            .chain(
+                payload
+                    .zip(mask.into_iter().cycle())
+                    .map(|(byte, mask)| byte ^ mask),
+            )
+            .collect(),
     }
 }
 

@@ -80,14 +80,12 @@ pub(super) async fn run<B, U>(
     let signal = async {
         let ended = async {
             match &ending {
-                Some(ending) => {
-                    ending.wait().await;
-                }
+                Some(ending) => ending.wait().await,
                 None => std::future::pending().await,
             }
         };
         let reason = tokio::select! {
-            () = ended => Close::Ended,
+            reason = ended => Close::Ended(reason),
             () = shutdown.cancelled() => Close::Shutdown,
         };
         close.send_replace(Some(reason));
@@ -307,14 +305,19 @@ mod tests {
         ends.running.await.unwrap();
     }
 
-    /// M4: the end of the session closes both sides with 1008, masked towards the upstream.
+    /// M4: the end of the session closes both sides with 1008 and the reason, masked towards the
+    /// upstream.
     #[tokio::test(start_paused = true)]
     async fn the_sessions_end_closes_both_sides() {
         let mut ends = open(b"");
         ends.ending.come(EndReason::Logout);
-        assert_eq!(rest(&mut ends.browser).await, [0x88, 2, 0x03, 0xf0]);
-        let masked = [0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xf0 ^ 2];
-        assert_eq!(rest(&mut ends.upstream).await, masked);
+        assert_eq!(rest(&mut ends.browser).await, *b"\x88\x08\x03\xf0logout");
+        let mut masked = rest(&mut ends.upstream).await;
+        assert_eq!(masked[..6], [0x88, 0x88, 1, 2, 3, 4]);
+        for (at, byte) in masked[6..].iter_mut().enumerate() {
+            *byte ^= [1, 2, 3, 4][at % 4];
+        }
+        assert_eq!(masked[6..], *b"\x03\xf0logout");
         drop((ends.browser, ends.upstream));
         ends.running.await.unwrap();
     }
@@ -336,7 +339,7 @@ mod tests {
         assert_eq!(read(&mut ends.browser).await, *b"\x81\x05he");
         ends.ending.come(EndReason::Logout);
         ends.upstream.write_all(b"llo\x81\x05after").await.unwrap();
-        assert_eq!(rest(&mut ends.browser).await, *b"llo\x88\x02\x03\xf0");
+        assert_eq!(rest(&mut ends.browser).await, *b"llo\x88\x08\x03\xf0logout");
     }
 
     /// M4: a frame that never ends holds up the close for less than a second.

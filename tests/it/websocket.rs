@@ -27,6 +27,16 @@ pub(crate) fn echo(seen: &Seen) -> Answer {
     }
 }
 
+/// Code and reason of the close that comes next.
+async fn farewell(socket: &mut Socket) -> (u16, String) {
+    match soon("a close", socket.next()).await {
+        Some(Ok(Message::Close(Some(frame)))) => {
+            (u16::from(frame.code), frame.reason.as_str().to_owned())
+        }
+        other => panic!("{other:?} in place of a close"),
+    }
+}
+
 /// The code of the close that comes next; `None` where the connection just ends.
 pub(crate) async fn closed_with(socket: &mut Socket) -> Option<u16> {
     match soon("a close", socket.next()).await {
@@ -275,7 +285,7 @@ async fn an_upstreams_answer_is_judged() {
 /// nobody else's.
 #[tokio::test]
 async fn sockets_close_with_their_session() {
-    for end in ["logout", "idle", "absolute"] {
+    for end in ["logout", "provider_logout", "idle", "absolute"] {
         let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
         upstream.answers(echo);
         let bff = Bff::with(&idp, &upstream)
@@ -307,6 +317,9 @@ async fn sockets_close_with_their_session() {
                 );
                 alice.fetch(Fetch::new("POST", "/bff/logout").csrf()).await;
             }
+            "provider_logout" => {
+                idp.sign_out("alice", bff.public_addr).await;
+            }
             "idle" => bff.clock().advance(Duration::from_mins(10)),
             _ => {
                 for _ in 0..3 {
@@ -319,8 +332,12 @@ async fn sockets_close_with_their_session() {
             }
         }
         let began = Instant::now();
+        let reason = match end {
+            "idle" | "absolute" => "expired",
+            said => said,
+        };
         for socket in &mut sockets {
-            assert_eq!(closed_with(socket).await, Some(1008), "{end}");
+            assert_eq!(farewell(socket).await, (1008, reason.to_owned()), "{end}");
         }
         let took = began.elapsed();
         assert!(took < Duration::from_secs(1), "{end}: after {took:?}");

@@ -61,12 +61,12 @@ async fn a_socket_closes_with_its_session() {
     tokio::io::AsyncReadExt::read_to_end(&mut browser.stream, &mut frame)
         .await
         .unwrap();
-    assert_eq!(frame, [0x88, 2, 0x03, 0xf0]);
+    assert_eq!(frame, *b"\x88\x09\x03\xf0revoked");
     let mut frame = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut wire.stream, &mut frame)
         .await
         .unwrap();
-    assert_eq!(frame[..2], [0x88, 0x82]);
+    assert_eq!(frame[..2], [0x88, 0x89]);
     assert_eq!([frame[6] ^ frame[2], frame[7] ^ frame[3]], [0x03, 0xf0]);
 }
 

@@ -1,10 +1,9 @@
-//! `/bff/session/events`: what happens to a session, as it happens (server-sent events).
+//! The stream of events of a live session: a body that is polled, with no task behind it.
 //!
-//! A stream is a body that is polled: no task stands behind it. It wakes for a heartbeat, for the end
-//! of its session, and when the session's expiry moves or comes near; only near that does it ask the
-//! store, since another node may have put it off. It never counts as use of the session.
+//! It wakes for a heartbeat, for the end of its session, and when the session's expiry moves or comes
+//! near; only near that does it ask the store, since another node may have put it off. It never
+//! counts as use of the session.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,172 +11,37 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::auth::RelyingParty;
-use crate::auth::answer::not_stored;
+use crate::auth::events::{LastEvent, RETRY, push_ended, push_event, retry};
 use crate::clock::{Clock, Randomness, Timestamp};
-use crate::session::cookie::Presented;
+use crate::session::Sessions;
 use crate::session::record::Session;
-use crate::session::store::{Found, StoreError};
-use crate::session::{Activity, Sessions};
-use crate::web::body::{Body, BodyError};
+use crate::web::body::BodyError;
 use crate::web::ending::EndReason;
-use crate::web::open_limits::{OpenLimitReached, OpenPermit};
-
-/// Streams open at once, over all workers.
-pub(in crate::auth) const MOST_STREAMS: usize = 20_000;
-/// Streams of one session open at once: a tab has one.
-pub(in crate::auth) const MOST_STREAMS_PER_SESSION: usize = 20;
+use crate::web::open_limits::OpenPermit;
 
 /// How often something is sent, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// After this long a browser connects again, in milliseconds.
-const RETRY: u32 = 2000;
 /// How long before the end a session is said to expire, at most.
 const WARNING: Duration = Duration::from_mins(1);
 /// How often the store is asked about a session whose time is up and that has not been ended.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Buffering proxies in front keep the events back unless they are told.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// The id of an `ended` event.
-const ENDED: &str = "ended";
-
-/// Why there is no stream.
-#[derive(Debug, thiserror::Error)]
-pub enum EventsError {
-    /// As many are open as may be.
-    #[error(transparent)]
-    TooMany(#[from] OpenLimitReached),
-    /// The store could not be asked, which is no news of the session.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl RelyingParty {
-    /// Answers `/bff/session/events`. `shutdown` ends the stream.
-    ///
-    /// # Errors
-    ///
-    /// See [`EventsError`].
-    pub async fn events(
-        &self,
-        parts: &Parts,
-        presented: Presented,
-        shutdown: &CancellationToken,
-    ) -> Result<Response<Body>, EventsError> {
-        let last = LastEvent::read(&parts.headers);
-        let reason = match presented {
-            Presented::Session(cookie) => {
-                match self.sessions.find(&cookie, Activity::Observes).await? {
-                    Found::Live(session) => return self.stream(session, last.as_ref(), shutdown),
-                    Found::Ended(reason) => Some(reason),
-                    // Forgotten, however it ended.
-                    Found::Nothing => last.is_some().then_some(EndReason::Expired),
-                }
-            }
-            // Signed out in another tab, which took the cookie.
-            Presented::Nothing | Presented::Unreadable => {
-                last.is_some().then_some(EndReason::Logout)
-            }
-        };
-        Ok(match reason {
-            Some(reason) if last != Some(LastEvent::Ended) => {
-                let mut text = retry(RETRY);
-                push_ended(&mut text, reason);
-                event_stream(Body::full(text))
-            }
-            // The one status that keeps an EventSource from coming back.
-            Some(_) | None => {
-                let mut nothing = not_stored(Response::new(Body::Empty));
-                *nothing.status_mut() = StatusCode::NO_CONTENT;
-                nothing
-            }
-        })
-    }
-
-    fn stream(
-        &self,
-        session: Arc<Session>,
-        last: Option<&LastEvent>,
-        shutdown: &CancellationToken,
-    ) -> Result<Response<Body>, EventsError> {
-        let permit = self.streams.take(Some(&session.tag))?;
-        let stream = EventStream::new(
-            StreamParts {
-                sessions: self.sessions.clone(),
-                clock: Arc::clone(&self.clock),
-                randomness: Arc::clone(&self.randomness),
-                session,
-                permit,
-                shutdown: shutdown.clone(),
-            },
-            last,
-        );
-        Ok(event_stream(Body::stream(stream)))
-    }
-}
-
-fn event_stream(body: Body) -> Response<Body> {
-    let mut response = not_stored(Response::new(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    response
-}
-
-/// What the browser heard last, by the id of that event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum LastEvent {
-    /// An end.
-    Ended,
-    /// Of a session that was told to expire at this moment, with the warning or without.
-    Of {
-        tag: String,
-        expires: Timestamp,
-        warned: bool,
-    },
-    /// Nothing that we ever said.
-    Other,
-}
-
-impl LastEvent {
-    fn read(headers: &HeaderMap) -> Option<Self> {
-        let id = headers.get(LAST_EVENT_ID)?.to_str().unwrap_or_default();
-        Some(match id.split('.').collect::<Vec<_>>().as_slice() {
-            [ENDED] => Self::Ended,
-            [tag, expires, rest @ ..] => match (expires.parse(), rest) {
-                (Ok(expires), [] | ["warned"]) => Self::Of {
-                    tag: (*tag).to_owned(),
-                    expires: Timestamp::from_unix_millis(expires),
-                    warned: !rest.is_empty(),
-                },
-                _ => Self::Other,
-            },
-            _ => Self::Other,
-        })
-    }
-}
-
 /// What a stream is made of.
-struct StreamParts {
-    sessions: Sessions,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    session: Arc<Session>,
-    permit: OpenPermit,
-    shutdown: CancellationToken,
+pub(super) struct StreamParts {
+    pub(super) sessions: Sessions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<dyn Randomness>,
+    pub(super) session: Arc<Session>,
+    pub(super) permit: OpenPermit,
+    pub(super) shutdown: CancellationToken,
 }
 
-struct EventStream {
+pub(super) struct EventStream {
     sessions: Sessions,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
@@ -211,7 +75,7 @@ enum Stage {
 }
 
 impl EventStream {
-    fn new(parts: StreamParts, last: Option<&LastEvent>) -> Self {
+    pub(super) fn new(parts: StreamParts, last: Option<&LastEvent>) -> Self {
         let StreamParts {
             sessions,
             clock,
@@ -411,32 +275,3 @@ fn change_of(session: &Arc<Session>) -> Change {
     let session = Arc::clone(session);
     Box::pin(async move { session.changes.notified().await })
 }
-
-fn retry(millis: u32) -> String {
-    format!("retry: {millis}\n\n")
-}
-
-fn push_ended(text: &mut String, reason: EndReason) {
-    let word = match reason {
-        // Of no difference to a person.
-        EndReason::Evicted => EndReason::Expired.as_str(),
-        reason => reason.as_str(),
-    };
-    push_event(
-        text,
-        "ended",
-        format_args!("{ENDED}"),
-        &json!({ "reason": word }),
-    );
-}
-
-fn push_event(text: &mut String, event: &str, id: std::fmt::Arguments<'_>, data: &Value) {
-    #[expect(
-        clippy::let_underscore_must_use,
-        reason = "writing to a String cannot fail"
-    )]
-    let _ = write!(text, "event: {event}\nid: {id}\ndata: {data}\n\n");
-}
-
-#[cfg(test)]
-mod tests;
