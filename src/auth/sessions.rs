@@ -1,9 +1,10 @@
 //! `/bff/sessions`: the user's own sessions, in this browser and in others.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use url::form_urlencoded;
 
 use crate::auth::RelyingParty;
@@ -134,9 +135,9 @@ impl RelyingParty {
     async fn end_own(&self, session: &Session, reason: EndReason) -> Result<bool, StoreError> {
         let ended = self.sessions.end(&session.hash, reason).await?;
         let any = ended.is_some();
-        ended
-            .into_iter()
-            .for_each(|session| self.signed_out(session));
+        if let Some(session) = ended {
+            self.signed_out(session);
+        }
         Ok(any)
     }
 

@@ -250,7 +250,8 @@ impl Refusal {
                 "Signed in anew",
                 "Somebody signed in anew in this browser since the page was loaded. Load it again.",
             ),
-            Self::Token(TokenError::Unavailable) => PROVIDER_UNAVAILABLE,
+            Self::Token(TokenError::Unavailable)
+            | Self::BackchannelLogout(BackchannelLogoutError::NoKeys(_)) => PROVIDER_UNAVAILABLE,
             Self::Store(_)
             | Self::User(UserError::Store(_))
             | Self::BackchannelLogout(BackchannelLogoutError::Store(_))
@@ -273,7 +274,6 @@ impl Refusal {
                 | BackchannelLogoutError::Invalid(_)
                 | BackchannelLogoutError::Replayed,
             ) => INVALID_LOGOUT_REQUEST,
-            Self::BackchannelLogout(BackchannelLogoutError::NoKeys(_)) => PROVIDER_UNAVAILABLE,
             Self::BackchannelLogout(BackchannelLogoutError::Busy) => verdict(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
