@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::contract::{HOUR, Nodes, Told, hash, holds, listening, now, row, told_until};
+use super::{away, unusable};
 use crate::support::clock::soon;
 use crate::support::logs::Logs;
 use crate::support::servers::redis::{Certificates, Cluster, Redis, Watched, is_here};
@@ -55,19 +56,9 @@ async fn heals(store: &Arc<dyn RecordStore>, number: usize) {
 }
 
 #[track_caller]
-fn is_away<T: std::fmt::Debug>(outcome: &Result<T, StoreError>) {
-    assert!(matches!(outcome, Err(StoreError::Away(_))), "{outcome:?}");
-}
-
-#[track_caller]
 fn is_unusable<T: std::fmt::Debug>(outcome: Result<T, StoreError>, needle: &str) {
-    match outcome {
-        Err(StoreError::Unusable(cause)) => {
-            let sentence = cause.to_string();
-            assert!(sentence.contains(needle), "{sentence}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let sentence = unusable(outcome);
+    assert!(sentence.contains(needle), "{sentence}");
 }
 
 #[tokio::test]
@@ -111,9 +102,9 @@ async fn a_restart_is_healed() {
     works(&store, 1).await;
 
     redis.stop();
-    is_away(&store.load(&hash(1)).await);
-    is_away(&store.insert(&row(2), None, now()).await);
-    is_away(&store.check().await);
+    away(store.load(&hash(1)).await);
+    away(store.insert(&row(2), None, now()).await);
+    away(store.check().await);
 
     redis.restart().await;
     heals(&store, 1).await;
@@ -137,8 +128,8 @@ async fn a_store_that_is_away_at_start_is_used_once_it_is_there() {
     let mut redis = Redis::start(&[]).await;
     redis.stop();
     let store = store(&redis.url());
-    is_away(&store.prepare().await);
-    is_away(&store.load(&hash(1)).await);
+    away(store.prepare().await);
+    away(store.load(&hash(1)).await);
     redis.restart().await;
     works(&store, 1).await;
     store.prepare().await.unwrap();
@@ -156,7 +147,7 @@ async fn a_server_that_hangs_is_away_within_the_timeout() {
     redis.pause();
     for _ in 0..2 {
         let asked = Instant::now();
-        is_away(&store.load(&hash(1)).await);
+        away(store.load(&hash(1)).await);
         assert!(asked.elapsed() < 3 * timeout, "{:?}", asked.elapsed());
     }
     redis.resume();
@@ -195,8 +186,8 @@ async fn a_server_that_loads_its_file_is_away() {
         }
     })
     .await;
-    is_away(&store.load(&hash(1)).await);
-    is_away(&store.check().await);
+    away(store.load(&hash(1)).await);
+    away(store.check().await);
     redis.cli(&["CONFIG", "SET", "key-load-delay", "0"]);
     heals(&store, 1).await;
 }
@@ -210,8 +201,8 @@ async fn a_replica_is_away_until_it_is_a_master_again() {
     let store = store(&redis.url());
     works(&store, 1).await;
     redis.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
-    is_away(&store.insert(&row(2), None, now()).await);
-    is_away(&store.check().await);
+    away(store.insert(&row(2), None, now()).await);
+    away(store.check().await);
     redis.cli(&["REPLICAOF", "NO", "ONE"]);
     store.check().await.unwrap();
     works(&store, 3).await;
@@ -232,7 +223,7 @@ async fn sentinel_leads_to_the_new_master() {
     watched.replica.says(&["EXISTS", &key(1)], "1").await;
 
     watched.master.kill();
-    is_away(&store.load(&hash(1)).await);
+    away(store.load(&hash(1)).await);
     assert_eq!(soon("the channel to end", told.recv()).await, None);
     heals(&store, 1).await;
     works(&store, 2).await;
@@ -284,7 +275,7 @@ async fn a_cluster_heals_when_its_nodes_come_back() {
         // In memory alone, so this one's sessions are lost; it is told by their absence below.
         node.stop();
     }
-    is_away(&store.load(&hash(1)).await);
+    away(store.load(&hash(1)).await);
     assert_eq!(soon("the channel to end", told.recv()).await, None);
     for node in &mut cluster.nodes {
         node.restart().await;
@@ -313,8 +304,8 @@ async fn a_cluster_leads_to_the_new_master() {
     for number in 0..12 {
         works(&store, number).await;
     }
-    // The copies of all that was written are there.
-    cluster.nodes[0].cli(&["WAIT", "1", "5000"]);
+    let written = cluster.nodes[0].cli(&["DBSIZE"]);
+    replica.says(&["DBSIZE"], &written).await;
     let mut told = listening(&store).await;
     cluster.nodes[0].pause();
     assert_eq!(soon("the channel to end", told.recv()).await, None);
@@ -443,7 +434,7 @@ async fn tls_is_verified() {
     let other = Certificates::new();
     let distrusting = settled(&url, Some(&other.ca()), timeout);
     is_unusable(distrusting.prepare().await, "session.store_ca");
-    is_away(&store(&redis.url()).prepare().await);
+    away(store(&redis.url()).prepare().await);
 
     let key = certificates.ca().with_file_name("key.pem");
     let unread = RedisStore::new(&StoreUrl::new(url.as_str()), Some(&key), timeout);

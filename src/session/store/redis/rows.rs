@@ -12,7 +12,7 @@ pub(super) const FIELDS: [&str; 10] = [
     "version", "created", "seen", "expires", "ends", "subject", "sid", "name", "data", "ended",
 ];
 
-/// The fields that [`standing`] and [`is_live`] take.
+/// The fields that [`standing`] and [`expires`] take.
 pub(super) const STANDING: [&str; 3] = ["version", "expires", "ended"];
 
 /// The values of a record, as Redis gives them.
