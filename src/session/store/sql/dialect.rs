@@ -66,13 +66,13 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
         due: i64,
     ) -> impl Future<Output = Result<Option<Row>, sqlx::Error>> + Send;
 
-    /// As [`RecordStore::listen`].
+    /// As [`RecordStore::listen`](super::RecordStore::listen).
     fn listen(
         &self,
         listener: Arc<dyn Listener>,
     ) -> impl Future<Output = Result<(), Trouble>> + Send;
 
-    /// As [`RecordStore::announce`].
+    /// As [`RecordStore::announce`](super::RecordStore::announce).
     fn announce(
         connection: &mut Self::Connection,
         word: &str,

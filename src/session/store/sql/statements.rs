@@ -1,6 +1,6 @@
 //! The statements that every dialect understands.
 
-/// The columns of a [`Row`], in the order in which [`to_row`] reads them.
+/// The columns of a row, in the order in which [`to_row`](super::row::to_row) reads them.
 macro_rules! columns {
     () => {
         "hash, version, subject, provider_sid, name, created, seen, expires, ends, sealed"

@@ -12,7 +12,6 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use super::{free_port, missing};
-use crate::support::clock::soon;
 
 const PASSWORD: &str = "correct-horse";
 
@@ -171,18 +170,27 @@ impl Postgres {
 
     /// Whether it took connections before it ended.
     async fn answers(&mut self) -> bool {
-        soon("PostgreSQL to answer", async {
-            loop {
-                if self.connect("postgres").await.is_ok() {
-                    return true;
-                }
-                if self.running.as_mut().unwrap().try_wait().unwrap().is_some() {
-                    return false;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        // On a busy machine a server takes its time.
+        for _ in 0..3000 {
+            if self.is_itself().await {
+                return true;
             }
-        })
-        .await
+            if self.running.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("PostgreSQL does not answer: {}", self.log());
+    }
+
+    /// Whether it answers, and no other test's server on the same port.
+    async fn is_itself(&self) -> bool {
+        let Ok(mut connection) = self.connect("postgres").await else {
+            return false;
+        };
+        let place = sqlx::query_scalar("SELECT current_setting('data_directory')");
+        let place: Result<String, _> = place.fetch_one(&mut connection).await;
+        place.is_ok_and(|place| Path::new(&place) == self.data())
     }
 
     async fn connect(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
