@@ -38,6 +38,7 @@ use crate::session::seal::Keys;
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::near_cache::{NearCache, NearCacheSettings};
 use crate::session::store::record_store::RecordStore;
+#[cfg(feature = "redis")]
 use crate::session::store::redis::RedisStore;
 #[cfg(feature = "postgres")]
 use crate::session::store::sql::postgres::PostgresStore;
