@@ -1,11 +1,15 @@
+import { useState } from 'react'
 import { Dashboard } from './components/Dashboard'
+import { ExpiringBanner } from './components/ExpiringBanner'
 import { Landing } from './components/Landing'
 import { SessionEndedDialog } from './components/SessionEndedDialog'
 import { Problem, TopBar } from './components/TopBar'
-import { useSession } from './useSession'
+import { UserChanged } from './components/UserChanged'
+import { type Session, useSession } from './useSession'
 
 export function App() {
-  const { status, session, receivedAt, ended, problem, login, logout, refresh, dismissEnded } = useSession()
+  const { status, session, receivedAt, expiring, ended, problem, login, logout, refresh, dismissEnded } = useSession()
+  const [before, acknowledge] = useFormerUser(session)
 
   // The dashboard stays behind the dialog when a session ends, so that nobody loses what they were looking at.
   const shown = session ?? ended?.last ?? null
@@ -14,8 +18,13 @@ export function App() {
     <>
       <TopBar user={shown?.user ?? null} onSignIn={status === 'anonymous' ? () => login() : null} onSignOut={logout} />
       {problem && <Problem problem={problem} signedIn={status === 'signed_in'} onRetry={() => refresh({ slide: false })} />}
+      {session && before && <UserChanged from={before} to={session.user} onDismiss={acknowledge} />}
+      {session && expiring && (
+        <ExpiringBanner session={session} receivedAt={receivedAt} onStay={() => refresh()} onSignIn={() => login()} />
+      )}
       {shown ? (
-        <Dashboard session={shown} receivedAt={session ? receivedAt : null} refresh={refresh} />
+        // The key drops everything that was fetched and typed as another user.
+        <Dashboard key={shown.user.sub} session={shown} receivedAt={session ? receivedAt : null} refresh={refresh} />
       ) : status === 'loading' ? (
         <main className="loading" aria-busy="true">
           <span className="spinner" role="status" aria-label="Looking for your session" />
@@ -23,7 +32,18 @@ export function App() {
       ) : (
         <Landing onSignIn={() => login()} />
       )}
-      {ended && <SessionEndedDialog code={ended.code} last={ended.last} onSignIn={() => login()} onLeave={dismissEnded} />}
+      {ended && <SessionEndedDialog reason={ended.reason} last={ended.last} onSignIn={() => login()} onLeave={dismissEnded} />}
     </>
   )
+}
+
+/** Who this page belonged to, when another tab has signed in as someone else. */
+function useFormerUser(session: Session | null): [Session['user'] | null, () => void] {
+  const [user, setUser] = useState(session?.user ?? null)
+  const [former, setFormer] = useState<Session['user'] | null>(null)
+  if (session && session.user.sub !== user?.sub) {
+    setFormer(user)
+    setUser(session.user)
+  }
+  return [former, () => setFormer(null)]
 }

@@ -2,19 +2,18 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ApiError, api, apiJson } from './api'
 
 const fetched = vi.fn<typeof fetch>()
-const ended = vi.fn()
-const onEnded = (event: Event) => ended((event as CustomEvent).detail.code)
+const { currentTag, refused } = vi.hoisted(() => ({ currentTag: vi.fn<() => string | null>(), refused: vi.fn() }))
+vi.mock('./useSession', () => ({ currentTag, refused }))
 
 beforeEach(() => {
   vi.stubGlobal('fetch', fetched)
-  window.addEventListener('bff:session-ended', onEnded)
+  currentTag.mockReturnValue('t')
 })
 
 afterEach(() => {
   vi.unstubAllGlobals()
-  window.removeEventListener('bff:session-ended', onEnded)
   fetched.mockReset()
-  ended.mockReset()
+  refused.mockReset()
 })
 
 function answer(status: number, body: unknown, headers: Record<string, string> = {}) {
@@ -30,6 +29,16 @@ test('every call carries the CSRF header and keeps its own headers', async () =>
   expect([headers.get('X-CSRF'), headers.get('If-Match')]).toEqual(['1', '"7"'])
 })
 
+test('every call says which session the page believes in, if any', async () => {
+  answer(200, {})
+  await api('/api/orders')
+  currentTag.mockReturnValue(null)
+  answer(200, {})
+  await api('/api/orders')
+  const sent = fetched.mock.calls.map(([, init]) => new Headers(init?.headers).get('X-BFF-Session'))
+  expect(sent).toEqual(['t', null])
+})
+
 test('JSON goes out with its type and comes back parsed', async () => {
   answer(200, { id: 7 })
   expect(await apiJson<{ id: number }>('/api/orders', { method: 'POST', body: { count: 1 } })).toEqual({ id: 7 })
@@ -40,18 +49,27 @@ test('JSON goes out with its type and comes back parsed', async () => {
 test.each(['login_required', 'session_expired', 'session_superseded'])('401 %s tells the app that the session is over', async (code) => {
   answer(401, { code, title: 'Unauthorized' })
   await expect(api('/api/orders')).rejects.toMatchObject({ status: 401, sessionEnded: true })
-  expect(ended).toHaveBeenCalledWith(code)
+  expect(refused).toHaveBeenCalledWith(code, 't')
+})
+
+test('409 user_changed says what was sent, even if the page has learned better since', async () => {
+  answer(409, { code: 'user_changed' })
+  const call = api('/api/orders', { method: 'POST' })
+  currentTag.mockReturnValue('u')
+  await expect(call).rejects.toMatchObject({ status: 409, userChanged: true, sessionEnded: false })
+  expect(refused).toHaveBeenCalledWith('user_changed', 't')
 })
 
 test.each([
   ['an API’s own 401', 401, { title: 'No such token' }],
   ['step-up', 401, { code: 'step_up_required' }],
   ['a refusal', 403, { code: 'csrf' }],
+  ['an API’s own conflict', 409, { code: 'edited_meanwhile' }],
   ['an outage', 503, { code: 'store_unavailable' }],
 ])('%s does not', async (_, status, body) => {
   answer(status, body)
   await expect(api('/api/orders')).rejects.toMatchObject({ status, sessionEnded: false })
-  expect(ended).not.toHaveBeenCalled()
+  expect(refused).not.toHaveBeenCalled()
 })
 
 test('a refusal keeps the problem and the time to wait', async () => {

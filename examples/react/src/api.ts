@@ -1,7 +1,10 @@
-// `fetch` for API routes behind bff. Copy this file into your app; it needs nothing else.
+// `fetch` for API routes behind bff. Copy this file into your app, beside useSession.ts.
 //
-// It adds the header without which bff forwards nothing, turns every refusal into an `ApiError`, and says
-// `bff:session-ended` on `window` when the session is gone, so that the app can offer to sign in again.
+// It adds the header without which bff forwards nothing, and the one that says which session the page believes in, so
+// that a call never goes out as another user who has signed in since. Every refusal becomes an `ApiError`; where it
+// means that the session is over or another one, `useSession()` is told.
+
+import { currentTag, refused } from './useSession'
 
 /** RFC 9457, as bff and many APIs send it. */
 export interface Problem {
@@ -31,6 +34,11 @@ export class ApiError extends Error {
   get sessionEnded(): boolean {
     return this.status === 401 && SESSION_ENDED.includes(this.problem.code ?? '')
   }
+
+  /** Nothing was done: this browser is signed in anew, perhaps as someone else. Ask the user before trying again. */
+  get userChanged(): boolean {
+    return this.status === 409 && this.problem.code === 'user_changed'
+  }
 }
 
 // An API may answer 401 on its own account; only these codes are bff's word that the session is over.
@@ -39,14 +47,16 @@ const SESSION_ENDED = ['login_required', 'session_expired', 'session_superseded'
 /** Like `fetch`, for a path of this origin; rejects with `ApiError` unless the answer is 2xx or 3xx. */
 export async function api(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers)
+  const tag = currentTag()
   headers.set('X-CSRF', '1')
+  if (tag) headers.set('X-BFF-Session', tag)
   if (!headers.has('Accept')) headers.set('Accept', 'application/json')
 
   const response = await fetch(path, { ...init, headers })
   if (response.status < 400) return response
 
   const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get('Retry-After')) || null)
-  if (error.sessionEnded) window.dispatchEvent(new CustomEvent('bff:session-ended', { detail: error.problem }))
+  if (error.sessionEnded || error.userChanged) refused(error.problem.code ?? '', tag)
   throw error
 }
 

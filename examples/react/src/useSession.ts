@@ -2,8 +2,9 @@
 //
 //   const { status, session, login, logout } = useSession()
 //
-// All components share one state: one request when the first of them mounts, then a look whenever the tab comes back
-// and when the session should have run out. Those looks never keep the session alive; only `refresh()` does.
+// All components share one state: one request when the first of them mounts, then bff's event stream, which says at once
+// that the session was extended, is about to expire or has ended, and why. Where there is no stream, the page looks
+// again now and then. Neither the stream nor those looks keep the session alive; only `refresh()` and your API calls do.
 
 import { useSyncExternalStore } from 'react'
 
@@ -17,24 +18,45 @@ export interface Session {
   logout_url: string
 }
 
+/** Why a session is over: in the stream's words, or in those of a refusal where no stream could say more. */
+export type EndReason =
+  | ('logout' | 'expired' | 'superseded' | 'refresh_refused' | 'revoked' | 'provider_logout' | 'signed_out_elsewhere')
+  | ('login_required' | 'session_expired' | 'session_superseded')
+
 export interface SessionState {
   status: 'loading' | 'anonymous' | 'signed_in'
   session: Session | null
-  /** When `session` was received, in milliseconds of `Date.now()`: what countdowns start from. */
+  /** When the times in `session` were true, in milliseconds of `Date.now()`: what countdowns start from. */
   receivedAt: number
+  /** The session is about to end; `refresh()` puts that off, unless `ends_in` is what runs out. */
+  expiring: boolean
   /** Set when a session ended while this page was open: why, and whose it was. */
-  ended: { code: string; last: Session } | null
+  ended: { reason: EndReason; last: Session } | null
   /** Why the last look failed (bff or the network is away, or it refused us). Says nothing about being signed in. */
   problem: { status: number; code: string; detail: string } | null
 }
 
 const BASE = '/bff'
 const RETRY_SECONDS = 5
-const initial: SessionState = { status: 'loading', session: null, receivedAt: 0, ended: null, problem: null }
+const POLL_SECONDS = 60
+const HIDDEN_LONG = 60_000
+const initial: SessionState = {
+  status: 'loading',
+  session: null,
+  receivedAt: 0,
+  expiring: false,
+  ended: null,
+  problem: null,
+}
 
 let state = initial
-let timer: ReturnType<typeof setTimeout> | undefined
 let newest = 0
+let timer: ReturnType<typeof setTimeout> | undefined
+let stream: { source: EventSource; tag: string } | null = null
+let refusals = 0 // how many streams in a row were not given to us
+let hiddenSince = Infinity
+let resting: ReturnType<typeof setTimeout> | undefined
+let otherTabs: BroadcastChannel | null = null
 const listeners = new Set<() => void>()
 
 /** Asks bff again. `refresh()` counts as activity and extends the idle timeout; `refresh({ slide: false })` does not. */
@@ -55,12 +77,10 @@ export async function refresh({ slide = true } = {}): Promise<void> {
   if (look !== newest) return // a later look will answer
 
   if (response.ok && body.authenticated) {
-    publish({ status: 'signed_in', session: body, receivedAt: Date.now(), ended: null, problem: null })
-    lookAgainIn(Math.min(body.session.expires_in, body.session.ends_in) + 1)
+    signedIn(body)
   } else if (response.ok || response.status === 401) {
-    const last = state.session ?? state.ended?.last
-    const code = body.code ?? state.ended?.code ?? 'session_expired'
-    publish({ ...initial, status: 'anonymous', ended: last ? { code, last } : null })
+    // No code: the cookie is gone. Either the browser took it away, or another tab has signed out.
+    end(state.ended?.reason ?? body.code ?? (Date.now() >= endOf(state) ? 'expired' : 'login_required'))
   } else {
     // 403 is a fault in the setup, 503 a store or provider that is away. Neither signs anyone out.
     const retryAfter = Number(response.headers.get('Retry-After')) || RETRY_SECONDS
@@ -75,6 +95,7 @@ export function login(returnTo = location.pathname + location.search + location.
 
 /** Ends the session here, then at the provider. */
 export async function logout(): Promise<void> {
+  hangUp() // this page need not be told
   try {
     const response = await fetch(`${BASE}/logout`, { method: 'POST', headers: { Accept: 'application/json', 'X-CSRF': '1' } })
     if (response.ok) {
@@ -85,6 +106,7 @@ export async function logout(): Promise<void> {
   } catch {
     failed(0, { code: 'network', detail: 'The server cannot be reached; you are still signed in.' })
   }
+  listen()
 }
 
 /** Forgets that a session has ended: the user chose to go on without one. */
@@ -92,8 +114,38 @@ export function dismissEnded(): void {
   publish({ ...state, ended: null })
 }
 
+/** What to send as `X-BFF-Session`, so that bff refuses the call (409) should the cookie be another user's by then. */
+export function currentTag(): string | null {
+  return state.session?.session.tag ?? null
+}
+
+/** To be told when bff refuses a call that was made as `tag`: the session is over, or is not the one we know. */
+export function refused(code: string, tag: string | null): void {
+  const known = currentTag()
+  if (known === null) return
+  newest++ // an answer under way may be from before
+  if (code === 'user_changed' || tag !== known) lookAgainIn(0, refetch)
+  else end(code as EndReason)
+}
+
 export function useSession() {
   return { ...useSyncExternalStore(subscribe, () => state), login, logout, refresh, dismissEnded }
+}
+
+function signedIn(session: Session, expiring?: boolean) {
+  const now = { session, receivedAt: Date.now() }
+  const same = session.session.tag === currentTag()
+  const putOff = endOf(now) > endOf(state) + 1_500 // they are whole seconds, said at two times
+  expiring ??= same && state.expiring && !putOff
+  publish({ ...now, status: 'signed_in', expiring, ended: null, problem: null })
+  if (!same) otherTabs?.postMessage(session.session.tag)
+  listen()
+  planLook()
+}
+
+function end(reason: EndReason) {
+  const last = state.session ?? state.ended?.last
+  publish({ ...initial, status: 'anonymous', ended: last ? { reason, last } : null })
 }
 
 function failed(status: number, body: { code?: string; title?: string; detail?: string }, retryInSeconds?: number) {
@@ -108,37 +160,124 @@ function publish(next: SessionState) {
   listeners.forEach((listener) => listener())
 }
 
-function lookAgainIn(seconds: number) {
+/** Opens the event stream of the session that we know, unless it is open already. */
+function listen() {
+  const tag = currentTag()
+  if (stream && stream.tag !== tag) hangUp()
+  // A hidden tab opens none: over HTTP/1.1 a browser has six connections for all tabs of an origin.
+  if (stream || tag === null || listeners.size === 0 || document.visibilityState === 'hidden') return
+  if (typeof EventSource === 'undefined') return
+
+  const source = new EventSource(`${BASE}/session/events`)
+  const on = (name: string, heard: (data: any) => void) =>
+    source.addEventListener(name, (event) => {
+      if (stream?.source === source) heard(JSON.parse((event as MessageEvent<string>).data))
+    })
+  stream = { source, tag }
+  on('signed_in', (data) => (data.tag === tag ? retimed(data) : lookAgainIn(1, refetch)))
+  on('extended', (data) => retimed(data))
+  on('expiring', (data) => {
+    // The end is near: the idle timeout's, unless the other one comes as soon.
+    const isFinal = state.receivedAt + (state.session?.session.ends_in ?? 0) * 1000 < Date.now() + data.expires_in * 1000 + 1_500
+    retimed(isFinal ? {} : data, true)
+  })
+  on('ended', (data) => {
+    hangUp()
+    end(data.reason) // better than what a refused call may have told before
+  })
+  source.onopen = () => (refusals = 0)
+  source.onerror = () => {
+    // The browser connects again by itself after a break, but not after an answer that is no stream.
+    if (stream?.source !== source || source.readyState !== source.CLOSED) return
+    hangUp()
+    refusals++
+    if (state.session) planLook()
+  }
+}
+
+function hangUp() {
+  stream?.source.close()
+  stream = null
+}
+
+/** The session that we know, with what the stream says of its times, and the others moved on to now. */
+function retimed(said: { expires_in?: number; ends_in?: number }, expiring?: boolean) {
+  if (!state.session) return
+  const { session, token } = state.session
+  const left = (seconds: number) => Math.max(0, seconds - (Date.now() - state.receivedAt) / 1000)
+  const times = {
+    expires_in: said.expires_in ?? left(session.expires_in),
+    ends_in: said.ends_in ?? left(session.ends_in),
+  }
+  signedIn(
+    {
+      ...state.session,
+      session: { ...session, ...times },
+      ...(token && { token: { expires_in: left(token.expires_in) } }),
+    },
+    expiring,
+  )
+}
+
+function endOf({ session, receivedAt }: { session: Session | null; receivedAt: number }): number {
+  return session ? receivedAt + Math.min(session.session.expires_in, session.session.ends_in) * 1000 : 0
+}
+
+/** The stream will say when the session ends; a look a little later is for the case that it could not. */
+function planLook() {
+  const left = (endOf(state) - Date.now()) / 1000
+  if (stream) lookAgainIn(left + 3)
+  else lookAgainIn(Math.min(left + 1, POLL_SECONDS, refusals > 0 ? 2 ** refusals : POLL_SECONDS))
+}
+
+function lookAgainIn(seconds: number, how = look) {
   clearTimeout(timer)
-  if (listeners.size > 0) timer = setTimeout(look, Math.min(seconds, 86_400) * 1000)
+  if (listeners.size > 0) timer = setTimeout(how, Math.min(seconds, 86_400) * 1000)
+}
+
+function refetch() {
+  void refresh({ slide: false })
 }
 
 function look() {
-  if (document.visibilityState === 'visible') void refresh({ slide: false })
+  if (document.visibilityState === 'visible') refetch()
 }
 
-/** Another part of the app (api.ts) was told 401. */
-function told(event: Event) {
-  const code: string = (event as CustomEvent).detail?.code ?? 'session_expired'
-  newest++ // an answer under way may be from before
-  const last = state.session ?? state.ended?.last
-  if (last) publish({ ...initial, status: 'anonymous', ended: { code, last } })
+/** Back on this tab. What happened meanwhile the stream has said, where it stood. */
+function cameBack() {
+  if (stream?.source.readyState !== 1 /* OPEN */) look()
+}
+
+function shownOrHidden() {
+  clearTimeout(resting)
+  if (document.visibilityState === 'hidden') {
+    hiddenSince = Date.now()
+    resting = setTimeout(hangUp, HIDDEN_LONG)
+  } else {
+    // The timer may not have fired: the machine was asleep. Then the stream is not to be trusted either.
+    if (Date.now() - hiddenSince >= HIDDEN_LONG) hangUp()
+    hiddenSince = Infinity
+    cameBack()
+  }
 }
 
 function subscribe(listener: () => void) {
   listeners.add(listener)
   if (listeners.size === 1) {
-    addEventListener('focus', look)
-    addEventListener('bff:session-ended', told)
-    document.addEventListener('visibilitychange', look)
+    addEventListener('focus', cameBack)
+    document.addEventListener('visibilitychange', shownOrHidden)
+    otherTabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('bff')
+    if (otherTabs) otherTabs.onmessage = ({ data: tag }) => tag !== currentTag() && (hangUp(), look())
     void refresh({ slide: state.status === 'loading' })
   }
   return () => {
     listeners.delete(listener)
     if (listeners.size > 0) return
     clearTimeout(timer)
-    removeEventListener('focus', look)
-    removeEventListener('bff:session-ended', told)
-    document.removeEventListener('visibilitychange', look)
+    clearTimeout(resting)
+    hangUp()
+    otherTabs?.close()
+    removeEventListener('focus', cameBack)
+    document.removeEventListener('visibilitychange', shownOrHidden)
   }
 }

@@ -43,7 +43,7 @@ test('another tab notices the sign-out when it is looked at', async ({ page, con
   await page.getByRole('button', { name: 'Sign out here too' }).click()
   await expectLanding(page)
   await other.evaluate(() => window.dispatchEvent(new Event('focus')))
-  await expect(other.getByRole('dialog', { name: 'Your session has ended' })).toBeVisible()
+  await expect(other.getByRole('dialog', { name: /signed out|no longer signed in/ })).toBeVisible()
 })
 
 test.describe('with an idle timeout of a few seconds', () => {
@@ -51,7 +51,7 @@ test.describe('with an idle timeout of a few seconds', () => {
 
   test('the page says by itself that the session has ended, and signing in again goes on', async ({ page, world }) => {
     await signIn(page, world)
-    const dialog = page.getByRole('dialog', { name: 'Your session has ended' })
+    const dialog = page.getByRole('dialog', { name: 'Your session expired' })
     await expect(dialog).toBeVisible({ timeout: 15_000 })
     await expect(dialog).toContainText('You were signed in as Alice Example')
 
@@ -65,7 +65,7 @@ test.describe('with an idle timeout of a few seconds', () => {
 
   test('who leaves the dialog is a visitor again', async ({ page, world }) => {
     await signIn(page, world)
-    const dialog = page.getByRole('dialog', { name: 'Your session has ended' })
+    const dialog = page.getByRole('dialog', { name: 'Your session expired' })
     await expect(dialog).toBeVisible({ timeout: 15_000 })
     await dialog.getByRole('button', { name: 'Not now' }).click()
     await expectLanding(page)

@@ -18,10 +18,10 @@ interface Call {
 }
 
 type Outcome =
-  | { call: Call; received: Received; elapsed: number }
-  | { call: Call; error: unknown; elapsed: number }
+  | { call: Call; tag: string; received: Received; elapsed: number }
+  | { call: Call; tag: string; error: unknown; elapsed: number }
 
-export function ApiPanel({ onAnswer }: { onAnswer: () => void }) {
+export function ApiPanel({ tag, onAnswer }: { tag: string; onAnswer: () => void }) {
   const [text, setText] = useState('{ "note": "written in the browser" }')
   const [outcome, setOutcome] = useState<Outcome | null>(null)
   const [volley, setVolley] = useState<(boolean | null)[] | null>(null)
@@ -33,9 +33,9 @@ export function ApiPanel({ onAnswer }: { onAnswer: () => void }) {
     const start = performance.now()
     try {
       const received = await apiJson<Received>(call.path, { method: call.method, body: call.body })
-      setOutcome({ call, received, elapsed: performance.now() - start })
+      setOutcome({ call, tag, received, elapsed: performance.now() - start })
     } catch (error) {
-      setOutcome({ call, error, elapsed: performance.now() - start })
+      setOutcome({ call, tag, error, elapsed: performance.now() - start })
     }
     setBusy(false)
     onAnswer()
@@ -121,7 +121,7 @@ function Volley({ calls }: { calls: (boolean | null)[] }) {
 }
 
 function Wire({ outcome }: { outcome: Outcome }) {
-  const { call, elapsed } = outcome
+  const { call, tag, elapsed } = outcome
   return (
     <div className="wire-view">
       <section aria-label="As it left this page">
@@ -132,6 +132,7 @@ function Wire({ outcome }: { outcome: Outcome }) {
         <dl className="headers">
           <Header name="cookie" value="added by the browser; no script can read it" mark="cookie" />
           <Header name="x-csrf" value="1" />
+          <Header name="x-bff-session" value={tag} />
           <Header name="accept" value="application/json" />
           {call.body !== undefined && <Header name="content-type" value="application/json" />}
         </dl>

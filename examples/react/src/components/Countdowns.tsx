@@ -18,7 +18,7 @@ export function Countdowns({ session, receivedAt, onExtend }: CountdownsProps) {
         <Ring name="Access token" note="renewed on the server, early" seconds={session.token.expires_in} since={receivedAt} />
       )}
       <button className="button quiet small" onClick={onExtend} disabled={receivedAt === null}>
-        Stay signed in
+        Extend now
       </button>
     </section>
   )

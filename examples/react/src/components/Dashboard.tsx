@@ -1,6 +1,7 @@
 import type { Session } from '../useSession'
 import { ApiPanel } from './ApiPanel'
 import { Countdowns } from './Countdowns'
+import { SessionsPanel } from './SessionsPanel'
 import { UserCard } from './UserCard'
 
 interface DashboardProps {
@@ -15,7 +16,9 @@ export function Dashboard({ session, receivedAt, refresh }: DashboardProps) {
     <main className="dashboard">
       <UserCard session={session} />
       <Countdowns session={session} receivedAt={receivedAt} onExtend={() => refresh()} />
-      <ApiPanel onAnswer={() => refresh({ slide: false })} />
+      {/* The stream tells what a call did to the session, but not that its access token was renewed: hence the look. */}
+      <ApiPanel tag={session.session.tag} onAnswer={() => refresh({ slide: false })} />
+      <SessionsPanel key={session.session.tag} />
     </main>
   )
 }

@@ -1,26 +1,50 @@
 import { useEffect, useRef } from 'react'
-import type { Session } from '../useSession'
+import type { EndReason, Session } from '../useSession'
 
 interface SessionEndedDialogProps {
-  code: string
+  reason: EndReason
   last: Session
   onSignIn: () => void
   onLeave: () => void
 }
 
-const WHY: Record<string, string> = {
-  session_expired: 'You were away for a while, so we signed you out.',
-  session_superseded: 'You signed in somewhere else, and that session took the place of this one.',
-  login_required: 'You were signed out, perhaps in another tab.',
+const SUPERSEDED = {
+  title: 'Another sign-in took its place',
+  text: 'Your account was signed in to again, and that session replaced this one. If it was not you, sign in and look at your sessions.',
 }
 
-export function SessionEndedDialog({ code, last, onSignIn, onLeave }: SessionEndedDialogProps) {
+const EXPIRED = {
+  title: 'Your session expired',
+  text: 'Its time was up, so we signed you out to keep your account safe.',
+}
+
+const WHY: Record<EndReason, { title: string; text: string }> = {
+  logout: { title: 'You signed out', text: 'You did so in another tab of this browser.' },
+  signed_out_elsewhere: { title: 'You were signed out elsewhere', text: 'This session was ended from another of your browsers.' },
+  expired: EXPIRED,
+  superseded: SUPERSEDED,
+  revoked: { title: 'An administrator ended your session', text: 'If you expected to go on working, ask them why.' },
+  provider_logout: {
+    title: 'Signed out at your identity provider',
+    text: 'You signed out there, or in another app that uses the same account.',
+  },
+  refresh_refused: { title: 'Please sign in again', text: 'Your identity provider no longer vouches for this session.' },
+  session_expired: EXPIRED,
+  session_superseded: SUPERSEDED,
+  login_required: { title: 'You are no longer signed in', text: 'You were signed out, perhaps in another tab.' },
+}
+
+// A newer bff may know reasons that this page does not.
+const UNKNOWN = { title: 'Your session has ended', text: 'You are no longer signed in.' }
+
+export function SessionEndedDialog({ reason, last, onSignIn, onLeave }: SessionEndedDialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
+  const { title, text } = WHY[reason] ?? UNKNOWN
   return (
     <dialog ref={dialog} className="ended" aria-labelledby="ended-title" onClose={onLeave}>
-      <h2 id="ended-title">Your session has ended</h2>
-      <p>{WHY[code] ?? 'You are no longer signed in.'} What you see stays as it is; sign in again to go on.</p>
+      <h2 id="ended-title">{title}</h2>
+      <p>{text} What you see stays as it is; sign in again to go on.</p>
       <p className="muted">You were signed in as {last.user.name ?? last.user.sub}.</p>
       <form method="dialog" className="actions">
         <button type="button" className="button primary" autoFocus onClick={onSignIn}>

@@ -1,3 +1,4 @@
+import { timeText } from '../timeText'
 import type { Session } from '../useSession'
 
 export function UserCard({ session }: { session: Session }) {
@@ -37,11 +38,4 @@ function Fact({ name, value }: { name: string; value: React.ReactNode }) {
 function initials(name: string): string {
   const words = name.split(/[\s._@-]+/).filter(Boolean)
   return ((words[0]?.[0] ?? '?') + (words.length > 1 ? (words.at(-1)?.[0] ?? '') : '')).toUpperCase()
-}
-
-function timeText(iso: string): string {
-  const time = new Date(iso)
-  if (Number.isNaN(time.getTime())) return iso
-  const today = time.toDateString() === new Date().toDateString()
-  return time.toLocaleString(undefined, today ? { timeStyle: 'medium' } : { dateStyle: 'medium', timeStyle: 'short' })
 }
