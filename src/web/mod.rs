@@ -8,3 +8,4 @@ pub mod ending;
 pub mod outbound;
 pub mod problem;
 pub mod public_origin;
+pub mod user_agent;
