@@ -179,10 +179,10 @@ impl AdminClient {
             return Ok(value);
         }
         let word = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        Err(match (status, word("code"), word("detail")) {
-            (StatusCode::UNAUTHORIZED, ..) => AskError::WrongKey(self.url.clone()),
+        Err(match (status.as_u16(), word("code"), word("detail")) {
+            (401, ..) => AskError::WrongKey(self.url.clone()),
             (_, Some(code), Some(detail)) => AskError::Refused { code, detail },
-            (StatusCode::NOT_FOUND, ..) => AskError::NoAdministration(self.url.clone()),
+            (404, ..) => AskError::NoAdministration(self.url.clone()),
             _ => AskError::Stranger {
                 url: self.url.clone(),
                 status,

@@ -75,8 +75,10 @@ enum CommandError {
 impl CommandError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Start(_) | Self::Explain(_) => Exit::Usage,
-            Self::Keygen(keygen::KeygenError::Config(_)) => Exit::Usage,
+            Self::Config(_)
+            | Self::Start(_)
+            | Self::Explain(_)
+            | Self::Keygen(keygen::KeygenError::Config(_)) => Exit::Usage,
             Self::Check(error) => error.exit(),
             Self::Sessions(error) => error.exit(),
             Self::Keygen(keygen::KeygenError::Output(_)) | Self::Output(_) => Exit::Failed,

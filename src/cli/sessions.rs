@@ -396,10 +396,10 @@ fn table(sessions: &[Shown], out: &mut dyn Write) -> io::Result<()> {
     }
     for row in &rows {
         let cells = row.iter().zip(widths);
-        let line: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}  "))
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
-        writeln!(out, "{}", line.trim_end())?;
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
     }
     Ok(())
 }
