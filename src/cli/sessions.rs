@@ -274,12 +274,12 @@ fn show(
         ("amr", amr),
     ] {
         if let Some(fact) = fact {
-            writeln!(terminal.out, "  {word:<13}{}", visible(&fact))?;
+            writeln!(terminal.out, "  {word:<14}{}", visible(&fact))?;
         }
     }
     if !shown.readable {
         let why = "no key in session.keys opens the record; its user has to sign in again";
-        writeln!(terminal.out, "  {:<13}{why}", "unreadable")?;
+        writeln!(terminal.out, "  {:<14}{why}", "unreadable")?;
     }
     Ok(())
 }

@@ -511,7 +511,7 @@ async fn sessions_are_listed_shown_and_ended() {
     let whole = out.lines().find(|line| line.contains(ids[2])).unwrap();
     let whole = whole.split_whitespace().last().unwrap();
     assert_eq!(whole.len(), 64);
-    assert!(out.contains("  subject      bob\n"), "{out}");
+    assert!(out.contains("  subject       bob\n"), "{out}");
 
     let (code, out, _) = run(&["revoke", ids[2]]).await;
     assert_eq!((code, out), (0, format!("ended {}\n", ids[2])));
