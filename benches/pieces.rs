@@ -183,6 +183,7 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
             Some(OpenedCookie {
                 hash: session.hash,
                 issued: session.created,
+                carries: None,
             })
         })
         .collect();

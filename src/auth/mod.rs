@@ -6,6 +6,7 @@ pub mod callback;
 pub mod login;
 pub mod logout;
 pub mod pending_login;
+pub mod renewal;
 pub mod return_to;
 pub mod session;
 pub mod user;

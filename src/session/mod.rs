@@ -1,5 +1,7 @@
 //! Who is this browser: session ids, records, the sealed cookie, the key ring and the stores.
 
+mod carried;
+mod chunks;
 pub mod cookie;
 pub mod id;
 pub mod record;
@@ -18,7 +20,7 @@ use cookie::OpenedCookie;
 use id::SessionHash;
 use record::{NewSession, Session, Tokens};
 use store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
+    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError, Who,
 };
 
 /// `[session]`.
@@ -205,6 +207,10 @@ impl Sessions {
             Some(session) => session,
             None => match self.store.find(&cookie.hash, now).await? {
                 Found::Live(session) => session,
+                // It carried a session, whose time was up.
+                Found::Nothing if cookie.carries.is_some() => {
+                    return Ok(Found::Ended(EndReason::Expired));
+                }
                 over @ (Found::Ended(_) | Found::Nothing) => return Ok(over),
             },
         };
@@ -220,6 +226,12 @@ impl Sessions {
             self.store.slide(&session, now);
         }
         Ok(Found::Live(session))
+    }
+
+    /// The session, if it lives and this process has it at hand.
+    pub fn at_hand(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+        let session = self.store.at_hand(hash, self.clock.now())?;
+        session.ending.reason().is_none().then_some(session)
     }
 
     /// Ends a session that ran into a limit as this process knows it; `None` where it turns out to
@@ -305,6 +317,22 @@ impl Sessions {
             }
         }
         Ok(ended)
+    }
+
+    /// Ends all of these sessions but one, also those that a store cannot list; those that this call
+    /// knows to have ended (E10, E13).
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked; some may live.
+    pub async fn end_all_of(
+        &self,
+        who: Who<'_>,
+        except: Option<&SessionHash>,
+        reason: EndReason,
+    ) -> Result<Vec<SessionHash>, StoreError> {
+        let now = self.clock.now();
+        self.store.end_all_of(who, except, reason, now).await
     }
 
     /// The live sessions of a user, oldest first.
@@ -509,6 +537,7 @@ mod tests {
         let cookie = OpenedCookie {
             hash: session.hash,
             issued: session.created,
+            carries: None,
         };
         (session, cookie)
     }

@@ -1,5 +1,6 @@
 //! Where sessions live: one trait, one implementation a kind of store.
 
+pub mod cookie;
 mod freshness;
 mod health;
 pub mod memory;
@@ -7,7 +8,8 @@ pub mod near_cache;
 pub mod record_store;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod sealed;
+mod revocations;
+pub(in crate::session) mod sealed;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 
@@ -93,6 +95,20 @@ impl Found {
     }
 }
 
+/// Whose sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who<'a> {
+    /// All of a user.
+    Subject(&'a str),
+    /// Those that came of one session at the provider; of this user, where one is named (E10).
+    ProviderSid {
+        /// The provider's name for it.
+        sid: &'a str,
+        /// Whose it must be.
+        subject: Option<&'a str>,
+    },
+}
+
 /// What became of new tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaveOutcome {
@@ -173,6 +189,43 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         hash: &'a SessionHash,
         reason: EndReason,
     ) -> StoreFuture<'a, Option<Arc<Session>>>;
+
+    /// Ends all of these sessions but one; those that lived and that this ended. A store that cannot
+    /// list them all ends those it has not seen as well.
+    fn end_all_of<'a>(
+        &'a self,
+        who: Who<'a>,
+        except: Option<&'a SessionHash>,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> StoreFuture<'a, Vec<SessionHash>> {
+        Box::pin(async move {
+            let mut ended = Vec::new();
+            for listed in self.all_of(who).await? {
+                if now < listed.expires
+                    && except != Some(&listed.hash)
+                    && self.end(&listed.hash, reason).await?.is_some()
+                {
+                    ended.push(listed.hash);
+                }
+            }
+            Ok(ended)
+        })
+    }
+
+    /// All of these sessions, oldest first.
+    fn all_of<'a>(&'a self, who: Who<'a>) -> StoreFuture<'a, Vec<Listed>> {
+        Box::pin(async move {
+            match who {
+                Who::Subject(subject) => self.of_subject(subject).await,
+                Who::ProviderSid { sid, subject } => {
+                    let mut listed = self.of_provider_sid(sid).await?;
+                    listed.retain(|listed| subject.is_none_or(|own| *own == *listed.subject));
+                    Ok(listed)
+                }
+            }
+        })
+    }
 
     /// Ends a session that seems to have run into a limit, if it has: whether this ended it.
     fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool>;
