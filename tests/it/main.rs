@@ -17,6 +17,7 @@ mod callback;
 mod cast;
 mod cli;
 mod client_auth;
+mod cookie_store;
 mod csrf;
 mod discovery;
 mod first_light;

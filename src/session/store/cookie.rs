@@ -265,3 +265,216 @@ impl SessionStore for CookieStore {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, SystemRandomness};
+    use crate::secret::{AccessToken, LogoutSid};
+    use crate::session::id::SessionId;
+    use crate::session::record::{Authentication, NewSession};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn store(capacity: usize) -> (CookieStore, Arc<ManualClock>) {
+        let now = Timestamp::from_unix_seconds(1_000_000);
+        let clock = Arc::new(ManualClock::starting_at(now));
+        let store = CookieStore::new(30 * MINUTE, 60 * MINUTE, capacity, clock.clone());
+        (store, clock)
+    }
+
+    /// The session of a cookie that was written now: its bytes are what a copy of it holds.
+    fn carried(clock: &ManualClock, subject: &str, sid: &str, id: &SessionId) -> Session {
+        let access_token = AccessToken::new("at");
+        let new = NewSession {
+            hash: id.hash(),
+            tag: "tag".into(),
+            logout_sid: LogoutSid::new("sid"),
+            subject: subject.into(),
+            provider_sid: Some(sid.into()),
+            name: "Alice".into(),
+            user_agent: None,
+            claims: "{}".into(),
+            authentication: Authentication::default(),
+            grant_facts: "{}".into(),
+            tokens: Tokens {
+                version: 1,
+                bearer: access_token.bearer().unwrap(),
+                access_token,
+                refresh_token: None,
+                id_token: None,
+                expires: None,
+                refresh_at: None,
+            },
+        };
+        Session::new(new, clock.now(), 60 * MINUTE)
+    }
+
+    fn again(session: &Session, id: &SessionId) -> Session {
+        let clock = ManualClock::starting_at(session.created);
+        let sid = session.provider_sid.as_deref().unwrap();
+        carried(&clock, &session.subject, sid, id)
+    }
+
+    async fn is_over(store: &CookieStore, session: Session) -> Option<EndReason> {
+        let hash = session.hash;
+        store.take_in(session);
+        match store.find(&hash, store.clock.now()).await.unwrap() {
+            Found::Live(_) => None,
+            Found::Ended(reason) => Some(reason),
+            Found::Nothing => Some(EndReason::Expired),
+        }
+    }
+
+    /// E13: an end holds for the user's cookies of before, seen or not, and for nobody else's.
+    #[tokio::test]
+    async fn an_end_holds_for_cookies_that_were_never_seen() {
+        use EndReason::ProviderLogout;
+        let by = |sid, subject| Who::ProviderSid { sid, subject };
+        for (name, who, expected) in [
+            ("of the user", Who::Subject("alice"), [true, true, false]),
+            ("of the sid", by("one", None), [true, false, false]),
+            ("of both", by("one", Some("alice")), [true, false, false]),
+            ("of the sid of another", by("one", Some("bob")), [false; 3]),
+            ("of nobody", Who::Subject("carol"), [false; 3]),
+        ] {
+            for seen in [true, false] {
+                let (store, clock) = store(100);
+                let people = [("alice", "one"), ("alice", "two"), ("bob", "three")];
+                let ids = people.map(|_| SessionId::random(&SystemRandomness));
+                let sessions: Vec<Session> = people
+                    .iter()
+                    .zip(&ids)
+                    .map(|((subject, sid), id)| carried(&clock, subject, sid, id))
+                    .collect();
+                if seen {
+                    for (session, id) in sessions.iter().zip(&ids) {
+                        store.take_in(again(session, id));
+                    }
+                }
+                let at = clock.now();
+                let ended = store.end_all_of(who, None, ProviderLogout, at).await;
+                let known = if seen {
+                    expected.iter().filter(|over| **over).count()
+                } else {
+                    0
+                };
+                assert_eq!(ended.unwrap().len(), known, "{name}, {seen}");
+                clock.advance(Duration::from_millis(1));
+                for ((session, id), over) in sessions.iter().zip(&ids).zip(expected) {
+                    let found = is_over(&store, again(session, id)).await;
+                    assert_eq!(found, over.then_some(ProviderLogout), "{name}, {seen}");
+                }
+                let later = SessionId::random(&SystemRandomness);
+                let later = carried(&clock, "alice", "one", &later);
+                assert_eq!(is_over(&store, later).await, None, "{name}: a new login");
+            }
+        }
+    }
+
+    /// All others of a user end, and the one that asked goes on, also when it has to be read anew.
+    #[tokio::test]
+    async fn one_session_can_be_spared() {
+        let (store, clock) = store(100);
+        let [own, other] = [(); 2].map(|()| SessionId::random(&SystemRandomness));
+        let session = carried(&clock, "alice", "one", &own);
+        store.take_in(again(&session, &own));
+        let reason = EndReason::SignedOutElsewhere;
+        let spared = own.hash();
+        let ended = store.end_all_of(Who::Subject("alice"), Some(&spared), reason, clock.now());
+        assert_eq!(ended.await.unwrap(), []);
+        assert!(store.seen.let_go_of_the_idlest());
+        assert_eq!(is_over(&store, session).await, None);
+        let unseen = carried(&clock, "alice", "two", &other);
+        assert_eq!(is_over(&store, unseen).await, Some(reason));
+    }
+
+    /// E13: an end is remembered for as long as its session could have lived, and no longer.
+    #[tokio::test]
+    async fn ends_are_remembered_while_they_matter() {
+        let (store, clock) = store(100);
+        let id = SessionId::random(&SystemRandomness);
+        let session = carried(&clock, "alice", "one", &id);
+        store.take_in(again(&session, &id));
+        store.end(&id.hash(), EndReason::Logout).await.unwrap();
+        let found = is_over(&store, again(&session, &id)).await;
+        assert_eq!(found, Some(EndReason::Logout));
+        clock.advance(59 * MINUTE);
+        store.sweep(clock.now()).await.unwrap();
+        assert!(lock(&store.over).reason(&id.hash()).is_some());
+        clock.advance(MINUTE);
+        store.sweep(clock.now()).await.unwrap();
+        assert!(lock(&store.over).reason(&id.hash()).is_none());
+        let found = is_over(&store, again(&session, &id)).await;
+        assert!(found.is_some(), "by what it says itself");
+    }
+
+    /// E13: with more ends than are remembered, the oldest sessions are not taken in any more, whether
+    /// they had ended or not; those that this process has at hand go on.
+    #[tokio::test]
+    async fn a_forgotten_end_brings_nobody_back() {
+        let (mut store, clock) = store(100);
+        store.over = Mutex::new(Revocations::new(60 * MINUTE, 3));
+        let mut cookies = Vec::new();
+        for _ in 0..6 {
+            let id = SessionId::random(&SystemRandomness);
+            cookies.push((carried(&clock, "alice", "one", &id), id));
+            clock.advance(Duration::from_secs(1));
+        }
+        let (held, id) = &cookies[1];
+        store.take_in(again(held, id));
+        for (session, id) in [&cookies[0], &cookies[2], &cookies[3], &cookies[4]] {
+            store.take_in(again(session, id));
+            store.end(&id.hash(), EndReason::Logout).await.unwrap();
+        }
+        let (forgotten, id) = &cookies[0];
+        assert!(is_over(&store, again(forgotten, id)).await.is_some());
+        assert!(lock(&store.over).may_have_forgotten(&cookies[0].0));
+        assert!(!lock(&store.over).may_have_forgotten(&cookies[2].0));
+        let (held, id) = &cookies[1];
+        assert_eq!(is_over(&store, again(held, id)).await, None);
+        let (young, id) = &cookies[5];
+        assert_eq!(is_over(&store, again(young, id)).await, None);
+    }
+
+    /// G9: a cookie whose time is up brings nothing back, and takes nothing from the browser that has a
+    /// later one.
+    #[tokio::test]
+    async fn an_expired_cookie_ends_no_session() {
+        let (store, clock) = store(100);
+        let id = SessionId::random(&SystemRandomness);
+        let session = carried(&clock, "alice", "one", &id);
+        clock.advance(30 * MINUTE);
+        let found = is_over(&store, again(&session, &id)).await;
+        assert_eq!(found, Some(EndReason::Expired));
+        let later = again(&session, &id);
+        later.seen_at(session.created + 20 * MINUTE);
+        assert_eq!(is_over(&store, later).await, None);
+    }
+
+    /// A process keeps as many at hand as it is told; who is in use stays, and others come back by their
+    /// cookies.
+    #[tokio::test]
+    async fn room_is_made_for_those_who_come() {
+        let (store, clock) = store(10);
+        let ids = [(); 20].map(|()| SessionId::random(&SystemRandomness));
+        let mut endings = Vec::new();
+        for (at, id) in ids.iter().enumerate() {
+            store.take_in(carried(&clock, "alice", "one", id));
+            if at < 5 {
+                let session = store.seen.get(&id.hash()).unwrap();
+                endings.push(session.ending.clone());
+            }
+            clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(store.count(), 10);
+        let living = |id: &SessionId| store.seen.get(&id.hash()).is_some();
+        assert!(ids[..5].iter().all(living), "a stream is open");
+        assert!(ids[15..].iter().all(living), "used last");
+        assert!(!ids[5..15].iter().any(living));
+        drop(endings);
+        store.take_in(carried(&clock, "alice", "one", &ids[7]));
+        assert!(living(&ids[7]));
+        assert_eq!(store.count(), 10);
+    }
+}
