@@ -259,6 +259,7 @@ async fn large_tokens_travel_in_chunks() {
         json!("small".repeat(10)),
     );
     idp.misbehave(small);
+    idp.misbehave(Fault::Remove(Stage::RefreshedIdTokenClaims, "at_hash"));
     let bff = Bff::in_cookies(&idp, &upstream).start();
     let mut alice = signed_in(&bff, "alice").await;
     let names = [0, 1, 2, 3].map(|index| match index {
