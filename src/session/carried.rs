@@ -216,6 +216,9 @@ mod tests {
     const NAME: &str = "__Host-Http-bff";
     const HOUR: Duration = Duration::from_hours(1);
 
+    /// Cookies by name and value.
+    type Pairs = Vec<(String, String)>;
+
     struct Stage {
         clock: Arc<ManualClock>,
         store: Arc<CookieStore>,
@@ -380,7 +383,7 @@ mod tests {
         let (_, foreign) = stage.begin(7_000);
         assert_eq!(own.len(), 3);
         assert!(stage.opens(&own, &session));
-        let changed = |change: &dyn Fn(&mut Vec<(String, String)>)| {
+        let changed = |change: &dyn Fn(&mut Pairs)| {
             let mut pairs = own.clone();
             change(&mut pairs);
             pairs
@@ -451,7 +454,7 @@ mod tests {
         assert!(stage.opens(&reversed, &session));
         let doubled: Vec<_> = foreign[1..].iter().chain(&own).cloned().collect();
         assert!(stage.opens(&doubled, &session));
-        let mut more = own.clone();
+        let mut more = own;
         more.push((format!("{NAME}-3"), "left over".to_owned()));
         more.push((format!("{NAME}-9"), "nobody's".to_owned()));
         assert!(stage.opens(&more, &session));
