@@ -447,7 +447,10 @@ fn open_sessions(
         room,
         id_token: logout_hint == LogoutHint::IdToken,
     };
-    Ok((SessionCookie::carrying(cookie, keys.clone(), carrier), store))
+    Ok((
+        SessionCookie::carrying(cookie, keys.clone(), carrier),
+        store,
+    ))
 }
 
 /// The store that the configuration names, ready or on its way: one that is away at start is no

@@ -319,20 +319,21 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Ends all of these sessions but one, also those that a store cannot list; those that this call
-    /// knows to have ended (E10, E13).
+    /// Ends those of these sessions that no store can list, and that began by then, but for one: they
+    /// travel in cookies, which were not seen yet (E13). To be called before the others are listed and
+    /// ended, so that none slips through between.
     ///
     /// # Errors
     ///
-    /// The store could not be asked; some may live.
-    pub async fn end_all_of(
+    /// The store could not be asked.
+    pub async fn end_unseen(
         &self,
         who: Who<'_>,
+        began_by: Timestamp,
         except: Option<&SessionHash>,
         reason: EndReason,
-    ) -> Result<Vec<SessionHash>, StoreError> {
-        let now = self.clock.now();
-        self.store.end_all_of(who, except, reason, now).await
+    ) -> Result<(), StoreError> {
+        self.store.end_unseen(who, began_by, except, reason).await
     }
 
     /// The live sessions of a user, oldest first.

@@ -190,41 +190,16 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         reason: EndReason,
     ) -> StoreFuture<'a, Option<Arc<Session>>>;
 
-    /// Ends all of these sessions but one; those that lived and that this ended. A store that cannot
-    /// list them all ends those it has not seen as well.
-    fn end_all_of<'a>(
+    /// Ends those of these sessions that cannot be listed, and that began by then, but for one (E13). A
+    /// store that lists all of them has nothing to do.
+    fn end_unseen<'a>(
         &'a self,
-        who: Who<'a>,
-        except: Option<&'a SessionHash>,
-        reason: EndReason,
-        now: Timestamp,
-    ) -> StoreFuture<'a, Vec<SessionHash>> {
-        Box::pin(async move {
-            let mut ended = Vec::new();
-            for listed in self.all_of(who).await? {
-                if now < listed.expires
-                    && except != Some(&listed.hash)
-                    && self.end(&listed.hash, reason).await?.is_some()
-                {
-                    ended.push(listed.hash);
-                }
-            }
-            Ok(ended)
-        })
-    }
-
-    /// All of these sessions, oldest first.
-    fn all_of<'a>(&'a self, who: Who<'a>) -> StoreFuture<'a, Vec<Listed>> {
-        Box::pin(async move {
-            match who {
-                Who::Subject(subject) => self.of_subject(subject).await,
-                Who::ProviderSid { sid, subject } => {
-                    let mut listed = self.of_provider_sid(sid).await?;
-                    listed.retain(|listed| subject.is_none_or(|own| *own == *listed.subject));
-                    Ok(listed)
-                }
-            }
-        })
+        _who: Who<'a>,
+        _began_by: Timestamp,
+        _except: Option<&'a SessionHash>,
+        _reason: EndReason,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Ends a session that seems to have run into a limit, if it has: whether this ended it.

@@ -69,20 +69,28 @@ impl Revocations {
         true
     }
 
-    /// Notes that all of these sessions that began by now are over, but for one.
+    /// Notes that all of these sessions that began by then are over, but for one.
     pub(super) fn end_all(
         &mut self,
         who: Who<'_>,
+        began_by: Timestamp,
         except: Option<&SessionHash>,
         reason: EndReason,
-        now: Timestamp,
     ) {
+        let key = key_of(who);
+        if self
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.at > began_by)
+        {
+            return;
+        }
         let entry = Entry {
             reason,
-            at: now,
+            at: began_by,
             except: except.copied(),
         };
-        self.insert(key_of(who), entry);
+        self.insert(key, entry);
     }
 
     /// Why a session ended that was ended by its hash.
