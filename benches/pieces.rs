@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bff::clock::{Clock as _, SystemClock, SystemRandomness};
+use bff::clock::{Clock, SystemClock, SystemRandomness};
 use bff::proxy::path::{RequestPath, Semicolons};
 use bff::proxy::route::{RouteMatch, RouteTable};
 use bff::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
