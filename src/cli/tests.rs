@@ -140,6 +140,7 @@ fn the_help_names_every_command() {
       dev       Try everything here: with a development provider, a demo app and a demo API
       keygen    Print a fresh key for session.keys
       sessions  Say who is signed in, and end sessions
+      migrate   Bring the schema of the session store up to date
       schema    Print the JSON Schema of bff.toml
       explain   Say what becomes of a call: its route, its token, its headers
       help      Print this message or the help of the given subcommand(s)
@@ -183,7 +184,7 @@ fn the_help_of_check() {
 
     Options:
           --config <FILE>  The configuration [default: bff.toml]
-          --online         Ask the provider for its metadata too
+          --online         Ask the provider for its metadata, and the session store whether it serves
           --live           Ask the instance that runs with this configuration whether it answers
       -h, --help           Print help
 
@@ -193,6 +194,24 @@ fn the_help_of_check() {
 
     Exit code 0: fine, perhaps with warnings; 1: not reachable; 2: the configuration is at fault
     "#);
+}
+
+#[test]
+fn the_help_of_migrate() {
+    assert_snapshot!(help(&["migrate"]), @r"
+    Bring the schema of the session store up to date
+
+    Usage: bff migrate [OPTIONS]
+
+    Options:
+          --config <FILE>  The configuration [default: bff.toml]
+      -h, --help           Print help
+
+    Example: as a step of a deployment, where migrate = false stands in bff.toml
+      bff migrate --config bff.toml && systemctl restart bff
+
+    Safe beside nodes that serve, and for several at once; done already, it does nothing
+    ");
 }
 
 #[cfg(feature = "dev")]
