@@ -28,14 +28,8 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-missing=()
-for tool in nginx:nginx-light wrk:wrk curl:curl; do
-  command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-fi
+. benches/lib.sh
+need nginx:nginx-light wrk:wrk curl:curl
 if [ -z "$bin_dir" ]; then
   # One after the other: together, the cast's test dependencies would be built into bff as well.
   cargo build --release --bin bff
@@ -43,48 +37,6 @@ if [ -z "$bin_dir" ]; then
   bin_dir=${CARGO_TARGET_DIR:-target}/release
 fi
 bff=$bin_dir/bff cast=$bin_dir/examples/bench_cast
-
-work=$(mktemp -d)
-started=()
-stop() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap stop EXIT
-# Standard input of the cast, some of which ends with it: open as long as this script runs.
-mkfifo "$work/open"
-exec 3<>"$work/open"
-
-# start NAME CORE COMMAND…: runs it; pid in $pid, its output in $work/NAME.
-start() {
-  local name=$1 core=$2
-  shift 2
-  taskset -c "$core" "$@" >"$work/$name" 2>"$work/$name.err" <&3 &
-  pid=$!
-  started+=("$pid")
-}
-
-# line NAME N: waits for the Nth line that NAME says.
-line() {
-  for _ in $(seq 100); do
-    if [ "$(wc -l <"$work/$1")" -ge "$2" ]; then sed -n "$2p" "$work/$1"; return; fi
-    sleep 0.1
-  done
-  echo "$1 does not start:" >&2
-  cat "$work/$1.err" >&2
-  return 1
-}
-
-# until_answers URL CURL-OPTIONS…
-until_answers() {
-  for _ in $(seq 100); do
-    if curl -fsS -o /dev/null "$@" 2>"$work/curl.err"; then return; fi
-    sleep 0.1
-  done
-  cat "$work/curl.err" >&2
-  return 1
-}
 
 start upstream 0 "$cast" upstream
 upstream=$(line upstream 1)
@@ -173,33 +125,6 @@ done
 # Without its session the measured one must refuse, or something else is measured.
 [ "$(curl -s -o /dev/null -w '%{http_code}' "http://localhost:$bff_port/api/small" -H 'X-CSRF: 1')" = 401 ]
 
-# tree PID: it and its children.
-tree() {
-  echo "$1"
-  local child
-  for child in $(cat "/proc/$1/task/$1/children"); do tree "$child"; done
-}
-
-# ticks PID: user and system time of the tree, in clock ticks.
-ticks() {
-  local pid total=0
-  for pid in $(tree "$1"); do
-    total=$((total + $(sed 's/.*) //' "/proc/$pid/stat" | awk '{ print $12 + $13 }')))
-  done
-  echo $total
-}
-
-# rss PID: resident KiB of the tree.
-rss() {
-  local pid total=0
-  for pid in $(tree "$1"); do
-    total=$((total + $(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")))
-  done
-  echo $total
-}
-
-hertz=$(getconf CLK_TCK)
-
 # load PROXY SCENARIO SECONDS: a line "cpu-us rps p50 p99".
 load() {
   local path=/api/small body=0 close=0
@@ -238,12 +163,6 @@ for ((round = 1; round <= rounds; round++)); do
   done
 done
 
-# median PROXY SCENARIO COLUMN
-median() {
-  awk -v column="$3" '{ print $column }' "$work/figures.$1.$2" | sort -n |
-    awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
-
 echo
 echo "$(nginx -v 2>&1 | sed 's/.*: //'), $("$bff" --version); $rounds rounds of $seconds s, medians"
 echo "bff: workers = 1, log level warn, a signed-in session"
@@ -252,11 +171,11 @@ for scenario in "${scenarios[@]}"; do
   echo "${title[$scenario]}"
   printf '  %-6s %12s %9s %10s %9s %9s\n' "" "CPU-us/req" "x nginx" "requests/s" "p50 us" "p99 us"
   for proxy in "${proxies[@]}"; do
-    cpu=$(median "$proxy" "$scenario" 1)
+    cpu=$(median "$work/figures.$proxy.$scenario" 1)
     printf '  %-6s %12.2f %9.2f %10.0f %9.0f %9.0f\n' "$proxy" "$cpu" \
-      "$(awk -v a="$cpu" -v b="$(median nginx "$scenario" 1)" 'BEGIN { print a / b }')" \
-      "$(median "$proxy" "$scenario" 2)" "$(median "$proxy" "$scenario" 3)" \
-      "$(median "$proxy" "$scenario" 4)"
+      "$(awk -v a="$cpu" -v b="$(median "$work/figures.nginx.$scenario" 1)" 'BEGIN { print a / b }')" \
+      "$(median "$work/figures.$proxy.$scenario" 2)" "$(median "$work/figures.$proxy.$scenario" 3)" \
+      "$(median "$work/figures.$proxy.$scenario" 4)"
   done
 done
 echo

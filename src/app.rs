@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, Check, CheckState};
+use crate::admin::{self, Admin, Check, CheckState, History, OnEnd};
 use crate::auth::{RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 #[cfg(feature = "dev")]
@@ -163,12 +163,13 @@ impl RunningApp {
             provider: provider.clone(),
             sessions: sessions.clone(),
             keys: keys.clone(),
-            clock,
+            clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             metrics: metrics.clone(),
             background: background.clone(),
             settings: config.auth,
         }));
+        let on_end = revoked_by(&relying_party);
         let abandoned = revoke_abandoned.then(|| Arc::clone(&relying_party));
         let shared = Arc::new(Shared::new(SharedParts {
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
@@ -189,18 +190,15 @@ impl RunningApp {
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
+        let names = Arc::clone(&randomness);
         let make_pipeline = move |worker: server::WorkerContext| {
             let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
-            Pipeline::new(
-                Arc::clone(&shared),
-                upstreams,
-                &*randomness,
-                worker.shutdown,
-            )
+            Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
         };
         let public = Server::start(config.server, make_pipeline, shutdown.clone())?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
+        let history = config.admin.as_ref().map(|_| History::new());
         let admin = config
             .admin
             .map(|settings| {
@@ -210,6 +208,10 @@ impl RunningApp {
                         Arc::new(StoreCheck(sessions.clone())),
                     ],
                     metrics: metrics.clone(),
+                    history: history.clone().unwrap_or_default(),
+                    sessions: sessions.clone(),
+                    on_end,
+                    randomness,
                     draining: shutdown.clone(),
                 };
                 admin::start(settings, admin, afterwards.clone())
@@ -222,6 +224,8 @@ impl RunningApp {
             key_reload,
             abandoned,
             metrics: metrics.clone(),
+            history,
+            clock,
         }
         .spawn(care, afterwards.clone())
         .map_err(StartError::Thread)?;
@@ -501,6 +505,9 @@ struct Caretaker {
     /// Revokes the tokens of sessions that expired, where that is asked for.
     abandoned: Option<Arc<RelyingParty>>,
     metrics: Metrics,
+    /// Where there is somebody to look at it.
+    history: Option<History>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Caretaker {
@@ -515,6 +522,7 @@ impl Caretaker {
                         () = self.sessions.tend() => {}
                         () = self.sweep() => {}
                         () = self.reload_keys() => {}
+                        () = self.keep_history() => {}
                         () = until.cancelled() => {}
                     }
                 });
@@ -539,6 +547,16 @@ impl Caretaker {
         }
     }
 
+    async fn keep_history(&self) {
+        match &self.history {
+            Some(history) => {
+                let (metrics, sessions) = (&self.metrics, &self.sessions);
+                history.keep(metrics, sessions, &*self.clock).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     async fn reload_keys(&self) {
         let Some(reload) = &self.key_reload else {
             return std::future::pending().await;
@@ -554,6 +572,16 @@ impl Caretaker {
             }
         }
     }
+}
+
+/// Tokens of the sessions that an administrator ends are as dead as after a logout (E5).
+fn revoked_by(relying_party: &Arc<RelyingParty>) -> OnEnd {
+    let relying_party = Arc::clone(relying_party);
+    OnEnd::new(move |session| {
+        if relying_party.settings().revoke_on_logout {
+            relying_party.revoke_later(session);
+        }
+    })
 }
 
 /// `/readyz`: without its sessions, no request can be served here.

@@ -126,6 +126,17 @@ impl AsRef<[u8]> for WipedBytes {
     }
 }
 
+impl AdminKey {
+    /// `Bearer …`, marked sensitive so that no `Debug` of the headers shows it.
+    ///
+    /// `None` where the key holds bytes that a header may not.
+    pub fn bearer(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::try_from(format!("{BEARER}{}", self.0.as_ref())).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
 impl Clone for StoreUrl {
     fn clone(&self) -> Self {
         Self(self.0.clone())

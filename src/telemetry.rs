@@ -4,9 +4,11 @@
 //! process. What a number means to an operator stands in its description below; who counts what
 //! is the parts' own affair.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -123,6 +125,24 @@ struct Recorded {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     sessions: Gauge,
+    /// Every route that was asked for a handle.
+    routes: Mutex<Vec<RouteMetrics>>,
+    logins: AtomicU64,
+    failed_logins: AtomicU64,
+    refreshes: AtomicU64,
+}
+
+/// What happened since the process started, whatever the route and the reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Requests answered.
+    pub requests: u64,
+    /// Logins that came to a session.
+    pub logins: u64,
+    /// Logins that did not.
+    pub failed_logins: u64,
+    /// Refreshes that brought tokens.
+    pub refreshes: u64,
 }
 
 impl Metrics {
@@ -136,11 +156,20 @@ impl Metrics {
             handle: recorder.handle(),
             sessions: recorder.register_gauge(&Key::from_static_name(SESSIONS), &METADATA),
             recorder,
+            routes: Mutex::default(),
+            logins: AtomicU64::new(0),
+            failed_logins: AtomicU64::new(0),
+            refreshes: AtomicU64::new(0),
         }))
     }
 
     /// A login ended: `ok`, `refused`, `provider_unavailable`, ….
     pub fn login(&self, outcome: &'static str) {
+        let total = match outcome {
+            "ok" => &self.0.logins,
+            _ => &self.0.failed_logins,
+        };
+        total.fetch_add(1, Ordering::Relaxed);
         self.count(LOGINS, vec![Label::from_static_parts("outcome", outcome)]);
     }
 
@@ -151,6 +180,9 @@ impl Metrics {
 
     /// A token refresh ended.
     pub fn refresh(&self, outcome: &'static str) {
+        if outcome == "ok" {
+            self.0.refreshes.fetch_add(1, Ordering::Relaxed);
+        }
         self.count(
             REFRESHES,
             vec![Label::from_static_parts("outcome", outcome)],
@@ -179,18 +211,62 @@ impl Metrics {
     /// each name is a series of its own for as long as the process lives.
     pub fn route(&self, name: &str) -> RouteMetrics {
         let label = vec![Label::new("route", name.to_owned())];
-        RouteMetrics(Arc::new(RouteCounters {
-            metrics: self.clone(),
-            answered: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+        let route = RouteMetrics(Arc::new(RouteCounters {
+            answered: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             request_seconds: self.histogram(REQUEST_SECONDS, label.clone()),
-            upstream_seconds: self.histogram(UPSTREAM_SECONDS, label.clone()),
-            label,
-        }))
+            upstream_seconds: self.histogram(UPSTREAM_SECONDS, label),
+            name: name.to_owned(),
+        }));
+        self.routes().push(route.clone());
+        route
     }
 
     /// Everything counted so far, as Prometheus reads it (text format 0.0.4).
     pub fn render(&self) -> String {
+        for ((route, method, class), count) in self.requests() {
+            let labels = vec![
+                Label::new("route", route),
+                Label::from_static_parts("method", method),
+                Label::from_static_parts("status", class),
+            ];
+            self.counter(REQUESTS, labels).absolute(count);
+        }
         self.0.handle.render()
+    }
+
+    /// What happened so far.
+    pub fn totals(&self) -> Totals {
+        let of = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        Totals {
+            requests: self.requests().values().sum(),
+            logins: of(&self.0.logins),
+            failed_logins: of(&self.0.failed_logins),
+            refreshes: of(&self.0.refreshes),
+        }
+    }
+
+    /// Requests by route, method and class of status; those of which there were any, so that a
+    /// route nobody asks for shows no forty zeros.
+    fn requests(&self) -> BTreeMap<(String, &'static str, &'static str), u64> {
+        let mut requests = BTreeMap::new();
+        for RouteMetrics(route) in &*self.routes() {
+            for (method, row) in METHODS.iter().zip(&route.answered) {
+                for (class, count) in CLASSES.iter().zip(row) {
+                    let count = count.load(Ordering::Relaxed);
+                    if count > 0 {
+                        // Two routes may have one name: for two methods, say.
+                        let key = (route.name.clone(), *method, *class);
+                        *requests.entry(key).or_default() += count;
+                    }
+                }
+            }
+        }
+        requests
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Vec<RouteMetrics>> {
+        let routes = self.0.routes.lock();
+        routes.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs for ever: empties the queues that the histograms fill, so that they stay small where
@@ -270,11 +346,9 @@ fn describe(recorder: &PrometheusRecorder) {
 pub struct RouteMetrics(Arc<RouteCounters>);
 
 struct RouteCounters {
-    metrics: Metrics,
-    label: Vec<Label>,
-    /// By method, then class of status. Each is looked up when first counted and kept, so that a
-    /// request formats no label and a route nobody asks for shows no forty zeros.
-    answered: [[OnceLock<Counter>; CLASSES.len()]; METHODS.len()],
+    name: String,
+    /// By method, then class of status. Only whoever asks for the metrics gives them labels.
+    answered: [[AtomicU64; CLASSES.len()]; METHODS.len()],
     request_seconds: Histogram,
     upstream_seconds: Histogram,
 }
@@ -291,8 +365,7 @@ impl RouteMetrics {
         let (method, class) = (method_index(method), class_index(status));
         let slot = self.0.answered.get(method).and_then(|row| row.get(class));
         if let Some(slot) = slot {
-            slot.get_or_init(|| self.register(method, class))
-                .increment(1);
+            slot.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -300,21 +373,11 @@ impl RouteMetrics {
     pub fn upstream_answered(&self, elapsed: Duration) {
         self.0.upstream_seconds.record(elapsed);
     }
-
-    #[cold]
-    fn register(&self, method: usize, class: usize) -> Counter {
-        let mut labels = self.0.label.clone();
-        let method = METHODS.get(method).copied().unwrap_or("other");
-        let class = CLASSES.get(class).copied().unwrap_or("5xx");
-        labels.push(Label::from_static_parts("method", method));
-        labels.push(Label::from_static_parts("status", class));
-        self.0.metrics.counter(REQUESTS, labels)
-    }
 }
 
 impl fmt::Debug for RouteMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RouteMetrics").field(&self.0.label).finish()
+        f.debug_tuple("RouteMetrics").field(&self.0.name).finish()
     }
 }
 
@@ -383,6 +446,29 @@ mod tests {
                 "{line}\nin\n{text}"
             );
         }
+    }
+
+    #[test]
+    fn totals_are_over_all_routes() {
+        let metrics = Metrics::new();
+        assert_eq!(metrics.totals(), Totals::default());
+        for name in ["/api", "/files", "/api"] {
+            let route = metrics.route(name);
+            for status in [StatusCode::OK, StatusCode::BAD_GATEWAY] {
+                route.answered(&Method::GET, status, Duration::from_millis(3));
+            }
+        }
+        for outcome in ["ok", "refused", "provider_unavailable"] {
+            metrics.login(outcome);
+            metrics.refresh(outcome);
+        }
+        let totals = Totals {
+            requests: 6,
+            logins: 1,
+            failed_logins: 2,
+            refreshes: 1,
+        };
+        assert_eq!(metrics.totals(), totals);
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The cast of `benches/compare.sh` and `benches/memory.sh`: all that stands around `bff` when it
+//! The cast of `benches/compare.sh`, `benches/stores.sh` and `benches/memory.sh`: all that stands around `bff` when it
 //! is measured, in one binary.
 
 mod bare_proxy;
+mod logins;
 mod provider;
 mod sessions;
+mod stores;
 mod upstream;
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,6 +22,8 @@ const USAGE: &str = "usage: bench_cast port
        bench_cast proxy UPSTREAM_PORT
        bench_cast provider PUBLIC_URL
        bench_cast sessions COUNT TOKEN_BYTES
+       bench_cast store KIND URL COUNT
+       bench_cast logins PORT COUNT
        bench_cast idle PORT COUNT";
 
 fn main() -> ExitCode {
@@ -31,6 +35,8 @@ fn main() -> ExitCode {
         ["proxy", upstream] => bare_proxy::run(upstream),
         ["provider", public_url] => provider::run(public_url),
         ["sessions", count, token_bytes] => sessions::fill(count, token_bytes),
+        ["logins", port, count] => logins::run(port, count),
+        ["store", kind, url, count] => stores::run(kind, url, count),
         ["idle", port, count] => sessions::hold_connections(port, count),
         _ => {
             say(USAGE);

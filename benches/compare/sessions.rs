@@ -17,20 +17,7 @@ use crate::{Outcome, one_thread, tell, until_left_alone};
 /// them until it is left alone.
 pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
     let (count, token_bytes): (u64, usize) = (count.parse()?, token_bytes.parse()?);
-    let settings = SessionSettings {
-        keys: Vec::new(),
-        idle_timeout: Duration::from_hours(1),
-        max_lifetime: Duration::from_hours(8),
-        limit: None,
-        revoke_abandoned: false,
-        store: StoreSettings::memory(),
-        cookie: CookieSettings {
-            name: "bff".to_owned(),
-            secure: false,
-            same_site: SameSite::Strict,
-            persistent: false,
-        },
-    };
+    let settings = settings();
     let store = Arc::new(MemoryStore::new(
         settings.idle_timeout,
         settings.max_lifetime,
@@ -51,15 +38,38 @@ pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
     until_left_alone()
 }
 
+/// Sessions as production has them.
+pub(crate) fn settings() -> SessionSettings {
+    SessionSettings {
+        keys: Vec::new(),
+        idle_timeout: Duration::from_hours(1),
+        max_lifetime: Duration::from_hours(8),
+        limit: None,
+        revoke_abandoned: false,
+        store: StoreSettings::memory(),
+        cookie: CookieSettings {
+            name: "bff".to_owned(),
+            secure: false,
+            same_site: SameSite::Strict,
+            persistent: false,
+        },
+    }
+}
+
 /// A session as a login leaves it: half of the bytes are the access token, the rest is shared by
 /// the ID token and the refresh token.
 fn session(token_bytes: usize) -> Result<NewSession, &'static str> {
+    session_of(&text(36), token_bytes)
+}
+
+/// The same, of this user.
+pub(crate) fn session_of(subject: &str, token_bytes: usize) -> Result<NewSession, &'static str> {
     let access_token = AccessToken::new(&text(token_bytes / 2));
     Ok(NewSession {
         hash: SessionId::random(&SystemRandomness).hash(),
         tag: random_base64url::<12>(&SystemRandomness).into(),
         logout_sid: LogoutSid::random(&SystemRandomness),
-        subject: text(36).into(),
+        subject: subject.into(),
         provider_sid: Some(text(36).into()),
         name: "Alice Adams".into(),
         user_agent: None,

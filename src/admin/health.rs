@@ -9,11 +9,11 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::{Admin, answer};
+use super::{Admin, json_answer};
 use crate::web::body::Body;
 
 /// How long a check may take before it counts as failed.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Something that `/readyz` asks about: the provider, the session store.
 pub trait Check: Send + Sync + 'static {
@@ -67,18 +67,11 @@ pub(super) async fn ready(admin: &Admin) -> Response<Body> {
     json_answer(status, &json!({ "status": word, "checks": checks }))
 }
 
-fn shown(state: CheckState) -> Value {
+/// A state as it is told.
+pub(super) fn shown(state: CheckState) -> Value {
     match state {
         CheckState::Ok => json!({ "state": "ok" }),
         CheckState::Degraded(detail) => json!({ "state": "degraded", "detail": detail }),
         CheckState::Failed(detail) => json!({ "state": "failed", "detail": detail }),
     }
-}
-
-fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
-    answer(
-        status,
-        Some("application/json"),
-        Body::full(value.to_string()),
-    )
 }

@@ -1,28 +1,44 @@
-//! The second listener: health and metrics, never reachable from the first (N1).
+//! The second listener: health, metrics and administration, never reachable from the first (N1).
 //!
-//! It owns who may ask what here. What is healthy, each part says through a [`Check`].
+//! It owns who may ask what here. What is healthy, each part says through a [`Check`]. All that tells
+//! of sessions needs the key; without a configured one there is only health and metrics.
 
+mod filter;
 mod health;
 mod metrics;
+mod page;
+mod refusal;
+mod sessions;
+mod stats;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use ::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::secret::AdminKey;
+use crate::clock::Randomness;
+use crate::secret::{AdminKey, random_base64url};
 use crate::server::{
     Connection, Handler, Limits, Server, ServerSettings, StartError, Timeouts, WorkerContext,
 };
+use crate::session::Sessions;
 use crate::telemetry::Metrics;
 use crate::web::body::Body;
 
+use filter::Asked;
+use page::Asset;
+use refusal::Refusal;
+use sessions::Administered;
+
 pub use self::health::{Check, CheckState};
+pub use self::sessions::OnEnd;
+pub use self::stats::History;
 
 /// `server.admin_listen` and its key.
 #[derive(Debug)]
@@ -40,6 +56,14 @@ pub struct Admin {
     pub checks: Vec<Arc<dyn Check>>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
+    /// What went on lately, which somebody [keeps](History::keep).
+    pub history: History,
+    /// The sessions.
+    pub sessions: Sessions,
+    /// Told of each session that is ended here.
+    pub on_end: OnEnd,
+    /// Names requests.
+    pub randomness: Arc<dyn Randomness>,
     /// The public listener's shutdown: once cancelled, `/readyz` sends new work elsewhere.
     pub draining: CancellationToken,
 }
@@ -92,15 +116,23 @@ struct AdminHandler {
     admin: Admin,
 }
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 impl Handler for AdminHandler {
     async fn handle(&self, request: Request<Incoming>, _: Connection) -> Response<Body> {
         let known = match request.uri().path() {
             "/livez" => Known::Live,
             "/readyz" => Known::Ready,
             "/metrics" => Known::Metrics,
-            _ => return self.unknown(request.headers()),
+            _ => {
+                return match &self.key {
+                    Some(key) => Box::pin(self.administer(&request, key)).await,
+                    None => empty(StatusCode::NOT_FOUND),
+                };
+            }
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !reads(request.method()) {
             let mut refusal = empty(StatusCode::METHOD_NOT_ALLOWED);
             let allowed = HeaderValue::from_static("GET, HEAD");
             refusal.headers_mut().insert(ALLOW, allowed);
@@ -121,19 +153,109 @@ enum Known {
 }
 
 impl AdminHandler {
-    /// Without the key nobody learns what else there is.
-    fn unknown(&self, headers: &HeaderMap) -> Response<Body> {
-        match &self.key {
-            Some(key) if !carries(headers, key) => {
-                let mut refusal = empty(StatusCode::UNAUTHORIZED);
-                refusal
-                    .headers_mut()
-                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                refusal
+    async fn administer(&self, request: &Request<Incoming>, key: &AdminKey) -> Response<Body> {
+        let id = random_base64url::<9>(&*self.admin.randomness);
+        let mut answer = match self.administered(request, key, &id).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let (method, path) = (request.method(), request.uri().path());
+                tracing::info!(request.id = id, %method, path, ?refusal, "administration refused");
+                refusal.answer(&id)
             }
-            _ => empty(StatusCode::NOT_FOUND),
+        };
+        if let Ok(id) = HeaderValue::try_from(id) {
+            answer.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        answer
+    }
+
+    async fn administered(
+        &self,
+        request: &Request<Incoming>,
+        key: &AdminKey,
+        id: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let (method, uri) = (request.method(), request.uri());
+        // The page holds no data: it asks for the key, and then the API.
+        let file = match uri.path() {
+            "/" => Some(Asset::Page),
+            "/admin.css" => Some(Asset::Style),
+            "/admin.js" => Some(Asset::Script),
+            _ => None,
+        };
+        if let Some(file) = file {
+            return only_read(method).map(|()| file.answer());
+        }
+        // Without the key nobody learns what else there is.
+        if !carries(request.headers(), key) {
+            return Err(Refusal::Unauthorized);
+        }
+        if is_foreign(request.headers(), uri) {
+            return Err(Refusal::OriginNotAllowed);
+        }
+        let query = uri.query().unwrap_or_default();
+        let administered = Administered {
+            sessions: self.admin.sessions.clone(),
+            on_end: self.admin.on_end.clone(),
+        };
+        match uri.path() {
+            "/api/sessions" if reads(method) => administered.list(Asked::read(query)?).await,
+            "/api/sessions" if method == Method::DELETE => {
+                let subject = filter::subject_of(query)?;
+                administered.end_all(&subject, id).await
+            }
+            "/api/sessions" => Err(Refusal::MethodNotAllowed(READ_OR_END)),
+            "/api/stats" => {
+                only_read(method)?;
+                let Admin {
+                    sessions,
+                    metrics,
+                    history,
+                    ..
+                } = &self.admin;
+                Ok(stats::stats(sessions, metrics, history).await)
+            }
+            "/api/openapi.json" => only_read(method).map(|()| Asset::Description.answer()),
+            path => match path.strip_prefix("/api/sessions/") {
+                Some(session) if reads(method) => administered.show(session).await,
+                Some(session) if method == Method::DELETE => administered.end(session, id).await,
+                Some(_) => Err(Refusal::MethodNotAllowed(READ_OR_END)),
+                None => Err(Refusal::NotFound),
+            },
         }
     }
+}
+
+const READ_OR_END: &str = "GET, HEAD, DELETE";
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn only_read(method: &Method) -> Result<(), Refusal> {
+    if reads(method) {
+        Ok(())
+    } else {
+        Err(Refusal::MethodNotAllowed("GET, HEAD"))
+    }
+}
+
+/// Whether a page of another origin asks. The key travels in no cookie, so that nobody can forge a
+/// request; a page that got hold of the key is refused all the same.
+fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let own = match uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => headers.get(HOST).and_then(|host| host.to_str().ok()),
+    };
+    let theirs = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    // Another server may speak https before us, so the scheme says nothing.
+    theirs.map(|(_, authority)| authority) != own
 }
 
 /// Whether the request has the key, compared in constant time (RFC 6750 §2.1).
@@ -164,6 +286,14 @@ fn answer(status: StatusCode, content_type: Option<&'static str>, body: Body) ->
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     response
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+    answer(
+        status,
+        Some("application/json"),
+        Body::full(value.to_string()),
+    )
 }
 
 impl std::fmt::Debug for Admin {

@@ -2,8 +2,11 @@
 //!
 //! Serving itself is `app`'s work.
 
+mod admin_client;
 mod check;
 mod explain;
+mod keygen;
+mod sessions;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,9 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::{self, StartError};
-use crate::clock::SystemRandomness;
 use crate::config::{self, Config, ConfigErrors, KeyReload, Variables, Warnings};
-use crate::secret::SessionKey;
 
 /// Where a command writes.
 pub struct Terminal<'a> {
@@ -63,6 +64,10 @@ enum CommandError {
     Explain(#[from] explain::ExplainError),
     #[error(transparent)]
     Check(#[from] check::CheckError),
+    #[error(transparent)]
+    Keygen(#[from] keygen::KeygenError),
+    #[error(transparent)]
+    Sessions(#[from] sessions::SessionsError),
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
 }
@@ -70,9 +75,13 @@ enum CommandError {
 impl CommandError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Start(_) | Self::Explain(_) => Exit::Usage,
+            Self::Config(_)
+            | Self::Start(_)
+            | Self::Explain(_)
+            | Self::Keygen(keygen::KeygenError::Config(_)) => Exit::Usage,
             Self::Check(error) => error.exit(),
-            Self::Output(_) => Exit::Failed,
+            Self::Sessions(error) => error.exit(),
+            Self::Keygen(keygen::KeygenError::Output(_)) | Self::Output(_) => Exit::Failed,
         }
     }
 }
@@ -123,9 +132,19 @@ enum Command {
     #[command(
         after_help = "Example: make a key, and later a newer one before it\n  \
         bff keygen > /run/secrets/session_key\n  \
-        keys = [\"file:/run/secrets/newer_key\", \"file:/run/secrets/session_key\"]"
+        keys = [\"file:/run/secrets/session_key\"]\n  \
+        bff keygen --rotate                # a new one, and what to do with it; edits nothing"
     )]
-    Keygen,
+    Keygen(KeygenOptions),
+    /// Say who is signed in, and end sessions
+    #[command(
+        subcommand,
+        after_help = "Example: find a user and sign them out\n  \
+        bff sessions list --query ada\n  \
+        bff sessions revoke 13d28fed\n\n\
+        Asks the administration listener: server.admin_listen, with server.admin_key"
+    )]
+    Sessions(sessions::SessionsCommand),
     /// Print the JSON Schema of bff.toml
     #[command(after_help = "Example: let an editor complete and check bff.toml\n  \
         bff schema > bff.schema.json\n  \
@@ -157,6 +176,16 @@ struct CheckOptions {
     /// Ask the instance that runs with this configuration whether it answers
     #[arg(long, conflicts_with = "online")]
     live: bool,
+}
+
+#[derive(Debug, Args)]
+struct KeygenOptions {
+    /// Say too how to put it in the place of the one in use; changes nothing
+    #[arg(long)]
+    rotate: bool,
+    /// The configuration, for --rotate
+    #[arg(long, value_name = "FILE", default_value = "bff.toml")]
+    config: PathBuf,
 }
 
 #[cfg(feature = "dev")]
@@ -228,10 +257,8 @@ fn perform(
             let out = &mut *terminal.out;
             app::develop(config, |development| announce(development, out))?;
         }
-        Command::Keygen => {
-            let key = SessionKey::random(&SystemRandomness);
-            writeln!(terminal.out, "{}", key.to_text().as_str())?;
-        }
+        Command::Keygen(options) => keygen::keygen(&options, variables, terminal)?,
+        Command::Sessions(command) => sessions::sessions(&command, variables, terminal)?,
         Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
         Command::Explain(options) => {
             // Warnings are for those who start it.

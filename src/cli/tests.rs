@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::app::RunningApp;
+use crate::secret::SessionKey;
 
 const CONFIG: &str = r#"
 [server]
@@ -111,30 +112,37 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn every_help_ends_with_a_worked_example() {
-    for command in CommandLine::command().get_subcommands() {
-        let help = help(&[command.get_name()]);
+    let shows_one = |words: &[&str]| {
+        let help = help(words);
         let (_, example) = help.split_once("Example: ").unwrap_or_default();
-        assert!(example.contains("\n  "), "{}: {help}", command.get_name());
+        assert!(example.contains("\n  "), "{words:?}: {help}");
+    };
+    for command in CommandLine::command().get_subcommands() {
+        shows_one(&[command.get_name()]);
+        for part in command.get_subcommands() {
+            shows_one(&[command.get_name(), part.get_name()]);
+        }
     }
 }
 
 #[cfg(feature = "dev")]
 #[test]
 fn the_help_names_every_command() {
-    assert_snapshot!(help(&[]), @r#"
+    assert_snapshot!(help(&[]), @r"
     A backend for frontend: signs people in, keeps their tokens, and forwards the browser's calls to
     your APIs with them
 
     Usage: bff <COMMAND>
 
     Commands:
-      serve    Serve as bff.toml says
-      check    Judge bff.toml and all that it names, without serving
-      dev      Try everything here: with a development provider, a demo app and a demo API
-      keygen   Print a fresh key for session.keys
-      schema   Print the JSON Schema of bff.toml
-      explain  Say what becomes of a call: its route, its token, its headers
-      help     Print this message or the help of the given subcommand(s)
+      serve     Serve as bff.toml says
+      check     Judge bff.toml and all that it names, without serving
+      dev       Try everything here: with a development provider, a demo app and a demo API
+      keygen    Print a fresh key for session.keys
+      sessions  Say who is signed in, and end sessions
+      schema    Print the JSON Schema of bff.toml
+      explain   Say what becomes of a call: its route, its token, its headers
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -144,7 +152,7 @@ fn the_help_names_every_command() {
       bff dev                            # everything on http://localhost:8080, nothing to set up
       export BFF_SESSION_KEY=$(bff keygen)
       bff check --config bff.toml && bff serve --config bff.toml
-    "#);
+    ");
 }
 
 #[test]
@@ -212,15 +220,122 @@ fn the_help_of_keygen() {
     assert_snapshot!(help(&["keygen"]), @r#"
     Print a fresh key for session.keys
 
-    Usage: bff keygen
+    Usage: bff keygen [OPTIONS]
+
+    Options:
+          --rotate         Say too how to put it in the place of the one in use; changes nothing
+          --config <FILE>  The configuration, for --rotate [default: bff.toml]
+      -h, --help           Print help
+
+    Example: make a key, and later a newer one before it
+      bff keygen > /run/secrets/session_key
+      keys = ["file:/run/secrets/session_key"]
+      bff keygen --rotate                # a new one, and what to do with it; edits nothing
+    "#);
+}
+
+#[test]
+fn the_help_of_sessions() {
+    assert_snapshot!(help(&["sessions"]), @r"
+    Say who is signed in, and end sessions
+
+    Usage: bff sessions <COMMAND>
+
+    Commands:
+      list    List sessions, by name
+      show    Show all that is known of a session
+      revoke  End sessions, on every node and with whatever is open there
+      help    Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help
 
-    Example: make a key, and later a newer one before it
-      bff keygen > /run/secrets/session_key
-      keys = ["file:/run/secrets/newer_key", "file:/run/secrets/session_key"]
-    "#);
+    Example: find a user and sign them out
+      bff sessions list --query ada
+      bff sessions revoke 13d28fed
+
+    Asks the administration listener: server.admin_listen, with server.admin_key
+    ");
+}
+
+#[test]
+fn the_help_of_sessions_list() {
+    assert_snapshot!(help(&["sessions", "list"]), @r"
+    List sessions, by name
+
+    Usage: bff sessions list [OPTIONS]
+
+    Options:
+          --subject <SUB>    Only of this subject
+          --sid <SID>        Only of this session at the provider
+          --name <TEXT>      Only of users whose name begins so
+          --query <TEXT>     Only those with this subject, this sid, or a name that begins so
+          --limit <N>        How many at most [default: 50]
+          --all              All, however many
+          --json             As JSON, with every member of the administration API
+          --config <FILE>    The configuration, for its address and key [default: bff.toml]
+          --url <URL>        The administration listener, in place of the configuration's
+          --key-env <NAME>   The environment variable with the key, in place of the configuration's
+          --key-file <FILE>  The file with the key, in place of the configuration's
+      -h, --help             Print help
+
+    Example: who is signed in, and where is one user?
+      bff sessions list
+      bff sessions list --query ada --config /etc/bff/bff.toml
+      bff sessions list --all --json | jq -r '.sessions[].subject'
+
+    Ids are shown by their first 8 digits, as the log shows them; all moments are in UTC
+    ");
+}
+
+#[test]
+fn the_help_of_sessions_show() {
+    assert_snapshot!(help(&["sessions", "show"]), @r"
+    Show all that is known of a session
+
+    Usage: bff sessions show [OPTIONS] <ID>
+
+    Arguments:
+      <ID>  Its id, or the beginning of it
+
+    Options:
+          --json             As JSON, with every member of the administration API
+          --config <FILE>    The configuration, for its address and key [default: bff.toml]
+          --url <URL>        The administration listener, in place of the configuration's
+          --key-env <NAME>   The environment variable with the key, in place of the configuration's
+          --key-file <FILE>  The file with the key, in place of the configuration's
+      -h, --help             Print help
+
+    Example: the session of a line in the log
+      bff sessions show 13d28fed
+      bff sessions show 13d28fed --json
+    ");
+}
+
+#[test]
+fn the_help_of_sessions_revoke() {
+    assert_snapshot!(help(&["sessions", "revoke"]), @r"
+    End sessions, on every node and with whatever is open there
+
+    Usage: bff sessions revoke [OPTIONS] [ID]...
+
+    Arguments:
+      [ID]...  Their ids, or the beginnings of them
+
+    Options:
+          --subject <SUB>    All sessions of this subject instead
+          --config <FILE>    The configuration, for its address and key [default: bff.toml]
+          --url <URL>        The administration listener, in place of the configuration's
+          --key-env <NAME>   The environment variable with the key, in place of the configuration's
+          --key-file <FILE>  The file with the key, in place of the configuration's
+      -h, --help             Print help
+
+    Example: sign one browser out, or a user everywhere
+      bff sessions revoke 13d28fed a220fe0c
+      bff sessions revoke --subject f81d4fae-7dec-11d0-a765-00a0c91e6bf6
+
+    Exit code 0: they are over; 1: one was not there or could not be ended
+    ");
 }
 
 #[test]
@@ -277,6 +392,152 @@ fn keygen_prints_a_key_and_nothing_else() {
     assert_eq!(out.lines().count(), 1);
     assert!(SessionKey::parse(&out).is_some());
     assert_ne!(run_alone("bff keygen").1, out);
+}
+
+/// What `keygen --rotate` says to do, with the key taken out.
+fn rotation(session: &str) -> String {
+    let config = CONFIG.replace("keys = [\"env:KEY\"]", session);
+    let folder = Folder::with(&config);
+    let before = fs::read(folder.path().join("bff.toml")).unwrap();
+    let (exit, out, err) = folder.run("keygen --rotate");
+    assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{session}");
+    assert_eq!(fs::read(folder.path().join("bff.toml")).unwrap(), before);
+    let key = out.lines().next().unwrap();
+    assert!(SessionKey::parse(key).is_some(), "{out}");
+    out.replace(key, "(key)")
+}
+
+/// G7: keys rotate without logging anyone out, and what to do depends on where they come from.
+#[test]
+fn keygen_says_how_to_rotate_a_key_in_a_file() {
+    assert_snapshot!(rotation("keys = [\"file:/run/secrets/session.key\"]\nmax_lifetime = \"12h\""), @r#"
+    (key)
+
+    1. Put the key above into a new file, /run/secrets/session-2.key, that bff alone may read. Leave the old one as it is.
+    2. In [session] of bff.toml put it first: keys = ["file:/run/secrets/session-2.key", "file:/run/secrets/session.key"]. It is taken up within seconds, without a restart, by the process that runs. The first key seals, all open; nobody is signed out.
+    3. Wait 12h (session.max_lifetime): whatever the old key sealed has ended by then.
+    4. Write keys = ["file:/run/secrets/session-2.key"]. Then delete /run/secrets/session.key.
+    "#);
+}
+
+#[test]
+fn keygen_says_how_to_rotate_a_key_of_many_nodes() {
+    assert_snapshot!(rotation("keys = [\"env:KEY_3\", \"env:KEY_2\"]\nstore = \"redis\"\nstore_url = \"env:ABSENT\""), @r#"
+    (key)
+
+    1. Set the variable KEY_4 to the key above, where bff gets its environment, on every node. Leave the old one as it is.
+    2. On every node write keys = ["env:KEY_3", "env:KEY_2", "env:KEY_4"] in [session] of bff.toml. Restart node by node; all can then open what the new key seals, and none seals with it yet.
+    3. When all nodes have it, put it first: keys = ["env:KEY_4", "env:KEY_3", "env:KEY_2"]. Restart node by node. The first key seals, all open; nobody is signed out.
+    4. Wait 8h (session.max_lifetime): whatever the old key sealed has ended by then.
+    5. Write keys = ["env:KEY_4"]. Then unset KEY_3, unset KEY_2.
+    "#);
+}
+
+#[test]
+fn keygen_says_how_to_rotate_a_key_where_nothing_lasts() {
+    assert_snapshot!(rotation("keys = [\"env:KEY\"]"), @r#"
+    (key)
+
+    1. Set the variable KEY_2 to the key above, where bff gets its environment. Leave the old one as it is.
+    2. In [session] of bff.toml write keys = ["env:KEY_2"] and restart: with store = "memory" a restart ends every session, so the old key has nothing left to open. A key from a "file:…" is taken up without a restart.
+    "#);
+    assert_snapshot!(rotation("idle_timeout = \"20m\""), @r#"
+    (key)
+
+    1. bff.toml has no session.keys: a fresh key is made at each start, and there is nothing to rotate.
+    2. For a key that lasts, as every store but "memory" needs it, set the variable BFF_SESSION_KEY to the key above, where bff gets its environment.
+    3. In [session] of bff.toml write keys = ["env:BFF_SESSION_KEY"] and restart.
+    "#);
+}
+
+#[test]
+fn keygen_says_how_to_rotate_a_key_that_is_written_out() {
+    assert_snapshot!(rotation(&format!("keys = [\"{}\"]\nstore = \"sqlite\"\nstore_url = \"s.db\"", "A".repeat(43))), @r#"
+    (key)
+
+    1. Set the variable BFF_SESSION_KEY_2 to the key above, where bff gets its environment. Leave the old one as it is.
+    2. In [session] of bff.toml put it first: keys = ["env:BFF_SESSION_KEY_2", (the key that stands there)]. Restart. The first key seals, all open; nobody is signed out.
+    3. Wait 8h (session.max_lifetime): whatever the old key sealed has ended by then.
+    4. Write keys = ["env:BFF_SESSION_KEY_2"].
+    "#);
+}
+
+/// DESIGN: what keeps `bff sessions` from asking is one clear sentence, before anything is asked.
+#[test]
+fn sessions_say_what_is_missing() {
+    let listening = |more: &str| {
+        let admin = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:9\"\n{more}");
+        CONFIG.replace("listen = \"127.0.0.1:0\"", &admin)
+    };
+    for (config, arguments, says) in [
+        (
+            CONFIG.to_owned(),
+            "list",
+            "bff.toml: server.admin_listen is missing",
+        ),
+        (
+            listening(""),
+            "list",
+            "bff.toml: server.admin_key is missing",
+        ),
+        (
+            listening("admin_key = \"env:ABSENT\""),
+            "list",
+            "server.admin_key is to come from the variable ABSENT, which is not set",
+        ),
+        (
+            CONFIG.to_owned(),
+            "list --key-env ABSENT",
+            "the variable ABSENT is not set",
+        ),
+        (
+            CONFIG.to_owned(),
+            "list --key-file /not/there",
+            "into /not/there, which can't be read",
+        ),
+        (
+            CONFIG.to_owned(),
+            "list --key-env KEY",
+            "bff.toml: server.admin_listen is missing",
+        ),
+        (
+            CONFIG.to_owned(),
+            "list --url http://10.0.0.1:9090 --key-env KEY",
+            "http://10.0.0.1:9090/ is neither https nor on this machine",
+        ),
+        (
+            listening("admin_key = \"env:KEY\""),
+            "show 12",
+            "\"12\" is no id of a session",
+        ),
+        (
+            listening("admin_key = \"env:KEY\""),
+            "revoke wxyz",
+            "\"wxyz\" is no id of a session",
+        ),
+        (
+            CONFIG.to_owned(),
+            "revoke",
+            "required arguments were not provided",
+        ),
+        (CONFIG.to_owned(), "list --limit 0", "invalid value '0'"),
+        (
+            CONFIG.to_owned(),
+            "list --name a --sid b",
+            "cannot be used with",
+        ),
+    ] {
+        let (exit, out, err) = Folder::with(&config).run(&format!("sessions {arguments}"));
+        assert_eq!(
+            (exit, out.as_str()),
+            (Exit::Usage, ""),
+            "{arguments}: {err}"
+        );
+        assert!(err.contains(says), "{arguments}: {err}");
+        if !err.starts_with("error:") {
+            assert_eq!(err.lines().count(), 1, "{arguments}: {err}");
+        }
+    }
 }
 
 #[test]

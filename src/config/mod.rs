@@ -43,6 +43,7 @@ use crate::telemetry::LogSettings;
 pub use development::DevelopmentServers;
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
+pub use secret_source::KeyPlace;
 
 /// Everything an operator decided, as the parts use it.
 #[derive(Debug)]
@@ -61,6 +62,10 @@ pub struct Config {
     pub provider: ProviderSettings,
     /// Sessions.
     pub session: SessionSettings,
+    /// Where `session.keys` come from, in their order.
+    pub key_places: Vec<KeyPlace>,
+    /// The store's name in the file, whether its address is known or not.
+    pub store: &'static str,
     /// The routes, in the order written; a dev-server frontend is the last of them, on `/`, and so
     /// is the demo app of `bff dev`.
     pub routes: Vec<RouteSettings>,
@@ -95,6 +100,17 @@ impl Config {
         variables: &Variables,
     ) -> Result<(Self, Warnings), ConfigErrors> {
         load(path, variables, Purpose::Explain)
+    }
+
+    /// The configuration for `bff sessions`: as for `bff explain`, with the administration key.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for_administration(
+        path: &Path,
+        variables: &Variables,
+    ) -> Result<(Self, Warnings), ConfigErrors> {
+        load(path, variables, Purpose::Administer)
     }
 
     /// The configuration for `bff serve` that `text` describes, as if read from `file`.

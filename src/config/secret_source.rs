@@ -21,6 +21,28 @@ pub(super) enum SecretSource {
     Literal(Zeroizing<String>),
 }
 
+/// Where a key of `session.keys` comes from, without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// An environment variable.
+    Variable(String),
+    /// A file.
+    File(String),
+    /// It is written out.
+    Literal,
+}
+
+impl SecretSource {
+    /// Where it is, without what is there.
+    pub(super) fn place(&self) -> KeyPlace {
+        match self {
+            Self::Variable(name) => KeyPlace::Variable(name.clone()),
+            Self::File(path) => KeyPlace::File(path.clone()),
+            Self::Literal(_) => KeyPlace::Literal,
+        }
+    }
+}
+
 impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -343,19 +343,14 @@ impl Sessions {
         Ok((self.living(page), next))
     }
 
-    /// One session as it is listed.
+    /// One session as it is listed, even where its record does not open.
     ///
     /// # Errors
     ///
     /// The store could not be asked.
     pub async fn look_up(&self, hash: &SessionHash) -> Result<Option<Listed>, StoreError> {
-        let now = self.clock.now();
-        Ok(match self.store.find(hash, now).await? {
-            Found::Live(session) => self
-                .living(vec![Listed::of(session, self.idle_timeout)])
-                .pop(),
-            Found::Ended(_) | Found::Nothing => None,
-        })
+        let found = self.store.inspect(hash).await?;
+        Ok(self.living(found.into_iter().collect()).pop())
     }
 
     fn living(&self, mut listed: Vec<Listed>) -> Vec<Listed> {

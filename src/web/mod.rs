@@ -10,3 +10,4 @@ pub mod open_limits;
 pub mod outbound;
 pub mod problem;
 pub mod public_origin;
+pub mod user_agent;

@@ -83,8 +83,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("auth", &["oidc", "session"]),
     ("server", &[]),
-    // A listener of its own, made of the same stuff.
-    ("admin", &["server"]),
+    // A listener of its own, made of the same stuff, that shows and ends sessions.
+    ("admin", &["server", "session"]),
     ("oidc", &[]),
     ("session", &[]),
     ("proxy", &[]),

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::support::bff::{ADMIN_KEY, Bff};
 use crate::support::browser::{Browser, Fetch};
-use crate::support::call::{Call, home, sign_in};
+use crate::support::call::{Call, home, sign_in, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
 use crate::support::idp::{CLIENT_ID, Idp, PUBLIC_URL};
@@ -444,4 +445,169 @@ async fn exceptions_are_logged_at_the_start() {
     let said = process.said();
     let line = said.lines().find(|line| line.contains("/files"));
     assert!(line.is_some_and(|line| line.contains("X-CSRF")), "{said}");
+}
+
+/// DESIGN: `bff sessions` asks the administration listener of what runs, and ends sessions there.
+#[tokio::test]
+async fn sessions_are_listed_shown_and_ended() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).administered().start();
+    let address = bff.admin_addr.unwrap();
+    let with_admin = format!("{FREE}\nadmin_listen = \"{address}\"\nadmin_key = \"env:ADMIN\"");
+    let mut place = Place::with(&[
+        ("bff.toml", &config(&with_admin, "http://localhost:1")),
+        ("key", &format!("{ADMIN_KEY}\n")),
+    ]);
+    // Of all secrets the key alone is needed.
+    place.environment.clear();
+    place
+        .environment
+        .insert("ADMIN".to_owned(), ADMIN_KEY.to_owned());
+    let run = async |arguments: &[&str]| {
+        let arguments = [&["sessions"], arguments].concat();
+        let ended = place.run(&arguments).await;
+        (ended.code.unwrap(), ended.out, ended.err)
+    };
+    let nobody = (0, "nobody is signed in\n".to_owned(), String::new());
+    assert_eq!(run(&["list"]).await, nobody);
+
+    signed_in(&bff, "alice").await;
+    signed_in(&bff, "alice").await;
+    let mut bob = signed_in(&bff, "bob").await;
+    let (code, out, err) = run(&["list"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let ids: Vec<&str> = out.lines().skip(1).map(|line| &line[..8]).collect();
+    let shown = ids
+        .iter()
+        .fold(out.clone(), |out, id| out.replace(id, "(the id)"));
+    insta::assert_snapshot!(shown, @r"
+    ID        NAME         SUBJECT  BROWSER  SIGNED IN            LAST SEEN            EXPIRES
+    (the id)  Alice Adams  alice    unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    (the id)  Alice Adams  alice    unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    (the id)  Bob Brown    bob      unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    ");
+
+    let (code, out, err) = run(&["list", "--limit", "1", "--json"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let page: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(page["sessions"].as_array().unwrap().len(), 1);
+    assert!(page["next"].is_string());
+    let (_, _, err) = run(&["list", "--limit", "2"]).await;
+    assert_eq!(err, "there are more; --all lists them\n");
+    for filter in [["--subject", "bob"], ["--name", "BO"], ["--query", "bob"]] {
+        let (_, out, _) = run(&[&["list"], &filter[..]].concat()).await;
+        assert_eq!(out.lines().count(), 2, "{filter:?}: {out}");
+    }
+    assert_eq!(
+        run(&["list", "--sid", "x"]).await.1,
+        "no session is like that\n"
+    );
+
+    // By the beginning of its id, by address and key alone.
+    let url = format!("http://{address}");
+    let elsewhere = ["--url", &url, "--key-file", "key", "--config", "not-there"];
+    let (code, out, err) = run(&[&["show", ids[2]], &elsewhere[..]].concat()).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let whole = out.lines().find(|line| line.contains(ids[2])).unwrap();
+    let whole = whole.split_whitespace().last().unwrap();
+    assert_eq!(whole.len(), 64);
+    assert!(out.contains("  subject       bob\n"), "{out}");
+
+    let (code, out, _) = run(&["revoke", ids[2]]).await;
+    assert_eq!((code, out), (0, format!("ended {}\n", ids[2])));
+    assert_eq!(bob.session().await["ended"], "revoked");
+    let gone = format!("no session has the id {whole}, or it has ended\n");
+    assert_eq!(
+        run(&["show", whole]).await,
+        (1, String::new(), gone.clone())
+    );
+    assert_eq!(run(&["revoke", whole]).await, (1, String::new(), gone));
+    // One that is not there keeps none of the others from ending.
+    let (code, out, err) = run(&["revoke", whole, ids[0]]).await;
+    assert_eq!((code, out), (1, format!("ended {}\n", ids[0])), "{err}");
+    let (code, out, _) = run(&["revoke", "--subject", "alice"]).await;
+    assert_eq!((code, out.as_str()), (0, "ended 1 session of alice\n"));
+    assert_eq!(run(&["list"]).await, nobody);
+}
+
+/// DESIGN: what keeps it from asking is one clear sentence.
+#[tokio::test]
+async fn sessions_say_why_nothing_is_answered() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).administered().start();
+    let keyless = Bff::with(&idp, &upstream).start();
+    let closed = format!("127.0.0.1:{}", free_port());
+    let mut place = Place::with(&[]);
+    let mut set = |name: &str, value: &str| {
+        place.environment.insert(name.to_owned(), value.to_owned());
+    };
+    set("RIGHT", ADMIN_KEY);
+    set("WRONG", "another key of many letters");
+    set("BROKEN", "a\nb");
+    for (address, key, code, says) in [
+        (
+            bff.admin_addr.unwrap().to_string(),
+            "WRONG",
+            2,
+            "does not take this key",
+        ),
+        (
+            keyless.admin_addr.unwrap().to_string(),
+            "RIGHT",
+            2,
+            "has no administration",
+        ),
+        (bff.public_addr.to_string(), "RIGHT", 1, ""),
+        (
+            closed,
+            "RIGHT",
+            1,
+            "does not answer, so bff does not run there: ",
+        ),
+        (
+            bff.admin_addr.unwrap().to_string(),
+            "BROKEN",
+            2,
+            "holds characters that no key has",
+        ),
+    ] {
+        let url = format!("http://{address}");
+        for command in [
+            &["list"][..],
+            &["show", "12345678"],
+            &["revoke", "--subject", "a"],
+        ] {
+            let arguments = [&["sessions"], command, &["--url", &url, "--key-env", key]].concat();
+            let ended = place.run(&arguments).await;
+            assert_eq!(
+                (ended.code, ended.out.as_str()),
+                (Some(code), ""),
+                "{}",
+                ended.err
+            );
+            assert!(ended.err.contains(says), "{command:?}: {}", ended.err);
+            assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+            assert!(!ended.err.contains(ADMIN_KEY), "{}", ended.err);
+        }
+    }
+}
+
+/// G7: `keygen --rotate` says what to do and does nothing.
+#[tokio::test]
+async fn keygen_says_how_a_key_is_rotated() {
+    let place = Place::with(&[("bff.toml", &config(FREE, "http://localhost:1"))]);
+    let before = std::fs::read(place.path().join("bff.toml")).unwrap();
+    let ended = place.run(&["keygen", "--rotate"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_eq!(ended.out.lines().next().unwrap().len(), 43);
+    assert!(
+        ended.out.contains("\n1. Set the variable KEY_2"),
+        "{}",
+        ended.out
+    );
+    assert_eq!(
+        std::fs::read(place.path().join("bff.toml")).unwrap(),
+        before
+    );
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
 }

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod administration;
 mod architecture;
 mod backchannel_logout;
 mod callback;

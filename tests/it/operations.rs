@@ -54,10 +54,7 @@ async fn the_second_listener_is_another_house() {
 #[tokio::test]
 async fn without_the_key_nothing_is_told() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
-    let bff = Bff::with(&idp, &upstream)
-        .variable("ADMIN_KEY", "an administrators key of many letters")
-        .set("server.admin_key", "env:ADMIN_KEY")
-        .start();
+    let bff = Bff::with(&idp, &upstream).administered().start();
     assert_eq!(admin(&bff, "/livez").await.status, 200);
     let refused = admin(&bff, "/nothing").await;
     assert_eq!(refused.status, 401);

@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     Serve,
     /// `bff explain`, for a file of either kind: nothing is served, so no secret is needed.
     Explain,
+    /// `bff sessions`, which asks the listener that runs: of all secrets its key alone is needed.
+    Administer,
     /// `bff dev`: the provider is ours, and nothing leaves the machine.
     #[cfg(feature = "dev")]
     Develop,
@@ -45,20 +47,20 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// Whether the provider and its secrets may be missing and the demo API be named: `bff dev`
-    /// brings its own, and `bff explain` uses none.
+    /// brings its own, and `bff explain` and `bff sessions` use none.
     pub(super) fn is_without_provider(self) -> bool {
         self != Self::Serve
     }
 
     /// Whether anything is served, so that the addresses and keys of stores are needed.
     pub(super) fn needs_secrets(self) -> bool {
-        self != Self::Explain
+        !matches!(self, Self::Explain | Self::Administer)
     }
 
     /// Whether the development provider takes the place of the one in the file.
     pub(super) fn is_development(self) -> bool {
         match self {
-            Self::Serve | Self::Explain => false,
+            Self::Serve | Self::Explain | Self::Administer => false,
             #[cfg(feature = "dev")]
             Self::Develop => true,
         }
@@ -117,6 +119,8 @@ pub(super) fn resolve(
         auth: auth?,
         provider: provider?,
         session: session?,
+        key_places: session::key_places(&file.session),
+        store: session::store_name(&file.session),
         routes: routes?,
         frontend: frontend?.files(),
         log: log?,

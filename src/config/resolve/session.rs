@@ -8,8 +8,8 @@ use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
 use crate::config::resolve::store;
 use crate::config::resolve::{Surroundings, quoted, span, table};
-use crate::config::secret_source::SecretSource;
-use crate::config::words::{Chosen, Store};
+use crate::config::secret_source::{KeyPlace, SecretSource};
+use crate::config::words::{Choice as _, Chosen, Store};
 use crate::secret::SessionKey;
 use crate::session::{CookieSettings, SameSite, SessionSettings};
 
@@ -62,6 +62,25 @@ pub(super) fn session(
         cookie: cookie?,
         store: store?,
     })
+}
+
+/// Where the keys come from, in their order.
+pub(super) fn key_places(field: &Field<SessionTable>) -> Vec<KeyPlace> {
+    let (session, _) = table(field);
+    let Some(written) = session.keys.written() else {
+        return Vec::new();
+    };
+    let sources = written.value.iter();
+    sources.map(|source| source.value.place()).collect()
+}
+
+/// `session.store`, as it is written.
+pub(super) fn store_name(field: &Field<SessionTable>) -> &'static str {
+    let kind = store::kind(&table(field).0);
+    let mut words = Store::words().into_iter();
+    words
+        .find_map(|(word, known)| (known == kind).then_some(word))
+        .unwrap_or_default()
 }
 
 /// G7: the first seals, all open.

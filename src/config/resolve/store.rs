@@ -33,6 +33,7 @@ pub(super) fn store(
     faults: &mut Faults,
 ) -> Option<StoreSettings> {
     let kind = kind(session);
+    warn_of_cookies(session, faults);
     let url = address(session, kind, place, surroundings, faults);
     let max_staleness = session.max_staleness.or(MAX_STALENESS);
     if let Some(written) = session.max_staleness.written()
@@ -64,6 +65,22 @@ pub(super) fn store(
         migrate: session.migrate.or(true),
         ca,
     })
+}
+
+/// What cannot be done where nobody but the browser has the session.
+fn warn_of_cookies(session: &SessionTable, faults: &mut Faults) {
+    if let Some(written) = session.store.written()
+        && written.value.0 == Store::Cookie
+    {
+        written.warn(
+            faults,
+            "is \"cookie\": sessions are in the browsers alone, so that a sign-out, the provider's \
+             back-channel logout too, is known to one process and forgotten when it restarts, \
+             several nodes cannot share a refresh, and there is no list of sessions and no \
+             max_per_user",
+            "choose \"redis\", \"postgres\" or \"sqlite\" where a sign-out must hold",
+        );
+    }
 }
 
 fn address(

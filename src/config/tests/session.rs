@@ -175,3 +175,20 @@ fn a_store_that_cannot_work_is_refused() {
     let errors = serve(&without_keys).unwrap_err().to_string();
     assert!(errors.contains("must last as well"), "{errors}");
 }
+
+/// DESIGN §4: what a store cannot do is said before somebody relies on it.
+#[test]
+fn sessions_in_cookies_are_warned_of() {
+    check_warned(&[
+        case(
+            "session",
+            "store = \"cookie\"",
+            "session.store is \"cookie\": sessions are in the browsers alone",
+        ),
+        case(
+            "session",
+            "store = \"cookie\"",
+            "where a sign-out must hold",
+        ),
+    ]);
+}

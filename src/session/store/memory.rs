@@ -353,9 +353,14 @@ impl SessionStore for MemoryStore {
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
         Box::pin(async move {
-            let hashes = lock(&self.indexes).page(name_prefix, after, at_most);
-            Ok(self.listed(hashes))
+            // Held until the sessions are at hand, since a short page is taken for the last.
+            let indexes = lock(&self.indexes);
+            Ok(self.listed(indexes.page(name_prefix, after, at_most)))
         })
+    }
+
+    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
+        Box::pin(async { Ok(self.listed([*hash]).pop()) })
     }
 
     /// One process has one list of refreshes under way already.

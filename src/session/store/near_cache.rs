@@ -785,6 +785,17 @@ impl SessionStore for NearCache {
         Box::pin(self.listed(rows))
     }
 
+    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
+        Box::pin(async move {
+            let hash = *hash;
+            let lookup = self.ask(move |inner| async move { inner.records.load(&hash).await });
+            Ok(match lookup.await? {
+                Lookup::Row(row) => Some(self.0.listed(row)),
+                Lookup::Ended(_) | Lookup::Nothing => None,
+            })
+        })
+    }
+
     fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
         let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
         Box::pin(

@@ -1,13 +1,14 @@
 //! The product, in this process, between the provider and the upstream.
 //!
 //! When it is dropped, the canaries are looked for: no code, token or secret in anything that a
-//! browser received from it (but for the end-session redirect), in a log line or in a metric.
+//! browser received from it (but for the end-session redirect), in anything that an administrator
+//! was told, in a log line or in a metric.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bff::app::{Environment, RunningApp};
@@ -16,10 +17,15 @@ use bff::config::{Config, KeyReload};
 use tempfile::TempDir;
 
 use super::browser::{Browser, Received};
+use super::call::Call;
 use super::canary::{self, Canaries};
 use super::idp::{CLIENT_ID, Idp, PUBLIC_URL};
 use super::logs::Logs;
 use super::upstream::Upstream;
+use super::wire::Reply;
+
+/// The key of [`BffBuilder::administered`].
+pub(crate) const ADMIN_KEY: &str = "the administrators' key of many letters";
 
 /// A bff.toml under construction, and the files it names.
 #[derive(Debug)]
@@ -46,6 +52,9 @@ pub(crate) struct Bff<'a> {
     pub(crate) admin_addr: Option<SocketAddr>,
     idp: &'a Idp,
     received: Received,
+    /// What an administrator was told.
+    told: Mutex<Vec<Reply>>,
+    is_administered: bool,
     logs: Logs,
     /// `None` once it was stopped.
     app: Option<Box<dyn std::any::Any>>,
@@ -99,6 +108,17 @@ impl<'a> Bff<'a> {
         self.admin_addr.map(scrape)
     }
 
+    /// What the administration listener answers to whoever has the key.
+    pub(crate) async fn administer(&self, method: &str, path: &str) -> Reply {
+        let authorization = format!("Bearer {ADMIN_KEY}");
+        let call = Call::bare(method, path)
+            .header("Host", "admin")
+            .header("Authorization", &authorization);
+        let reply = call.send(self.admin_addr.unwrap()).await;
+        self.told.lock().unwrap().push(reply.clone());
+        reply
+    }
+
     /// Where canaries sing, a line each.
     pub(crate) fn sightings(&self) -> String {
         let canaries: Canaries = self.idp.issued_secrets();
@@ -113,6 +133,17 @@ impl<'a> Bff<'a> {
         found += &canary::sightings("the log", self.logs.text().as_bytes(), &canaries);
         if let Some(metrics) = self.metrics() {
             found += &canary::sightings("the metrics", metrics.as_bytes(), &canaries);
+        }
+        for reply in &*self.told.lock().unwrap() {
+            let place = format!("the administration's answer to {}", reply.url.path());
+            found += &canary::sightings(&place, &reply.raw, &canaries);
+        }
+        if let (true, Some(addr)) = (self.is_administered, self.admin_addr) {
+            for path in ["/api/sessions?limit=200", "/api/stats", "/"] {
+                let told = ask_admin(addr, path);
+                let place = format!("the administration's answer to {path}");
+                found += &canary::sightings(&place, told.as_bytes(), &canaries);
+            }
         }
         found
     }
@@ -160,6 +191,12 @@ impl<'a> BffBuilder<'a> {
         }
         table.remove(name);
         self
+    }
+
+    /// With a key for administration: [`ADMIN_KEY`].
+    pub(crate) fn administered(self) -> Self {
+        self.variable("BFF_ADMIN_KEY", ADMIN_KEY)
+            .set("server.admin_key", "env:BFF_ADMIN_KEY")
     }
 
     /// Adds a route to `upstream`, after those there are.
@@ -235,12 +272,15 @@ impl<'a> BffBuilder<'a> {
         let logs = Logs::capture();
         let path = self.path("bff.toml");
         std::fs::write(&path, self.toml()).unwrap();
+        let is_administered = self.environment.contains_key("BFF_ADMIN_KEY");
         let started = start(path, self.environment, Arc::clone(self.idp.clock()));
         Bff {
             public_addr: started.public_addr,
             admin_addr: started.admin_addr,
             idp: self.idp,
             received: Received::default(),
+            told: Mutex::default(),
+            is_administered,
             logs,
             app: Some(started.app),
             _dir: self.dir,
@@ -269,15 +309,21 @@ impl Drop for Stop {
     }
 }
 
-/// Asks for the metrics without a runtime, since a drop has none.
 fn scrape(addr: SocketAddr) -> String {
+    ask_admin(addr, "/metrics")
+}
+
+/// Asks the administration listener without a runtime, since a drop has none.
+fn ask_admin(addr: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\
+         Authorization: Bearer {ADMIN_KEY}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text

@@ -1,0 +1,219 @@
+//! `/api/sessions`: who is signed in, and how to end it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::filter::{Asked, Filter, Place};
+use super::refusal::Refusal;
+use super::{answer, json_answer};
+use crate::clock::Timestamp;
+use crate::session::Sessions;
+use crate::session::id::SessionHash;
+use crate::session::record::Session;
+use crate::session::store::{Cursor, Listed, StoreError};
+use crate::web::body::Body;
+use crate::web::ending::EndReason;
+use crate::web::user_agent;
+
+/// Told of each session that an administrator ended, for its tokens at the provider.
+#[derive(Clone)]
+pub struct OnEnd(Arc<dyn Fn(Arc<Session>) + Send + Sync>);
+
+impl OnEnd {
+    /// Calls `told`, which must not take long.
+    pub fn new(told: impl Fn(Arc<Session>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+}
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnEnd")
+    }
+}
+
+/// The sessions, as an administrator may see and end them.
+#[derive(Debug, Clone)]
+pub(super) struct Administered {
+    pub(super) sessions: Sessions,
+    pub(super) on_end: OnEnd,
+}
+
+/// Pages that are looked at for one that is not empty.
+const LOOKS: usize = 32;
+
+impl Administered {
+    /// `GET /api/sessions`.
+    pub(super) async fn list(&self, asked: Asked) -> Result<Response<Body>, Refusal> {
+        self.has_list()?;
+        let page = self.page(asked).await?;
+        let shown: Vec<Value> = page.listed.iter().map(shown).collect();
+        let next = page.next.map(|place| place.write());
+        let body = json!({ "sessions": shown, "next": next });
+        Ok(json_answer(StatusCode::OK, &body))
+    }
+
+    /// `GET /api/sessions/{id}`.
+    pub(super) async fn show(&self, id: &str) -> Result<Response<Body>, Refusal> {
+        let listed = self.find(id).await?;
+        Ok(json_answer(StatusCode::OK, &shown(&listed)))
+    }
+
+    /// `DELETE /api/sessions/{id}`.
+    pub(super) async fn end(&self, id: &str, request_id: &str) -> Result<Response<Body>, Refusal> {
+        let listed = self.find(id).await?;
+        if self.end_one(&listed, request_id).await? {
+            Ok(answer(StatusCode::NO_CONTENT, None, Body::Empty))
+        } else {
+            Err(Refusal::NoSuchSession)
+        }
+    }
+
+    /// `DELETE /api/sessions?subject=…`.
+    pub(super) async fn end_all(
+        &self,
+        subject: &str,
+        request_id: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        self.has_list()?;
+        let mut ended = 0_usize;
+        for listed in self.sessions.of_subject(subject).await? {
+            ended += usize::from(self.end_one(&listed, request_id).await?);
+        }
+        Ok(json_answer(StatusCode::OK, &json!({ "ended": ended })))
+    }
+
+    /// Whether this ended it.
+    async fn end_one(&self, listed: &Listed, request_id: &str) -> Result<bool, StoreError> {
+        let hash = &listed.hash;
+        let ended = self.sessions.end(hash, EndReason::Revoked).await?;
+        // A record that does not open comes back to nobody, whoever ended it.
+        let is_over = ended.is_some() || listed.session.is_none();
+        if is_over {
+            tracing::info!(session.id_hash = ?hash, request.id = request_id, "an administrator ended a session");
+        }
+        if let Some(session) = ended {
+            (self.on_end.0)(session);
+        }
+        Ok(is_over)
+    }
+
+    async fn find(&self, id: &str) -> Result<Listed, Refusal> {
+        self.has_list()?;
+        let hash = SessionHash::from_hex(id).ok_or(Refusal::NoSuchSession)?;
+        let listed = self.sessions.look_up(&hash).await?;
+        listed.ok_or(Refusal::NoSuchSession)
+    }
+
+    fn has_list(&self) -> Result<(), Refusal> {
+        match self.sessions.store_kind() {
+            "cookie" => Err(Refusal::NoSessionList),
+            _ => Ok(()),
+        }
+    }
+
+    async fn page(&self, asked: Asked) -> Result<Page, StoreError> {
+        let Asked {
+            filter,
+            limit,
+            after,
+        } = asked;
+        let mut page = Page::default();
+        if !matches!(after, Some(Place::Named(_) | Place::BeforeNamed)) {
+            let after = match &after {
+                Some(Place::Exact(cursor)) => Some(cursor),
+                _ => None,
+            };
+            self.exact(&filter, after, limit, &mut page).await?;
+        }
+        let Some(prefix) = filter.name_prefix() else {
+            return Ok(page);
+        };
+        if page.next.is_some() {
+            return Ok(page);
+        }
+        if page.listed.len() >= limit {
+            page.next = Some(Place::BeforeNamed);
+            return Ok(page);
+        }
+        let mut after = match after {
+            Some(Place::Named(cursor)) => Some(cursor),
+            _ => None,
+        };
+        for _ in 0..LOOKS {
+            let room = limit - page.listed.len();
+            let (named, next) = self.sessions.page(&prefix, after.as_ref(), room).await?;
+            let named = named.into_iter().filter(|one| !filter.is_exactly(one));
+            page.listed.extend(named);
+            page.next = next.clone().map(Place::Named);
+            after = next;
+            // All that were looked at may have run into their limit, or stand higher up already.
+            if after.is_none() || !page.listed.is_empty() {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// Those that are found exactly, each once.
+    async fn exact(
+        &self,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: usize,
+        page: &mut Page,
+    ) -> Result<(), StoreError> {
+        let mut listed = match filter {
+            Filter::Subject(subject) => self.sessions.of_subject(subject).await?,
+            Filter::ProviderSid(sid) => self.sessions.of_provider_sid(sid).await?,
+            Filter::Anything(text) => {
+                let mut listed = self.sessions.of_subject(text).await?;
+                listed.extend(self.sessions.of_provider_sid(text).await?);
+                listed
+            }
+            Filter::Name(_) => return Ok(()),
+        };
+        listed.sort_by_cached_key(Listed::cursor);
+        listed.dedup_by_key(|one| one.hash);
+        listed.retain(|one| after.is_none_or(|after| one.cursor() > *after));
+        if listed.len() > limit {
+            listed.truncate(limit);
+            page.next = listed.last().map(|last| Place::Exact(last.cursor()));
+        }
+        page.listed = listed;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Page {
+    listed: Vec<Listed>,
+    next: Option<Place>,
+}
+
+/// A session as administrators see it: no token, no claim, nothing that opens it.
+fn shown(listed: &Listed) -> Value {
+    let session = listed.session.as_deref();
+    let user_agent = session.and_then(|session| session.user_agent.as_deref());
+    let token_expires = session.and_then(|session| session.tokens().expires);
+    json!({
+        "id": listed.hash.to_hex(),
+        "tag": session.map(|session| &session.tag),
+        "subject": listed.subject,
+        "name": listed.name,
+        "provider_sid": listed.provider_sid,
+        "created_at": listed.created.rfc3339(),
+        "last_seen": listed.seen.rfc3339(),
+        "expires_at": listed.expires.rfc3339(),
+        "ends_at": listed.ends.rfc3339(),
+        "browser": user_agent.and_then(user_agent::in_words),
+        "user_agent": user_agent,
+        "token_expires_at": token_expires.map(Timestamp::rfc3339),
+        "acr": session.and_then(|session| session.authentication.acr.as_deref()),
+        "amr": session.map_or(&[][..], |session| &session.authentication.amr),
+        "readable": session.is_some(),
+    })
+}

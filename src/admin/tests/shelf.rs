@@ -1,0 +1,288 @@
+//! A store that is a list: its records open or not as the test likes, and it may go away.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::clock::{ManualClock, SystemRandomness, Timestamp};
+use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
+use crate::session::id::{SessionHash, SessionId};
+use crate::session::record::{Authentication, NewSession, Session, Tokens};
+use crate::session::store::{
+    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
+    StoreFuture, folded,
+};
+use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use crate::web::ending::EndReason;
+
+/// 2026-11-21T09:00:00Z.
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_251_600);
+
+/// The sessions on it.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    rows: Mutex<Vec<Listed>>,
+    away: AtomicBool,
+    kind: Mutex<&'static str>,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self {
+            rows: Mutex::default(),
+            away: AtomicBool::new(false),
+            kind: Mutex::new("memory"),
+        }
+    }
+}
+
+/// The sessions that `shelf` keeps.
+pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
+    let settings = SessionSettings {
+        keys: Vec::new(),
+        idle_timeout: Duration::from_mins(30),
+        max_lifetime: Duration::from_hours(8),
+        limit: None,
+        revoke_abandoned: false,
+        cookie: CookieSettings {
+            name: "bff".to_owned(),
+            secure: false,
+            same_site: SameSite::Strict,
+            persistent: false,
+        },
+        store: StoreSettings::memory(),
+    };
+    Sessions::new(shelf, Arc::new(ManualClock::starting_at(NOW)), &settings)
+}
+
+/// A session whose record opens, full of canaries.
+pub(super) fn readable(name: &str, subject: &str, sid: Option<&str>) -> Listed {
+    let session = sessions(Arc::default()).prepare(NewSession {
+        hash: SessionId::random(&SystemRandomness).hash(),
+        tag: "tag".into(),
+        logout_sid: LogoutSid::new("canary-logout-sid"),
+        subject: subject.into(),
+        provider_sid: sid.map(Into::into),
+        name: name.into(),
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0".into()),
+        claims: r#"{"email":"canary-claim"}"#.into(),
+        authentication: Authentication {
+            acr: Some("gold".into()),
+            amr: vec!["pwd".into(), "otp".into()],
+            auth_time: None,
+        },
+        grant_facts: "canary-facts".into(),
+        tokens: tokens(),
+    });
+    Listed {
+        session: Some(Arc::clone(&session)),
+        ..unread(session.hash, name, subject, sid)
+    }
+}
+
+/// A session whose record does not open.
+pub(super) fn unreadable(name: &str, subject: &str, sid: Option<&str>) -> Listed {
+    unread(
+        SessionId::random(&SystemRandomness).hash(),
+        name,
+        subject,
+        sid,
+    )
+}
+
+fn unread(hash: SessionHash, name: &str, subject: &str, sid: Option<&str>) -> Listed {
+    Listed {
+        hash,
+        subject: subject.into(),
+        provider_sid: sid.map(Into::into),
+        name: name.into(),
+        created: NOW,
+        seen: NOW,
+        expires: NOW + Duration::from_mins(30),
+        ends: NOW + Duration::from_hours(8),
+        session: None,
+    }
+}
+
+fn tokens() -> Tokens {
+    let access_token = AccessToken::new("canary-access-token");
+    Tokens {
+        version: 1,
+        bearer: access_token.bearer().unwrap(),
+        access_token,
+        refresh_token: Some(Arc::new(RefreshToken::new("canary-refresh-token"))),
+        id_token: Some(Arc::new(IdToken::new("canary-id-token"))),
+        expires: Some(NOW + Duration::from_mins(5)),
+        refresh_at: None,
+    }
+}
+
+impl Shelf {
+    pub(super) fn put(&self, listed: Listed) -> SessionHash {
+        let hash = listed.hash;
+        let mut rows = self.rows.lock().unwrap();
+        rows.push(listed);
+        rows.sort_by_cached_key(Listed::cursor);
+        hash
+    }
+
+    pub(super) fn take(&self, hash: &SessionHash) -> Option<Listed> {
+        let mut rows = self.rows.lock().unwrap();
+        let at = rows.iter().position(|row| row.hash == *hash)?;
+        Some(rows.remove(at))
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        let rows = self.rows.lock().unwrap();
+        rows.iter().map(|row| row.name.to_string()).collect()
+    }
+
+    pub(super) fn hashes(&self) -> Vec<SessionHash> {
+        let rows = self.rows.lock().unwrap();
+        rows.iter().map(|row| row.hash).collect()
+    }
+
+    pub(super) fn leave(&self) {
+        self.away.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is(&self, kind: &'static str) {
+        *self.kind.lock().unwrap() = kind;
+    }
+
+    fn answer<'a, T: Send + 'a>(
+        &'a self,
+        step: impl FnOnce() -> T + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        Box::pin(async move {
+            if self.away.load(Ordering::SeqCst) {
+                return Err(StoreError::Away("gone fishing".into()));
+            }
+            Ok(step())
+        })
+    }
+
+    fn those(&self, mut wanted: impl FnMut(&Listed) -> bool) -> Vec<Listed> {
+        let rows = self.rows.lock().unwrap();
+        rows.iter().filter(|row| wanted(row)).cloned().collect()
+    }
+}
+
+impl SessionStore for Shelf {
+    fn at_hand(&self, _: &SessionHash, _: Timestamp) -> Option<Arc<Session>> {
+        None
+    }
+
+    fn find<'a>(&'a self, _: &'a SessionHash, _: Timestamp) -> StoreFuture<'a, Found> {
+        self.answer(|| Found::Nothing)
+    }
+
+    fn insert(
+        &self,
+        _: Arc<Session>,
+        _: Option<Limit>,
+        _: Timestamp,
+    ) -> StoreFuture<'_, Admission> {
+        self.answer(|| Admission::Refused)
+    }
+
+    fn save_tokens<'a>(
+        &'a self,
+        _: &'a Arc<Session>,
+        _: Arc<Tokens>,
+    ) -> StoreFuture<'a, SaveOutcome> {
+        self.answer(|| SaveOutcome::Ended)
+    }
+
+    fn slide(&self, _: &Arc<Session>, _: Timestamp) {}
+
+    fn end<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        reason: EndReason,
+    ) -> StoreFuture<'a, Option<Arc<Session>>> {
+        assert_eq!(reason, EndReason::Revoked);
+        self.answer(move || self.take(hash)?.session)
+    }
+
+    fn expire<'a>(&'a self, _: &'a SessionHash, _: Timestamp) -> StoreFuture<'a, bool> {
+        self.answer(|| false)
+    }
+
+    fn sweep(&self, _: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
+        self.answer(Vec::new)
+    }
+
+    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
+        self.answer(move || self.those(|row| *row.subject == *subject))
+    }
+
+    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
+        self.answer(move || self.those(|row| row.provider_sid.as_deref() == Some(sid)))
+    }
+
+    fn page<'a>(
+        &'a self,
+        name_prefix: &'a str,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.answer(move || {
+            let mut page = self.those(|row| {
+                folded(&row.name).starts_with(name_prefix)
+                    && after.is_none_or(|after| row.cursor() > *after)
+            });
+            page.truncate(at_most);
+            page
+        })
+    }
+
+    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
+        self.answer(move || self.those(|row| row.hash == *hash).pop())
+    }
+
+    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
+        self.answer(|| false)
+    }
+
+    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
+        self.answer(|| ())
+    }
+
+    fn keep<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a [u8],
+        _: Duration,
+        _: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        self.answer(|| false)
+    }
+
+    fn take<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.answer(|| None)
+    }
+
+    fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn count(&self) -> u64 {
+        self.rows.lock().unwrap().len() as u64
+    }
+
+    fn kind(&self) -> &'static str {
+        *self.kind.lock().unwrap()
+    }
+
+    fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>> {
+        Box::pin(async {
+            if self.away.load(Ordering::SeqCst) {
+                Condition::Unwell("gone fishing".to_owned())
+            } else {
+                Condition::Well
+            }
+        })
+    }
+}
