@@ -52,6 +52,8 @@ async function textOf(response: Response): Promise<Place> {
 
 /** What a script could read: the document, storage, and cookies that are not HttpOnly. */
 async function visibleIn(page: Page): Promise<Place[]> {
+  // Has no document of ours, and refuses storage with an error that no page of ours made.
+  if (page.url() === 'about:blank') return []
   const text = await page
     .evaluate(async () => {
       const databases = await indexedDB.databases()
@@ -59,7 +61,7 @@ async function visibleIn(page: Page): Promise<Place[]> {
       const stores = [JSON.stringify({ ...localStorage }), JSON.stringify({ ...sessionStorage }), JSON.stringify(databases), cached.join()]
       return [document.documentElement.outerHTML, document.cookie, location.href, window.name, ...stores].join('\n')
     })
-    .catch(() => '') // an empty or blocked page has no document of its own
+    .catch(() => '') // a blocked page has no document of its own
   return [{ where: `page ${page.url().split('?')[0]}`, text }]
 }
 
