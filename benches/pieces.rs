@@ -7,16 +7,17 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bff::clock::{Clock as _, SystemClock, SystemRandomness};
+use bff::clock::{Clock, SystemClock, SystemRandomness};
 use bff::proxy::path::{RequestPath, Semicolons};
 use bff::proxy::route::{RouteMatch, RouteTable};
 use bff::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
 use bff::secret::{AccessToken, LogoutSid, SessionKey};
-use bff::session::cookie::{OpenedCookie, OpenedCookies, Presented, SessionCookie};
+use bff::session::cookie::{Carrier, OpenedCookie, OpenedCookies, Presented, SessionCookie};
 use bff::session::id::SessionId;
 use bff::session::record::{Authentication, NewSession, Tokens};
 use bff::session::seal::Keys;
 use bff::session::store::Found;
+use bff::session::store::cookie::CookieStore;
 use bff::session::store::memory::MemoryStore;
 use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
 use divan::Bencher;
@@ -96,6 +97,57 @@ fn refuse_a_forged_cookie(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| cookie.read(black_box(&headers), &opened));
 }
 
+/// A cookie that carries a whole session with tokens of this many octets, and a request with it.
+fn carried(octets: usize) -> Option<(SessionCookie, HeaderMap)> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Arc::new(CookieStore::new(HOUR, HOUR, 100, Arc::clone(&clock)));
+    let carrier = Carrier {
+        store: Arc::clone(&store),
+        room: 24 * 1024,
+        id_token: true,
+    };
+    let cookie = SessionCookie::carrying(cookie_settings(), keys(), carrier);
+    let sessions = Sessions::new(store, clock, &session_settings());
+    let id = SessionId::random(&SystemRandomness);
+    let session = sessions.prepare(new_session(&id, &"t".repeat(octets))?);
+    let none = HeaderMap::new();
+    let lines = cookie.begin(&id, &session, &none, HOUR, &SystemRandomness);
+    let lines = lines.ok()?;
+    let pairs: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.to_str().ok()?.split(';').next())
+        .collect();
+    let mut headers = HeaderMap::new();
+    headers.insert(COOKIE, HeaderValue::try_from(pairs.join("; ")).ok()?);
+    Some((cookie, headers))
+}
+
+#[divan::bench(args = [2_000, 8_000])]
+fn open_a_carried_session_for_the_first_time(bencher: Bencher<'_, '_>, octets: usize) {
+    let Some((cookie, headers)) = carried(octets) else {
+        return;
+    };
+    bencher
+        .with_inputs(OpenedCookies::default)
+        .bench_local_values(|opened| {
+            let presented = cookie.read(black_box(&headers), &opened);
+            assert!(matches!(presented, Presented::Session(_)));
+            opened
+        });
+}
+
+#[divan::bench(args = [2_000, 8_000])]
+fn open_a_carried_session_again(bencher: Bencher<'_, '_>, octets: usize) {
+    let Some((cookie, headers)) = carried(octets) else {
+        return;
+    };
+    let opened = OpenedCookies::default();
+    bencher.bench_local(|| {
+        let presented = cookie.read(black_box(&headers), &opened);
+        assert!(matches!(presented, Presented::Session(_)));
+    });
+}
+
 fn route(path: String) -> Option<RouteSettings> {
     Some(RouteSettings {
         name: path.clone(),
@@ -135,9 +187,8 @@ fn match_a_route_among(bencher: Bencher<'_, '_>, routes: usize) {
     });
 }
 
-/// `count` sessions and the cookies that find them.
-fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
-    let settings = SessionSettings {
+fn session_settings() -> SessionSettings {
+    SessionSettings {
         keys: Vec::new(),
         idle_timeout: HOUR,
         max_lifetime: 8 * HOUR,
@@ -145,44 +196,51 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
         revoke_abandoned: false,
         store: StoreSettings::memory(),
         cookie: cookie_settings(),
-    };
+    }
+}
+
+fn new_session(id: &SessionId, access_token: &str) -> Option<NewSession> {
+    let access_token = AccessToken::new(access_token);
+    Some(NewSession {
+        hash: id.hash(),
+        tag: "tag".into(),
+        logout_sid: LogoutSid::random(&SystemRandomness),
+        subject: "alice".into(),
+        provider_sid: None,
+        name: "Alice".into(),
+        user_agent: None,
+        claims: "{}".into(),
+        authentication: Authentication::default(),
+        grant_facts: "{}".into(),
+        tokens: Tokens {
+            version: 1,
+            bearer: access_token.bearer()?,
+            access_token,
+            refresh_token: None,
+            id_token: None,
+            expires: None,
+            refresh_at: None,
+        },
+    })
+}
+
+/// `count` sessions and the cookies that find them.
+fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
+    let settings = session_settings();
     let store = Arc::new(MemoryStore::new(
         settings.idle_timeout,
         settings.max_lifetime,
     ));
     let sessions = Sessions::new(store, Arc::new(SystemClock), &settings);
-    let access_token = AccessToken::new("at");
-    let bearer = access_token
-        .bearer()
-        .unwrap_or_else(|| HeaderValue::from_static(""));
     let cookies = (0..count)
         .filter_map(|_| {
-            let new = NewSession {
-                hash: SessionId::random(&SystemRandomness).hash(),
-                tag: "tag".into(),
-                logout_sid: LogoutSid::random(&SystemRandomness),
-                subject: "alice".into(),
-                provider_sid: None,
-                name: "Alice".into(),
-                user_agent: None,
-                claims: "{}".into(),
-                authentication: Authentication::default(),
-                grant_facts: "{}".into(),
-                tokens: Tokens {
-                    version: 1,
-                    access_token: access_token.clone(),
-                    bearer: bearer.clone(),
-                    refresh_token: None,
-                    id_token: None,
-                    expires: None,
-                    refresh_at: None,
-                },
-            };
+            let new = new_session(&SessionId::random(&SystemRandomness), "at")?;
             let session = sessions.prepare(new);
             sessions.admit(&session).now_or_never()?.ok()?;
             Some(OpenedCookie {
                 hash: session.hash,
                 issued: session.created,
+                carries: None,
             })
         })
         .collect();

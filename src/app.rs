@@ -16,7 +16,7 @@ use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, Check, CheckState, History, OnEnd};
-use crate::auth::{RelyingParty, RelyingPartyParts};
+use crate::auth::{LogoutHint, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 #[cfg(feature = "dev")]
 use crate::config::DevelopmentServers;
@@ -33,8 +33,9 @@ use crate::proxy::upstream::Upstreams;
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
 use crate::server::{self, Server};
-use crate::session::cookie::SessionCookie;
+use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::seal::Keys;
+use crate::session::store::cookie::CookieStore;
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::near_cache::{NearCache, NearCacheSettings};
 use crate::session::store::record_store::RecordStore;
@@ -155,11 +156,19 @@ impl RunningApp {
             .build()
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
-        let store = open_store(&config.session, &keys, &clock, &randomness, &care)?;
+        let (session_cookie, store) = open_sessions(
+            &config.session,
+            room_for_cookies(config.server.limits.head_bytes),
+            config.auth.logout_hint,
+            &keys,
+            &clock,
+            &randomness,
+            &care,
+        )?;
         let sessions = Sessions::new(store, Arc::clone(&clock), &config.session);
         let revoke_abandoned = config.session.revoke_abandoned;
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
-            session_cookie: SessionCookie::new(config.session.cookie, keys.clone()),
+            session_cookie,
             provider: provider.clone(),
             sessions: sessions.clone(),
             keys: keys.clone(),
@@ -405,6 +414,50 @@ fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
     Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
 }
 
+/// The octets of a request's head that the cookies of a session may take: other fields must have
+/// room beside them.
+const fn room_for_cookies(head_bytes: usize) -> usize {
+    const FOR_OTHERS: usize = 8 * 1024;
+    if head_bytes > 2 * FOR_OTHERS {
+        head_bytes - FOR_OTHERS
+    } else {
+        head_bytes / 2
+    }
+}
+
+/// The session cookie, which carries the sessions itself where there is no store, and the store. `room`
+/// is what it may take of a request's head.
+fn open_sessions(
+    settings: &SessionSettings,
+    room: usize,
+    logout_hint: LogoutHint,
+    keys: &Keys,
+    clock: &Arc<dyn Clock>,
+    randomness: &Arc<dyn Randomness>,
+    care: &Runtime,
+) -> Result<(SessionCookie, Arc<dyn SessionStore>), StoreError> {
+    let cookie = settings.cookie.clone();
+    if !matches!(settings.store.place, StorePlace::Cookie) {
+        let store = open_store(settings, keys, clock, randomness, care)?;
+        return Ok((SessionCookie::new(cookie, keys.clone()), store));
+    }
+    let store = Arc::new(CookieStore::new(
+        settings.idle_timeout,
+        settings.max_lifetime,
+        settings.store.near_cache,
+        Arc::clone(clock),
+    ));
+    let carrier = Carrier {
+        store: Arc::clone(&store),
+        room,
+        id_token: logout_hint == LogoutHint::IdToken,
+    };
+    Ok((
+        SessionCookie::carrying(cookie, keys.clone(), carrier),
+        store,
+    ))
+}
+
 /// The store that the configuration names, ready or on its way: one that is away at start is no
 /// reason not to, since it may come.
 fn open_store(
@@ -474,6 +527,31 @@ fn open_records(settings: &StoreSettings) -> Result<Option<Arc<dyn RecordStore>>
             return Err(StoreError::Unusable(what.into()));
         }
     })
+}
+
+/// Asks the configured store whether it would serve, and changes nothing in it; its word, `None` where
+/// sessions stay in the process.
+///
+/// # Errors
+///
+/// The store is away, or cannot be used; one sentence.
+pub fn ask_store(config: &Config) -> Result<Option<&'static str>, StartError> {
+    let settings = StoreSettings {
+        migrate: false,
+        ..config.session.store.clone()
+    };
+    let Some(records) = open_records(&settings)? else {
+        return Ok(None);
+    };
+    let care = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    care.block_on(async {
+        records.prepare().await?;
+        records.check().await
+    })?;
+    Ok(Some(settings.place.kind()))
 }
 
 /// Brings the schema of the configured store up to date; the word of the store.

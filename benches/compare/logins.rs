@@ -2,8 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Instant;
-
+use tokio::time::Instant;
 use url::Url;
 
 use crate::{Outcome, tell};
@@ -42,10 +41,8 @@ fn log_in(port: u16) -> Outcome {
 fn get(url: &Url, cookie: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let address = url.socket_addrs(|| None)?;
     let mut stream = TcpStream::connect(address.as_slice())?;
-    let target = url.get(url::Position::BeforePath..).unwrap_or("/");
-    let host = url
-        .get(url::Position::BeforeHost..url::Position::AfterPort)
-        .unwrap_or_default();
+    let target = &url[url::Position::BeforePath..];
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
     write!(
         stream,
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"

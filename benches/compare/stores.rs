@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bff::clock::{Clock as _, SystemClock, SystemRandomness};
 use bff::secret::{SessionKey, StoreUrl};
@@ -21,6 +21,7 @@ use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::{Found, SessionStore};
 use bff::web::ending::EndReason;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::time::Instant;
 
 use crate::sessions::{session_of, settings};
 use crate::{Outcome, one_thread, tell};

@@ -19,7 +19,7 @@ use crate::auth::return_to::ReturnTo;
 use crate::clock::Timestamp;
 use crate::oidc::{ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError};
 use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
-use crate::session::cookie::Presented;
+use crate::session::cookie::{Presented, TooLarge};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::{Authentication, NewSession, Session};
 use crate::session::store::StoreError;
@@ -73,6 +73,9 @@ pub enum CallbackFault {
     /// The provider ended its session while the one here began (E10).
     #[error("the provider ended its session before ours began")]
     EndedThere,
+    /// The session is to travel in the cookie, and no browser takes one of its size (G8).
+    #[error(transparent)]
+    TooLarge(TooLarge),
     /// The user has as many sessions as there may be.
     #[error("the user has as many sessions as session.max_per_user allows")]
     SessionLimit,
@@ -266,14 +269,15 @@ impl RelyingParty {
             .await
             .map_err(|error| bound(CallbackFault::Exchange(error)))?;
         let previous = previous_sessions(pending.previous_session, presented);
-        let session_cookie = self
+        let mut cookies = self
             .begin_session(grant, asked, headers, &previous)
             .await
             .map_err(bound)?;
         self.end_previous(&previous).await;
+        cookies.push(delete_cookie);
         Ok(LoggedIn {
             return_to: pending.return_to,
-            cookies: vec![session_cookie, delete_cookie],
+            cookies,
         })
     }
 
@@ -290,7 +294,7 @@ impl RelyingParty {
         asked: Timestamp,
         headers: &HeaderMap,
         previous: &[SessionHash],
-    ) -> Result<HeaderValue, CallbackFault> {
+    ) -> Result<Vec<HeaderValue>, CallbackFault> {
         let randomness = &*self.randomness;
         let id = SessionId::random(randomness);
         let identity = grant.identity;
@@ -323,6 +327,18 @@ impl RelyingParty {
             tokens,
         };
         let session = self.sessions.prepare(new);
+        let lifetime = self.sessions.max_lifetime();
+        let begun = self
+            .session_cookie
+            .begin(&id, &session, headers, lifetime, randomness);
+        let cookies = match begun {
+            Ok(cookies) => cookies,
+            Err(too_large) => {
+                tracing::warn!("a login failed: {too_large}");
+                self.revoke_later(session);
+                return Err(CallbackFault::TooLarge(too_large));
+            }
+        };
         let mut admitted = self.sessions.admit(&session).await?;
         // This browser's own session makes room for the one that takes its place.
         if !admitted && self.end_previous(previous).await {
@@ -335,10 +351,7 @@ impl RelyingParty {
         }
         self.check_not_ended_there(&session, login).await?;
         tracing::info!(session.id_hash = ?session.hash, "signed in");
-        let lifetime = self.sessions.max_lifetime();
-        Ok(self
-            .session_cookie
-            .issue(&id, session.created, lifetime, randomness))
+        Ok(cookies)
     }
 
     /// A logout token that came while the login was on its way found no session to end.
@@ -433,6 +446,7 @@ impl CallbackFault {
             }
             Self::Store(_) => "store_unavailable",
             Self::SessionLimit => "session_limit",
+            Self::TooLarge(_) => "too_large",
             Self::Repeated(_)
             | Self::UnknownState
             | Self::Replayed

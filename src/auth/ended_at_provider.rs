@@ -16,7 +16,7 @@ use crate::auth::RelyingParty;
 use crate::clock::Timestamp;
 use crate::oidc::GrantFacts;
 use crate::session::record::Session;
-use crate::session::store::{Listed, StoreError};
+use crate::session::store::{Listed, StoreError, Who};
 use crate::web::ending::EndReason;
 
 /// How long a login may be under way between the provider's answer and the session here.
@@ -69,6 +69,22 @@ impl RelyingParty {
         // Remembered first, looked for second; a login is listed first and looks second. So of a
         // login and a logout that cross one sees the other, on whichever node.
         self.remember_end(what, when).await?;
+        let (who, began_by) = match what {
+            EndedThere {
+                sid: Some(sid),
+                sub,
+            } => (Some(Who::ProviderSid { sid, subject: sub }), when.heard),
+            EndedThere { sid: None, sub } => {
+                let said = Timestamp::from_unix_seconds(when.said.saturating_add(LEEWAY));
+                (sub.map(Who::Subject), said.min(when.heard))
+            }
+        };
+        if let Some(who) = who {
+            let reason = EndReason::ProviderLogout;
+            self.sessions
+                .end_unseen(who, began_by, None, reason)
+                .await?;
+        }
         let mut listed = self.listed_of(what).await?;
         if what.sid.is_none() {
             // A session that the user began since is none of its business.

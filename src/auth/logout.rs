@@ -84,8 +84,9 @@ impl RelyingParty {
                     &json!({ "redirect_to": return_to.as_str() }),
                 ),
             };
-            let dead = (presented != Presented::Nothing).then(|| self.session_cookie.delete());
-            return Ok(with_cookies(answer, dead));
+            let dead = (presented != Presented::Nothing)
+                .then(|| self.session_cookie.delete(&parts.headers));
+            return Ok(with_cookies(answer, dead.into_iter().flatten()));
         };
         if by == LogoutBy::Link && !sid.is_some_and(|sid| session.logout_sid.matches(&sid)) {
             return Err(LogoutError::ForeignLink);
@@ -110,7 +111,7 @@ impl RelyingParty {
                 )
             }
         };
-        let answer = with_cookies(answer, [self.session_cookie.delete()]);
+        let answer = with_cookies(answer, self.session_cookie.delete(&parts.headers));
         Ok(with_cookies(answer, continuation))
     }
 

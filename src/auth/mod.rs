@@ -11,6 +11,7 @@ pub mod frontchannel_logout;
 pub mod login;
 pub mod logout;
 pub mod pending_login;
+pub mod renewal;
 pub mod return_to;
 pub mod session;
 pub mod sessions;

@@ -27,7 +27,7 @@ impl RelyingParty {
         presented: Presented,
     ) -> Result<Response<Body>, StoreError> {
         let Presented::Session(cookie) = presented else {
-            return Ok(self.anonymous(presented, None));
+            return Ok(self.anonymous(parts, presented, None));
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
             Found::Live(session) => {
@@ -38,13 +38,18 @@ impl RelyingParty {
                 let facts = json(StatusCode::OK, &self.facts(&session));
                 Ok(with_cookies(facts, renewed))
             }
-            Found::Ended(reason) => Ok(self.anonymous(presented, Some(reason))),
-            Found::Nothing => Ok(self.anonymous(presented, None)),
+            Found::Ended(reason) => Ok(self.anonymous(parts, presented, Some(reason))),
+            Found::Nothing => Ok(self.anonymous(parts, presented, None)),
         }
     }
 
     /// Nobody is signed in, any more: then with the reason, in the words of the `ended` event.
-    fn anonymous(&self, presented: Presented, ended: Option<EndReason>) -> Response<Body> {
+    fn anonymous(
+        &self,
+        parts: &Parts,
+        presented: Presented,
+        ended: Option<EndReason>,
+    ) -> Response<Body> {
         let status = match self.settings.anonymous {
             AnonymousAnswer::Ok => StatusCode::OK,
             AnonymousAnswer::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -56,8 +61,8 @@ impl RelyingParty {
         // The browser itself may have signed in anew meanwhile, and this answer may come late: it
         // must not take the new cookie away.
         let is_dead = presented != Presented::Nothing && ended != Some(EndReason::Superseded);
-        let dead = is_dead.then(|| self.session_cookie.delete());
-        with_cookies(json(status, &body), dead)
+        let dead = is_dead.then(|| self.session_cookie.delete(&parts.headers));
+        with_cookies(json(status, &body), dead.into_iter().flatten())
     }
 
     fn facts(&self, session: &Session) -> Value {

@@ -12,7 +12,7 @@ use crate::auth::answer::{json, not_stored, with_cookies};
 use crate::auth::session::activity;
 use crate::session::cookie::Presented;
 use crate::session::record::Session;
-use crate::session::store::{Found, Listed, StoreError};
+use crate::session::store::{Found, Listed, StoreError, Who};
 use crate::web::body::Body;
 use crate::web::browser_name::browser_name;
 use crate::web::ending::EndReason;
@@ -91,7 +91,10 @@ impl RelyingParty {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 if named.hash == current.hash {
                     self.end_own(named, EndReason::Logout).await?;
-                    return Ok(with_cookies(answer, [self.session_cookie.delete()]));
+                    return Ok(with_cookies(
+                        answer,
+                        self.session_cookie.delete(&parts.headers),
+                    ));
                 }
                 if !self.end_own(named, EndReason::SignedOutElsewhere).await? {
                     return Err(SessionsError::NoSuchSession);
@@ -99,9 +102,11 @@ impl RelyingParty {
                 Ok(answer)
             }
             Wanted::AllOthers => {
+                let (who, now) = (Who::Subject(&current.subject), self.clock.now());
+                let (spared, reason) = (Some(&current.hash), EndReason::SignedOutElsewhere);
+                self.sessions.end_unseen(who, now, spared, reason).await?;
                 let mut ended = 0_usize;
                 for other in own.iter().filter(|listed| listed.hash != current.hash) {
-                    let reason = EndReason::SignedOutElsewhere;
                     if let Some(session) = self.sessions.end(&other.hash, reason).await? {
                         self.signed_out(session);
                         ended += 1;

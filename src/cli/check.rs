@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::StartError;
+use crate::app::{self, StartError};
 use crate::cli::{CheckOptions, CommandError, Exit, Terminal, load};
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::config::{Config, Variables};
@@ -86,8 +86,13 @@ pub(super) fn check(
     );
     if options.online {
         let issuer = config.provider.issuer.clone();
+        let store = app::ask_store(&config)?;
         ask_provider(config.provider)?;
-        writeln!(terminal.out, "{summary}; {issuer} answers as it should")?;
+        let answers = match store {
+            Some(store) => format!("{issuer} and {store} answer as they should"),
+            None => format!("{issuer} answers as it should"),
+        };
+        writeln!(terminal.out, "{summary}; {answers}")?;
     } else {
         writeln!(terminal.out, "{summary}")?;
     }

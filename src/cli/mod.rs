@@ -145,6 +145,13 @@ enum Command {
         Asks the administration listener: server.admin_listen, with server.admin_key"
     )]
     Sessions(sessions::SessionsCommand),
+    /// Bring the schema of the session store up to date
+    #[command(
+        after_help = "Example: as a step of a deployment, where migrate = false stands in bff.toml\n  \
+        bff migrate --config bff.toml && systemctl restart bff\n\n\
+        Safe beside nodes that serve, and for several at once; done already, it does nothing"
+    )]
+    Migrate(ConfigFile),
     /// Print the JSON Schema of bff.toml
     #[command(after_help = "Example: let an editor complete and check bff.toml\n  \
         bff schema > bff.schema.json\n  \
@@ -170,7 +177,7 @@ struct ConfigFile {
 struct CheckOptions {
     #[command(flatten)]
     file: ConfigFile,
-    /// Ask the provider for its metadata too
+    /// Ask the provider for its metadata, and the session store whether it serves
     #[arg(long)]
     online: bool,
     /// Ask the instance that runs with this configuration whether it answers
@@ -258,6 +265,13 @@ fn perform(
             app::develop(config, |development| announce(development, out))?;
         }
         Command::Keygen(options) => keygen::keygen(&options, variables, terminal)?,
+        Command::Migrate(file) => {
+            let store = app::migrate(&load(&file, variables, terminal)?)?;
+            writeln!(
+                terminal.out,
+                "the schema of session.store = \"{store}\" is up to date"
+            )?;
+        }
         Command::Sessions(command) => sessions::sessions(&command, variables, terminal)?,
         Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
         Command::Explain(options) => {

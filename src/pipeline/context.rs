@@ -28,6 +28,8 @@ pub struct Context {
     pub started: Instant,
     /// Where it is counted, once that is known.
     pub counted: Option<RouteMetrics>,
+    /// Whether its answer is made in the session that it presents, if any.
+    pub in_session: bool,
 }
 
 /// Who will read the answer: this decides between a problem document and a page.
@@ -48,6 +50,7 @@ impl Context {
             connection,
             started: Instant::now(),
             counted: None,
+            in_session: false,
         }
     }
 

@@ -386,6 +386,9 @@ fn callback(cause: &CallbackFault) -> Verdict {
         },
         CallbackFault::Provider(error) => provider(error),
         CallbackFault::Store(_) => STORE_UNAVAILABLE,
+        CallbackFault::TooLarge(_) => login_failed(
+            "What the identity provider says of you is too much for this app to keep. Its operators can read more in the log.",
+        ),
         CallbackFault::SessionLimit => verdict(
             StatusCode::FORBIDDEN,
             "session_limit",
@@ -516,12 +519,10 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
     // A superseded session's cookie stays: where the browser itself signed in anew, an answer to the
     // old cookie that comes late would take the new one away.
     let session_is_over = matches!(verdict.code, "login_required" | "session_expired");
-    if let Some(line) = site
-        .delete_session_cookie
-        .as_ref()
-        .filter(|_| session_is_over)
-    {
-        headers.append(SET_COOKIE, line.clone());
+    if session_is_over {
+        for line in &site.delete_session_cookie {
+            headers.append(SET_COOKIE, line.clone());
+        }
     }
     response
 }
@@ -545,7 +546,7 @@ pub struct Site<'a> {
     /// The request's version of HTTP.
     pub version: Version,
     /// Takes the session cookie back, where the request brought one.
-    pub delete_session_cookie: Option<HeaderValue>,
+    pub delete_session_cookie: Vec<HeaderValue>,
 }
 
 fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context) {

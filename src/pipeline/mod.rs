@@ -121,9 +121,9 @@ impl Shared {
         };
         let cookie = relying_party.session_cookie().name();
         Self {
-            // The session cookie and all that begins with its name: logins and logouts under way.
+            // The session cookie, its chunks, and logins and logouts under way.
             strip_cookies: StripCookies {
-                exact: vec![cookie.to_owned()],
+                exact: relying_party.session_cookie().names().collect(),
                 prefix: vec![format!("{cookie}-login-"), format!("{cookie}-logout")],
             },
             sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
@@ -157,6 +157,12 @@ impl Handler for Pipeline {
             Ok(response) => response,
             Err(refusal) => error::answer(&refusal, &ctx, &self.site(&parts)),
         };
+        if ctx.in_session && self.shared.relying_party.cookie_carries_sessions() {
+            let presented = self.presented(&parts);
+            self.shared
+                .relying_party
+                .renew_cookie(&parts, presented, &mut response);
+        }
         response
             .headers_mut()
             .insert(X_REQUEST_ID, ctx.request_id.clone());
@@ -209,6 +215,7 @@ impl Pipeline {
         match UnderBase::at(path.as_str(), base_path) {
             UnderBase::Endpoint(endpoint) => {
                 ctx.counted = shared.metrics.endpoint(endpoint);
+                ctx.in_session = true;
                 // In a box, like every way that few requests take: a request's future is moved
                 // several times, with all the room that its longest way needs.
                 return Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
@@ -219,6 +226,7 @@ impl Pipeline {
         match shared.routes.find(host, &parts.method, &path) {
             RouteMatch::Found(route) => {
                 ctx.counted = shared.metrics.routes.get(route.index()).cloned();
+                ctx.in_session = route.settings().auth != RouteAuth::None;
                 self.answer_route(route, &path, ctx, parts, body).await
             }
             RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
@@ -408,7 +416,11 @@ impl Pipeline {
         Site {
             login_url: &self.shared.login_url,
             version: parts.version,
-            delete_session_cookie: (presented != Presented::Nothing).then(|| cookie.delete()),
+            delete_session_cookie: if presented == Presented::Nothing {
+                Vec::new()
+            } else {
+                cookie.delete(&parts.headers)
+            },
         }
     }
 }

@@ -10,10 +10,15 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::{Randomness, Timestamp};
+use crate::session::carried::{self, Place};
+use crate::session::chunks::{Chunks, Joined, MOST_CHUNKS, chunk_name};
 use crate::session::id::{SessionHash, SessionId};
+use crate::session::record::Session;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::session::{CookieSettings, SameSite};
 use crate::web::cookie_line::pairs;
+
+pub use crate::session::carried::{Carrier, Carries, TooLarge};
 
 /// What a request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub struct OpenedCookie {
     pub hash: SessionHash,
     /// When it was written.
     pub issued: Timestamp,
+    /// What it says of the session, where it carries the whole of it.
+    pub carries: Option<Carries>,
 }
 
 /// Reads and writes the session cookie.
@@ -40,12 +47,26 @@ pub struct OpenedCookie {
 pub struct SessionCookie {
     settings: CookieSettings,
     keys: Keys,
+    carrier: Option<Carrier>,
 }
 
 impl SessionCookie {
     /// The cookie of these settings, sealed by these keys.
     pub const fn new(settings: CookieSettings, keys: Keys) -> Self {
-        Self { settings, keys }
+        Self {
+            settings,
+            keys,
+            carrier: None,
+        }
+    }
+
+    /// As [`new`](Self::new), with the whole session in it.
+    pub const fn carrying(settings: CookieSettings, keys: Keys, carrier: Carrier) -> Self {
+        Self {
+            settings,
+            keys,
+            carrier: Some(carrier),
+        }
     }
 
     /// Its name.
@@ -59,7 +80,11 @@ impl SessionCookie {
     }
 
     /// What the request presents. Of two cookies of our name the one that opens counts (G2).
+    /// A session that one carries is known from here on, unless it is over.
     pub fn read(&self, headers: &HeaderMap, opened: &OpenedCookies) -> Presented {
+        if let Some(carrier) = &self.carrier {
+            return self.read_carried(headers, opened, carrier);
+        }
         let mut presented = Presented::Nothing;
         for value in values_of(headers, &self.settings.name) {
             match opened.open(self, value) {
@@ -78,7 +103,143 @@ impl SessionCookie {
         fields.is_empty().then(|| OpenedCookie {
             hash: id.hash(),
             issued,
+            carries: None,
         })
+    }
+
+    fn read_carried(
+        &self,
+        headers: &HeaderMap,
+        opened: &OpenedCookies,
+        carrier: &Carrier,
+    ) -> Presented {
+        let chunks = Chunks::of(headers, &self.settings.name);
+        let keys = self.keys.generation();
+        for Joined { count, whole } in chunks.joined() {
+            let known = opened.remembered(keys, &whole).filter(|cookie| {
+                let hash = &cookie.hash;
+                let brings_nothing =
+                    |own: Carries| carrier.store.knows(hash, own.version, own.seen);
+                cookie.carries.is_some_and(brings_nothing)
+            });
+            let known = known.or_else(|| {
+                let cookie = self.open_carried(&whole, carrier)?;
+                opened.remember(keys, whole.into(), cookie);
+                Some(cookie)
+            });
+            if let Some(mut cookie) = known {
+                if let Some(carries) = &mut cookie.carries {
+                    carries.surplus = chunks.indexes().any(|index| index >= count);
+                }
+                return Presented::Session(cookie);
+            }
+        }
+        if chunks.indexes().next().is_some() {
+            Presented::Unreadable
+        } else {
+            Presented::Nothing
+        }
+    }
+
+    fn open_carried(&self, whole: &[u8], carrier: &Carrier) -> Option<OpenedCookie> {
+        let session = carried::open(&self.settings.name, &self.keys, whole)?.session;
+        let cookie = OpenedCookie {
+            hash: session.hash,
+            issued: session.created,
+            carries: Some(Carries {
+                version: session.tokens().version,
+                seen: session.last_seen(),
+                outdated: self.keys.is_outdated(whole.get(1..)?),
+                surplus: false,
+            }),
+        };
+        carrier.store.take_in(session);
+        Some(cookie)
+    }
+
+    /// `Set-Cookie` lines that give the browser a session that has just begun; `headers` are those of
+    /// its request.
+    ///
+    /// # Errors
+    ///
+    /// The cookie would have to carry the session, which is too large.
+    pub fn begin(
+        &self,
+        id: &SessionId,
+        session: &Session,
+        headers: &HeaderMap,
+        lifetime: Duration,
+        randomness: &dyn Randomness,
+    ) -> Result<Vec<HeaderValue>, TooLarge> {
+        match &self.carrier {
+            Some(carrier) => self.carry(id, session, carrier, headers, lifetime, randomness),
+            None => Ok(vec![self.issue(id, session.created, lifetime, randomness)]),
+        }
+    }
+
+    /// `Set-Cookie` lines with the session as it is now, where the request's cookie carried an older
+    /// state of it.
+    ///
+    /// # Errors
+    ///
+    /// The session has become too large; said once of the tokens that it has now.
+    pub fn bring_up_to_date(
+        &self,
+        cookie: &OpenedCookie,
+        session: &Session,
+        headers: &HeaderMap,
+        lifetime: Duration,
+        randomness: &dyn Randomness,
+    ) -> Result<Vec<HeaderValue>, TooLarge> {
+        let (Some(carrier), Some(carries)) = (&self.carrier, &cookie.carries) else {
+            return Ok(Vec::new());
+        };
+        if carries.is_current(session) || carrier.store.has_outgrown(session) {
+            return Ok(Vec::new());
+        }
+        let Some(opened) = carried::find(&self.settings.name, &self.keys, headers) else {
+            return Ok(Vec::new());
+        };
+        if opened.session.hash != session.hash {
+            return Ok(Vec::new());
+        }
+        let lines = self.carry(&opened.id, session, carrier, headers, lifetime, randomness);
+        if lines.is_err() {
+            carrier.store.outgrows(session);
+        }
+        lines
+    }
+
+    /// Writes all chunks anew, and takes back those of the request that are left over.
+    fn carry(
+        &self,
+        id: &SessionId,
+        session: &Session,
+        carrier: &Carrier,
+        headers: &HeaderMap,
+        lifetime: Duration,
+        randomness: &dyn Randomness,
+    ) -> Result<Vec<HeaderValue>, TooLarge> {
+        let max_age = self.settings.persistent.then_some(lifetime);
+        let line = |name: &str, value: &str| self.line(name, value, max_age);
+        let last = chunk_name(&self.settings.name, 1);
+        let place = Place {
+            name: &self.settings.name,
+            keys: &self.keys,
+            frame: line(&last, "").len(),
+        };
+        let chunks = carried::seal(id, session, carrier, &place, randomness)?;
+        let mut lines: Vec<_> = chunks
+            .iter()
+            .map(|(name, value)| line(name, value))
+            .collect();
+        lines.extend(self.delete_chunks(headers, chunks.len()));
+        Ok(lines)
+    }
+
+    /// Whether the whole session travels in it.
+    pub const fn carries_sessions(&self) -> bool {
+        self.carrier.is_some()
     }
 
     /// `Set-Cookie` that gives the browser this session.
@@ -96,27 +257,21 @@ impl SessionCookie {
             .keys
             .seal(&self.settings.name, fields.finish(), randomness);
         let max_age = self.settings.persistent.then_some(lifetime);
-        let same_site = match self.settings.same_site {
-            SameSite::Strict => cookie::SameSite::Strict,
-            SameSite::Lax => cookie::SameSite::Lax,
-        };
-        set_cookie(
-            &self.settings.name,
-            &sealed,
-            self.settings.secure,
-            same_site,
-            max_age,
-        )
+        self.line(&self.settings.name, &sealed, max_age)
     }
 
     /// `Set-Cookie` with the same session sealed by the first key, where the request's cookie was
-    /// sealed by an older one: so a key can be retired and nobody is signed out (G7).
+    /// sealed by an older one: so a key can be retired and nobody is signed out (G7). A cookie that
+    /// carries the session is [brought up to date](Self::bring_up_to_date) with any answer.
     pub fn renew(
         &self,
         headers: &HeaderMap,
         lifetime: Duration,
         randomness: &dyn Randomness,
     ) -> Option<HeaderValue> {
+        if self.carrier.is_some() {
+            return None;
+        }
         let outdated = values_of(headers, &self.settings.name)
             .filter(|value| self.keys.is_outdated(value))
             .find_map(|value| self.keys.open(&self.settings.name, value))?;
@@ -126,19 +281,36 @@ impl SessionCookie {
         Some(self.issue(&id, issued, lifetime, randomness))
     }
 
-    /// `Set-Cookie` that takes the cookie back, with the attributes it was given with (E2).
-    pub fn delete(&self) -> HeaderValue {
+    /// `Set-Cookie` lines that take the cookie back, with every chunk that the request carries and the
+    /// attributes they were given with (E2).
+    pub fn delete(&self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        let first = self.line(&self.settings.name, "", Some(Duration::ZERO));
+        let mut lines = vec![first];
+        lines.extend(self.delete_chunks(headers, 1));
+        lines
+    }
+
+    /// The names of all cookies that it may be written to.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        (0..MOST_CHUNKS).map(|index| chunk_name(&self.settings.name, index))
+    }
+
+    /// Takes the request's chunks back from the one of this number on.
+    fn delete_chunks(&self, headers: &HeaderMap, from: usize) -> Vec<HeaderValue> {
+        let chunks = Chunks::of(headers, &self.settings.name);
+        let left_over = chunks.indexes().filter(|index| *index >= from);
+        left_over
+            .map(|index| chunk_name(&self.settings.name, index))
+            .map(|name| self.line(&name, "", Some(Duration::ZERO)))
+            .collect()
+    }
+
+    fn line(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {
         let same_site = match self.settings.same_site {
             SameSite::Strict => cookie::SameSite::Strict,
             SameSite::Lax => cookie::SameSite::Lax,
         };
-        set_cookie(
-            &self.settings.name,
-            "",
-            self.settings.secure,
-            same_site,
-            Some(Duration::ZERO),
-        )
+        set_cookie(name, value, self.settings.secure, same_site, max_age)
     }
 }
 
@@ -195,6 +367,8 @@ pub struct OpenedCookies(Mutex<Memory>);
 #[derive(Default)]
 struct Memory {
     keys: u64,
+    /// Octets of the young.
+    octets: usize,
     /// Entries of this and of the last generation; a full generation pushes the older one out.
     young: HashMap<Box<[u8]>, OpenedCookie, TailState>,
     old: HashMap<Box<[u8]>, OpenedCookie, TailState>,
@@ -226,42 +400,54 @@ impl Hasher for TailHasher {
     fn write_usize(&mut self, _: usize) {}
 }
 
-/// Entries a generation: two of them at about 200 bytes an entry.
+/// Entries a generation: two of them at about 200 bytes an entry, where it holds an id alone.
 const GENERATION: usize = 4096;
+
+/// The octets of cookies a generation, which matter where cookies carry whole sessions.
+const GENERATION_OCTETS: usize = 8 << 20;
 
 impl OpenedCookies {
     fn open(&self, cookie: &SessionCookie, value: &[u8]) -> Option<OpenedCookie> {
-        let generation = cookie.keys.generation();
-        {
-            let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if memory.keys != generation {
-                *memory = Memory {
-                    keys: generation,
-                    ..Memory::default()
-                };
-            }
-            if let Some(opened) = memory.young.get(value) {
-                return Some(*opened);
-            }
-            if let Some((value, opened)) = memory.old.remove_entry(value) {
-                memory.remember(value, opened);
-                return Some(opened);
-            }
-        }
-        let opened = cookie.open(value)?;
+        let keys = cookie.keys.generation();
+        self.remembered(keys, value).or_else(|| {
+            let opened = cookie.open(value)?;
+            self.remember(keys, value.into(), opened);
+            Some(opened)
+        })
+    }
+
+    fn remembered(&self, keys: u64, value: &[u8]) -> Option<OpenedCookie> {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.keys == generation {
-            memory.remember(value.into(), opened);
+        if memory.keys != keys {
+            *memory = Memory {
+                keys,
+                ..Memory::default()
+            };
         }
+        if let Some(opened) = memory.young.get(value) {
+            return Some(*opened);
+        }
+        let (value, opened) = memory.old.remove_entry(value)?;
+        memory.remember(value, opened);
         Some(opened)
+    }
+
+    /// `keys` are those that it was opened with.
+    fn remember(&self, keys: u64, value: Box<[u8]>, opened: OpenedCookie) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.keys == keys {
+            memory.remember(value, opened);
+        }
     }
 }
 
 impl Memory {
     fn remember(&mut self, value: Box<[u8]>, opened: OpenedCookie) {
-        if self.young.len() >= GENERATION {
+        if self.young.len() >= GENERATION || self.octets >= GENERATION_OCTETS {
             self.old = std::mem::take(&mut self.young);
+            self.octets = 0;
         }
+        self.octets += value.len();
         self.young.insert(value, opened);
     }
 }
@@ -328,8 +514,8 @@ mod tests {
     #[test]
     fn the_cookie_is_deleted_as_it_was_given() {
         assert_eq!(
-            session_cookie().delete(),
-            "__Host-Http-bff=; HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=0"
+            session_cookie().delete(&HeaderMap::new()),
+            ["__Host-Http-bff=; HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=0"]
         );
     }
 
@@ -426,6 +612,7 @@ mod tests {
         let expected = OpenedCookie {
             hash: id.hash(),
             issued: Timestamp::from_unix_seconds(1000),
+            carries: None,
         };
         assert_eq!(presented, Presented::Session(expected));
         assert!(renew().is_none(), "what does not open is not renewed");

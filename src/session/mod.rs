@@ -1,5 +1,7 @@
 //! Who is this browser: session ids, records, the sealed cookie, the key ring and the stores.
 
+mod carried;
+mod chunks;
 pub mod cookie;
 pub mod id;
 pub mod record;
@@ -18,7 +20,7 @@ use cookie::OpenedCookie;
 use id::SessionHash;
 use record::{NewSession, Session, Tokens};
 use store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
+    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError, Who,
 };
 
 /// `[session]`.
@@ -205,6 +207,10 @@ impl Sessions {
             Some(session) => session,
             None => match self.store.find(&cookie.hash, now).await? {
                 Found::Live(session) => session,
+                // It carried a session, whose time was up.
+                Found::Nothing if cookie.carries.is_some() => {
+                    return Ok(Found::Ended(EndReason::Expired));
+                }
                 over @ (Found::Ended(_) | Found::Nothing) => return Ok(over),
             },
         };
@@ -220,6 +226,12 @@ impl Sessions {
             self.store.slide(&session, now);
         }
         Ok(Found::Live(session))
+    }
+
+    /// The session, if it lives and this process has it at hand.
+    pub fn at_hand(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+        let session = self.store.at_hand(hash, self.clock.now())?;
+        session.ending.reason().is_none().then_some(session)
     }
 
     /// Ends a session that ran into a limit as this process knows it; `None` where it turns out to
@@ -305,6 +317,23 @@ impl Sessions {
             }
         }
         Ok(ended)
+    }
+
+    /// Ends those of these sessions that no store can list, and that began by then, but for one: they
+    /// travel in cookies, which were not seen yet (E13). To be called before the others are listed and
+    /// ended, so that none slips through between.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn end_unseen(
+        &self,
+        who: Who<'_>,
+        began_by: Timestamp,
+        except: Option<&SessionHash>,
+        reason: EndReason,
+    ) -> Result<(), StoreError> {
+        self.store.end_unseen(who, began_by, except, reason).await
     }
 
     /// The live sessions of a user, oldest first.
@@ -514,6 +543,7 @@ mod tests {
         let cookie = OpenedCookie {
             hash: session.hash,
             issued: session.created,
+            carries: None,
         };
         (session, cookie)
     }

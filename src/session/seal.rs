@@ -123,8 +123,37 @@ impl Keys {
 
     /// What `text` holds, if one of the keys sealed it for `place`.
     pub fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.open_within(place, text, MAX_TEXT_LEN)
+    }
+
+    /// As [`open`](Self::open), of a text that may have `longest` octets: several cookies together.
+    pub fn open_within(
+        &self,
+        place: &str,
+        text: &[u8],
+        longest: usize,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        if text.len() > longest {
+            return None;
+        }
         self.0.load().open(place, text)
     }
+}
+
+/// How long the text is that `len` octets are sealed into.
+pub const fn sealed_len(len: usize) -> usize {
+    ((1 + KEY_ID_LEN + NONCE_LEN + len + TAG_LEN) * 4).div_ceil(3)
+}
+
+/// How long the tokens are, by their names.
+pub fn token_sizes(tokens: &Tokens) -> [(&'static str, usize); 3] {
+    let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
+    let id_token = tokens.id_token.as_deref().map(IdToken::expose);
+    [
+        ("access_token", tokens.access_token.expose().len()),
+        ("refresh_token", refresh_token.map_or(0, str::len)),
+        ("id_token", id_token.map_or(0, str::len)),
+    ]
 }
 
 /// Why something sealed does not open.
@@ -190,9 +219,6 @@ impl KeyRing {
     }
 
     fn open(&self, place: &str, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        if text.len() > MAX_TEXT_LEN {
-            return None;
-        }
         self.open_bytes(place, &URL_SAFE_NO_PAD.decode(text).ok()?)
     }
 
@@ -319,8 +345,14 @@ impl FieldWriter {
     /// Adds a session's tokens.
     #[must_use]
     pub fn tokens(self, tokens: &Tokens) -> Self {
+        self.tokens_and_hint(tokens, tokens.id_token.as_deref())
+    }
+
+    /// Adds a session's tokens, with this ID token or none in the place of its own.
+    #[must_use]
+    pub fn tokens_and_hint(self, tokens: &Tokens, id_token: Option<&IdToken>) -> Self {
         let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
-        let id_token = tokens.id_token.as_deref().map(IdToken::expose);
+        let id_token = id_token.map(IdToken::expose);
         self.number(i64::try_from(tokens.version).unwrap_or(i64::MAX))
             .text(tokens.access_token.expose())
             .optional_text(refresh_token)

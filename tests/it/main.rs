@@ -19,6 +19,7 @@ mod callback;
 mod cast;
 mod cli;
 mod client_auth;
+mod cookie_store;
 mod csrf;
 mod discovery;
 mod events;

@@ -119,6 +119,7 @@ impl Stage {
         let cookie = crate::session::cookie::OpenedCookie {
             hash: self.session.hash,
             issued: self.session.created,
+            carries: None,
         };
         let found = self.sessions.find(&cookie, Activity::Slides).await;
         assert!(found.unwrap().live().is_some());

@@ -33,7 +33,9 @@ pub(super) fn store(
     faults: &mut Faults,
 ) -> Option<StoreSettings> {
     let kind = kind(session);
-    warn_of_cookies(session, faults);
+    if kind == Store::Cookie {
+        warn_of_no_store(session, faults);
+    }
     let url = address(session, kind, place, surroundings, faults);
     let max_staleness = session.max_staleness.or(MAX_STALENESS);
     if let Some(written) = session.max_staleness.written()
@@ -67,19 +69,26 @@ pub(super) fn store(
     })
 }
 
-/// What cannot be done where nobody but the browser has the session.
-fn warn_of_cookies(session: &SessionTable, faults: &mut Faults) {
-    if let Some(written) = session.store.written()
-        && written.value.0 == Store::Cookie
-    {
-        written.warn(
-            faults,
-            "is \"cookie\": sessions are in the browsers alone, so that a sign-out, the provider's \
-             back-channel logout too, is known to one process and forgotten when it restarts, \
-             several nodes cannot share a refresh, and there is no list of sessions and no \
-             max_per_user",
-            "choose \"redis\", \"postgres\" or \"sqlite\" where a sign-out must hold",
-        );
+/// What sessions in the cookie cannot do, a sentence each.
+fn warn_of_no_store(session: &SessionTable, faults: &mut Faults) {
+    let Some(written) = session.store.written() else {
+        return;
+    };
+    for (what, remedy) in [
+        (
+            "keeps sign-outs and back-channel logouts in mind in this process alone and while it runs, so that a copied cookie may outlive them",
+            "choose \"sqlite\", \"redis\" or \"postgres\" where a session that was ended must stay so",
+        ),
+        (
+            "lets no two processes share a refresh: both would spend the refresh token that is good once",
+            "run one process, or choose \"redis\" or \"postgres\"",
+        ),
+        (
+            "keeps no list of sessions: /bff/sessions and the administration show those that this process has seen since it started",
+            "choose \"sqlite\", \"redis\" or \"postgres\" where all of them must be found",
+        ),
+    ] {
+        written.warn(faults, what, remedy);
     }
 }
 

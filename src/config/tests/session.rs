@@ -160,6 +160,17 @@ fn a_store_that_cannot_work_is_refused() {
         ),
         case(
             "session",
+            "store = \"cookie\"",
+            "in this process alone and while it runs",
+        ),
+        case(
+            "session",
+            "store = \"cookie\"",
+            "no two processes share a refresh",
+        ),
+        case("session", "store = \"cookie\"", "keeps no list of sessions"),
+        case(
+            "session",
             "store = \"redis\"\nstore_url = \"redis://h:6379\"\nmax_staleness = \"5m\"",
             "live on for more than a minute",
         ),

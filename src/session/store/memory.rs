@@ -63,6 +63,9 @@ const SHARDS: usize = 64;
 /// Ends that are remembered, at about 100 bytes each.
 const ENDS_REMEMBERED: u64 = 100_000;
 
+/// Sessions that are looked at for one that can be let go.
+const LOOKED_AT_FOR_ROOM: usize = 32;
+
 /// Values that are kept at once.
 const MOST_KEPT: u64 = 100_000;
 
@@ -94,7 +97,7 @@ impl MemoryStore {
         Some(lock(shard))
     }
 
-    fn get(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+    pub(super) fn get(&self, hash: &SessionHash) -> Option<Arc<Session>> {
         self.shard(hash)?.get(hash).cloned()
     }
 
@@ -113,7 +116,7 @@ impl MemoryStore {
         Some(hash)
     }
 
-    fn remove(&self, hash: &SessionHash, reason: EndReason) -> Option<Arc<Session>> {
+    pub(super) fn remove(&self, hash: &SessionHash, reason: EndReason) -> Option<Arc<Session>> {
         self.remove_from(&mut lock(&self.indexes), hash, reason)
     }
 
@@ -157,12 +160,70 @@ impl MemoryStore {
                 }
             }
         }
+        self.put_into(&mut indexes, session);
+        Admission::Admitted
+    }
+
+    /// Takes a session in that this process has not seen.
+    pub(super) fn put(&self, session: Arc<Session>) {
+        self.put_into(&mut lock(&self.indexes), session);
+    }
+
+    fn put_into(&self, indexes: &mut Indexes, session: Arc<Session>) {
         self.queue(&session);
         indexes.add(&session);
         if let Some(mut shard) = self.shard(&session.hash) {
             shard.insert(session.hash, session);
         }
-        Admission::Admitted
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.indexes).numbers.len()
+    }
+
+    /// Lets go, without an end, of the session that was used least lately, to a tenth of the idle
+    /// timeout; `false` where whatever was looked at is in use.
+    pub(super) fn let_go_of_the_idlest(&self) -> bool {
+        let mut in_use = Vec::new();
+        let mut gone = false;
+        for _ in 0..LOOKED_AT_FOR_ROOM {
+            let Some(Reverse((end, hash))) = lock(&self.ends).pop() else {
+                break;
+            };
+            let Some(session) = self.get(&hash) else {
+                continue;
+            };
+            if session.expires(self.idle_timeout) > end {
+                self.queue(&session);
+            } else {
+                drop(session);
+                gone = self.let_go(&hash);
+                if gone {
+                    break;
+                }
+                in_use.push(Reverse((end, hash)));
+            }
+        }
+        lock(&self.ends).extend(in_use);
+        gone
+    }
+
+    /// Lets go of a session that neither a request nor anything open holds.
+    fn let_go(&self, hash: &SessionHash) -> bool {
+        let mut indexes = lock(&self.indexes);
+        let Some(mut shard) = self.shard(hash) else {
+            return false;
+        };
+        // Whoever comes to hold it does so under this lock.
+        let is_idle = shard
+            .get(hash)
+            .is_some_and(|session| Arc::strong_count(session) == 1 && !session.ending.is_awaited());
+        if is_idle && let Some(session) = shard.remove(hash) {
+            drop(shard);
+            indexes.remove(&session);
+        }
+        is_idle
     }
 
     fn listed(&self, hashes: impl IntoIterator<Item = SessionHash>) -> Vec<Listed> {

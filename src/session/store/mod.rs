@@ -1,5 +1,6 @@
 //! Where sessions live: one trait, one implementation a kind of store.
 
+pub mod cookie;
 mod freshness;
 mod health;
 pub mod memory;
@@ -7,7 +8,8 @@ pub mod near_cache;
 pub mod record_store;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod sealed;
+mod revocations;
+pub(in crate::session) mod sealed;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 
@@ -93,6 +95,20 @@ impl Found {
     }
 }
 
+/// Whose sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who<'a> {
+    /// All of a user.
+    Subject(&'a str),
+    /// Those that came of one session at the provider; of this user, where one is named (E10).
+    ProviderSid {
+        /// The provider's name for it.
+        sid: &'a str,
+        /// Whose it must be.
+        subject: Option<&'a str>,
+    },
+}
+
 /// What became of new tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaveOutcome {
@@ -173,6 +189,18 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         hash: &'a SessionHash,
         reason: EndReason,
     ) -> StoreFuture<'a, Option<Arc<Session>>>;
+
+    /// Ends those of these sessions that cannot be listed, and that began by then, but for one (E13). A
+    /// store that lists all of them has nothing to do.
+    fn end_unseen<'a>(
+        &'a self,
+        _who: Who<'a>,
+        _began_by: Timestamp,
+        _except: Option<&'a SessionHash>,
+        _reason: EndReason,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Ends a session that seems to have run into a limit, if it has: whether this ended it.
     fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool>;

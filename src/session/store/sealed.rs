@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Randomness, Timestamp};
-use crate::secret::LogoutSid;
+use crate::secret::{IdToken, LogoutSid};
 use crate::session::id::SessionHash;
 use crate::session::record::{Authentication, NewSession, Session, Tokens};
 use crate::session::seal::{FieldReader, FieldWriter, Keys, UnsealError};
@@ -66,7 +66,20 @@ pub(super) fn open(row: &Row, keys: &Keys) -> Result<Arc<Session>, UnsealError> 
 }
 
 /// All of a session, and the moments that bound its life: a store's word is not taken for them.
-pub(super) fn fields(session: &Session, tokens: &Tokens) -> FieldWriter {
+fn fields(session: &Session, tokens: &Tokens) -> FieldWriter {
+    facts(session).tokens(tokens)
+}
+
+/// As [`fields`], with an ID token or without, for where there is little room.
+pub(in crate::session) fn fields_with_hint(
+    session: &Session,
+    tokens: &Tokens,
+    id_token: Option<&IdToken>,
+) -> FieldWriter {
+    facts(session).tokens_and_hint(tokens, id_token)
+}
+
+fn facts(session: &Session) -> FieldWriter {
     let authentication = &session.authentication;
     let mut writer = FieldWriter::default()
         .number(FORM)
@@ -86,11 +99,15 @@ pub(super) fn fields(session: &Session, tokens: &Tokens) -> FieldWriter {
     for method in &authentication.amr {
         writer = writer.text(method);
     }
-    writer.tokens(tokens)
+    writer
 }
 
 /// Reads what [`fields`] wrote.
-pub(super) fn read(plaintext: &[u8], hash: SessionHash, seen: Timestamp) -> Option<Session> {
+pub(in crate::session) fn read(
+    plaintext: &[u8],
+    hash: SessionHash,
+    seen: Timestamp,
+) -> Option<Session> {
     let mut reader = FieldReader::new(plaintext);
     if reader.number()? != FORM {
         return None;

@@ -83,6 +83,12 @@ impl<'a> Bff<'a> {
             .set("provider.client_id", CLIENT_ID)
             .set("provider.client_secret", "env:BFF_CLIENT_SECRET")
             .route(toml::toml! { path = "/api" }, upstream)
+            .in_the_store_to_try()
+    }
+
+    /// With the whole session in the browser's cookie.
+    pub(crate) fn in_cookies(idp: &'a Idp, upstream: &Upstream) -> BffBuilder<'a> {
+        Self::with(idp, upstream).in_cookies()
     }
 
     /// A browser that finds this product at its public URL.
@@ -179,6 +185,28 @@ impl<'a> BffBuilder<'a> {
         }
         table.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The whole session travels in the browser's cookie.
+    fn in_cookies(self) -> Self {
+        let key = bff::secret::random_base64url::<32>(&SystemRandomness);
+        self.set("session.store", "cookie")
+            .set("session.keys", vec!["env:BFF_SESSION_KEY"])
+            .variable("BFF_SESSION_KEY", &key)
+    }
+
+    /// Any story can be tried with `BFF_TEST_STORE=cookie`; some tell of what the cookie alone cannot
+    /// do, or write their own.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a choice of whoever runs the tests"
+    )]
+    fn in_the_store_to_try(self) -> Self {
+        match std::env::var("BFF_TEST_STORE").as_deref() {
+            Ok("cookie") => self.in_cookies(),
+            Ok(other) => panic!("BFF_TEST_STORE={other} is not known"),
+            Err(_) => self,
+        }
     }
 
     /// Takes a key out again.

@@ -1,0 +1,50 @@
+//! The cookie that carries a whole session, written anew where the session has moved on.
+
+use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderValue, Response};
+
+use crate::auth::RelyingParty;
+use crate::session::cookie::Presented;
+use crate::web::body::Body;
+
+impl RelyingParty {
+    /// Whether answers may have to renew the cookie: the session travels in it.
+    pub const fn cookie_carries_sessions(&self) -> bool {
+        self.session_cookie.carries_sessions()
+    }
+
+    /// Adds the session as it is now to the answer to a request that presented an older state of it:
+    /// its tokens were refreshed, it was used, or its key is to be retired (G7). Such an answer is
+    /// never kept (G11).
+    pub fn renew_cookie(&self, parts: &Parts, presented: Presented, response: &mut Response<Body>) {
+        let Presented::Session(cookie) = presented else {
+            return;
+        };
+        let Some(session) = self.sessions.at_hand(&cookie.hash) else {
+            return;
+        };
+        let lifetime = self.sessions.remaining(&session).absolute;
+        let renewed = self.session_cookie.bring_up_to_date(
+            &cookie,
+            &session,
+            &parts.headers,
+            lifetime,
+            &*self.randomness,
+        );
+        match renewed {
+            Ok(lines) if lines.is_empty() => {}
+            Ok(lines) => {
+                let headers = response.headers_mut();
+                for line in lines {
+                    headers.append(SET_COOKIE, line);
+                }
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
+            // It goes on for as long as this process has it at hand.
+            Err(too_large) => {
+                tracing::warn!(session.id_hash = ?session.hash, "the session has outgrown its cookie: {too_large}");
+            }
+        }
+    }
+}
