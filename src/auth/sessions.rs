@@ -14,8 +14,11 @@ use crate::session::cookie::Presented;
 use crate::session::record::Session;
 use crate::session::store::{Found, Listed, StoreError, Who};
 use crate::web::body::Body;
-use crate::web::browser_name::browser_name;
 use crate::web::ending::EndReason;
+use crate::web::user_agent;
+
+/// What a session's browser is called that nobody knows.
+const UNKNOWN_BROWSER: &str = "Unknown browser";
 
 /// Why nothing is listed and nothing was ended.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +60,11 @@ impl RelyingParty {
         // One whose record does not open has no tag; it is still ended with all others.
         let shown = own.iter().filter_map(|listed| {
             let session = listed.session.as_ref()?;
+            let browser = session.user_agent.as_deref().and_then(user_agent::in_words);
             Some(json!({
                 "tag": session.tag,
                 "current": listed.hash == current.hash,
-                "browser": browser_name(session.user_agent.as_deref()),
+                "browser": browser.unwrap_or_else(|| UNKNOWN_BROWSER.to_owned()),
                 "created_at": listed.created.rfc3339(),
                 "last_seen": listed.seen.rfc3339(),
                 "expires_in": listed.expires.since(now).as_secs(),

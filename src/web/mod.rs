@@ -2,7 +2,6 @@
 
 pub mod background;
 pub mod body;
-pub mod browser_name;
 pub mod client_address;
 pub mod cookie_line;
 pub mod ending;

@@ -150,7 +150,9 @@ pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
 /// The `x-` names by which proxies tell upstreams who and where, and by which some frameworks let
 /// a request say it is another.
 fn is_dropped_extension(name: &str) -> bool {
-    const PREFIXES: [&str; 11] = [
+    const PREFIXES: [&str; 12] = [
+        // Said to us.
+        "x-bff-",
         "x-amzn-oidc-",
         "x-forwarded",
         "x-original-",
@@ -167,7 +169,6 @@ fn is_dropped_extension(name: &str) -> bool {
         || matches!(
             name,
             "x-csrf"
-                | "x-bff-session"
                 | "x-real-ip"
                 | "x-client-ip"
                 | "x-client-verify"
