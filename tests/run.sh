@@ -59,7 +59,7 @@ features() {
 }
 
 e2e() {
-  need chromium
+  need chromium redis-server
   cargo build --locked
   tests/e2e/run.sh
 }

@@ -2,7 +2,8 @@ import { defineConfig } from '@playwright/test'
 
 export default defineConfig({
   testDir: 'specs',
-  timeout: 45_000,
+  // Four browsers sign in in some tests, on machines that do other things as well.
+  timeout: 90_000,
   expect: { timeout: 10_000 },
   workers: Number(process.env.E2E_WORKERS ?? 2),
   fullyParallel: true,

@@ -1,5 +1,5 @@
-import { find } from '../support/leaks'
-import { expect, expectSignedIn, signIn, test } from '../support/world'
+import { find, watch } from '../support/leaks'
+import { expect, expectSignedIn, sessionOf, signIn, test } from '../support/world'
 
 test('a call arrives with the bearer token, and without the cookie', async ({ page, world }) => {
   await signIn(page, world)
@@ -92,4 +92,14 @@ test('the search for leaks finds a leak', async ({ page, context, world }) => {
   expect(find([{ where: 'a page', text: `<p>${token}</p>` }], world.provider.tokens)).toHaveLength(1)
   expect(world.provider.tokens.size, 'access, refresh and ID token').toBe(3)
   expect(context.pages()).toHaveLength(1)
+})
+
+test('the search for leaks hears event streams, and further browsers', async ({ world, anotherBrowser }) => {
+  const context = (await anotherBrowser()).context()
+  const watched = watch(context)
+  const tab = await context.newPage()
+  await signIn(tab, world)
+  // No secret, and said by the stream.
+  const { tag } = (await sessionOf(tab)).session
+  await expect.poll(async () => (await watched.search([tag])).map(({ where }) => where)).toContain('event stream')
 })

@@ -1,7 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
+import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { CLIENT_ID, CLIENT_SECRET } from './provider'
@@ -11,12 +12,22 @@ export interface BffOptions {
   issuer: string
   api: string
   idleTimeout: string
+  /** More lines of the `[session]` table. */
+  session: string
+  store: Store
+  /** Where administration listens, if at all. */
+  adminPort: number | null
   refreshBefore: string
   /** Whether bff ends TLS itself, with a certificate that nobody trusts. */
   tls: boolean
   /** Lines of the `[frontend]` table. */
   frontend: string
 }
+
+export type Store = { kind: 'memory' } | { kind: 'sqlite' } | { kind: 'redis'; url: string }
+
+export const ADMIN_KEY = 'canary-admin-key-93d5e0ab61c7'
+export const SESSION_KEY = randomBytes(32).toString('base64url')
 
 export type RunningBff = Awaited<ReturnType<typeof startBff>>
 
@@ -30,7 +41,7 @@ export function startBff(options: BffOptions) {
 /** `bff dev`: its own provider, demo app and demo API. */
 export function startBffDev(port: number) {
   const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
-  return run('dev', `${serverTable(port, false)}${demo}`, { port, tls: false })
+  return run('dev', `${serverTable(port, false, null)}${demo}`, { port, tls: false })
 }
 
 /** The origin that the browser sees. */
@@ -44,20 +55,29 @@ async function run(command: 'serve' | 'dev', configuration: string, place: { por
   const config = join(folder, 'bff.toml')
   await writeFile(config, configuration)
 
-  const child = spawn(BINARY, [command, '--config', config], {
-    env: { PATH: process.env.PATH, BFF_CLIENT_SECRET: CLIENT_SECRET, RUST_BACKTRACE: '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  child.stdout.on('data', (chunk) => (output += chunk))
-  child.stderr.on('data', (chunk) => (output += chunk))
-  const exited = once(child, 'exit')
-  // A binary that is not there is an error here, and none on `exit`.
-  child.on('error', (error) => (output += `${error}\n`))
-
   const publicUrl = originOf(place)
+  let output = ''
+  let child: ChildProcess
+  let exited: Promise<unknown>
+
+  const start = async () => {
+    child = spawn(BINARY, [command, '--config', config], {
+      env: { PATH: process.env.PATH, BFF_CLIENT_SECRET: CLIENT_SECRET, BFF_SESSION_KEY: SESSION_KEY, BFF_ADMIN_KEY: ADMIN_KEY, RUST_BACKTRACE: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stdout?.on('data', (chunk) => (output += chunk))
+    child.stderr?.on('data', (chunk) => (output += chunk))
+    exited = once(child, 'exit')
+    // A binary that is not there is an error here, and none on `exit`.
+    child.on('error', (error) => (output += `${error}\n`))
+    await answers(`${publicUrl}/bff/session`, () => child.exitCode === null && child.pid !== undefined)
+  }
+  const crash = async () => {
+    child.kill('SIGKILL')
+    await exited
+  }
   const stop = async () => {
-    if (child.exitCode === null && child.pid) {
+    if (child.exitCode === null && child.signalCode === null && child.pid) {
       child.kill('SIGTERM')
       const overdue = setTimeout(() => child.kill('SIGKILL'), 5_000)
       await exited
@@ -67,12 +87,20 @@ async function run(command: 'serve' | 'dev', configuration: string, place: { por
   }
 
   try {
-    await answers(`${publicUrl}/bff/session`, () => child.exitCode === null && child.pid !== undefined)
+    await start()
   } catch (error) {
     await stop()
     throw new Error(`bff did not start: ${error}\n${output}`)
   }
-  return { publicUrl, output: () => output, stop }
+  return {
+    publicUrl,
+    output: () => output,
+    /** As power cuts and `kill -9` end it. */
+    crash,
+    /** After a crash: the same configuration, the same port, the same folder. */
+    start,
+    stop,
+  }
 }
 
 async function answers(url: string, alive: () => boolean) {
@@ -101,17 +129,24 @@ function makeCertificate(folder: string) {
   execFileSync('openssl', ['req', '-x509', ...kind, ...names, ...files], { stdio: 'ignore' })
 }
 
-function serverTable(port: number, tls: boolean): string {
+function serverTable(port: number, tls: boolean, adminPort: number | null): string {
   return `
 [server]
 listen     = "127.0.0.1:${port}"
 public_url = "${originOf({ port, tls })}"
 ${tls ? 'tls        = { cert = "tls.crt", key = "tls.key" }' : ''}
+${adminPort ? `admin_listen = "127.0.0.1:${adminPort}"\nadmin_key = "env:BFF_ADMIN_KEY"` : ''}
 `
 }
 
-function toml({ port, tls, issuer, api, idleTimeout, refreshBefore, frontend }: BffOptions): string {
-  return `${serverTable(port, tls)}
+function storeLines(store: Store): string {
+  if (store.kind === 'memory') return ''
+  const url = store.kind === 'redis' ? store.url : 'sessions.db'
+  return `keys = ["env:BFF_SESSION_KEY"]\nstore = "${store.kind}"\nstore_url = "${url}"`
+}
+
+function toml({ port, tls, adminPort, issuer, api, idleTimeout, session, store, refreshBefore, frontend }: BffOptions): string {
+  return `${serverTable(port, tls, adminPort)}
 [provider]
 issuer         = "${issuer}"
 client_id      = "${CLIENT_ID}"
@@ -120,6 +155,8 @@ refresh_before = "${refreshBefore}"
 
 [session]
 idle_timeout = "${idleTimeout}"
+${storeLines(store)}
+${session}
 
 [[route]]
 path     = "/api"

@@ -8,9 +8,11 @@ export interface ProviderOptions {
   /** Where bff will be. */
   publicUrl: string
   accessTokenSeconds: number
-  /** Whether it tells bff of a logout. */
-  backchannelLogout: boolean
+  backchannelLogout: BackchannelLogout
 }
+
+/** Whether the provider tells bff of a logout, and what it then names: its own session, or the user alone. */
+export type BackchannelLogout = 'none' | 'session' | 'user'
 
 export type RunningProvider = Awaited<ReturnType<typeof startProvider>>
 
@@ -22,6 +24,7 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
   const server = createServer((req, res) => handle(req, res))
   const issuer = `http://127.0.0.1:${await listen(server)}`
 
+  const names = new Map<string, string>()
   const provider = new Provider(issuer, {
     clients: [
       {
@@ -29,9 +32,9 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
         client_secret: CLIENT_SECRET,
         redirect_uris: [`${publicUrl}/bff/callback`],
         post_logout_redirect_uris: [`${publicUrl}/bff/logout/callback`],
-        ...(backchannelLogout && {
+        ...(backchannelLogout !== 'none' && {
           backchannel_logout_uri: `${publicUrl}/bff/backchannel-logout`,
-          backchannel_logout_session_required: true,
+          backchannel_logout_session_required: backchannelLogout === 'session',
         }),
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
@@ -48,7 +51,7 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
     conformIdTokenClaims: false,
     findAccount: (_ctx: unknown, sub: string) => ({
       accountId: sub,
-      claims: () => ({ sub, name: `${sub[0]?.toUpperCase()}${sub.slice(1)} Example`, email: `${sub}@example.com`, email_verified: true }),
+      claims: () => ({ sub, name: names.get(sub) ?? `${sub[0]?.toUpperCase()}${sub.slice(1)} Example`, email: `${sub}@example.com`, email_verified: true }),
     }),
     loadExistingGrant: async (ctx: any) => {
       const known = ctx.oidc.session.grantIdFor(ctx.oidc.client.clientId)
@@ -104,6 +107,8 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
     issuer,
     /** Every access, refresh and ID token that it has given out. */
     tokens,
+    /** Display names by subject, for those who are not to be called after it. */
+    names,
     /** Makes the token endpoint answer 503. */
     failing,
     refreshes: () => grants.filter((g) => g.type === 'refresh_token').length,

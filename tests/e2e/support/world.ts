@@ -1,12 +1,13 @@
 // Everything that a test needs, its own: a provider, an API, bff, and a browser that is watched for leaks.
 
-import { test as base, expect, type BrowserContext, type Page } from '@playwright/test'
+import { test as base, expect, type BrowserContext, type BrowserContextOptions, type Page } from '@playwright/test'
 import { resolve } from 'node:path'
 import { startApi, type RunningApi } from './api'
-import { originOf, startBff, type RunningBff } from './bff'
+import { ADMIN_KEY, originOf, SESSION_KEY, startBff, type RunningBff, type Store } from './bff'
 import { find, watch } from './leaks'
 import { freePort } from './ports'
-import { CLIENT_SECRET, startProvider, type RunningProvider } from './provider'
+import { CLIENT_SECRET, startProvider, type BackchannelLogout, type RunningProvider } from './provider'
+import { startRedis } from './redis'
 
 export { expect }
 
@@ -16,13 +17,19 @@ export interface World {
   api: RunningApi
   /** The origin that the browser sees. */
   origin: string
+  /** Where administration is, with `administered`. */
+  adminOrigin: string
 }
 
 interface Options {
   accessTokenSeconds: number
   refreshBefore: string
   idleTimeout: string
-  backchannelLogout: boolean
+  /** More lines of the `[session]` table. */
+  session: string
+  store: Store['kind']
+  administered: boolean
+  backchannelLogout: BackchannelLogout
   tls: boolean
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
@@ -33,36 +40,51 @@ const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
 // The one that examples/react/bff.toml proposes.
 const POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 
-export const test = base.extend<Options & { world: World }>({
+interface Fixtures {
+  world: World
+  /** Opens one more browser, which shares no cookie with the others, and is as well watched. */
+  anotherBrowser: (options?: BrowserContextOptions) => Promise<Page>
+}
+
+export const test = base.extend<Options & Fixtures>({
   accessTokenSeconds: [300, { option: true }],
   refreshBefore: ['60s', { option: true }],
   idleTimeout: ['30m', { option: true }],
-  backchannelLogout: [false, { option: true }],
+  session: ['', { option: true }],
+  store: ['memory', { option: true }],
+  administered: [false, { option: true }],
+  backchannelLogout: ['none', { option: true }],
   tls: [false, { option: true }],
   frontend: [null, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, backchannelLogout, tls, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, tls, frontend }, use) => {
       const port = await freePort()
+      const adminPort = administered ? await freePort() : null
+      const redis = store === 'redis' ? await startRedis() : null
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
       const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout })
       const api = await startApi(provider.accessTokenIsGood)
+      const stopOthers = () => Promise.all([provider.stop(), api.stop(), redis?.stop()])
       const bff = await startBff({
         port,
         tls,
+        adminPort,
         issuer: provider.issuer,
         api: api.origin,
         idleTimeout,
+        session,
+        store: redis ? { kind: 'redis', url: redis.url } : { kind: store === 'sqlite' ? 'sqlite' : 'memory' },
         refreshBefore,
         frontend: frontend ?? `dir = "${DIST}"\nheaders = { Content-Security-Policy = "${POLICY}" }`,
       }).catch(async (error) => {
-        await Promise.all([provider.stop(), api.stop()])
+        await stopOthers()
         throw error
       })
-      await use({ bff, provider, api, origin: bff.publicUrl })
+      await use({ bff, provider, api, origin: bff.publicUrl, adminOrigin: `http://127.0.0.1:${adminPort}` })
       await bff.stop()
-      await Promise.all([provider.stop(), api.stop()])
-      const secrets = [...provider.tokens, CLIENT_SECRET]
+      await stopOthers()
+      const secrets = [...provider.tokens, CLIENT_SECRET, SESSION_KEY, ADMIN_KEY]
       expect(find([{ where: 'log', text: bff.output() }], secrets), 'secrets in the log').toEqual([])
       expect(bff.output(), 'a panic in the log').not.toContain('panicked at')
     },
@@ -70,17 +92,37 @@ export const test = base.extend<Options & { world: World }>({
   ],
 
   context: async ({ context, world }, use) => {
-    const watched = watch(context)
-    const complaints: string[] = []
-    context.on('weberror', (error) => complaints.push(String(error.error())))
-    context.on('console', (message) => {
-      if (/Content Security Policy/i.test(message.text())) complaints.push(message.text())
-    })
+    const seemWell = guard(context, world)
     await use(context)
-    expect(complaints, 'script errors and breaches of the content security policy').toEqual([])
-    expect(await watched.search([...world.provider.tokens, CLIENT_SECRET]), 'tokens that the browser can see').toEqual([])
+    await seemWell()
+  },
+
+  anotherBrowser: async ({ browser, world }, use) => {
+    const opened: { context: BrowserContext; seemWell: () => Promise<void> }[] = []
+    await use(async (options) => {
+      const context = await browser.newContext(options)
+      opened.push({ context, seemWell: guard(context, world) })
+      return context.newPage()
+    })
+    for (const { seemWell } of opened) await seemWell()
+    for (const { context } of opened) await context.close()
   },
 })
+
+/** Watches all that a browser is told, and says at the end whether that was well. */
+function guard(context: BrowserContext, world: World) {
+  const watched = watch(context)
+  const complaints: string[] = []
+  context.on('weberror', (error) => complaints.push(String(error.error())))
+  context.on('console', (message) => {
+    if (/Content Security Policy/i.test(message.text())) complaints.push(message.text())
+  })
+  return async () => {
+    expect(complaints, 'script errors and breaches of the content security policy').toEqual([])
+    const secrets = [...world.provider.tokens, CLIENT_SECRET, SESSION_KEY]
+    expect(await watched.search(secrets), 'tokens that the browser can see').toEqual([])
+  }
+}
 
 /** Through the provider's own form. */
 export async function giveName(page: Page, user = 'alice') {
@@ -107,6 +149,14 @@ export async function expectLanding(page: Page) {
 /** `GET /bff/session` as the page's own script would ask, without extending anything. */
 export async function sessionOf(page: Page): Promise<any> {
   return page.evaluate(async () => (await fetch('/bff/session?slide=false', { headers: { 'X-CSRF': '1' } })).json())
+}
+
+/** A call by the page's own script; the app's hook hears nothing of it. */
+export async function callApi(page: Page): Promise<{ status: number; code?: string }> {
+  return page.evaluate(async () => {
+    const answer = await fetch('/api/hello', { headers: { 'X-CSRF': '1' } })
+    return { status: answer.status, code: (await answer.json()).code }
+  })
 }
 
 export async function sessionCookie(context: BrowserContext) {
