@@ -233,8 +233,13 @@ async fn a_restart_signs_nobody_out() {
     clock.advance(EXPIRED);
     assert_eq!(call(&mut alice, "/api/orders").await.status, 200);
     assert_eq!(idp.refreshes(), 2, "with the refresh token of before");
-    let metrics = bff.metrics().unwrap();
-    assert!(metrics.contains("bff_sessions 1"), "{metrics}");
+    // Counted beside the requests, a few times a second.
+    soon("the session to be counted", async {
+        while !bff.metrics().unwrap().contains("bff_sessions 1") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     drop(bff);
 
     let bff = with_key(&idp, &upstream, &key()).start();
