@@ -215,7 +215,7 @@ impl World {
             "[server]\nlisten = \"{addr}\"\nadmin_listen = \"{admin}\"\n\
              public_url = \"{PUBLIC_URL}\"\nworkers = 2\n\
              [provider]\nissuer = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
-             client_secret = \"env:BFF_CLIENT_SECRET\"\n{}\n\
+             client_secret = \"env:BFF_CLIENT_SECRET\"\nid_token_algs = [\"ES256\"]\n{}\n\
              [session]\nkeys = {keys}\nstore = \"{}\"\n{store_url}{}\n\
              [[route]]\npath = \"/api\"\nupstream = \"{}\"\n",
             self.provider.issuer,

@@ -75,8 +75,10 @@ impl Pending {
 impl Person {
     /// Signs `name` in at one node.
     pub(super) async fn sign_in(provider: &Provider, node: SocketAddr, name: &str) -> Self {
-        let signed_in = Self::try_to_sign_in(provider, node, name).await;
-        signed_in.unwrap_or_else(|| panic!("{name} could not sign in"))
+        let pending = Pending::begin(provider, node, name).await.unwrap();
+        let reply = pending.finish(node).await.unwrap();
+        let signed_in = pending.signed_in(&reply);
+        signed_in.unwrap_or_else(|| panic!("{}", reply.text()))
     }
 
     /// As [`Self::sign_in`], where the node may die; `None` where no session was given.
