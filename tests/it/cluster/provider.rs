@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bff::clock::{SystemClock, SystemRandomness};
 use bff::dev::provider::client::{Proof, RelyingParty};
 use bff::dev::provider::core::{Core, CoreSettings};
+use bff::dev::provider::courier::HttpCourier;
 use bff::dev::provider::endpoints::{Endpoint, Endpoints};
 use bff::dev::provider::parameters::Parameters;
 use bff::dev::provider::tamper::{Stage, Tamper};
@@ -109,6 +110,8 @@ impl Provider {
                 proof: Proof::Secret(client_secret.clone()),
                 redirect_uris: vec![format!("{PUBLIC_URL}/bff/callback")],
                 post_logout_redirect_uris: vec![format!("{PUBLIC_URL}/bff/logout/callback")],
+                backchannel_logout_uri: None,
+                frontchannel_logout_uri: None,
                 id_token_alg: "ES256".to_owned(),
             }],
             access_token_seconds: 300,
@@ -120,7 +123,8 @@ impl Provider {
             Arc::new(Recorder(Arc::clone(&ledger))),
         );
         let core = Arc::new(core.unwrap());
-        let endpoints = Endpoints::new(Arc::clone(&core), Arc::new(SystemClock));
+        let courier = Arc::new(HttpCourier::default());
+        let endpoints = Endpoints::new(Arc::clone(&core), Arc::new(SystemClock), courier);
         ledger.endpoints.set(endpoints).unwrap();
         Self {
             issuer,

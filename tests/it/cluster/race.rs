@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bff::clock::{Clock as _, SystemClock, SystemRandomness};
-use bff::secret::{AccessToken, LogoutSid, RefreshToken, SessionKey};
+use bff::secret::{AccessToken, LogoutSid, RefreshToken, SessionKey, StoreUrl};
 use bff::session::cookie::OpenedCookie;
 use bff::session::id::{SessionHash, SessionId};
 use bff::session::record::{Authentication, NewSession, Session, Tokens};
 use bff::session::seal::Keys;
 use bff::session::store::near_cache::{NearCache, NearCacheSettings};
 use bff::session::store::record_store::{Lookup, RecordStore, Standing};
-use bff::session::store::redis::url::RedisUrl;
-use bff::session::store::redis::{RedisSettings, RedisStore};
+use bff::session::store::redis::RedisStore;
 use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::{Found, SaveOutcome, SessionStore as _};
@@ -79,13 +78,8 @@ fn records(store: &Store) -> Arc<dyn RecordStore> {
     let timeout = Duration::from_secs(10);
     match store {
         Store::Redis(redis) => {
-            let url = RedisUrl::parse(&redis.url()).unwrap();
-            let settings = RedisSettings {
-                url,
-                ca: None,
-                timeout,
-            };
-            Arc::new(RedisStore::new(settings).unwrap())
+            let url = StoreUrl::new(redis.url());
+            Arc::new(RedisStore::new(&url, None, timeout).unwrap())
         }
         Store::Postgres(_, url) => {
             let settings = SqlSettings {
