@@ -64,8 +64,10 @@ impl Store {
                     return None;
                 }
                 let on_disk = ["--appendonly", "yes", "--appendfsync", "always"];
-                let compare = ["--rdbcompression", "no", "--key-load-delay", "0"];
-                Self::Redis(Redis::start(&[on_disk.as_slice(), &compare].concat()).await)
+                let plain = ["--rdbcompression", "no", "--key-load-delay", "0"];
+                let heard = ["--loading-process-events-interval-bytes", "2097152"];
+                let options = [on_disk.as_slice(), &plain, &heard].concat();
+                Self::Redis(Redis::start(&options).await)
             }
             Kind::Postgres => {
                 let server = Postgres::start().await?;

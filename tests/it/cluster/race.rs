@@ -138,6 +138,14 @@ fn new_session(number: usize) -> NewSession {
     }
 }
 
+/// The session as calls at this node find it.
+async fn known(node: &InProcess, cookie: &OpenedCookie) -> Arc<Session> {
+    match node.sessions.find(cookie, Activity::Observes).await {
+        Ok(Found::Live(session)) => session,
+        found => panic!("{found:?}"),
+    }
+}
+
 /// One session, known to both nodes; used and refreshed on both while one of them ends it.
 async fn race(one: &InProcess, other: &InProcess, number: usize) -> (SessionHash, SaveOutcome) {
     let session = one.sessions.prepare(new_session(number));
@@ -146,10 +154,7 @@ async fn race(one: &InProcess, other: &InProcess, number: usize) -> (SessionHash
         hash: session.hash,
         issued: session.created,
     };
-    let there: Arc<Session> = match other.sessions.find(&cookie, Activity::Slides).await {
-        Ok(Found::Live(session)) => session,
-        found => panic!("{found:?}"),
-    };
+    let (session, there) = (known(one, &cookie).await, known(other, &cookie).await);
     let use_it = |node: &InProcess, session: &Arc<Session>| {
         let now = SystemClock.now() + Duration::from_mins(5);
         node.cache.slide(session, now);
@@ -296,7 +301,7 @@ async fn a_logout_wins(kind: Kind, people: usize, rounds: usize) {
                 world.addr(number + 2),
             );
             let sign_out = async {
-                pass(Duration::from_millis((number as u64 * 7) % 40)).await;
+                pass(Duration::from_millis((number as u64 * 37) % 250)).await;
                 // It may itself find that a lost race had ended it: then it is as well.
                 person.sign_out(third).await;
                 Instant::now()
