@@ -183,8 +183,11 @@ async fn a_node_dies(kind: Kind, sessions: usize, rounds: usize, slow_each: usiz
         }
         toll.rounds += 1;
         toll.slow_rounds += usize::from(is_slow);
+        toll.rotations = world.provider.decided();
+        if toll.rounds.is_multiple_of(100) {
+            figure!("{kind:?}: so far: {toll:?}");
+        }
     }
-    toll.rotations = world.provider.decided();
     figure!("{kind:?}: kills of a node: {toll:?}");
     world.logs_are_clean();
 }

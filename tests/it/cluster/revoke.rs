@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::person::Person;
+use super::person::{Person, told};
 use super::{Kind, Setup, World, figure, on_stores, pass};
 use crate::support::clock::soon;
 use crate::support::wire::Wire;
@@ -161,13 +161,12 @@ async fn refused(
     let mut served = Duration::ZERO;
     let refused = loop {
         let sent = since.elapsed();
-        match person.told(node).await.as_str() {
-            "200" => served = sent,
-            other => {
-                assert_eq!(other, end.told());
-                break since.elapsed();
-            }
+        let reply = person.call(node).await.expect("an answer");
+        if reply.status != 200 {
+            assert_eq!(told(&reply), end.told(), "{}", reply.text());
+            break since.elapsed();
         }
+        served = sent;
         assert!(sent < Duration::from_secs(10), "it is still served");
     };
     for _ in 0..20 {
