@@ -154,6 +154,7 @@ struct World {
     relays: Vec<Relay>,
     store: Store,
     keys: Vec<String>,
+    admin_key: String,
     setup: Setup,
     people: Mutex<Vec<Person>>,
 }
@@ -171,6 +172,7 @@ impl World {
             relays: Vec::new(),
             store,
             keys: vec![new_key()],
+            admin_key: new_key(),
             setup,
             people: Mutex::default(),
         };
@@ -183,6 +185,7 @@ impl World {
             let mut environment = BTreeMap::new();
             let secret = world.provider.client_secret.clone();
             environment.insert("BFF_CLIENT_SECRET".to_owned(), secret);
+            environment.insert("BFF_ADMIN_KEY".to_owned(), world.admin_key.clone());
             if let Some(url) = world.store_url(number) {
                 environment.insert("BFF_STORE_URL".to_owned(), url);
             }
@@ -215,6 +218,7 @@ impl World {
         };
         format!(
             "[server]\nlisten = \"{addr}\"\nadmin_listen = \"{admin}\"\n\
+             admin_key = \"env:BFF_ADMIN_KEY\"\n\
              public_url = \"{PUBLIC_URL}\"\nworkers = 2\n\
              [provider]\nissuer = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
              client_secret = \"env:BFF_CLIENT_SECRET\"\nid_token_algs = [\"ES256\"]\n{}\n\
@@ -264,6 +268,7 @@ impl World {
     /// Everything that may turn up nowhere: what the provider gave out, cookies, session ids.
     fn canaries(&self) -> Canaries {
         let mut canaries = self.provider.secrets();
+        canaries.push(("administration key", self.admin_key.clone()));
         for person in &*self.people.lock().unwrap() {
             canaries.push(("cookie", person.cookie.clone()));
         }

@@ -302,10 +302,8 @@ async fn a_refresh_outlasts_the_store(kind: Kind, span: Duration, rounds: usize)
 }
 
 on_stores! { a_refresh_outlasts_the_store:
-    a_refresh_outlasts_an_outage_of_redis(Kind::Redis, Duration::from_secs(2), 1);
-    a_refresh_outlasts_an_outage_of_postgres(Kind::Postgres, Duration::from_secs(2), 1);
-    a_refresh_outlasts_its_lease_on_redis(Kind::Redis, Duration::from_secs(7), 1);
-    a_refresh_outlasts_its_lease_on_postgres(Kind::Postgres, Duration::from_secs(7), 1);
+    a_refresh_outlasts_its_lease_on_redis(Kind::Redis, Duration::from_secs(6), 1);
+    a_refresh_outlasts_its_lease_on_postgres(Kind::Postgres, Duration::from_secs(6), 1);
     #[ignore = "large"]
     large_refresh_over_an_outage_of_redis(Kind::Redis, Duration::from_secs(12), 10);
     #[ignore = "large"]

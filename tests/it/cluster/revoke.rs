@@ -8,7 +8,10 @@ use tokio::time::Instant;
 
 use super::person::{Person, told};
 use super::{Kind, Setup, World, figure, on_stores, pass};
+use crate::support::call::Call;
 use crate::support::clock::soon;
+use crate::support::idp::{CLIENT_ID, logout_call};
+use crate::support::node::ask;
 use crate::support::wire::Wire;
 use crate::websocket::{Socket, closed_with};
 
@@ -17,24 +20,62 @@ use crate::websocket::{Socket, closed_with};
 enum End {
     Logout,
     Superseded,
+    Administrator,
+    SignedOutElsewhere,
+    ProviderLogout,
 }
 
 impl End {
+    const ALL: [Self; 5] = [
+        Self::Logout,
+        Self::Superseded,
+        Self::Administrator,
+        Self::SignedOutElsewhere,
+        Self::ProviderLogout,
+    ];
+
     /// Brings the end about; returns once it was acknowledged.
     async fn come(self, world: &World, person: &Person) {
-        match self {
-            Self::Logout => person.sign_out(world.addr(0)).await,
+        let (node, provider) = (&world.nodes[0], &world.provider);
+        let reply = match self {
+            Self::Logout => return person.sign_out(node.addr).await,
             Self::Superseded => {
-                let other = Person::sign_in(&world.provider, world.addr(0), &person.name).await;
-                assert_ne!(other.cookie, person.cookie);
+                for _ in 0..2 {
+                    let other = Person::sign_in(provider, node.addr, &person.name).await;
+                    assert_ne!(other.cookie, person.cookie);
+                }
+                return;
             }
+            Self::Administrator => {
+                let target = format!("/api/sessions?subject={}", person.name);
+                let call = Call::bare("DELETE", &target)
+                    .header("Host", "admin")
+                    .header("Authorization", &format!("Bearer {}", world.admin_key));
+                ask(node.admin, &call).await
+            }
+            Self::SignedOutElsewhere => {
+                let other = Person::sign_in(provider, node.addr, &person.name).await;
+                ask(node.addr, &other.calls("DELETE", "/bff/sessions")).await
+            }
+            Self::ProviderLogout => {
+                let token = provider
+                    .core
+                    .logout_token(CLIENT_ID, Some(&person.name), None)
+                    .unwrap();
+                ask(node.addr, &logout_call(&token)).await
+            }
+        };
+        let reply = reply.unwrap();
+        assert_eq!(reply.status, 200, "{self:?}: {}", reply.text());
+        if matches!(self, Self::Administrator | Self::SignedOutElsewhere) {
+            assert_eq!(reply.json()["ended"], 1, "{self:?}");
         }
     }
 
     fn told(self) -> &'static str {
         match self {
-            Self::Logout => "401 session_expired",
             Self::Superseded => "401 session_superseded",
+            _ => "401 session_expired",
         }
     }
 }
@@ -87,9 +128,9 @@ struct Latest {
 async fn an_end_is_an_end_everywhere(kind: Kind, cut: bool, rounds: usize) {
     let setup = Setup {
         session: if cut {
-            "max_staleness = \"2s\"\nmax_per_user = 1"
+            "max_staleness = \"2s\"\nmax_per_user = 2"
         } else {
-            "max_per_user = 1"
+            "max_per_user = 2"
         },
         relays: true,
         ..Setup::default()
@@ -105,7 +146,7 @@ async fn an_end_is_an_end_everywhere(kind: Kind, cut: bool, rounds: usize) {
     };
     let mut latest = Latest::default();
     for round in 0..rounds {
-        let end = [End::Logout, End::Superseded][round % 2];
+        let end = End::ALL[round % End::ALL.len()];
         let person = world.person(round, round).await;
         let mut open = Vec::new();
         for node in [1, 2] {
@@ -177,10 +218,10 @@ async fn refused(
 }
 
 on_stores! { an_end_is_an_end_everywhere:
-    an_end_on_redis_is_heard_everywhere(Kind::Redis, false, 4);
-    an_end_on_postgres_is_heard_everywhere(Kind::Postgres, false, 4);
-    an_end_on_redis_that_nobody_hears_is_found_out(Kind::Redis, true, 2);
-    an_end_on_postgres_that_nobody_hears_is_found_out(Kind::Postgres, true, 2);
+    an_end_on_redis_is_heard_everywhere(Kind::Redis, false, 5);
+    an_end_on_postgres_is_heard_everywhere(Kind::Postgres, false, 5);
+    an_end_on_redis_that_nobody_hears_is_found_out(Kind::Redis, true, 5);
+    an_end_on_postgres_that_nobody_hears_is_found_out(Kind::Postgres, true, 5);
     #[ignore = "large"]
     large_ends_on_redis(Kind::Redis, false, 200);
     #[ignore = "large"]
