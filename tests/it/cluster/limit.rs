@@ -45,14 +45,13 @@ async fn logins_at_once(kind: Kind, setup: Setup, logins: usize, rounds: usize) 
         let began = Instant::now();
         let mut people = Vec::new();
         for (pending, reply) in &finished {
-            match pending.signed_in(reply) {
-                Some(person) => people.push(person),
-                None => {
-                    assert!(refuses, "{}", reply.text());
-                    assert_eq!(reply.status, 403, "{}", told(reply));
-                    assert!(reply.text().contains("session_limit"), "{}", reply.text());
-                }
+            if let Some(person) = pending.signed_in(reply) {
+                people.push(person);
+                continue;
             }
+            assert!(refuses, "{}", reply.text());
+            assert_eq!(reply.status, 403, "{}", told(reply));
+            assert!(reply.text().contains("session_limit"), "{}", reply.text());
         }
         assert_eq!(
             people.len(),

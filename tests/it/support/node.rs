@@ -143,6 +143,7 @@ impl Node {
 }
 
 impl Drop for Node {
+    #[expect(clippy::print_stderr, reason = "who reads a failure wants to see why")]
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
