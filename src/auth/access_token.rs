@@ -13,7 +13,7 @@ use crate::secret::random_base64url;
 use crate::session::Sessions;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
-use crate::session::store::{LEASE_SPAN, SaveOutcome};
+use crate::session::store::{LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
@@ -26,9 +26,6 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A refresh of another node that takes longer than this is not waited for.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(30);
-
-/// New tokens that the store cannot take are offered to it again this often.
-const STORE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// An upstream that refuses every token brings about one refresh in this time, not one a call.
 const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
@@ -398,6 +395,12 @@ impl Inner {
         owner: &str,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
+        // Whose lease ran out while the store was away may hold new tokens, and the old refresh token
+        // is worth nothing any more: shown again, it ends the grant.
+        let unsettled = self.sessions.unsettled();
+        if !unsettled.is_zero() {
+            tokio::time::sleep(unsettled).await;
+        }
         if let Some(outcome) = self.news(session, stale).await {
             return outcome;
         }

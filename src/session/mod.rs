@@ -397,6 +397,12 @@ impl Sessions {
         self.store.lease(hash, owner).await
     }
 
+    /// How long to wait, with the lease in hand, for what another node could not write down while the
+    /// store was away.
+    pub fn unsettled(&self) -> Duration {
+        self.store.unsettled()
+    }
+
     /// Gives it back; who cannot lets it run out.
     pub async fn release(&self, hash: &SessionHash, owner: &str) {
         if let Err(error) = self.store.release(hash, owner).await {

@@ -19,6 +19,8 @@ mod callback;
 mod cast;
 mod cli;
 mod client_auth;
+#[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
+mod cluster;
 mod cookie_store;
 mod csrf;
 mod discovery;

@@ -236,6 +236,12 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// Gives it back.
     fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()>;
 
+    /// How long other nodes may yet need to write down what they could not while the store was away:
+    /// a lease that ran out meanwhile says nothing of its owner.
+    fn unsettled(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Keeps a small value for `span`, if there is none under `key`: whether this was the first.
     fn keep<'a>(
         &'a self,
@@ -275,3 +281,6 @@ pub enum Condition {
 
 /// How long a lease lasts unless it is renewed: how long a refresh waits for a node that died.
 pub const LEASE_SPAN: Duration = Duration::from_secs(5);
+
+/// New tokens that the store cannot take are offered to it again this often.
+pub const STORE_AGAIN_AFTER: Duration = Duration::from_millis(500);

@@ -32,8 +32,8 @@ use crate::session::store::record_store::{
 };
 use crate::session::store::sealed;
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, SaveOutcome, SessionStore,
-    StoreError, StoreFuture,
+    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, STORE_AGAIN_AFTER, SaveOutcome,
+    SessionStore, StoreError, StoreFuture,
 };
 use crate::web::ending::EndReason;
 
@@ -168,11 +168,8 @@ impl NearCache {
         let answer = inner.runtime.spawn({
             let inner = Arc::clone(&inner);
             async move {
-                timeout(within, step(inner)).await.unwrap_or_else(|_| {
-                    Err(StoreError::Away(
-                        format!("no answer within {within:?}").into(),
-                    ))
-                })
+                let answer = timeout(within, step(Arc::clone(&inner))).await;
+                answer.unwrap_or_else(|_| Err(inner.late()))
             }
         });
         let answer = answer
@@ -287,7 +284,7 @@ impl NearCache {
             tick.tick().await;
             let word = self.0.freshness.next_word(&self.0.node, self.0.clock.now());
             let announced = timeout(self.0.settings.timeout, self.0.records.announce(&word));
-            if let Ok(Err(error)) = announced.await {
+            if let Err(error) = announced.await.unwrap_or_else(|_| Err(self.0.late())) {
                 self.0.health.failed(&error);
             }
         }
@@ -388,6 +385,11 @@ impl Inner {
         let [.., last] = hash.as_bytes();
         let shard = self.shards.get(usize::from(*last) % SHARDS)?;
         Some(lock(shard))
+    }
+
+    /// What becomes of a call when its time is over.
+    fn late(&self) -> StoreError {
+        StoreError::Away(format!("no answer within {:?}", self.settings.timeout).into())
     }
 
     fn contents(&self, session: &Session, tokens: &Tokens) -> Vec<u8> {
@@ -808,6 +810,12 @@ impl SessionStore for NearCache {
     fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
         let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
         Box::pin(self.ask(move |inner| async move { inner.records.release(&name, &owner).await }))
+    }
+
+    fn unsettled(&self) -> Duration {
+        // Theirs may be a call that waits in vain for one deadline more; then they try again.
+        let span = self.0.settings.timeout + 2 * STORE_AGAIN_AFTER;
+        self.0.health.settles_within(span)
     }
 
     fn keep<'a>(

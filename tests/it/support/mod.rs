@@ -16,6 +16,7 @@ pub(crate) mod helper;
 pub(crate) mod idp;
 pub(crate) mod journey;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod servers;
 pub(crate) mod upstream;
