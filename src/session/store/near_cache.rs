@@ -9,7 +9,7 @@
 //! learns of its end.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -85,9 +85,12 @@ struct Inner {
 struct Shard {
     young: HashMap<SessionHash, Entry, UniformState>,
     old: HashMap<SessionHash, Entry, UniformState>,
-    /// Counts the events that came, so that a look-up under way when one came is made again: its
-    /// answer may be of before.
+    /// Counts the events that came, so that a look-up under way when one came for its session is made
+    /// again: its answer may be of before.
     events: u64,
+    /// Whose the last of them were. Those of others are no reason to look again, or a busy house would
+    /// never come to an end of it.
+    heard: VecDeque<SessionHash>,
 }
 
 #[derive(Clone)]
@@ -106,6 +109,9 @@ struct Learnt {
 }
 
 const SHARDS: usize = 64;
+
+/// Events of a shard that are told apart; where more came during a look-up, one is taken for its own.
+const HEARD: usize = 128;
 
 /// After this many answers that an event overtook, the store is as good as away.
 const LOOKS: usize = 8;
@@ -404,7 +410,7 @@ impl Inner {
     /// something was heard since it was asked for.
     fn remember(&self, read: Arc<Session>, learnt: Learnt) -> Option<Arc<Session>> {
         let mut shard = self.shard(&read.hash)?;
-        if shard.events != learnt.events {
+        if shard.has_heard(&read.hash, learnt.events) {
             return None;
         }
         match shard.get(&read.hash) {
@@ -454,7 +460,7 @@ impl Inner {
         let Some(mut shard) = self.shard(hash) else {
             return;
         };
-        shard.events += 1;
+        shard.note(*hash);
         let before = shard.get(hash);
         match reason {
             Some(reason) => shard.insert(*hash, Entry::Ended(reason), self.room()),
@@ -469,7 +475,7 @@ impl Inner {
     /// An end was heard of, which concerns us if we know the session.
     fn heard_of_end(&self, hash: &SessionHash, reason: EndReason) {
         let known = self.shard(hash).is_some_and(|mut shard| {
-            shard.events += 1;
+            shard.note(*hash);
             shard.get(hash).is_some()
         });
         if known {
@@ -482,7 +488,7 @@ impl Inner {
         let Some(mut shard) = self.shard(hash) else {
             return;
         };
-        shard.events += 1;
+        shard.note(*hash);
         if let Some(Entry::Live(session, _)) = shard.get(hash)
             && session.tokens().version < version
         {
@@ -555,6 +561,21 @@ impl Inner {
 }
 
 impl Shard {
+    /// Something was heard of a session.
+    fn note(&mut self, hash: SessionHash) {
+        self.events += 1;
+        if self.heard.len() == HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(hash);
+    }
+
+    /// Whether anything was heard of a session since so many events had come.
+    fn has_heard(&self, hash: &SessionHash, since: u64) -> bool {
+        let news = usize::try_from(self.events - since).unwrap_or(usize::MAX);
+        news > self.heard.len() || self.heard.iter().rev().take(news).any(|own| own == hash)
+    }
+
     /// What is known of a session; found among the older, it is young again.
     fn get(&mut self, hash: &SessionHash) -> Option<Entry> {
         if let Some(entry) = self.young.get(hash) {
@@ -920,4 +941,34 @@ fn lease_name(hash: &SessionHash) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(number: u8) -> SessionHash {
+        SessionHash::from_slice(&[number; 32]).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_heard_of_a_session_makes_its_answer_old() {
+        let mut shard = Shard::default();
+        shard.note(hash(1));
+        let asked = shard.events;
+        assert!(!shard.has_heard(&hash(1), asked), "that was before");
+        for _ in 0..HEARD {
+            shard.note(hash(2));
+            assert!(!shard.has_heard(&hash(1), asked));
+        }
+        assert!(shard.has_heard(&hash(2), asked));
+        shard.note(hash(2));
+        assert!(
+            shard.has_heard(&hash(1), asked),
+            "more came than is remembered"
+        );
+        let asked = shard.events;
+        shard.note(hash(1));
+        assert!(shard.has_heard(&hash(1), asked));
+    }
 }

@@ -52,6 +52,7 @@ pub(super) struct Rotation {
     pub(super) presented: String,
     pub(super) connection: u64,
     pub(super) came: Instant,
+    pub(super) decided: Instant,
     /// `None` where it was refused.
     pub(super) granted: Option<Granted>,
 }
@@ -263,6 +264,7 @@ impl Ledger {
             presented,
             connection,
             came,
+            decided: Instant::now(),
             granted,
         };
         drop(owners);
