@@ -154,6 +154,7 @@ async fn race(one: &InProcess, other: &InProcess, number: usize) -> (SessionHash
     let cookie = OpenedCookie {
         hash: session.hash,
         issued: session.created,
+        carries: None,
     };
     let (session, there) = (known(one, &cookie).await, known(other, &cookie).await);
     let use_it = |node: &InProcess, session: &Arc<Session>| {
