@@ -76,7 +76,10 @@ fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    // A trial listens to nobody: whoever connected to it would be cut off when it ends.
+    if sharing == Sharing::Workers {
+        socket.listen(BACKLOG)?;
+    }
     Ok(socket.into())
 }
 
