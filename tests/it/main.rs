@@ -23,6 +23,8 @@ mod client_auth;
 mod cluster;
 mod cookie_store;
 mod csrf;
+#[cfg(feature = "redis")]
+mod damaged_records;
 mod discovery;
 mod events;
 mod first_light;
