@@ -336,9 +336,9 @@ on_stores! { a_dump_is_worth_nothing:
     a_dump_of_redis_is_worth_nothing(Kind::Redis, 6);
     a_dump_of_postgres_is_worth_nothing(Kind::Postgres, 6);
     #[ignore = "large"]
-    large_dump_of_sqlite(Kind::Sqlite, 200);
+    large_dump_of_sqlite(Kind::Sqlite, 40);
     #[ignore = "large"]
-    large_dump_of_redis(Kind::Redis, 200);
+    large_dump_of_redis(Kind::Redis, 40);
     #[ignore = "large"]
-    large_dump_of_postgres(Kind::Postgres, 200);
+    large_dump_of_postgres(Kind::Postgres, 40);
 }
