@@ -38,7 +38,7 @@ async fn storms_bring_one_refresh_a_session(kind: Kind, calls: usize, rounds: us
             people.push(world.person(number, number).await);
         }
         // Tokens of the first storm live for as long as any storm takes, and end before the second.
-        for (storm, (expired, seconds)) in [(1100, 5), (5100, 300)].into_iter().enumerate() {
+        for (storm, (expired, seconds)) in [(1100, 10), (10_100, 300)].into_iter().enumerate() {
             pass(Duration::from_millis(expired)).await;
             world.provider.core.set_access_token_seconds(seconds);
             let (before, shown_before) = (world.provider.decided(), world.api.count());
