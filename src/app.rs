@@ -540,6 +540,12 @@ pub fn ask_store(config: &Config) -> Result<Option<&'static str>, StartError> {
         migrate: false,
         ..config.session.store.clone()
     };
+    // Looking would make the file, and for whoever looks.
+    if let StorePlace::Sqlite(path) = &settings.place
+        && !path.exists()
+    {
+        return Ok(Some("a new SQLite file"));
+    }
     let Some(records) = open_records(&settings)? else {
         return Ok(None);
     };

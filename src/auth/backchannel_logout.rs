@@ -21,7 +21,7 @@ use crate::web::body::Body;
 pub(in crate::auth) const VERIFIED_AT_ONCE: usize = 32;
 
 /// How long one more waits for its turn.
-const TURN_WITHIN: Duration = Duration::from_secs(1);
+pub(in crate::auth) const TURN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why nothing was ended, or not all of it.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,9 @@ use crate::auth::ended_at_provider::LoggedInWhen;
 use crate::auth::pending_login::{LIFETIME, PendingLogin, Prompt};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::Timestamp;
-use crate::oidc::{ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError};
+use crate::oidc::{
+    ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError, TokenErrorCode,
+};
 use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
 use crate::session::cookie::{Presented, TooLarge};
 use crate::session::id::{SessionHash, SessionId};
@@ -267,7 +269,10 @@ impl RelyingParty {
                 &expected,
             )
             .await
-            .map_err(|error| bound(CallbackFault::Exchange(error)))?;
+            .map_err(|error| {
+                warn_of_own_fault(&error);
+                bound(CallbackFault::Exchange(error))
+            })?;
         let previous = previous_sessions(pending.previous_session, presented);
         let mut cookies = self
             .begin_session(grant, asked, headers, &previous)
@@ -340,8 +345,13 @@ impl RelyingParty {
             }
         };
         let mut admitted = self.sessions.admit(&session).await?;
-        // This browser's own session makes room for the one that takes its place.
-        if !admitted && self.end_previous(previous).await {
+        // This browser's own session makes room for the one that takes its place, if it is of the
+        // same user: a login that is refused ends nobody else's.
+        if !admitted
+            && self
+                .end_previous(&self.of_user(previous, &session.subject).await?)
+                .await
+        {
             admitted = self.sessions.admit(&session).await?;
         }
         if !admitted {
@@ -386,6 +396,22 @@ impl RelyingParty {
         Value::Object(shown).to_string()
     }
 
+    /// Those of these sessions that are this user's.
+    async fn of_user(
+        &self,
+        hashes: &[SessionHash],
+        subject: &str,
+    ) -> Result<Vec<SessionHash>, StoreError> {
+        let mut own = Vec::new();
+        for hash in hashes {
+            let listed = self.sessions.look_up(hash).await?;
+            if listed.is_some_and(|listed| *listed.subject == *subject) {
+                own.push(*hash);
+            }
+        }
+        Ok(own)
+    }
+
     /// Ends the sessions that this browser had before; whether there were any.
     async fn end_previous(&self, previous: &[SessionHash]) -> bool {
         let mut any = false;
@@ -411,6 +437,19 @@ fn previous_sessions(at_start: Option<SessionHash>, presented: Presented) -> Vec
     let mut previous: Vec<_> = at_start.into_iter().chain(now).collect();
     previous.dedup();
     previous
+}
+
+/// Where the provider does not know us, no login can succeed: the operator should hear of it.
+fn warn_of_own_fault(error: &ExchangeError) {
+    if let ExchangeError::Refused {
+        code: TokenErrorCode::InvalidClient | TokenErrorCode::UnauthorizedClient,
+    } = error
+    {
+        tracing::warn!(
+            %error,
+            "the provider does not take our credential; look at provider.client_id and client_secret or client_key"
+        );
+    }
 }
 
 /// What people call the user: the first of the usual claims that says something.

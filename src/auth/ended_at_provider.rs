@@ -93,6 +93,19 @@ impl RelyingParty {
         self.end_listed(&listed).await
     }
 
+    /// Ends the sessions of this `sid` that can be listed, and remembers nothing: anyone may say so.
+    pub(in crate::auth) async fn end_listed_of_sid(
+        &self,
+        sid: &str,
+    ) -> Result<Vec<Arc<Session>>, StoreError> {
+        let what = EndedThere {
+            sid: Some(sid),
+            sub: None,
+        };
+        let listed = self.listed_of(what).await?;
+        self.end_listed(&listed).await
+    }
+
     /// Whether a session that was just taken in had ended at the provider before; then it is over.
     pub(in crate::auth) async fn ended_on_its_way(
         &self,

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use url::{Url, form_urlencoded};
 
 use crate::auth::RelyingParty;
-use crate::auth::ended_at_provider::{EndedThere, EndedWhen};
+use crate::auth::backchannel_logout::TURN_WITHIN;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::problem;
@@ -25,6 +25,9 @@ pub enum FrontchannelLogoutError {
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Too many come at once.
+    #[error("too many front-channel logouts come at once")]
+    Busy,
 }
 
 impl RelyingParty {
@@ -41,16 +44,11 @@ impl RelyingParty {
         let sid = self
             .sid_of(query)
             .ok_or(FrontchannelLogoutError::Malformed)?;
-        let what = EndedThere {
-            sid: Some(&sid),
-            sub: None,
+        let turn = tokio::time::timeout(TURN_WITHIN, self.verifications.acquire());
+        let Ok(Ok(_turn)) = turn.await else {
+            return Err(FrontchannelLogoutError::Busy);
         };
-        let now = self.clock.now();
-        let when = EndedWhen {
-            said: now.unix_seconds(),
-            heard: now,
-        };
-        let ended = self.end_ended_there(what, when).await?;
+        let ended = self.end_listed_of_sid(&sid).await?;
         self.metrics.logout("frontchannel");
         tracing::info!(
             ended = ended.len(),

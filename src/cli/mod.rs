@@ -267,10 +267,11 @@ fn perform(
         Command::Keygen(options) => keygen::keygen(&options, variables, terminal)?,
         Command::Migrate(file) => {
             let store = app::migrate(&load(&file, variables, terminal)?)?;
-            writeln!(
-                terminal.out,
-                "the schema of session.store = \"{store}\" is up to date"
-            )?;
+            let said = match store {
+                "memory" | "cookie" => "has no schema",
+                _ => "has a schema that is up to date",
+            };
+            writeln!(terminal.out, "session.store = \"{store}\" {said}")?;
         }
         Command::Sessions(command) => sessions::sessions(&command, variables, terminal)?,
         Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
@@ -304,7 +305,7 @@ fn announce(development: &app::Development, out: &mut dyn Write) {
            misbehave  {control_url}\n\n  \
            script     curl -sL -c jar -b jar '{public_url}bff/login?login_hint={first}'\n             \
                       curl -b jar -H 'X-CSRF: 1' {public_url}bff/session\n\n  \
-           Ctrl-C stops it; nothing is kept.\n\n"
+           Ctrl-C stops it; the provider keeps nothing.\n\n"
     ));
     drop(out.flush());
 }

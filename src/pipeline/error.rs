@@ -6,7 +6,7 @@
 
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::auth::access_token::TokenError;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
@@ -54,9 +54,9 @@ pub enum Refusal {
     /// It needs a session and brings none.
     #[error("login required")]
     LoginRequired,
-    /// Its session has ended.
+    /// Its session has ended, and this is why, where that is remembered.
     #[error("the session has ended")]
-    SessionExpired,
+    SessionExpired(Option<EndReason>),
     /// Another login took its session's place.
     #[error("another login took the session's place")]
     SessionSuperseded,
@@ -241,7 +241,7 @@ impl Refusal {
             | Self::Sessions(SessionsError::Anonymous) => LOGIN_REQUIRED,
             Self::SessionSuperseded
             | Self::Sessions(SessionsError::Ended(EndReason::Superseded)) => SESSION_SUPERSEDED,
-            Self::SessionExpired
+            Self::SessionExpired(_)
             | Self::Token(TokenError::SessionEnded)
             | Self::Sessions(SessionsError::Ended(_)) => SESSION_EXPIRED,
             Self::UserChanged => verdict(
@@ -274,7 +274,8 @@ impl Refusal {
                 | BackchannelLogoutError::Invalid(_)
                 | BackchannelLogoutError::Replayed,
             ) => INVALID_LOGOUT_REQUEST,
-            Self::BackchannelLogout(BackchannelLogoutError::Busy) => verdict(
+            Self::BackchannelLogout(BackchannelLogoutError::Busy)
+            | Self::FrontchannelLogout(FrontchannelLogoutError::Busy) => verdict(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "Too many requests",
@@ -483,7 +484,7 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         detail: verdict.detail.to_owned(),
         request_id: ctx.request_id().to_owned(),
         login_url: offers_login.then(|| site.login_url.to_owned()),
-        extra: Map::new(),
+        extra: ended(refusal),
     };
     let mut response = match ctx.reader {
         _ if verdict.code == INVALID_LOGOUT_REQUEST.code => oauth_error(&verdict),
@@ -549,9 +550,23 @@ pub struct Site<'a> {
     pub delete_session_cookie: Vec<HeaderValue>,
 }
 
+/// Why the session ended, in the words of `/bff/session`: the next request brings no cookie any more.
+fn ended(refusal: &Refusal) -> Map<String, Value> {
+    let reason = match refusal {
+        Refusal::SessionExpired(reason) => *reason,
+        Refusal::SessionSuperseded => Some(EndReason::Superseded),
+        Refusal::Sessions(SessionsError::Ended(reason)) => Some(*reason),
+        _ => None,
+    };
+    let member = |reason: EndReason| ("ended".to_owned(), Value::from(reason.as_str()));
+    reason.map(member).into_iter().collect()
+}
+
 fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context) {
     let (status, code, id) = (verdict.status.as_u16(), verdict.code, ctx.request_id());
-    if Refusal::is_ours_or_upstreams(verdict.status) {
+    // An outage of the store is told once, where it is met, and not once a request.
+    let is_told = verdict.code == STORE_UNAVAILABLE.code;
+    if Refusal::is_ours_or_upstreams(verdict.status) && !is_told {
         tracing::warn!(request.id = id, status, code, cause = %chain(refusal), "request failed");
     } else {
         tracing::debug!(request.id = id, status, code, cause = %chain(refusal), "request refused");

@@ -268,9 +268,9 @@ impl Pipeline {
         let session = match self.session_for(route, parts).await {
             Ok(session) => session,
             // A person on the way to a page is sent to sign in; a script is told (B10).
-            Err(Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionSuperseded)
-                if is_document_navigation(parts) =>
-            {
+            Err(
+                Refusal::LoginRequired | Refusal::SessionExpired(_) | Refusal::SessionSuperseded,
+            ) if is_document_navigation(parts) => {
                 return Box::pin(self.login_for_page(parts, path)).await;
             }
             Err(refusal) => return Err(refusal),
@@ -384,7 +384,8 @@ impl Pipeline {
         {
             Found::Live(session) => Ok(Some(session)),
             Found::Ended(EndReason::Superseded) if needed => Err(Refusal::SessionSuperseded),
-            Found::Ended(_) | Found::Nothing if needed => Err(Refusal::SessionExpired),
+            Found::Ended(reason) if needed => Err(Refusal::SessionExpired(Some(reason))),
+            Found::Nothing if needed => Err(Refusal::SessionExpired(None)),
             Found::Ended(_) | Found::Nothing => Ok(None),
         }
     }

@@ -16,6 +16,10 @@ pub(super) const MOST_CHUNKS: usize = 8;
 /// Where names stand twice, so many ways to join them are tried (G2); where there are more, none.
 const MOST_WAYS: usize = 16;
 
+/// Of one name, so many different values are looked at: each way costs a decryption, and whoever
+/// sends a head full of them would be given a minute of the processor.
+const MOST_VALUES: usize = 4;
+
 /// The cookie of this name and its chunks: `name`, `name-1`, ….
 pub(super) fn chunk_name(name: &str, index: usize) -> String {
     if index == 0 {
@@ -69,6 +73,7 @@ impl<'a> Chunks<'a> {
         for (chunk, value) in cookies(headers) {
             if let Some(index) = index_of(chunk, name.as_bytes())
                 && let Some(values) = own.get_mut(index)
+                && values.len() < MOST_VALUES
                 && !values.contains(&value)
             {
                 values.push(value);
@@ -89,7 +94,8 @@ impl<'a> Chunks<'a> {
     /// none.
     pub(super) fn joined(&self) -> impl Iterator<Item = Joined<'a>> {
         let [first, ..] = &self.0;
-        first.iter().flat_map(|first| self.beginning_with(first))
+        let ways = first.iter().flat_map(|first| self.beginning_with(first));
+        ways.take(MOST_WAYS)
     }
 
     fn beginning_with(&self, first: &'a [u8]) -> impl Iterator<Item = Joined<'a>> {

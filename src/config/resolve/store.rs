@@ -84,7 +84,7 @@ fn warn_of_no_store(session: &SessionTable, faults: &mut Faults) {
             "run one process, or choose \"redis\" or \"postgres\"",
         ),
         (
-            "keeps no list of sessions: /bff/sessions and the administration show those that this process has seen since it started",
+            "keeps no list of sessions: /bff/sessions shows those that this process has seen since it started, and the administration none",
             "choose \"sqlite\", \"redis\" or \"postgres\" where all of them must be found",
         ),
     ] {

@@ -104,6 +104,11 @@ impl Freshness {
         }
     }
 
+    /// Something was heard that could not be looked into: what is open is looked after as after a gap.
+    pub(super) fn doubt(&self) {
+        self.gaps.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The count of gaps, if open streams have not been looked after since the last.
     pub(super) fn unlooked_gap(&self) -> Option<u64> {
         let gaps = self.gaps.load(Ordering::Acquire);

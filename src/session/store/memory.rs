@@ -155,6 +155,7 @@ impl MemoryStore {
                         living.truncate(living.len() + 1 - limit.most);
                         for hash in living {
                             self.remove_from(&mut indexes, &hash, EndReason::Superseded);
+                            tracing::info!(session.id_hash = ?hash, "another login took its place");
                         }
                     }
                 }

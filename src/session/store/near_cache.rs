@@ -339,16 +339,19 @@ impl NearCache {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for round in 0_u64.. {
             tick.tick().await;
-            if let Ok(count) = self
+            let count = self
                 .ask(|inner| async move { inner.records.count().await })
-                .await
-            {
-                self.0.count.store(count, Ordering::Relaxed);
-            }
+                .await;
+            // Told by `ask`; the next round tries again.
+            let Ok(count) = count else {
+                continue;
+            };
+            self.0.count.store(count, Ordering::Relaxed);
             if round.is_multiple_of(12) {
-                let forgot =
-                    self.ask(|inner| async move { inner.records.forget(inner.clock.now()).await });
-                // Told by `ask`; the next round tries again.
+                let forgot = self.ask(|inner| async move {
+                    let now = inner.clock.now();
+                    inner.records.forget(now).await
+                });
                 drop(forgot.await);
             }
         }
@@ -472,15 +475,17 @@ impl Inner {
         }
     }
 
-    /// An end was heard of, which concerns us if we know the session.
-    fn heard_of_end(&self, hash: &SessionHash, reason: EndReason) {
-        let known = self.shard(hash).is_some_and(|mut shard| {
-            shard.note(*hash);
-            shard.get(hash).is_some()
-        });
-        if known {
-            self.end_here(hash, Some(reason));
-        }
+    /// An end was heard of: the next look at the session goes to the store. Whether it is known here.
+    fn doubt(&self, hash: &SessionHash) -> bool {
+        let Some(mut shard) = self.shard(hash) else {
+            return false;
+        };
+        shard.note(*hash);
+        let Some(Entry::Live(session, _)) = shard.get(hash) else {
+            return false;
+        };
+        shard.young.insert(*hash, Entry::Live(session, NEVER));
+        true
     }
 
     /// Another node gave the session other tokens: the next look goes to the store.
@@ -662,6 +667,7 @@ impl SessionStore for NearCache {
                     }
                     for hash in beyond {
                         self.end(&hash, EndReason::Superseded).await?;
+                        tracing::info!(session.id_hash = ?hash, "another login took its place");
                     }
                     Ok(Admission::Admitted)
                 }
@@ -902,6 +908,22 @@ impl SessionStore for NearCache {
 /// Hears what the nodes tell.
 struct Ears(NearCache);
 
+impl Ears {
+    /// The store says whether it is true, and why: whoever may speak on the channel is not believed
+    /// to sign anybody out.
+    fn heard_of_end(&self, hash: SessionHash) {
+        if !self.0.0.doubt(&hash) {
+            return;
+        }
+        let cache = self.0.clone();
+        self.0.0.runtime.spawn(async move {
+            if cache.load(hash).await.is_err() {
+                cache.0.freshness.doubt();
+            }
+        });
+    }
+}
+
 impl Listener for Ears {
     fn subscribed(&self) {
         let inner = &self.0.0;
@@ -910,7 +932,7 @@ impl Listener for Ears {
 
     fn heard(&self, event: Event) {
         match event {
-            Event::Ended(hash, reason) => self.0.0.heard_of_end(&hash, reason),
+            Event::Ended(hash, _) => self.heard_of_end(hash),
             Event::Changed(hash, version) => self.0.0.changed(&hash, version),
         }
     }
