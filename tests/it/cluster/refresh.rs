@@ -88,8 +88,7 @@ async fn storm(world: &World, people: &[Person], calls: usize) -> Duration {
 }
 
 on_stores! { storms_bring_one_refresh_a_session:
-    storms_over_redis_bring_one_refresh_a_session(Kind::Redis, 300, 1);
-    storms_over_postgres_bring_one_refresh_a_session(Kind::Postgres, 300, 1);
+    calls_over_nodes_bring_one_refresh_a_session(Kind::Redis, 300, 1)(Kind::Postgres, 300, 1);
     #[ignore = "large"]
     large_storms_over_redis(Kind::Redis, 300, 20);
     #[ignore = "large"]
@@ -286,8 +285,7 @@ fn assert_excused(
 }
 
 on_stores! { a_node_dies:
-    a_node_on_redis_dies_and_no_session_with_it(Kind::Redis, 2, 8, 4);
-    a_node_on_postgres_dies_and_no_session_with_it(Kind::Postgres, 2, 8, 4);
+    a_node_dies_and_no_session_with_it(Kind::Redis, 2, 8, 4)(Kind::Postgres, 2, 8, 4);
     #[ignore = "large"]
     large_kills_on_redis(Kind::Redis, 5, 1000, 5);
     #[ignore = "large"]
