@@ -180,13 +180,11 @@ fn psql(store: &Store, statement: &str) -> String {
 }
 
 on_stores! { keys_rotate:
-    keys_rotate_by_reload_in_memory(Kind::Memory, How::Reload);
-    keys_rotate_by_reload_on_sqlite(Kind::Sqlite, How::Reload);
-    keys_rotate_by_reload_on_redis(Kind::Redis, How::Reload);
-    keys_rotate_by_reload_on_postgres(Kind::Postgres, How::Reload);
-    keys_rotate_by_restart_on_sqlite(Kind::Sqlite, How::Restart);
-    keys_rotate_by_restart_on_redis(Kind::Redis, How::Restart);
-    keys_rotate_by_restart_on_postgres(Kind::Postgres, How::Restart);
+    keys_rotate_by_reload
+        (Kind::Memory, How::Reload)(Kind::Sqlite, How::Reload)
+        (Kind::Redis, How::Reload)(Kind::Postgres, How::Reload);
+    keys_rotate_by_restart
+        (Kind::Sqlite, How::Restart)(Kind::Redis, How::Restart)(Kind::Postgres, How::Restart);
 }
 
 /// G5: after logins, calls, refreshes, logouts and a key rotation, all that a store wrote holds no
@@ -310,8 +308,18 @@ fn dump(store: &Store) -> Vec<(String, Vec<u8>)> {
                 .unwrap();
             assert!(dumped.status.success(), "{dumped:?}");
             let mut all = files(Path::new(&psql(store, "SHOW data_directory")));
-            // A database of PostgreSQL's own holds nothing of ours, and much else.
-            all.retain(|(place, _)| place.contains("/base/") || place.contains("/pg_wal/"));
+            // Databases of PostgreSQL's own hold nothing of ours, and much else.
+            let own = psql(
+                store,
+                "SELECT oid FROM pg_database WHERE datname = current_database()",
+            );
+            let own = format!("/base/{own}/");
+            all.retain(|(place, _)| place.contains(&own) || place.contains("/pg_wal/"));
+            for (_, content) in &mut all {
+                // A log's file is as long as it may become.
+                let end = content.iter().rposition(|byte| *byte != 0);
+                content.truncate(end.map_or(0, |end| end + 1));
+            }
             all.push(("pg_dump".to_owned(), dumped.stdout));
             all
         }

@@ -351,14 +351,15 @@ macro_rules! figure {
 }
 pub(crate) use figure;
 
-/// The same story on each store, small; and large, for the script.
+/// The same story on each store, small; and large, for the script. Where several are told in one test,
+/// they are told side by side: most of a story is waiting.
 macro_rules! on_stores {
-    ($story:ident: $($(#[$attribute:meta])* $name:ident($($argument:expr),* $(,)?);)*) => {
+    ($story:ident: $($(#[$attribute:meta])* $name:ident $(($($argument:expr),* $(,)?))+;)*) => {
         $(
             $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $name() {
-                Box::pin($story($($argument),*)).await;
+                tokio::join!($(Box::pin($story($($argument),*))),+);
             }
         )*
     };

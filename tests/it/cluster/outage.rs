@@ -214,11 +214,11 @@ const SHORT: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(30);
 
 on_stores! { an_outage_signs_nobody_out:
-    a_redis_that_is_stopped_signs_nobody_out(Kind::Redis, Trouble::Stopped, SHORT);
-    a_redis_that_takes_no_writes_signs_nobody_out(Kind::Redis, Trouble::ReadOnly, SHORT);
+    a_store_that_is_stopped_signs_nobody_out
+        (Kind::Redis, Trouble::Stopped, SHORT)(Kind::Postgres, Trouble::Stopped, SHORT);
+    a_store_that_takes_no_writes_signs_nobody_out
+        (Kind::Redis, Trouble::ReadOnly, SHORT)(Kind::Postgres, Trouble::ReadOnly, SHORT);
     a_redis_that_loads_signs_nobody_out(Kind::Redis, Trouble::Loading, SHORT);
-    a_postgres_that_is_stopped_signs_nobody_out(Kind::Postgres, Trouble::Stopped, SHORT);
-    a_postgres_that_takes_no_writes_signs_nobody_out(Kind::Postgres, Trouble::ReadOnly, SHORT);
     #[ignore = "large"]
     large_stop_of_redis(Kind::Redis, Trouble::Stopped, LONG);
     #[ignore = "large"]
@@ -302,8 +302,8 @@ async fn a_refresh_outlasts_the_store(kind: Kind, span: Duration, rounds: usize)
 }
 
 on_stores! { a_refresh_outlasts_the_store:
-    a_refresh_outlasts_its_lease_on_redis(Kind::Redis, Duration::from_secs(6), 1);
-    a_refresh_outlasts_its_lease_on_postgres(Kind::Postgres, Duration::from_secs(6), 1);
+    a_refresh_outlasts_its_lease
+        (Kind::Redis, Duration::from_secs(6), 1)(Kind::Postgres, Duration::from_secs(6), 1);
     #[ignore = "large"]
     large_refresh_over_an_outage_of_redis(Kind::Redis, Duration::from_secs(12), 10);
     #[ignore = "large"]

@@ -346,8 +346,7 @@ async fn a_logout_wins(kind: Kind, people: usize, rounds: usize) {
 }
 
 on_stores! { a_logout_wins:
-    a_logout_wins_over_calls_on_redis(Kind::Redis, 15, 1);
-    a_logout_wins_over_calls_on_postgres(Kind::Postgres, 15, 1);
+    a_logout_wins_over_calls(Kind::Redis, 15, 1)(Kind::Postgres, 15, 1);
     #[ignore = "large"]
     large_logouts_on_redis(Kind::Redis, 20, 50);
     #[ignore = "large"]

@@ -218,10 +218,8 @@ async fn refused(
 }
 
 on_stores! { an_end_is_an_end_everywhere:
-    an_end_on_redis_is_heard_everywhere(Kind::Redis, false, 5);
-    an_end_on_postgres_is_heard_everywhere(Kind::Postgres, false, 5);
-    an_end_on_redis_that_nobody_hears_is_found_out(Kind::Redis, true, 5);
-    an_end_on_postgres_that_nobody_hears_is_found_out(Kind::Postgres, true, 5);
+    an_end_is_heard_everywhere(Kind::Redis, false, 5)(Kind::Postgres, false, 5);
+    an_end_that_nobody_hears_is_found_out(Kind::Redis, true, 5)(Kind::Postgres, true, 5);
     #[ignore = "large"]
     large_ends_on_redis(Kind::Redis, false, 200);
     #[ignore = "large"]
