@@ -170,6 +170,17 @@ mod tests {
             .collect()
     }
 
+    /// G8: a head full of chunks costs a few decryptions, not one for each pair of them.
+    #[test]
+    fn a_flood_of_chunks_is_tried_a_few_times() {
+        let values: Vec<String> = (0..2000).map(|at| format!("2x{at}")).collect();
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for value in &values {
+            pairs.extend([("s", value.as_str()), ("s-1", value.as_str())]);
+        }
+        assert_eq!(joined(&pairs).len(), MOST_WAYS);
+    }
+
     /// G8: sizes around each multiple of a chunk, the count in front included.
     #[test]
     fn a_text_is_cut_where_a_cookie_is_full() {

@@ -106,6 +106,26 @@ async fn a_second_login_takes_the_place_of_the_first() {
     }
 }
 
+/// A login that is refused for its user's limit ends no other user's session in this browser.
+#[tokio::test]
+async fn a_refused_login_ends_nobody_elses_session() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set("session.max_per_user", 1)
+        .set("session.on_limit", "refuse")
+        .start();
+    let mut elsewhere = bff.browser();
+    elsewhere.sign_in("alice").await;
+    let mut browser = bff.browser();
+    browser.sign_in("bob").await;
+    let visit = browser.visit(&login_url("login_hint=alice")).await;
+    assert_eq!(visit.last().status, 403);
+    assert_eq!(browser.signed_in().await.as_deref(), Some("bob"));
+    // One's own session makes room for the one that takes its place.
+    elsewhere.sign_in("alice").await;
+    assert_eq!(elsewhere.signed_in().await.as_deref(), Some("alice"));
+}
+
 /// C1: with `query` the callback is a GET and nothing else, and HEAD uses nothing up.
 #[tokio::test]
 async fn the_callback_takes_the_method_of_its_mode() {

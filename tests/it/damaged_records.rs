@@ -94,6 +94,25 @@ async fn a_damaged_record_is_nobody_elses() {
     assert_eq!(call(&mut bob).await.status, 200);
 }
 
+/// Whoever may speak on the channel signs nobody out: the store is asked.
+#[tokio::test]
+async fn a_forged_event_signs_nobody_out() {
+    if !is_here() {
+        return;
+    }
+    let redis = Redis::start(&[]).await;
+    let (idp, upstream, own) = (Idp::start(&nine_o_clock()), Upstream::start(), key());
+    let bff = on(&redis, &idp, &upstream, &[&own]).start();
+    let mut alice = signed_in(&bff, "alice").await;
+    assert_eq!(call(&mut alice).await.status, 200);
+    let hash = records(&redis).pop().unwrap().replace("bff:s:", "");
+    for _ in 0..20 {
+        let heard = redis.cli(&["publish", "bff:events", &format!("e 5 {hash}")]);
+        assert_eq!(heard.trim(), "1", "the node listens");
+        assert_eq!(call(&mut alice).await.status, 200);
+    }
+}
+
 /// A record sealed by a key that this node does not have yet is no logout: the key may come.
 #[tokio::test]
 async fn an_unknown_key_signs_nobody_out() {
