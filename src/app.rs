@@ -471,7 +471,13 @@ fn open_store(
         let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
         return Ok(Arc::new(store));
     };
-    match care.block_on(records.prepare()) {
+    // From a thread of its own: whoever starts an app may stand in a runtime already.
+    let prepared = std::thread::scope(|scope| {
+        let prepared = scope.spawn(|| care.block_on(records.prepare()));
+        let broken = || Err(StoreError::Away("its thread broke".into()));
+        prepared.join().unwrap_or_else(|_| broken())
+    });
+    match prepared {
         Ok(()) => {}
         Err(error @ StoreError::Away(_)) => {
             tracing::warn!(%error, "starting without sessions; they are served once it answers");

@@ -111,7 +111,8 @@ impl Read for AddressSource {
             .split_once("://")
             .and_then(|(_, rest)| rest.split(['/', '?']).next())
             .and_then(|authority| authority.rsplit_once('@'))
-            .is_some_and(|(user, _)| user.contains(':'));
+            .is_some_and(|(user, _)| user.contains(':'))
+            || text.contains("password=");
         let is_path = !has_scheme && !text.starts_with("env:") && !text.starts_with("file:");
         if (has_scheme && !has_password) || (is_path && !text.trim().is_empty()) {
             let literal = Zeroizing::new(text.to_owned());

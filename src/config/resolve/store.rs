@@ -151,14 +151,44 @@ fn address(
                 );
                 return None;
             }
+            let is_verified = text.starts_with("rediss");
+            let remedy = "write rediss:// (or rediss+sentinel://, rediss+cluster://), and store_ca for an authority of your own";
+            warn_of_cleartext(written, &text, is_verified, remedy, faults);
             Some(StorePlace::Redis(url))
         }
         Store::Postgres => {
             let fits =
                 scheme(&text).is_some_and(|scheme| ["postgres", "postgresql"].contains(&scheme));
+            let is_verified = text.contains("sslmode=verify-");
+            let remedy = "end it with ?sslmode=verify-full";
+            warn_of_cleartext(written, &text, is_verified, remedy, faults);
             checked(written, &text, fits, example, faults).map(StorePlace::Postgres)
         }
         Store::Memory | Store::Cookie => None,
+    }
+}
+
+/// N2: what leaves this machine is encrypted, and goes to whom it is meant for.
+fn warn_of_cleartext(
+    written: &Written<AddressSource>,
+    text: &str,
+    is_verified: bool,
+    remedy: &str,
+    faults: &mut Faults,
+) {
+    let authority = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?']).next())
+        .unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    let is_here = hosts.split(',').all(|host| {
+        ["localhost", "127.", "[::1]"]
+            .iter()
+            .any(|here| host.starts_with(here))
+    });
+    if !is_verified && !is_here && !hosts.is_empty() {
+        let what = "leads to another machine without a certificate that is verified, so that whoever stands between reads and writes along";
+        written.warn(faults, what, remedy);
     }
 }
 

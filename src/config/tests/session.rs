@@ -171,11 +171,21 @@ fn a_store_that_cannot_work_is_refused() {
         case("session", "store = \"cookie\"", "keeps no list of sessions"),
         case(
             "session",
+            "store = \"redis\"\nstore_url = \"redis://h:6379\"",
+            "write rediss://",
+        ),
+        case(
+            "session",
+            "store = \"postgres\"\nstore_url = \"postgres://h/bff?sslmode=require\"",
+            "sslmode=verify-full",
+        ),
+        case(
+            "session",
             "store = \"redis\"\nstore_url = \"redis://h:6379\"\nmax_staleness = \"5m\"",
             "live on for more than a minute",
         ),
     ]);
-    let harmless = "store = \"redis\"\nstore_url = \"redis://h:6379\"";
+    let harmless = "store = \"redis\"\nstore_url = \"redis://localhost:6379\"";
     let (_, warnings) = serve(&file_with("session", harmless)).unwrap();
     assert!(!warnings.to_string().contains("store_url"), "{warnings}");
     let without_keys = file_with("session", "store = \"sqlite\"\nstore_url = \"s.db\"")
