@@ -222,9 +222,13 @@ impl AccessTokens {
         }
         // New tokens are stored before a refresh leaves the list. So one that ended between the
         // caller's look at the tokens and this lock shows here, and is not repeated.
-        if session.tokens().bearer != *stale {
-            return Joined::Done;
-        }
+        let version = {
+            let tokens = session.tokens();
+            if tokens.bearer != *stale {
+                return Joined::Done;
+            }
+            tokens.version
+        };
         // Likewise the end that a dead grant brings: nobody asks the provider once more (L4).
         if session.ending.reason().is_some() {
             return Joined::Ended;
@@ -243,7 +247,7 @@ impl AccessTokens {
                 inner: &inner,
                 hash: session.hash,
             };
-            let outcome = inner.run(&session, &sender).await;
+            let outcome = inner.run(&session, version, &sender).await;
             if outcome == Err(TokenError::Unavailable) {
                 let not_before = Refresh::NotBefore(inner.clock.now() + RETRY_AFTER);
                 lock(&inner.refreshes).insert(session.hash, not_before);
@@ -334,9 +338,16 @@ impl Inner {
     }
 
     /// Refreshes, if no other node does; what it comes to on whichever node.
-    async fn run(&self, session: &Arc<Session>, told: &watch::Sender<Option<Outcome>>) -> Outcome {
+    ///
+    /// `stale` is the version that is to be replaced: what another node stored and a look-up brought
+    /// here before this begins is as good as new.
+    async fn run(
+        &self,
+        session: &Arc<Session>,
+        stale: u64,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
         let owner = random_base64url::<9>(&*self.randomness);
-        let stale = session.tokens().version;
         if let Some(outcome) = self.wait_for_others(session, stale, &owner).await {
             return outcome;
         }
