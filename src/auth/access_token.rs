@@ -111,7 +111,7 @@ impl AccessTokens {
     /// The session is over, or the token is and the provider cannot be asked.
     pub async fn bearer(&self, session: &Arc<Session>) -> Result<HeaderValue, TokenError> {
         let now = self.0.clock.now();
-        {
+        let stale = {
             let tokens = session.tokens();
             match (tokens.refresh_at, tokens.expires) {
                 (Some(refresh_at), _) if now < refresh_at => return Ok(tokens.bearer.clone()),
@@ -127,8 +127,9 @@ impl AccessTokens {
                 // Without a lifetime it is good until an upstream says otherwise (L1).
                 _ => return Ok(tokens.bearer.clone()),
             }
-        }
-        let stale = session.tokens().bearer.clone();
+            // Of the same look: other tokens may come at any moment.
+            tokens.bearer.clone()
+        };
         // In a box: every call's future would have to have room for it.
         match Box::pin(self.refreshed(session, &stale, now)).await {
             Ok(()) => Ok(session.tokens().bearer.clone()),
