@@ -111,7 +111,7 @@ impl AccessTokens {
     /// The session is over, or the token is and the provider cannot be asked.
     pub async fn bearer(&self, session: &Arc<Session>) -> Result<HeaderValue, TokenError> {
         let now = self.0.clock.now();
-        {
+        let stale = {
             let tokens = session.tokens();
             match (tokens.refresh_at, tokens.expires) {
                 (Some(refresh_at), _) if now < refresh_at => return Ok(tokens.bearer.clone()),
@@ -127,8 +127,9 @@ impl AccessTokens {
                 // Without a lifetime it is good until an upstream says otherwise (L1).
                 _ => return Ok(tokens.bearer.clone()),
             }
-        }
-        let stale = session.tokens().bearer.clone();
+            // Of the same look: other tokens may come at any moment.
+            tokens.bearer.clone()
+        };
         // In a box: every call's future would have to have room for it.
         match Box::pin(self.refreshed(session, &stale, now)).await {
             Ok(()) => Ok(session.tokens().bearer.clone()),
@@ -222,9 +223,13 @@ impl AccessTokens {
         }
         // New tokens are stored before a refresh leaves the list. So one that ended between the
         // caller's look at the tokens and this lock shows here, and is not repeated.
-        if session.tokens().bearer != *stale {
-            return Joined::Done;
-        }
+        let version = {
+            let tokens = session.tokens();
+            if tokens.bearer != *stale {
+                return Joined::Done;
+            }
+            tokens.version
+        };
         // Likewise the end that a dead grant brings: nobody asks the provider once more (L4).
         if session.ending.reason().is_some() {
             return Joined::Ended;
@@ -243,7 +248,7 @@ impl AccessTokens {
                 inner: &inner,
                 hash: session.hash,
             };
-            let outcome = inner.run(&session, &sender).await;
+            let outcome = inner.run(&session, version, &sender).await;
             if outcome == Err(TokenError::Unavailable) {
                 let not_before = Refresh::NotBefore(inner.clock.now() + RETRY_AFTER);
                 lock(&inner.refreshes).insert(session.hash, not_before);
@@ -334,9 +339,16 @@ impl Inner {
     }
 
     /// Refreshes, if no other node does; what it comes to on whichever node.
-    async fn run(&self, session: &Arc<Session>, told: &watch::Sender<Option<Outcome>>) -> Outcome {
+    ///
+    /// `stale` is the version that is to be replaced: what another node stored and a look-up brought
+    /// here before this begins is as good as new.
+    async fn run(
+        &self,
+        session: &Arc<Session>,
+        stale: u64,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
         let owner = random_base64url::<9>(&*self.randomness);
-        let stale = session.tokens().version;
         if let Some(outcome) = self.wait_for_others(session, stale, &owner).await {
             return outcome;
         }

@@ -78,7 +78,15 @@ async fn storm(world: &World, people: &[Person], calls: usize) -> Duration {
         let granted = rotation.granted.as_ref().expect("a refresh is granted");
         let path = format!("/api/of/{}", rotation.subject);
         let before = newest.insert(path, &granted.access_token);
-        assert!(before.is_none(), "a second refresh in a storm of {took:?}");
+        assert!(
+            before.is_none(),
+            "a second refresh in a storm of {took:?}: {:?}",
+            rotations
+                .iter()
+                .filter(|other| other.subject == rotation.subject)
+                .map(|other| (other.connection, other.came - began, other.decided - began))
+                .collect::<Vec<_>>()
+        );
     }
     assert_eq!(newest.len(), people.len());
     for (target, token) in world.api.shown(shown_before) {
