@@ -56,8 +56,8 @@ start_store() {
     sqlite) mkdir -p "$work/sqlite"; url[sqlite]=$work/sqlite/sessions.db ;;
     redis)
       redis_port=$("$cast" port)
-      mkdir -p "$work/redis"
-      start redis 0 redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$work/redis" \
+      mkdir -p "$work/data.redis"
+      start redis 0 redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$work/data.redis" \
         --save '' --appendonly yes
       url[redis]=redis://127.0.0.1:$redis_port
       for _ in $(seq 100); do redis-cli -p "$redis_port" ping >/dev/null 2>&1 && return; sleep 0.1; done
@@ -86,8 +86,8 @@ for store in "${stores[@]}"; do
   start_store "$store"
   port[$store]=$("$cast" port)
   start "provider.$store" 0 "$cast" provider "http://localhost:${port[$store]}/"
-  mkdir -p "$work/bff.$store"
-  cat >"$work/bff.$store/bff.toml" <<TOML
+  mkdir -p "$work/conf.$store"
+  cat >"$work/conf.$store/bff.toml" <<TOML
 [server]
 listen     = "127.0.0.1:${port[$store]}"
 public_url = "http://localhost:${port[$store]}"
@@ -111,7 +111,7 @@ upstream = "http://127.0.0.1:$upstream"
 level = "warn"
 TOML
   BFF_SESSION_KEY=$key BFF_CLIENT_SECRET=$(line "provider.$store" 3) \
-    start "bff.$store" 1 "$bff" serve --config "$work/bff.$store/bff.toml"
+    start "bff.$store" 1 "$bff" serve --config "$work/conf.$store/bff.toml"
   root[$store]=$pid
   until_answers -L -c "$work/jar.$store" -b "$work/jar.$store" -H 'X-CSRF: 1' \
     "http://localhost:${port[$store]}/bff/login?login_hint=alice&return_to=/api/small"
