@@ -298,27 +298,6 @@ impl Sessions {
         self.store.end(hash, reason).await
     }
 
-    /// Ends all of these but one; those that this call ended.
-    ///
-    /// # Errors
-    ///
-    /// The store could not be asked; some may live.
-    pub async fn end_all(
-        &self,
-        listed: &[Listed],
-        except: Option<&SessionHash>,
-        reason: EndReason,
-    ) -> Result<Vec<SessionHash>, StoreError> {
-        let mut ended = Vec::new();
-        for listed in listed {
-            if except != Some(&listed.hash) && self.store.end(&listed.hash, reason).await?.is_some()
-            {
-                ended.push(listed.hash);
-            }
-        }
-        Ok(ended)
-    }
-
     /// Ends those of these sessions that no store can list, and that began by then, but for one: they
     /// travel in cookies, which were not seen yet (E13). To be called before the others are listed and
     /// ended, so that none slips through between.

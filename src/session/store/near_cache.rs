@@ -127,7 +127,7 @@ const CLEAN_AT_ONCE: usize = 200;
 /// Before the push channel is opened again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// For sessions that were begun after their cookie: the moment before all.
+/// What is known since this moment, before all others, is never fresh: the next look asks the store.
 const NEVER: Timestamp = Timestamp::from_unix_millis(i64::MIN);
 
 impl NearCache {
