@@ -1,9 +1,10 @@
-//! The cast of `benches/compare.sh`, `benches/stores.sh` and `benches/memory.sh`: all that stands around `bff` when it
-//! is measured, in one binary.
+//! The cast of the scripts in `benches`: all that stands around `bff` when it is measured, in one
+//! binary.
 
 mod bare_proxy;
 mod logins;
 mod provider;
+mod requests;
 mod sessions;
 mod stores;
 mod upstream;
@@ -24,7 +25,8 @@ const USAGE: &str = "usage: bench_cast port
        bench_cast sessions COUNT TOKEN_BYTES
        bench_cast store KIND URL COUNT
        bench_cast logins PORT COUNT
-       bench_cast idle PORT COUNT";
+       bench_cast idle PORT COUNT
+       bench_cast requests PORT COUNT METHOD BODY_OCTETS COOKIE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
         ["sessions", count, token_bytes] => sessions::fill(count, token_bytes),
         ["logins", port, count] => logins::run(port, count),
         ["store", kind, url, count] => stores::run(kind, url, count),
+        ["requests", port, count, method, body, cookie] => {
+            requests::run(port, count, method, body, cookie)
+        }
         ["idle", port, count] => sessions::hold_connections(port, count),
         _ => {
             say(USAGE);
