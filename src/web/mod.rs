@@ -9,4 +9,5 @@ pub mod open_limits;
 pub mod outbound;
 pub mod problem;
 pub mod public_origin;
+pub mod repeats;
 pub mod user_agent;
