@@ -13,7 +13,7 @@ use crate::secret::random_base64url;
 use crate::session::Sessions;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
-use crate::session::store::{LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
+use crate::session::store::{Found, LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
@@ -34,9 +34,9 @@ const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The provider no longer honours the grant, or there was nothing to refresh with: the
-    /// session is over (L4).
+    /// session is over, for this reason (L4).
     #[error("the session ended: its access token cannot be renewed")]
-    SessionEnded,
+    SessionEnded(EndReason),
     /// The provider or the store could not be asked; the session lives (L5).
     #[error("the access token has expired and the provider cannot be asked for another")]
     Unavailable,
@@ -133,7 +133,7 @@ impl AccessTokens {
         // In a box: every call's future would have to have room for it.
         match Box::pin(self.refreshed(session, &stale, now)).await {
             Ok(()) => Ok(session.tokens().bearer.clone()),
-            Err(TokenError::SessionEnded) => Err(TokenError::SessionEnded),
+            Err(ended @ TokenError::SessionEnded(_)) => Err(ended),
             Err(TokenError::Unavailable) => {
                 let tokens = session.tokens();
                 let lives = tokens
@@ -177,7 +177,7 @@ impl AccessTokens {
         }
         match self.refreshed(session, refused, now).await {
             Ok(()) => Ok(renewed()),
-            Err(TokenError::SessionEnded) => Err(TokenError::SessionEnded),
+            Err(ended @ TokenError::SessionEnded(_)) => Err(ended),
             Err(TokenError::Unavailable) => Ok(None),
         }
     }
@@ -197,12 +197,11 @@ impl AccessTokens {
             if expires.is_none_or(|expires| now < expires) {
                 return Err(TokenError::Unavailable);
             }
-            let ended = self.0.sessions.end(&session.hash, EndReason::Expired).await;
-            return Err(ended.map_or(TokenError::Unavailable, |_| TokenError::SessionEnded));
+            return Err(self.0.end(session, EndReason::Expired).await);
         }
         match self.refresh(session, stale, now) {
             Joined::Done => Ok(()),
-            Joined::Ended => Err(TokenError::SessionEnded),
+            Joined::Ended(reason) => Err(TokenError::SessionEnded(reason)),
             Joined::HeldBack => Err(TokenError::Unavailable),
             Joined::Running(mut outcome) => match outcome.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.unwrap_or(Err(TokenError::Unavailable)),
@@ -231,8 +230,8 @@ impl AccessTokens {
             tokens.version
         };
         // Likewise the end that a dead grant brings: nobody asks the provider once more (L4).
-        if session.ending.reason().is_some() {
-            return Joined::Ended;
+        if let Some(reason) = session.ending.reason() {
+            return Joined::Ended(reason);
         }
         let (sender, receiver) = watch::channel(None);
         refreshes.retain(|_, refresh| match refresh {
@@ -264,11 +263,16 @@ enum Joined {
     /// Somebody else's refresh has just ended well.
     Done,
     /// The session has just ended.
-    Ended,
+    Ended(EndReason),
     /// The last one failed too recently.
     HeldBack,
     /// One is under way.
     Running(watch::Receiver<Option<Outcome>>),
+}
+
+/// The session is over, for the reason that is known here or else for `reason`.
+fn over(session: &Session, reason: EndReason) -> TokenError {
+    TokenError::SessionEnded(session.ending.reason().unwrap_or(reason))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -393,8 +397,9 @@ impl Inner {
     /// Whether the store knows of other tokens than the stale ones, or of the session's end.
     async fn news(&self, session: &Session, stale: u64) -> Option<Outcome> {
         match self.sessions.reload(session).await {
-            Ok(true) => (session.tokens().version > stale).then_some(Ok(())),
-            Ok(false) => Some(Err(TokenError::SessionEnded)),
+            Ok(Found::Live(_)) => (session.tokens().version > stale).then_some(Ok(())),
+            Ok(Found::Ended(reason)) => Some(Err(TokenError::SessionEnded(reason))),
+            Ok(Found::Nothing) => Some(Err(over(session, EndReason::Expired))),
             Err(_) => Some(Err(TokenError::Unavailable)),
         }
     }
@@ -453,10 +458,15 @@ impl Inner {
         }
         self.metrics.refresh("refused");
         tracing::info!(session.id_hash = ?session.hash, %error, "refresh refused; the session ends");
-        let ended = self.sessions.end(&session.hash, EndReason::RefreshRefused);
-        match ended.await {
-            Ok(_) => Err(TokenError::SessionEnded),
-            Err(_) => Err(TokenError::Unavailable),
+        Err(self.end(session, EndReason::RefreshRefused).await)
+    }
+
+    /// Ends the session, unless somebody else did, for a reason that then counts.
+    async fn end(&self, session: &Session, reason: EndReason) -> TokenError {
+        match self.sessions.end(&session.hash, reason).await {
+            Ok(Some(_)) => TokenError::SessionEnded(reason),
+            Ok(None) => over(session, reason),
+            Err(_) => TokenError::Unavailable,
         }
     }
 
@@ -488,7 +498,7 @@ impl Inner {
                     // A logout came first and wins: what it could not see is revoked here (L8).
                     self.revoke(&tokens).await;
                     self.metrics.refresh("session_ended");
-                    return Err(TokenError::SessionEnded);
+                    return Err(over(session, EndReason::Expired));
                 }
                 Err(error) => {
                     // Told once a refresh: whoever waits for it has an answer, and it goes on.

@@ -240,9 +240,10 @@ impl Refusal {
             | Self::User(UserError::Anonymous)
             | Self::Sessions(SessionsError::Anonymous) => LOGIN_REQUIRED,
             Self::SessionSuperseded
+            | Self::Token(TokenError::SessionEnded(EndReason::Superseded))
             | Self::Sessions(SessionsError::Ended(EndReason::Superseded)) => SESSION_SUPERSEDED,
             Self::SessionExpired(_)
-            | Self::Token(TokenError::SessionEnded)
+            | Self::Token(TokenError::SessionEnded(_))
             | Self::Sessions(SessionsError::Ended(_)) => SESSION_EXPIRED,
             Self::UserChanged => verdict(
                 StatusCode::CONFLICT,
@@ -555,7 +556,8 @@ fn ended(refusal: &Refusal) -> Map<String, Value> {
     let reason = match refusal {
         Refusal::SessionExpired(reason) => *reason,
         Refusal::SessionSuperseded => Some(EndReason::Superseded),
-        Refusal::Sessions(SessionsError::Ended(reason)) => Some(*reason),
+        Refusal::Token(TokenError::SessionEnded(reason))
+        | Refusal::Sessions(SessionsError::Ended(reason)) => Some(*reason),
         _ => None,
     };
     let member = |reason: EndReason| ("ended".to_owned(), Value::from(reason.as_str()));

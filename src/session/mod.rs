@@ -256,14 +256,13 @@ impl Sessions {
         }
     }
 
-    /// Brings a session up to date with the store; `false` where it is over.
+    /// Brings a session up to date with the store; what has become of it.
     ///
     /// # Errors
     ///
     /// The store could not be asked.
-    pub async fn reload(&self, session: &Session) -> Result<bool, StoreError> {
-        let found = self.store.find(&session.hash, self.clock.now()).await?;
-        Ok(matches!(found, Found::Live(_)))
+    pub async fn reload(&self, session: &Session) -> Result<Found, StoreError> {
+        self.store.find(&session.hash, self.clock.now()).await
     }
 
     /// At most one write in a tenth of the idle timeout (G9).

@@ -10,4 +10,5 @@ pub mod outbound;
 pub mod problem;
 pub mod public_origin;
 pub mod strangers;
+pub mod repeats;
 pub mod user_agent;

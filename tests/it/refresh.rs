@@ -233,6 +233,7 @@ async fn a_dead_grant_ends_the_session() {
     for reply in join_all(waiting.iter_mut().map(|wire| call.answer_on(wire))).await {
         assert_eq!(reply.status, 401, "{}", reply.text());
         assert_eq!(reply.json()["code"], "session_expired");
+        assert_eq!(reply.json()["ended"], "refresh_refused");
         let deleted = reply.header("set-cookie").unwrap();
         assert!(deleted.contains("Max-Age=0"), "{deleted}");
     }
