@@ -6,6 +6,7 @@ mod provider;
 
 // Before the browser leaves.
 mod discovery;
+mod hint;
 mod pkce;
 
 // When it is back.

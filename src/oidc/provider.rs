@@ -17,6 +17,7 @@ use crate::oidc::error::{
     Untrusted,
 };
 use crate::oidc::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
+use crate::oidc::hint::add_id_token_hint;
 use crate::oidc::id_token::{self, Verifier};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::JwsFault;
@@ -385,8 +386,9 @@ impl Provider {
         outcome.map_err(ProviderError::from)
     }
 
-    /// Where to send the browser to sign out (RP-Initiated Logout §2, E3). None where the provider
-    /// offers no such place or was never reached (E6).
+    /// Where to send the browser to sign out (RP-Initiated Logout §2, E3), with the hint where the
+    /// address stays short enough. None where the provider offers no such place or was never
+    /// reached (E6).
     pub fn end_session_url(
         &self,
         id_token_hint: Option<&IdToken>,
@@ -394,18 +396,17 @@ impl Provider {
         state: &str,
     ) -> Option<Url> {
         let mut url = self.0.discovery.cached()?.end_session_endpoint.clone()?;
+        url.query_pairs_mut()
+            .append_pair("client_id", &self.0.settings.client_id)
+            .append_pair(
+                "post_logout_redirect_uri",
+                post_logout_redirect_uri.as_str(),
+            )
+            .append_pair("state", state);
+        if let Some(id_token) = id_token_hint
+            && !add_id_token_hint(&mut url, id_token)
         {
-            let mut query = url.query_pairs_mut();
-            if let Some(id_token) = id_token_hint {
-                id_token.append_to(&mut query);
-            }
-            query
-                .append_pair("client_id", &self.0.settings.client_id)
-                .append_pair(
-                    "post_logout_redirect_uri",
-                    post_logout_redirect_uri.as_str(),
-                )
-                .append_pair("state", state);
+            tracing::debug!("the ID token is too long for an address and is no hint of a logout");
         }
         Some(url)
     }

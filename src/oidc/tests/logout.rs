@@ -30,7 +30,7 @@ async fn the_end_session_request_is_complete() {
             .unwrap();
         assert_eq!(url.path(), "/end");
         let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-        let expected: Vec<_> = hint.into_iter().chain(rest.clone()).collect();
+        let expected: Vec<_> = rest.clone().into_iter().chain(hint).collect();
         assert_eq!(query, expected);
     }
 }
