@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
+use tracing::dispatcher::{self, Dispatch};
 
 use crate::admin::{self, Admin, Check, CheckState, History, OnEnd};
 use crate::auth::{LogoutHint, RelyingParty, RelyingPartyParts};
@@ -49,7 +50,7 @@ use crate::session::store::sql::sqlite::SqliteStore;
 use crate::session::store::sql::{Migrations, SqlSettings};
 use crate::session::store::{Condition, SessionStore, StoreError};
 use crate::session::{SessionSettings, Sessions, StorePlace, StoreSettings};
-use crate::telemetry::{self, LogError, Metrics};
+use crate::telemetry::{self, LogError, LogLines, Metrics};
 use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
 use crate::web::outbound::{self, Outbound, OutboundError};
@@ -100,6 +101,8 @@ pub struct Environment {
     pub randomness: Arc<dyn Randomness>,
     /// Reads `session.keys` again, where they come from a file.
     pub key_reload: Option<KeyReload>,
+    /// Takes the log lines of this app.
+    pub log: LogLines,
 }
 
 impl Environment {
@@ -109,6 +112,7 @@ impl Environment {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             key_reload,
+            log: LogLines::default(),
         }
     }
 }
@@ -139,7 +143,9 @@ impl RunningApp {
             clock,
             randomness,
             key_reload,
+            log,
         } = environment;
+        let _lines = log.enter();
         let metrics = Metrics::new();
         let tls = outbound::tls()?;
         let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout);
@@ -204,7 +210,7 @@ impl RunningApp {
             let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
             Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
         };
-        let public = Server::start(config.server, make_pipeline, shutdown.clone())?;
+        let public = Server::start(config.server, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
         let history = config.admin.as_ref().map(|_| History::new());
@@ -223,7 +229,7 @@ impl RunningApp {
                     randomness,
                     draining: shutdown.clone(),
                 };
-                admin::start(settings, admin, afterwards.clone())
+                admin::start(settings, admin, afterwards.clone(), &log)
             })
             .transpose()?;
         let caretaker = Caretaker {
@@ -236,7 +242,7 @@ impl RunningApp {
             history,
             clock,
         }
-        .spawn(care, afterwards.clone())
+        .spawn(care, afterwards.clone(), log)
         .map_err(StartError::Thread)?;
         undo.disarm();
         undo_afterwards.disarm();
@@ -471,9 +477,12 @@ fn open_store(
         let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
         return Ok(Arc::new(store));
     };
-    // From a thread of its own: whoever starts an app may stand in a runtime already.
+    // From a thread of its own: whoever starts an app may stand in a runtime already. It logs where
+    // this one does.
+    let log = dispatcher::get_default(Dispatch::clone);
     let prepared = std::thread::scope(|scope| {
-        let prepared = scope.spawn(|| care.block_on(records.prepare()));
+        let prepare = || dispatcher::with_default(&log, || care.block_on(records.prepare()));
+        let prepared = scope.spawn(prepare);
         let broken = || Err(StoreError::Away("its thread broke".into()));
         prepared.join().unwrap_or_else(|_| broken())
     });
@@ -601,10 +610,16 @@ struct Caretaker {
 }
 
 impl Caretaker {
-    fn spawn(self, runtime: Runtime, until: CancellationToken) -> io::Result<JoinHandle<()>> {
+    fn spawn(
+        self,
+        runtime: Runtime,
+        until: CancellationToken,
+        log: LogLines,
+    ) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new()
             .name("bff-caretaker".to_owned())
             .spawn(move || {
+                let _lines = log.enter();
                 runtime.block_on(async {
                     tokio::select! {
                         () = self.provider.clone().keep_fresh() => {}

@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tracing::dispatcher::{self, DefaultGuard, Dispatch};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
@@ -50,6 +51,26 @@ pub enum LogError {
 #[must_use = "lines still in the queue are lost without it"]
 #[derive(Debug)]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
+
+/// Where the threads of an app send their log lines: where the process does, unless somebody listens
+/// to this app alone. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct LogLines(Option<Dispatch>);
+
+impl LogLines {
+    /// To a subscriber of the app's own.
+    pub const fn to(subscriber: Dispatch) -> Self {
+        Self(Some(subscriber))
+    }
+
+    /// From here on this thread sends its lines there, until the guard is dropped.
+    ///
+    /// Where they go where the process' lines do, nothing is entered: a line would look for its
+    /// thread's own subscriber first.
+    pub fn enter(&self) -> Option<DefaultGuard> {
+        self.0.as_ref().map(dispatcher::set_default)
+    }
+}
 
 /// Lines that may wait for a slow reader. The queue takes its room at once, 40 bytes a line.
 const QUEUED_LINES: usize = 8192;

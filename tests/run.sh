@@ -37,14 +37,9 @@ docs() {
   RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 }
 
-# One process a test where nextest is installed; the same tests without it.
 tests() {
-  need postgresql redis-server redis-sentinel
-  if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked
-  else
-    cargo test --locked
-  fi
+  need postgresql redis-server redis-sentinel faketime
+  cargo test --locked
 }
 
 # The container's build has no development provider.

@@ -28,7 +28,7 @@ use crate::server::{
     Connection, Handler, Limits, Server, ServerSettings, StartError, Timeouts, WorkerContext,
 };
 use crate::session::Sessions;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LogLines, Metrics};
 use crate::web::body::Body;
 
 use filter::Asked;
@@ -78,13 +78,19 @@ pub fn start(
     settings: AdminSettings,
     admin: Admin,
     shutdown: CancellationToken,
+    log: &LogLines,
 ) -> Result<Server, StartError> {
     let key = settings.key.map(Arc::new);
     let make_handler = move |_: WorkerContext| AdminHandler {
         key: key.clone(),
         admin: admin.clone(),
     };
-    Server::start(server_settings(settings.listen), make_handler, shutdown)
+    Server::start(
+        server_settings(settings.listen),
+        make_handler,
+        shutdown,
+        log,
+    )
 }
 
 /// A few operators and one scraper; whoever else gets this far gets no room.

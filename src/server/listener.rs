@@ -17,6 +17,7 @@ use super::accept::Acceptor;
 use super::shutdown::Drain;
 use super::tls::Certificates;
 use super::{Handler, ServerSettings, StartError, WorkerContext};
+use crate::telemetry::LogLines;
 
 /// Connections that the kernel keeps until a worker accepts them.
 const BACKLOG: i32 = 1024;
@@ -91,6 +92,7 @@ pub(super) struct Worker {
     pub(super) settings: Arc<ServerSettings>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) alive: mpsc::Sender<()>,
+    pub(super) log: LogLines,
 }
 
 impl Worker {
@@ -122,6 +124,7 @@ impl Worker {
         make_handler: &dyn Fn(WorkerContext) -> H,
         started: &std_mpsc::SyncSender<io::Result<()>>,
     ) {
+        let _lines = self.log.enter();
         // Dropped last, whatever happens here: one worker gone ends them all, so that whoever
         // watches the process sees it end instead of serving on with half its strength.
         let _alive = self.alive.clone();

@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::telemetry::LogLines;
 use crate::web::body::Body;
 
 use self::listener::Worker;
@@ -155,8 +156,8 @@ pub struct Server {
 
 impl Server {
     /// Binds, then starts the workers; each makes its handler on its own thread, inside its own
-    /// runtime. Cancelling `shutdown` begins the drain; a worker that breaks cancels it too. Blocks
-    /// until every worker listens.
+    /// runtime. Cancelling `shutdown` begins the drain; a worker that breaks cancels it too. Workers
+    /// send their lines to `log`. Blocks until every worker listens.
     ///
     /// # Errors
     ///
@@ -165,6 +166,7 @@ impl Server {
         settings: ServerSettings,
         make_handler: impl Fn(WorkerContext) -> H + Send + Sync + 'static,
         shutdown: CancellationToken,
+        log: &LogLines,
     ) -> Result<Self, StartError> {
         let certificates = settings
             .tls
@@ -192,6 +194,7 @@ impl Server {
                 settings: Arc::clone(&settings),
                 connections: Arc::clone(&connections),
                 alive: alive.clone(),
+                log: log.clone(),
             };
             threads.push(worker.spawn(Arc::clone(&make_handler))?);
         }

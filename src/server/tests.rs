@@ -159,7 +159,13 @@ fn run(change: impl FnOnce(&mut ServerSettings)) -> Running {
         tokio::runtime::Handle::current();
         cast.clone()
     };
-    let server = Server::start(settings, make_handler, shutdown.clone()).unwrap();
+    let server = Server::start(
+        settings,
+        make_handler,
+        shutdown.clone(),
+        &LogLines::default(),
+    )
+    .unwrap();
     Running {
         address: server.local_addr(),
         server: Some(server),
@@ -255,7 +261,12 @@ async fn a_port_in_use_is_one_clear_error() {
     let again = |listen| {
         let mut settings = settings();
         settings.listen = listen;
-        Server::start(settings, |_| Cast(Arc::default()), CancellationToken::new())
+        Server::start(
+            settings,
+            |_| Cast(Arc::default()),
+            CancellationToken::new(),
+            &LogLines::default(),
+        )
     };
     let error = again(running.address).unwrap_err();
     assert!(matches!(error, StartError::AddressInUse { .. }), "{error}");
@@ -467,7 +478,13 @@ async fn a_worker_that_cannot_make_its_handler_ends_them_all() {
         0 => Cast(Arc::default()),
         _ => panic!("as asked"),
     };
-    let error = Server::start(settings(), make_handler, shutdown.clone()).unwrap_err();
+    let error = Server::start(
+        settings(),
+        make_handler,
+        shutdown.clone(),
+        &LogLines::default(),
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), "cannot start a worker: the worker broke");
     assert!(shutdown.is_cancelled());
 }

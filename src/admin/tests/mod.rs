@@ -70,7 +70,7 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
         draining: draining.clone(),
     };
     Running {
-        server: start(settings, admin, shutdown.clone()).unwrap(),
+        server: start(settings, admin, shutdown.clone(), &LogLines::default()).unwrap(),
         draining,
         shutdown,
         store,

@@ -1,8 +1,8 @@
 //! Whether what is remembered of the store is current, and how that is known.
 //!
 //! A channel that says nothing may be quiet or cut. So each node sends words of its own round it:
-//! stores hand on what they are told in order, so when a word comes back, everything that was told
-//! before it was sent has been heard. The moment it was sent bounds how old a remembered answer is.
+//! stores hand on a word behind what they were told before it, so when it comes back, all of that has
+//! been heard. The moment it was sent bounds how old a remembered answer is.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

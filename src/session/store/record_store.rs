@@ -99,7 +99,8 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// The channel stands: from now on every event is heard.
     fn subscribed(&self);
 
-    /// An event of this or of another node.
+    /// An event of this or of another node. Those of one session come in the order in which they came
+    /// to be, those of two in any.
     fn heard(&self, event: Event);
 
     /// An [`announce`](RecordStore::announce)d word came back: every event before it was heard.

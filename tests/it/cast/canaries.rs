@@ -20,7 +20,7 @@ async fn world() -> (Idp, Upstream, serde_json::Value) {
 }
 
 fn play<'a>(idp: &'a Idp, product: &Upstream) -> Bff<'a> {
-    Bff::with(idp, product).start_with(|_, _, _| Started {
+    Bff::with(idp, product).start_with(|_, _, _, _| Started {
         public_addr: product.addr(),
         admin_addr: None,
         app: Box::new(()),
@@ -118,7 +118,7 @@ async fn a_configuration_is_written_as_a_person_would() {
         Some(upstream.url().as_str())
     );
     let mut given = None;
-    let bff = builder.start_with(|path, environment, clock| {
+    let bff = builder.start_with(|path, environment, clock, _| {
         given = Some((
             std::fs::read_to_string(path).unwrap(),
             environment,

@@ -7,6 +7,7 @@ mod browser;
 mod canaries;
 mod dev_servers;
 mod honest_provider;
+mod logs;
 mod lying_provider;
 mod provider_logout;
 mod upstream;

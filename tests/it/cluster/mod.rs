@@ -343,7 +343,7 @@ async fn pass(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-/// Prints a figure of a large run; nextest shows it with `--no-capture`.
+/// Prints a figure of a large run; `cargo test` shows it with `--nocapture`.
 macro_rules! figure {
     ($($arguments:tt)*) => {
         eprintln!("figure: {}", format_args!($($arguments)*))

@@ -332,6 +332,7 @@ async fn settings_that_lose_sessions_are_warned_of() {
         return;
     }
     let logs = Logs::capture();
+    let _here = logs.listen();
     let warned = || {
         let lines = logs.lines_with("WARN");
         let has = |needle: &str| lines.iter().any(|line| line.contains(needle));

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bff::app::{Environment, RunningApp};
 use bff::clock::{ManualClock, SystemRandomness};
 use bff::config::{Config, KeyReload};
+use bff::telemetry::LogLines;
 use tempfile::TempDir;
 
 use super::browser::{Browser, Received};
@@ -104,7 +105,7 @@ impl<'a> Bff<'a> {
         self.idp.clock()
     }
 
-    /// Every log line of this process so far.
+    /// Every log line of this product so far.
     pub(crate) fn logs(&self) -> &Logs {
         &self.logs
     }
@@ -137,6 +138,7 @@ impl<'a> Bff<'a> {
             found += &canary::sightings(&format!("the stream of {url}"), &bytes, &canaries);
         }
         found += &canary::sightings("the log", self.logs.text().as_bytes(), &canaries);
+        found += &canary::sightings("a stray line", Logs::strays().as_bytes(), &canaries);
         if let Some(metrics) = self.metrics() {
             found += &canary::sightings("the metrics", metrics.as_bytes(), &canaries);
         }
@@ -273,7 +275,7 @@ impl<'a> BffBuilder<'a> {
 
     /// Starts the product.
     pub(crate) fn start(self) -> Bff<'a> {
-        self.start_with(|path, environment, clock| {
+        self.start_with(|path, environment, clock, log| {
             let (config, _) = Config::load(&path, &environment)
                 .unwrap_or_else(|faults| panic!("the configuration of this test:\n{faults}"));
             let key_reload = KeyReload::new(path, environment);
@@ -281,27 +283,29 @@ impl<'a> BffBuilder<'a> {
                 clock,
                 randomness: Arc::new(SystemRandomness),
                 key_reload: Some(key_reload),
+                log: log.clone(),
             };
             let app = RunningApp::start(config, surroundings).unwrap();
             Started {
                 public_addr: app.public_addr(),
                 admin_addr: app.admin_addr(),
-                app: Box::new(Stop(Some(app))),
+                app: Box::new(Stop(Some(app), log)),
             }
         })
     }
 
-    /// Writes bff.toml and hands it to `start` with the environment and the clock: the one seam
-    /// to the product's wiring.
+    /// Writes bff.toml and hands it to `start` with the environment, the clock and where to log: the
+    /// one seam to the product's wiring.
     pub(crate) fn start_with(
         self,
-        start: impl FnOnce(PathBuf, BTreeMap<String, String>, Arc<ManualClock>) -> Started,
+        start: impl FnOnce(PathBuf, BTreeMap<String, String>, Arc<ManualClock>, LogLines) -> Started,
     ) -> Bff<'a> {
         let logs = Logs::capture();
         let path = self.path("bff.toml");
         std::fs::write(&path, self.toml()).unwrap();
         let is_administered = self.environment.contains_key("BFF_ADMIN_KEY");
-        let started = start(path, self.environment, Arc::clone(self.idp.clock()));
+        let clock = Arc::clone(self.idp.clock());
+        let started = start(path, self.environment, clock, logs.destination());
         Bff {
             public_addr: started.public_addr,
             admin_addr: started.admin_addr,
@@ -317,7 +321,7 @@ impl<'a> BffBuilder<'a> {
 }
 
 /// Stops the app when dropped, and waits until every thread of it has ended.
-struct Stop(Option<RunningApp>);
+struct Stop(Option<RunningApp>, LogLines);
 
 impl Drop for Stop {
     fn drop(&mut self) {
@@ -325,8 +329,10 @@ impl Drop for Stop {
             return;
         };
         app.shutdown().cancel();
+        let log = self.1.clone();
         // A runtime of its own: the drop may run inside the test's.
         let ended = std::thread::spawn(move || {
+            let _lines = log.enter();
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
