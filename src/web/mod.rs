@@ -9,6 +9,6 @@ pub mod open_limits;
 pub mod outbound;
 pub mod problem;
 pub mod public_origin;
-pub mod strangers;
 pub mod repeats;
+pub mod strangers;
 pub mod user_agent;
