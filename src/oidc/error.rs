@@ -58,6 +58,9 @@ pub enum Unavailable {
     /// The token endpoint said 200 and sent something else (L5).
     #[error("the token endpoint sent no usable answer")]
     BadTokenResponse(#[source] TokenResponseFault),
+    /// No key is known to have signed what it sent, and its keys were fetched too often of late (D16).
+    #[error("the provider's keys were fetched too often of late to look for a newer one")]
+    KeysThrottled,
     /// Our own key cannot sign the assertion (A10).
     #[error("the client assertion cannot be signed")]
     ClientKey(#[source] ClientKeyFault),

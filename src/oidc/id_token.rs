@@ -10,8 +10,9 @@ use crate::oidc::claims::{ClaimFault, Claims};
 use crate::oidc::envelope::{Envelope, Expiry, subject};
 use crate::oidc::error::IdTokenFault;
 use crate::oidc::grant::{GrantFacts, Identity};
-use crate::oidc::jwks::{Jwks, Source};
+use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected, Verified};
+use crate::oidc::key_fetches::Source;
 use crate::oidc::{ExpectedIdToken, IdTokenAlg, ProviderSettings};
 use crate::secret::{AccessToken, IdToken};
 

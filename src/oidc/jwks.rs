@@ -1,9 +1,9 @@
-//! The provider's keys (RFC 7517): which we take, when we ask again, how long they are good for
-//! (D14–D17).
+//! The provider's keys (RFC 7517): which we take, how long they are good for, and one fetch for all
+//! who want newer ones (D14–D17). How often that may be is left to `key_fetches`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +18,7 @@ use crate::oidc::IdTokenAlg;
 use crate::oidc::calls::Calls;
 use crate::oidc::discovery::Discovery;
 use crate::oidc::error::{Misbehaviour, ProviderError};
+use crate::oidc::key_fetches::{KeyFetches, Source, Wanted};
 
 /// How long keys are used after the last fetch that succeeded (D17).
 const KEEP: Duration = Duration::from_hours(24);
@@ -27,30 +28,6 @@ const MAX_KEYS: usize = 100;
 
 /// How many keys are tried on a token that names none (D14).
 const MAX_TRIES: usize = 8;
-
-/// Forced fetches: so many at once, and one more each time that `REFILL` has passed (D16).
-const BURST: u32 = 2;
-const REFILL: Duration = Duration::from_secs(30);
-
-/// Where a token came from that asks for newer keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// The provider gave it to us when we called.
-    Provider,
-    /// Whoever called us: anyone can make up a token with an unknown `kid`. The last fetch is not
-    /// for these, or a stranger could keep the bucket empty and logins from a rotated key (E14).
-    Stranger,
-}
-
-impl Source {
-    /// What must stay in the bucket.
-    const fn leaves(self) -> Duration {
-        match self {
-            Self::Provider => Duration::ZERO,
-            Self::Stranger => REFILL,
-        }
-    }
-}
 
 /// The keys of one successful fetch.
 pub(super) struct KeySet {
@@ -116,10 +93,10 @@ impl Key {
     /// for encryption or of an unknown kind (D17).
     fn parse(jwk: &Value) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        if jwk.get("use").is_some_and(|value| value != "sig") {
+        if said(jwk, "use").is_some_and(|value| value != "sig") {
             return None;
         }
-        if let Some(operations) = jwk.get("key_ops")
+        if let Some(operations) = said(jwk, "key_ops")
             && !operations
                 .as_array()?
                 .iter()
@@ -127,8 +104,8 @@ impl Key {
         {
             return None;
         }
-        let alg = match jwk.get("alg") {
-            None | Some(Value::Null) => None,
+        let alg = match said(jwk, "alg") {
+            None => None,
             Some(alg) => Some(IdTokenAlg::from_header(alg.as_str()?)?),
         };
         let kid = match jwk.get("kid") {
@@ -149,6 +126,17 @@ impl Key {
             verifies,
         })
     }
+}
+
+/// What a key says of its use. Libraries write `null`, an empty list or an empty string for what
+/// they leave unsaid.
+fn said<'a>(jwk: &'a Value, name: &str) -> Option<&'a Value> {
+    jwk.get(name).filter(|value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => true,
+    })
 }
 
 impl KeyKind {
@@ -210,7 +198,22 @@ pub(super) struct Jwks {
     attempts: AtomicU64,
     /// Held during a fetch; holds why the last one failed.
     flight: Mutex<Option<ProviderError>>,
-    forced: std::sync::Mutex<TokenBucket>,
+    fetches: std::sync::Mutex<KeyFetches>,
+}
+
+/// A newer key set.
+pub(super) struct Newer {
+    pub(super) keys: Arc<KeySet>,
+    pub(super) by: FetchedBy,
+}
+
+/// Whose fetch brought a key set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FetchedBy {
+    /// Made for this token.
+    Us,
+    /// Made for another, or on schedule.
+    Another,
 }
 
 /// Why there is no newer key set.
@@ -224,7 +227,7 @@ pub(super) enum NoKeys {
 
 impl Jwks {
     pub(super) fn new(calls: Arc<Calls>, discovery: Arc<Discovery>, clock: Arc<dyn Clock>) -> Self {
-        let forced = std::sync::Mutex::new(TokenBucket::full(clock.now()));
+        let fetches = std::sync::Mutex::new(KeyFetches::new(clock.now()));
         Self {
             calls,
             discovery,
@@ -232,7 +235,7 @@ impl Jwks {
             current: ArcSwapOption::empty(),
             attempts: AtomicU64::new(0),
             flight: Mutex::new(None),
-            forced,
+            fetches,
         }
     }
 
@@ -244,35 +247,46 @@ impl Jwks {
     }
 
     /// The keys in use, or a forced fetch where there are none.
-    pub(super) async fn keys(&self) -> Result<Arc<KeySet>, NoKeys> {
+    pub(super) async fn keys(&self, source: Source) -> Result<Arc<KeySet>, NoKeys> {
         match self.current() {
             Some(set) => Ok(set),
-            // Without keys nobody is served, so that whoever asks asks for all.
-            None => self.forced(None, Source::Provider).await,
+            None => Ok(self.forced(None, source, Wanted::Any).await?.keys),
         }
     }
 
-    /// A key set newer than `seen`, in which the key was not: what another fetch brought
-    /// meanwhile, or else one forced fetch (D15, D16).
+    /// A key set newer than `seen`, in which no key named `kid` made the signature: what another
+    /// fetch brought meanwhile, or else one forced fetch (D15, D16).
     pub(super) async fn newer_than(
         &self,
         seen: &Arc<KeySet>,
         source: Source,
-    ) -> Result<Arc<KeySet>, NoKeys> {
-        self.forced(Some(seen), source).await
+        kid: Option<&str>,
+    ) -> Result<Newer, NoKeys> {
+        self.forced(Some(seen), source, Wanted::Key(kid)).await
+    }
+
+    /// A set fetched for this key's sake had it not either: for a while nobody fetches for it again.
+    pub(super) fn looked_in_vain(&self, source: Source, kid: Option<&str>) {
+        if let Ok(mut fetches) = self.fetches.lock() {
+            fetches.remember(source, kid, self.clock.now());
+        }
     }
 
     async fn forced(
         &self,
         seen: Option<&Arc<KeySet>>,
         source: Source,
-    ) -> Result<Arc<KeySet>, NoKeys> {
+        wanted: Wanted<'_>,
+    ) -> Result<Newer, NoKeys> {
         let attempts = self.attempts.load(Ordering::SeqCst);
         let flight = self.flight.lock().await;
         if let Some(current) = self.current()
             && seen.is_none_or(|seen| !Arc::ptr_eq(seen, &current))
         {
-            return Ok(current);
+            return Ok(Newer {
+                keys: current,
+                by: FetchedBy::Another,
+            });
         }
         if self.attempts.load(Ordering::SeqCst) != attempts
             && let Some(failure) = &*flight
@@ -281,14 +295,17 @@ impl Jwks {
         }
         // A panic while it was locked leaves it unknown how much was taken: nothing is given.
         let taken = self
-            .forced
+            .fetches
             .lock()
-            .map_err(PoisonError::into_inner)
-            .is_ok_and(|mut bucket| bucket.take(self.clock.now(), source.leaves()));
+            .is_ok_and(|mut fetches| fetches.take(source, wanted, self.clock.now()));
         if !taken {
             return Err(NoKeys::Throttled);
         }
-        self.fetch(flight).await.map_err(NoKeys::Failed)
+        let keys = self.fetch(flight).await.map_err(NoKeys::Failed)?;
+        Ok(Newer {
+            keys,
+            by: FetchedBy::Us,
+        })
     }
 
     /// Fetches anew, on the schedule of our own that D16 does not count. A failure leaves the keys
@@ -327,41 +344,6 @@ impl fmt::Debug for Jwks {
     }
 }
 
-/// `BURST` at once, then one each `REFILL`. A plain "not within so many seconds of the last" would
-/// refuse a rotation that follows the first fetch closely (D16).
-struct TokenBucket {
-    level: Duration,
-    filled_at: Timestamp,
-}
-
-impl TokenBucket {
-    const FULL: Duration = REFILL.saturating_mul(BURST);
-
-    const fn full(now: Timestamp) -> Self {
-        Self {
-            level: Self::FULL,
-            filled_at: now,
-        }
-    }
-
-    /// Takes one, where at least `leaves` stays in it.
-    fn take(&mut self, now: Timestamp, leaves: Duration) -> bool {
-        self.level = self
-            .level
-            .saturating_add(now.since(self.filled_at))
-            .min(Self::FULL);
-        // A clock set back must not be a source of tokens.
-        self.filled_at = self.filled_at.max(now);
-        match self.level.checked_sub(REFILL) {
-            Some(rest) if rest >= leaves => {
-                self.level = rest;
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::Algorithm;
@@ -382,7 +364,8 @@ mod tests {
         jwk
     }
 
-    /// D3, D17: what cannot verify with this algorithm is skipped, whatever it calls itself.
+    /// D3, D17: what cannot verify with this algorithm is skipped, whatever it calls itself. What a
+    /// key leaves unsaid, in whichever way, does not count against it.
     #[test]
     fn only_keys_that_fit_are_used() {
         use IdTokenAlg::{EdDsa, Es256, Es384, Ps256, Rs256};
@@ -421,6 +404,10 @@ mod tests {
                 0,
             ),
             ("use: enc", with(&p256, "use", json!("enc")), Es256, 0),
+            ("use: null", with(&p256, "use", json!(null)), Es256, 1),
+            ("use: empty", with(&p256, "use", json!("")), Es256, 1),
+            ("alg: null", with(&p256, "alg", json!(null)), Es256, 1),
+            ("alg: empty", with(&p256, "alg", json!("")), Es256, 1),
             ("use: number", with(&p256, "use", json!(1)), Es256, 0),
             (
                 "key_ops: verify",
@@ -433,6 +420,18 @@ mod tests {
                 with(&p256, "key_ops", json!(["sign"])),
                 Es256,
                 0,
+            ),
+            (
+                "key_ops: null",
+                with(&p256, "key_ops", json!(null)),
+                Es256,
+                1,
+            ),
+            (
+                "key_ops: empty",
+                with(&p256, "key_ops", json!([])),
+                Es256,
+                1,
             ),
             (
                 "key_ops: no array",
@@ -493,48 +492,5 @@ mod tests {
         );
         assert_eq!(many.candidates(IdTokenAlg::Es256, None).count(), MAX_TRIES);
         assert!(set(MAX_KEYS + 1).is_err());
-    }
-
-    /// D16: a burst, then one each 30 s, never more than the burst saved up; a clock that goes
-    /// back gives nothing.
-    #[test]
-    fn forced_fetches_are_rationed() {
-        let at = Timestamp::from_unix_seconds;
-        let mut bucket = TokenBucket::full(at(0));
-        let asked = [0, 0, 0, 29, 30, 31, 59, 0, 60, 60, 1000, 1000, 1000, 1030];
-        let given = asked.map(|seconds| bucket.take(at(seconds), Duration::ZERO));
-        assert_eq!(
-            given,
-            [
-                true, true, false, false, true, false, false, false, true, false, true, true,
-                false, true
-            ]
-        );
-    }
-
-    /// E14: strangers leave one fetch to what the provider itself sends.
-    #[test]
-    fn strangers_do_not_empty_the_bucket() {
-        let at = Timestamp::from_unix_seconds;
-        let mut bucket = TokenBucket::full(at(0));
-        let (stranger, provider) = (Source::Stranger.leaves(), Source::Provider.leaves());
-        let asked = [
-            (0, stranger, true),
-            (0, stranger, false),
-            (29, stranger, false),
-            (29, provider, true),
-            (31, stranger, false),
-            (31, provider, true),
-            (90, stranger, true),
-            (90, stranger, false),
-            (90, provider, true),
-        ];
-        for (seconds, leaves, given) in asked {
-            assert_eq!(
-                bucket.take(at(seconds), leaves),
-                given,
-                "{seconds} {leaves:?}"
-            );
-        }
     }
 }

@@ -7,8 +7,9 @@ use crate::clock::Timestamp;
 use crate::oidc::claims::{ClaimFault, Claims};
 use crate::oidc::envelope::{Envelope, Expiry, subject};
 use crate::oidc::error::LogoutTokenError;
-use crate::oidc::jwks::{Jwks, Source};
+use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected};
+use crate::oidc::key_fetches::Source;
 
 /// The member of `events` that makes it a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";

@@ -18,6 +18,7 @@ mod envelope;
 mod id_token;
 mod jwks;
 mod jws;
+mod key_fetches;
 mod logout_token;
 mod userinfo;
 

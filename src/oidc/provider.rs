@@ -20,7 +20,6 @@ use crate::oidc::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet}
 use crate::oidc::hint::add_id_token_hint;
 use crate::oidc::id_token::{self, Verifier};
 use crate::oidc::jwks::Jwks;
-use crate::oidc::jws::JwsFault;
 use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
@@ -278,13 +277,14 @@ impl Provider {
         let untrusted = |fault: IdTokenFault| ExchangeError::Untrusted(fault.into());
         let id_token = response.id_token.as_ref();
         let id_token = id_token.ok_or_else(|| untrusted(IdTokenFault::Missing))?;
-        let verified =
-            match id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks).await {
-                Err(IdTokenFault::Jws(JwsFault::NoKeys(error))) => {
-                    return Err(ExchangeError::Unavailable(error));
-                }
-                outcome => outcome.map_err(untrusted)?,
-            };
+        let verified = id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks)
+            .await
+            .map_err(|fault| match fault {
+                IdTokenFault::Jws(fault) => fault
+                    .or_unavailable()
+                    .map_or_else(|fault| untrusted(fault.into()), ExchangeError::Unavailable),
+                fault => untrusted(fault),
+            })?;
         let verifier = self.verifier(&response.access_token);
         let mut identity = verifier
             .login(&verified, expected, scope)

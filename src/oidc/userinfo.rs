@@ -12,8 +12,9 @@ use crate::oidc::claims::Claims;
 use crate::oidc::envelope::Expiry;
 use crate::oidc::error::{ExchangeError, ProviderError, Unavailable, UserInfoFault};
 use crate::oidc::id_token::{Verifier, without_protocol_claims};
-use crate::oidc::jwks::{Jwks, Source};
-use crate::oidc::jws::{self, Expected, JwsFault};
+use crate::oidc::jwks::Jwks;
+use crate::oidc::jws::{self, Expected};
+use crate::oidc::key_fetches::Source;
 
 const ENDPOINT: &str = "userinfo";
 
@@ -52,10 +53,14 @@ pub(super) async fn fetch(
             status,
         }));
     }
-    match read(&answer, sub, verifier, jwks).await {
-        Err(UserInfoFault::Jws(JwsFault::NoKeys(error))) => Err(ExchangeError::Unavailable(error)),
-        outcome => outcome.map_err(untrusted),
-    }
+    read(&answer, sub, verifier, jwks)
+        .await
+        .map_err(|fault| match fault {
+            UserInfoFault::Jws(fault) => fault
+                .or_unavailable()
+                .map_or_else(|fault| untrusted(fault.into()), ExchangeError::Unavailable),
+            fault => untrusted(fault),
+        })
 }
 
 async fn read(

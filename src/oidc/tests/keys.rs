@@ -7,8 +7,8 @@ use serde_json::json;
 use super::signing::login_claims;
 use super::{Answer, SigningKey, Stage};
 use crate::oidc::IdTokenAlg;
-use crate::oidc::jwks::Source;
 use crate::oidc::jws::{self, Expected, JwsFault};
+use crate::oidc::key_fetches::Source;
 
 const ID_TOKEN: Expected<'_> = Expected {
     algs: &[IdTokenAlg::Es256],
@@ -53,14 +53,82 @@ async fn a_removed_key_stops_working() {
     stage.fake.publish(&[&new]);
     stage.verify(&stage.token(&new)).await.unwrap();
     let verdict = stage.verify(&stage.token(&stage.key)).await;
-    // The burst is spent, so nobody looks again.
+    assert!(matches!(verdict, Err(JwsFault::UnknownKey)), "{verdict:?}");
+    // It was just looked for in vain, so nobody looks again.
+    let verdict = stage.verify(&stage.token(&stage.key)).await;
     assert!(matches!(verdict, Err(JwsFault::Throttled)), "{verdict:?}");
     stage.clock.advance(Duration::from_secs(30));
     let verdict = stage.verify(&stage.token(&stage.key)).await;
     assert!(matches!(verdict, Err(JwsFault::UnknownKey)), "{verdict:?}");
 }
 
-/// D16: a thousand tokens with made-up kids cause a burst of fetches and one more each 30 s.
+/// D15: a new key under an old `kid` is noticed by the signature, in tokens of either kind. The keys
+/// were not asked for again, so that logins failed until the next fetch on schedule.
+#[tokio::test]
+async fn a_new_key_under_an_old_kid_is_fetched() {
+    for source in [Source::Provider, Source::Stranger] {
+        let stage = Stage::set().await;
+        let expected = Expected { source, ..ID_TOKEN };
+        let verify = async |token: String| {
+            let verdict = jws::verify(&token, expected, &stage.provider.0.jwks).await;
+            verdict.map(drop)
+        };
+        verify(stage.token(&stage.key)).await.unwrap();
+        let new = SigningKey::es256(&stage.key.kid);
+        stage.fake.publish(&[&new]);
+        verify(stage.token(&new)).await.unwrap();
+        assert_eq!(stage.fetches(), 2);
+        let old = verify(stage.token(&stage.key)).await;
+        assert!(matches!(old, Err(JwsFault::Signature)), "{old:?}");
+        // What cannot be a signature of any key is worth no fetch.
+        let token = stage.token(&new);
+        let (message, _) = token.rsplit_once('.').unwrap();
+        for signature in ["", "!!"] {
+            let verdict = verify(format!("{message}.{signature}")).await;
+            assert!(matches!(verdict, Err(JwsFault::Signature)), "{verdict:?}");
+        }
+        assert_eq!(stage.fetches(), 3);
+    }
+}
+
+/// D15, D16: three rotations within seconds, each met by a login, and a logout token right after
+/// them: nobody is refused.
+#[tokio::test]
+async fn three_rotations_within_seconds_are_followed() {
+    let stage = Stage::set().await;
+    stage.verify(&stage.token(&stage.key)).await.unwrap();
+    for kid in ["two", "three", "four"] {
+        let new = SigningKey::es256(kid);
+        stage.fake.publish(&[&new]);
+        stage.verify(&stage.token(&new)).await.unwrap();
+    }
+    let last = SigningKey::es256("five");
+    stage.fake.publish(&[&last]);
+    let expected = Expected {
+        source: Source::Stranger,
+        ..ID_TOKEN
+    };
+    let verdict = jws::verify(&stage.token(&last), expected, &stage.provider.0.jwks).await;
+    assert!(verdict.is_ok(), "{verdict:?}");
+}
+
+/// D16: a fetch that failed says nothing of the key, so the next token asks again.
+#[tokio::test]
+async fn a_failed_fetch_is_not_held_against_a_key() {
+    let stage = Stage::set().await;
+    stage.verify(&stage.token(&stage.key)).await.unwrap();
+    let new = SigningKey::es256("two");
+    stage.fake.publish(&[&new]);
+    stage
+        .fake
+        .answer_once("/jwks", Answer::json(500, &json!({})));
+    let verdict = stage.verify(&stage.token(&new)).await;
+    assert!(matches!(verdict, Err(JwsFault::NoKeys(_))), "{verdict:?}");
+    stage.verify(&stage.token(&new)).await.unwrap();
+}
+
+/// D16: a thousand tokens with made-up kids cause a burst of fetches, short of what is kept for logout
+/// tokens, and one more each 30 s.
 #[tokio::test]
 async fn unknown_keys_cause_few_fetches() {
     let stage = Stage::set().await;
@@ -72,7 +140,7 @@ async fn unknown_keys_cause_few_fetches() {
         let verdict = stage.verify(&stage.key.sign_with(&header, &claims)).await;
         assert!(verdict.is_err());
     }
-    assert_eq!(stage.fetches(), 1 + 2);
+    assert_eq!(stage.fetches(), 1 + 4);
     stage.clock.advance(Duration::from_mins(1));
     for kid in ["a", "b", "c", "d"] {
         let header = json!({"alg": "ES256", "kid": kid});
@@ -81,7 +149,7 @@ async fn unknown_keys_cause_few_fetches() {
             .await
             .unwrap_err();
     }
-    assert_eq!(stage.fetches(), 1 + 2 + 2);
+    assert_eq!(stage.fetches(), 1 + 4 + 2);
     // A good key is not slowed down meanwhile.
     stage.verify(&stage.token(&stage.key)).await.unwrap();
 }
