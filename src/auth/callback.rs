@@ -447,7 +447,7 @@ fn warn_of_own_fault(error: &ExchangeError) {
     {
         tracing::warn!(
             %error,
-            "the provider does not take our credential; look at provider.client_id and client_secret or client_key"
+            "the provider does not take our credential; look at provider.client_id, at client_secret or client_key, and with a client_key at client_assertion_audience"
         );
     }
 }

@@ -14,7 +14,7 @@ use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
 use crate::config::words::{Chosen, ClientAuthMethod, Size, Store};
-use crate::oidc::{IdTokenAlg, ResponseMode};
+use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
@@ -126,6 +126,8 @@ table! {
         client_secret: SecretSource,
         /// Our private key in PEM for `private_key_jwt`, a secret.
         client_key: SecretSource,
+        /// Whom the assertions of `private_key_jwt` name as their audience. Default "issuer".
+        client_assertion_audience: Chosen<AssertionAudience>,
         /// Whether to run without either, which is unsafe. Default false.
         allow_public_client: bool,
         /// The scopes asked for. Default openid, profile, email, `offline_access`.

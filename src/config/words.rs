@@ -11,7 +11,7 @@ use crate::auth::{AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, text, wrong_type};
-use crate::oidc::{IdTokenAlg, ResponseMode};
+use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
@@ -288,6 +288,15 @@ impl Choice for ClientAuthMethod {
             "leave client_auth out and write allow_public_client = true if you must",
         ),
     ];
+}
+
+impl Choice for AssertionAudience {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![
+            ("issuer", Self::Issuer),
+            ("token_endpoint", Self::TokenEndpoint),
+        ]
+    }
 }
 
 /// `session.store`.

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Randomness};
 use crate::oidc::discovery::Metadata;
-use crate::oidc::{ClientAuth, ProviderSettings};
+use crate::oidc::{AssertionAudience, ClientAuth, ProviderSettings};
 use crate::secret::{ClientKey, ClientSecret, random_base64url};
 
 /// How long an assertion is good for (A10).
@@ -90,8 +90,14 @@ impl ClientAuthenticator {
             ClientAuth::SecretPost(secret) => {
                 form.append_pair("client_secret", secret.expose());
             }
-            ClientAuth::PrivateKeyJwt { key_id, .. } => {
-                let assertion = self.assertion(settings, metadata, key_id.as_deref())?;
+            ClientAuth::PrivateKeyJwt {
+                key_id, audience, ..
+            } => {
+                let audience = match audience {
+                    AssertionAudience::Issuer => &settings.issuer,
+                    AssertionAudience::TokenEndpoint => metadata.token_endpoint.as_str(),
+                };
+                let assertion = self.assertion(client_id, audience, metadata, key_id.as_deref())?;
                 form.append_pair("client_assertion_type", JWT_BEARER)
                     .append_pair("client_assertion", &assertion);
             }
@@ -101,7 +107,8 @@ impl ClientAuthenticator {
 
     fn assertion(
         &self,
-        settings: &ProviderSettings,
+        client_id: &str,
+        audience: &str,
         metadata: &Metadata,
         key_id: Option<&str>,
     ) -> Result<Zeroizing<String>, ClientKeyFault> {
@@ -111,9 +118,9 @@ impl ClientAuthenticator {
         header.kid = key_id.map(str::to_owned);
         let now = self.clock.now();
         let assertion = Assertion {
-            iss: &settings.client_id,
-            sub: &settings.client_id,
-            aud: &settings.issuer,
+            iss: client_id,
+            sub: client_id,
+            aud: audience,
             jti: random_base64url::<16>(self.randomness.as_ref()),
             iat: now.unix_seconds(),
             exp: (now + ASSERTION_LIFETIME).unix_seconds(),
@@ -124,8 +131,8 @@ impl ClientAuthenticator {
     }
 }
 
-/// The claims of a client assertion (RFC 7523 §3, OIDC Core §9). `aud` is one string, the issuer,
-/// so that no other server can be handed it.
+/// The claims of a client assertion (RFC 7523 §3, OIDC Core §9). `aud` is one string, so that no
+/// other server can be handed it.
 #[derive(Serialize)]
 struct Assertion<'a> {
     iss: &'a str,
@@ -273,7 +280,23 @@ mod tests {
         ClientAuth::PrivateKeyJwt {
             key: ClientKey::new(pem),
             key_id: Some("client-1".to_owned()),
+            audience: AssertionAudience::Issuer,
         }
+    }
+
+    /// A10: some providers take the address of their token endpoint alone, as the metadata write it.
+    #[test]
+    fn an_assertion_can_name_the_token_endpoint() {
+        let key = SigningKey::es256("k");
+        let auth = ClientAuth::PrivateKeyJwt {
+            key: ClientKey::new(key.pem.as_str()),
+            key_id: None,
+            audience: AssertionAudience::TokenEndpoint,
+        };
+        let sent = apply_all(auth, &metadata(&[]), 1);
+        let assertion = &sent[0].1["client_assertion"];
+        let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(assertion).unwrap();
+        assert_eq!(claims["aud"], "https://id.example.com/t");
     }
 
     /// A10: what an assertion says, signed by each kind of key; no two alike.

@@ -92,9 +92,20 @@ pub enum ClientAuth {
         key: ClientKey,
         /// Its `kid` at the provider, where it has one.
         key_id: Option<String>,
+        /// For whom the assertions are.
+        audience: AssertionAudience,
     },
     /// Nothing but the `client_id`; only where `allow_public_client` is set (A1).
     Public,
+}
+
+/// Whom a client assertion names as its audience (A10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AssertionAudience {
+    /// The issuer, so that no other server can use it.
+    Issuer,
+    /// The token endpoint, as OIDC Core §9 has it and some providers insist; at each endpoint.
+    TokenEndpoint,
 }
 
 /// Where the answer to an authorization request travels.

@@ -14,6 +14,7 @@ use crate::support::browser::{Browser, Fetch};
 use crate::support::clock::nine_o_clock;
 use crate::support::faults::Fault;
 use crate::support::idp::{Asked, Idp};
+use crate::support::journey::{login_url, refusal};
 use crate::support::upstream::Upstream;
 
 /// A secret that a careless encoding breaks.
@@ -146,4 +147,27 @@ async fn every_request_brings_a_new_assertion() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 5, "an assertion was used twice");
+}
+
+/// A10: for a provider that takes its token endpoint alone as the audience, a key says so. Where the
+/// provider wants the other one, the log names that key.
+#[tokio::test]
+async fn an_assertion_may_name_the_token_endpoint() {
+    let idp = Idp::start(&nine_o_clock());
+    let (pem, jwk) = client_key();
+    idp.expect_proof(Proof::PrivateKeyJwt(jwk));
+    let bff = Bff::with(&idp, &Upstream::start())
+        .unset("provider.client_secret")
+        .file("client.pem", pem)
+        .set("provider.client_key", "file:client.pem")
+        .set("provider.client_assertion_audience", "token_endpoint")
+        .start();
+    // This provider takes the issuer alone.
+    let visit = bff.browser().visit(&login_url("login_hint=alice")).await;
+    assert_eq!(refusal(visit.last()), "400 login_failed");
+    let asked = idp.asked(Endpoint::Token).pop().unwrap();
+    assert_eq!(claims(&asked)["aud"], idp.url("/token"));
+    let told = bff.logs().lines_with("client_assertion_audience");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("WARN"), "{told:?}");
 }

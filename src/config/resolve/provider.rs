@@ -12,7 +12,8 @@ use crate::config::resolve::server::Public;
 use crate::config::resolve::{Surroundings, http_url, is_loopback, span, table};
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
-    ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode, check_client_key,
+    AssertionAudience, ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode,
+    check_client_key,
 };
 use crate::secret::{ClientKey, ClientSecret};
 
@@ -214,6 +215,15 @@ fn client_auth(
             return public_client(provider, place, faults);
         }
     };
+    if let Some(audience) = provider.client_assertion_audience.written()
+        && method != ClientAuthMethod::PrivateKeyJwt
+    {
+        audience.warn(
+            faults,
+            "changes nothing, since no assertion proves who we are",
+            "leave it out, or write client_auth = \"private_key_jwt\" and a client_key",
+        );
+    }
     match method {
         ClientAuthMethod::SecretBasic | ClientAuthMethod::SecretPost => {
             let secret = secret
@@ -248,7 +258,12 @@ fn client_auth(
                 );
                 return None;
             }
-            Some(ClientAuth::PrivateKeyJwt { key, key_id: None })
+            let audience = &provider.client_assertion_audience;
+            Some(ClientAuth::PrivateKeyJwt {
+                key,
+                key_id: None,
+                audience: audience.or(Chosen(AssertionAudience::Issuer)).0,
+            })
         }
     }
 }

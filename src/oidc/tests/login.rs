@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::signing::login_claims;
 use super::{Answer, NOW, SigningKey, Stage};
+use crate::clock::Timestamp;
 use crate::oidc::{
-    AuthorizationRequest, ClientAuth, ExchangeError, ExpectedIdToken, Grant, IssuerCheck,
-    ResponseMode, TokenErrorCode, Untrusted,
+    AssertionAudience, AuthorizationRequest, ClientAuth, ExchangeError, ExpectedIdToken, Grant,
+    IssuerCheck, ResponseMode, TokenErrorCode, Untrusted,
 };
 use crate::secret::{AuthorizationCode, ClientKey, ClientSecret, CodeVerifier, Nonce, State};
 
@@ -221,6 +222,7 @@ async fn each_credential_reaches_the_token_endpoint() {
     let private_key_jwt = ClientAuth::PrivateKeyJwt {
         key: ClientKey::new(client_key.pem.as_str()),
         key_id: None,
+        audience: AssertionAudience::Issuer,
     };
     let cases = [
         (

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::signing::login_claims;
 use super::{Answer, NOW, SigningKey, Stage};
-use crate::oidc::{ClientAuth, GrantFacts, RefreshError, RefreshedTokens};
+use crate::oidc::{AssertionAudience, ClientAuth, GrantFacts, RefreshError, RefreshedTokens};
 use crate::secret::{ClientKey, RefreshToken};
 
 impl Stage {
@@ -151,6 +151,7 @@ async fn an_ambiguous_refresh_is_tried_once_more() {
         settings.client_auth = ClientAuth::PrivateKeyJwt {
             key: ClientKey::new(key.pem.as_str()),
             key_id: None,
+            audience: AssertionAudience::Issuer,
         };
     })
     .await;
