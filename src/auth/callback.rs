@@ -51,9 +51,12 @@ pub enum CallbackFault {
     /// The answer was used before (C6).
     #[error("the callback was used before")]
     Replayed,
-    /// The answer is another issuer's, or does not say whose it is (C4).
+    /// The answer is another issuer's (C4).
     #[error("the callback comes from another issuer")]
     OtherIssuer,
+    /// The answer does not say whose it is, as the provider announces that all of them do (C4).
+    #[error("the callback lacks iss, which the provider's metadata promise")]
+    LacksIssuer,
     /// The provider says no; its error, if it is one of the registered ones (C5).
     #[error("the provider refused the login: {0}")]
     Refused(&'static str),
@@ -229,7 +232,8 @@ impl RelyingParty {
             .await
         {
             Ok(IssuerCheck::Fits) => {}
-            Ok(IssuerCheck::Refuse) => return Err(bound(CallbackFault::OtherIssuer)),
+            Ok(IssuerCheck::Other) => return Err(bound(CallbackFault::OtherIssuer)),
+            Ok(IssuerCheck::Missing) => return Err(bound(CallbackFault::LacksIssuer)),
             // Nothing was used up: the browser may load the callback again.
             Err(error) => return Err(unbound(CallbackFault::Provider(error))),
         }
@@ -257,6 +261,7 @@ impl RelyingParty {
         let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
         let expected = ExpectedIdToken {
             nonce: &pending.nonce,
+            begun: pending.started,
             max_age: pending.max_age,
             essential_acr: &[],
         };
@@ -490,6 +495,7 @@ impl CallbackFault {
             | Self::UnknownState
             | Self::Replayed
             | Self::OtherIssuer
+            | Self::LacksIssuer
             | Self::Refused(_)
             | Self::NoCode
             | Self::Exchange(_)

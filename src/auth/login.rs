@@ -1,15 +1,18 @@
 //! `/bff/login`: sends the browser to the provider (section B).
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use url::form_urlencoded;
 
-use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::pending_login::{PendingLogin, Prompt};
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
+use crate::auth::{LogoutHint, RelyingParty};
 use crate::oidc::{AuthorizationRequest, ProviderError};
-use crate::secret::{CodeVerifier, Nonce, State};
+use crate::secret::{CodeVerifier, IdToken, Nonce, State};
+use crate::session::Activity;
 use crate::session::cookie::Presented;
 use crate::web::body::Body;
 
@@ -227,15 +230,34 @@ impl RelyingParty {
             started: self.clock.now(),
             return_to: request.return_to,
         };
+        let hint = match pending.prompt {
+            Prompt::None => Box::pin(self.id_token_of(presented)).await,
+            Prompt::Allowed => None,
+        };
         let authorization = AuthorizationRequest {
             state: &pending.state,
             nonce: &pending.nonce,
             code_verifier: &pending.code_verifier,
             extra: &request.extra,
+            id_token_hint: hint.as_deref(),
         };
         let location = self.provider.authorization_url(&authorization).await?;
         let cookies = self.pending_logins.begin(&pending, headers, randomness);
         Ok(with_cookies(see_other(location.as_str()), cookies))
+    }
+
+    /// The ID token that says whose session at the provider is asked for in silence (OIDC Core
+    /// §3.1.2.1), where it may travel through the browser. A store that is away costs the hint alone.
+    async fn id_token_of(&self, presented: Presented) -> Option<Arc<IdToken>> {
+        let Presented::Session(cookie) = presented else {
+            return None;
+        };
+        match self.settings.logout_hint {
+            LogoutHint::IdToken => {}
+            LogoutHint::None => return None,
+        }
+        let found = self.sessions.find(&cookie, Activity::Observes).await.ok()?;
+        found.live()?.tokens().id_token.clone()
     }
 }
 

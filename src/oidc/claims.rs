@@ -21,9 +21,14 @@ pub enum ClaimFault {
 pub(super) struct Claims<'a>(pub(super) &'a Map<String, Value>);
 
 impl<'a> Claims<'a> {
+    /// A claim that says something: JSON libraries write `null` for what is not there.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
     /// A claim that is a string, where it is there.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<&'a str>, ClaimFault> {
-        match self.0.get(name) {
+        match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(ClaimFault::Type(name)),
@@ -33,7 +38,7 @@ impl<'a> Claims<'a> {
     /// A `NumericDate` (RFC 7519 §2) in whole seconds, where it is there. It may have a fraction;
     /// it may not be negative, beyond an `i64`, or anything but a number.
     pub(super) fn date(&self, name: &'static str) -> Result<Option<i64>, ClaimFault> {
-        let Some(value) = self.0.get(name) else {
+        let Some(value) = self.get(name) else {
             return Ok(None);
         };
         let Value::Number(number) = value else {
@@ -48,7 +53,7 @@ impl<'a> Claims<'a> {
 
     /// `aud`: a string or an array of strings, never empty (D7).
     pub(super) fn audiences(&self) -> Result<Vec<&'a str>, ClaimFault> {
-        let audiences = match self.0.get("aud") {
+        let audiences = match self.get("aud") {
             None => return Err(ClaimFault::Missing("aud")),
             Some(Value::String(audience)) => vec![audience.as_str()],
             Some(Value::Array(items)) => items
@@ -102,7 +107,7 @@ mod tests {
             ("negative", json!(-1), wrong_value),
             ("negative fraction", json!(-0.5), wrong_value),
             ("string", json!("1795251600"), wrong_type),
-            ("null", json!(null), wrong_type),
+            ("null", json!(null), Ok(None)),
             ("bool", json!(true), wrong_type),
             ("array", json!([1]), wrong_type),
         ];
@@ -119,6 +124,7 @@ mod tests {
             ("array of one", json!(["app"]), Ok(vec!["app"])),
             ("array", json!(["app", "api"]), Ok(vec!["app", "api"])),
             ("empty", json!([]), Err(ClaimFault::Missing("aud"))),
+            ("null", json!(null), Err(ClaimFault::Missing("aud"))),
             ("number", json!(1), Err(ClaimFault::Type("aud"))),
             ("mixed", json!(["app", 1]), Err(ClaimFault::Type("aud"))),
             ("object", json!({"app": 1}), Err(ClaimFault::Type("aud"))),

@@ -166,6 +166,8 @@ fn endpoint(
 ) -> Result<Option<Url>, Misbehaviour> {
     let text = match document.get(name) {
         None | Some(Value::Null) => return Ok(None),
+        // So JSON libraries write what is not offered.
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
         Some(Value::String(text)) => text,
         Some(_) => return Err(Misbehaviour::Missing(name)),
     };
@@ -205,7 +207,8 @@ mod tests {
         Metadata::parse(issuer, document)
     }
 
-    /// A4, A5, A7: the issuer byte for byte, PKCE with S256, and no endpoint in the clear.
+    /// A4, A5, A7: the issuer byte for byte, PKCE with S256, and no endpoint in the clear. One that
+    /// is empty is not offered: it made every login 503.
     #[test]
     fn metadata_are_checked() {
         let good: &[Value] = &[
@@ -216,6 +219,8 @@ mod tests {
             json!({"token_endpoint": "http://[::1]:9000/token"}),
             json!({"token_endpoint": "http://localhost:9000/token"}),
             json!({"end_session_endpoint": null}),
+            json!({"end_session_endpoint": ""}),
+            json!({"userinfo_endpoint": " ", "revocation_endpoint": ""}),
         ];
         for change in good {
             assert!(parse(ISSUER, change).is_ok(), "{change}");
@@ -230,6 +235,7 @@ mod tests {
             json!({"authorization_endpoint": null}),
             json!({"token_endpoint": "/token"}),
             json!({"token_endpoint": ""}),
+            json!({"jwks_uri": ""}),
             json!({"token_endpoint": 1}),
             json!({"token_endpoint": "http://id.example.com/token"}),
             json!({"token_endpoint": "http://localhost.example.com/token"}),

@@ -24,6 +24,12 @@ pub(super) const PROTOCOL_CLAIMS: [&str; 12] = [
     "iss", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "s_hash", "azp", "sid", "jti",
 ];
 
+/// The last second that a date of four digits can say.
+const END_OF_9999: i64 = 253_402_300_799;
+
+/// Seconds that a provider's own dates may be apart: it rounds them, and its nodes differ.
+const LEEWAY: i64 = 5;
+
 /// Verifies the signature of an ID token.
 pub(super) async fn verify_signature(
     id_token: &IdToken,
@@ -60,7 +66,7 @@ impl Verifier<'_> {
             return Err(ClaimFault::Value("nonce"));
         }
         let identity = self.identity(verified, scope)?;
-        self.check_auth_time(identity.auth_time, expected.max_age)?;
+        self.check_auth_time(&claims, identity.facts.iat, expected)?;
         if !expected.essential_acr.is_empty() {
             let acr = identity.acr.as_ref().ok_or(ClaimFault::Missing("acr"))?;
             if !expected.essential_acr.contains(acr) {
@@ -108,7 +114,7 @@ impl Verifier<'_> {
     /// All that holds for every ID token, whatever it answers.
     fn identity(&self, verified: &Verified, scope: &[String]) -> Result<Identity, ClaimFault> {
         let claims = Claims(&verified.claims);
-        if verified.claims.contains_key("events") {
+        if claims.get("events").is_some() {
             return Err(ClaimFault::Value("events"));
         }
         self.envelope.check_issuer(&claims)?;
@@ -117,7 +123,8 @@ impl Verifier<'_> {
         let iat = self.envelope.check_times(&claims, Expiry::Required)?;
         let sub = subject(&claims)?;
         check_at_hash(&claims, verified.alg, self.access_token)?;
-        let auth_time = claims.date("auth_time")?;
+        // Where nobody asked for it, one that says nothing condemns no login.
+        let auth_time = auth_time(&claims).unwrap_or_default();
         Ok(Identity {
             sub: sub.to_owned(),
             sid: claims.text("sid")?.map(str::to_owned),
@@ -138,29 +145,54 @@ impl Verifier<'_> {
         })
     }
 
-    /// D13: signed in recently enough. A `max_age` of the operator's own was sent in place of the
-    /// login's, so it counts in its place.
+    /// D13: recently enough signed in when the login began. A `max_age` of the operator's own was
+    /// sent in place of the login's, so it counts in its place.
+    ///
+    /// The provider's two dates are told by one clock, so they are held against each other: how far
+    /// our clock may be off is more than a short `max_age`.
     fn check_auth_time(
         &self,
-        auth_time: Option<i64>,
-        max_age: Option<u64>,
+        claims: &Claims<'_>,
+        iat: i64,
+        expected: &ExpectedIdToken<'_>,
     ) -> Result<(), ClaimFault> {
         let mut own = self.envelope.settings.authorize_params.iter();
         let own = own.find(|(name, _)| name == "max_age");
         let own = own.and_then(|(_, seconds)| seconds.parse().ok());
-        let Some(max_age) = own.or(max_age) else {
+        let Some(max_age) = own.or(expected.max_age) else {
             return Ok(());
         };
-        let auth_time = auth_time.ok_or(ClaimFault::Missing("auth_time"))?;
+        let auth_time = auth_time(claims)?.ok_or(ClaimFault::Missing("auth_time"))?;
         let (now, skew) = (self.envelope.now, self.envelope.skew());
-        let age = now.unix_seconds().saturating_sub(auth_time);
-        let limit = i64::try_from(max_age).unwrap_or(i64::MAX);
+        let under_way = i64::try_from(now.since(expected.begun).as_secs()).unwrap_or(i64::MAX);
+        let max_age = i64::try_from(max_age).unwrap_or(i64::MAX);
+        let limit = max_age.saturating_add(under_way);
+        let age_here = now.unix_seconds().saturating_sub(auth_time);
+        let age_there = iat.saturating_sub(auth_time);
+        let is_old = age_here > limit.saturating_add(skew)
+            || age_there > limit.saturating_add(skew.min(max_age).max(LEEWAY));
         // In the future it says nothing of how long ago the user was there.
-        if age > limit.saturating_add(skew) || age < -skew {
+        if is_old || age_here < -skew {
             return Err(ClaimFault::Value("auth_time"));
         }
         Ok(())
     }
+}
+
+/// `auth_time`, where it is a date. Some providers write milliseconds, or 0 for "not known": what is
+/// no moment of an age that clocks can show is none.
+fn auth_time(claims: &Claims<'_>) -> Result<Option<i64>, ClaimFault> {
+    match claims.date("auth_time")? {
+        Some(seconds) if !(1..=END_OF_9999).contains(&seconds) => {
+            Err(ClaimFault::Value("auth_time"))
+        }
+        date => Ok(date),
+    }
+}
+
+/// Whether the ID token has an `auth_time` that is no date, and so was left out.
+pub(super) fn auth_time_is_odd(verified: &Verified) -> bool {
+    auth_time(&Claims(&verified.claims)).is_err()
 }
 
 /// D12: the left half of the access token's hash, where it is there (OIDC Core §3.1.3.8).

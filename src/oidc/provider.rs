@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use url::Url;
 
-use crate::clock::{Clock, Randomness};
+use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::calls::Calls;
 use crate::oidc::client_auth::ClientAuthenticator;
 use crate::oidc::discovery::{Discovery, Metadata};
@@ -20,6 +21,7 @@ use crate::oidc::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet}
 use crate::oidc::hint::add_id_token_hint;
 use crate::oidc::id_token::{self, Verifier};
 use crate::oidc::jwks::Jwks;
+use crate::oidc::jws::Verified;
 use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
@@ -67,6 +69,16 @@ pub(super) struct Inner {
     pub(super) jwks: Jwks,
     pub(super) authenticator: ClientAuthenticator,
     pub(super) clock: Arc<dyn Clock>,
+    oddities: Oddities,
+}
+
+/// What the ID tokens of logins were found to be like.
+#[derive(Default)]
+struct Oddities {
+    /// The last one had no `sid`.
+    lacks_sid: AtomicBool,
+    /// It was said that `auth_time` is no date.
+    auth_time_told: AtomicBool,
 }
 
 /// What one login asks for.
@@ -79,8 +91,11 @@ pub struct AuthorizationRequest<'a> {
     /// Ties the code to this login; only its hash travels.
     pub code_verifier: &'a CodeVerifier,
     /// `prompt`, `login_hint` and others that the caller lets through. One that is ours, or that
-    /// the operator fixed, is left out (B8).
+    /// the operator fixed, is left out (B8); a `prompt` takes the place of the operator's.
     pub extra: &'a [(&'a str, String)],
+    /// Whose session at the provider is meant, where nobody is to be asked; left out where it would
+    /// make the address too long.
+    pub id_token_hint: Option<&'a IdToken>,
 }
 
 /// What the ID token of one login must say.
@@ -88,6 +103,8 @@ pub struct AuthorizationRequest<'a> {
 pub struct ExpectedIdToken<'a> {
     /// The nonce that was sent.
     pub nonce: &'a Nonce,
+    /// When the login began.
+    pub begun: Timestamp,
     /// The `max_age` that was sent, in seconds (D13).
     pub max_age: Option<u64>,
     /// One of these must be the `acr`, where there are any (D13).
@@ -99,8 +116,10 @@ pub struct ExpectedIdToken<'a> {
 pub enum IssuerCheck {
     /// It is from this provider, as far as this provider says such things.
     Fits,
-    /// It is from another, or does not say where it must.
-    Refuse,
+    /// It is from another.
+    Other,
+    /// It does not say, and this provider announces that it always does.
+    Missing,
 }
 
 impl Provider {
@@ -133,6 +152,7 @@ impl Provider {
             calls,
             discovery,
             clock,
+            oddities: Oddities::default(),
         }))
     }
 
@@ -206,14 +226,20 @@ impl Provider {
             }
             query.extend_pairs(self.extra_parameters(request.extra));
         }
+        if let Some(id_token) = request.id_token_hint {
+            add_id_token_hint(&mut url, id_token);
+        }
         Ok(url)
     }
 
     /// The operator's parameters, then those of the login whose names are not taken, each name
-    /// once: what the operator fixed, a link cannot change (B8).
+    /// once: what the operator fixed, a link cannot change (B8). All but `prompt`, of which the
+    /// login's own counts: a page that asks in silence must not meet a person with a form.
     fn extra_parameters<'a>(&'a self, extra: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
         let operator = self.0.settings.authorize_params.iter();
         let operator = operator.map(|(name, value)| (name.as_str(), value.as_str()));
+        let prompts = extra.iter().any(|(name, _)| *name == "prompt");
+        let operator = operator.filter(|(name, _)| !prompts || *name != "prompt");
         let login = extra.iter().map(|(name, value)| (*name, value.as_str()));
         let mut parameters: Vec<(&str, &str)> = Vec::new();
         for (name, value) in operator.chain(login) {
@@ -236,8 +262,9 @@ impl Provider {
         let metadata = self.metadata().await?;
         Ok(match iss {
             Some(iss) if self.is_issuer(iss) => IssuerCheck::Fits,
-            None if !metadata.response_iss_supported => IssuerCheck::Fits,
-            Some(_) | None => IssuerCheck::Refuse,
+            Some(_) => IssuerCheck::Other,
+            None if metadata.response_iss_supported => IssuerCheck::Missing,
+            None => IssuerCheck::Fits,
         })
     }
 
@@ -289,6 +316,7 @@ impl Provider {
         let mut identity = verifier
             .login(&verified, expected, scope)
             .map_err(|fault| untrusted(fault.into()))?;
+        self.0.oddities.look_at(&identity, &verified);
         if self.0.settings.userinfo {
             let url = metadata.userinfo_endpoint.as_ref().ok_or_else(|| {
                 let missing = Misbehaviour::Missing("userinfo_endpoint");
@@ -421,6 +449,12 @@ impl Provider {
         logout_token::verify(text, self.envelope(), &self.0.jwks).await
     }
 
+    /// Whether the ID token of the last login had no `sid`, by which a front-channel logout finds
+    /// its session.
+    pub fn id_tokens_lack_sid(&self) -> bool {
+        self.0.oddities.lacks_sid.load(Ordering::Relaxed)
+    }
+
     /// Whether this is the provider's issuer, byte for byte (E15). No secret.
     pub fn is_issuer(&self, iss: &str) -> bool {
         iss == self.0.settings.issuer
@@ -446,6 +480,20 @@ impl Provider {
         Envelope {
             settings: &self.0.settings,
             now: self.0.clock.now(),
+        }
+    }
+}
+
+impl Oddities {
+    fn look_at(&self, identity: &Identity, verified: &Verified) {
+        self.lacks_sid
+            .store(identity.sid.is_none(), Ordering::Relaxed);
+        if id_token::auth_time_is_odd(verified)
+            && !self.auth_time_told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "the provider's `auth_time` is no date in seconds and is left out of /bff/session"
+            );
         }
     }
 }

@@ -95,7 +95,8 @@ async fn read(
         return Err(UserInfoFault::OtherSubject);
     }
     let mut claims = without_protocol_claims(&claims);
-    claims.retain(|name, _| !SIGN_IN_CLAIMS.contains(&name.as_str()));
+    // "It SHOULD NOT be present with a null" (§5.3.2): that says nothing against the ID token's.
+    claims.retain(|name, value| !SIGN_IN_CLAIMS.contains(&name.as_str()) && !value.is_null());
     Ok(claims)
 }
 

@@ -375,6 +375,7 @@ fn callback(cause: &CallbackFault) -> Verdict {
         }
         CallbackFault::Repeated(_)
         | CallbackFault::OtherIssuer
+        | CallbackFault::LacksIssuer
         | CallbackFault::NoCode
         | CallbackFault::UnusableToken
         | CallbackFault::EndedThere => {

@@ -222,6 +222,26 @@ async fn endpoints_come_from_the_metadata_alone() {
     }
 }
 
+/// E6: an endpoint that is offered by an empty name is not offered: logins were 503 for it, and a logout
+/// ends here.
+#[tokio::test]
+async fn an_empty_endpoint_is_not_offered() {
+    for nothing in [json!(""), json!(null)] {
+        let idp = Idp::start(&nine_o_clock());
+        for name in ["end_session_endpoint", "revocation_endpoint"] {
+            idp.misbehave(Fault::Set(Stage::Metadata, name, nothing.clone()));
+        }
+        let bff = Bff::with(&idp, &Upstream::start()).start();
+        let mut alice = bff.browser();
+        alice.sign_in("alice").await;
+        let logout_url = alice.session().await["logout_url"].clone();
+        let target = format!("{PUBLIC_URL}{}", logout_url.as_str().unwrap());
+        let reply = alice.open(&target).await;
+        assert_eq!(reply.header("location"), Some("/"), "{nothing}");
+        assert_eq!(alice.signed_in().await, None);
+    }
+}
+
 /// A6: nothing that a token's header points at is fetched.
 #[tokio::test]
 async fn no_address_in_a_token_is_asked() {

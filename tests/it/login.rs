@@ -9,6 +9,7 @@ use url::Url;
 use crate::support::bff::Bff;
 use crate::support::browser::Fetch;
 use crate::support::clock::nine_o_clock;
+use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::journey::{
     LOGIN_COOKIE, SESSION_COOKIE, login_url, parameter, refusal, steady_fields,
@@ -541,21 +542,64 @@ async fn a_link_overrides_nothing() {
     }
 }
 
-/// B8: what the operator fixed, a link does not change.
+/// B8: what the operator fixed, a link does not change, but for `prompt`: a page that asked in silence
+/// met a person with a form.
 #[tokio::test]
 async fn a_link_does_not_override_the_operator() {
     let idp = Idp::start(&nine_o_clock());
     let bff = Bff::with(&idp, &Upstream::start())
-        .set("provider.authorize_params.prompt", "login")
+        .set("provider.authorize_params.prompt", "consent")
         .set("provider.authorize_params.audience", "https://api.example")
         .start();
-    let reply = bff.browser().begin_login("prompt=none&audience=x").await;
-    let location = reply.location().unwrap();
-    assert_eq!(parameter(&location, "prompt").as_deref(), Some("login"));
-    assert_eq!(
-        parameter(&location, "audience").as_deref(),
-        Some("https://api.example")
-    );
+    for (query, prompt) in [
+        ("audience=x", "consent"),
+        ("prompt=none&audience=x", "none"),
+        ("prompt=login", "login"),
+    ] {
+        let reply = bff.browser().begin_login(query).await;
+        let location = reply.location().unwrap();
+        let sent = parameter(&location, "prompt");
+        assert_eq!(sent.as_deref(), Some(prompt), "{query}");
+        assert_eq!(
+            parameter(&location, "audience").as_deref(),
+            Some("https://api.example")
+        );
+    }
+}
+
+/// OIDC Core §3.1.2.1: a login that asks in silence says whose session is meant, where the ID token may
+/// travel and is not too long for an address; no other login does.
+#[tokio::test]
+async fn a_silent_login_says_whose_session_is_meant() {
+    let idp = Idp::start(&nine_o_clock());
+    let cases = [
+        ("id_token", "prompt=none", 0, true),
+        ("id_token", "prompt=none", 4000, false),
+        ("id_token", "prompt=login", 0, false),
+        ("id_token", "", 0, false),
+        ("none", "prompt=none", 0, false),
+    ];
+    for (hint, query, roles, expected) in cases {
+        let bff = Bff::with(&idp, &Upstream::start())
+            .set("provider.logout_hint", hint)
+            .start();
+        let mut browser = bff.browser();
+        let reply = browser.begin_login(query).await;
+        let nobody = parameter(&reply.location().unwrap(), "id_token_hint");
+        assert_eq!(nobody, None, "{query}: nobody is signed in");
+        idp.misbehave(Fault::claim("roles", "r".repeat(roles)));
+        browser.sign_in("alice").await;
+        idp.behave();
+        let issued = idp.issued_secrets();
+        let (_, last) = issued
+            .iter()
+            .rfind(|(kind, _)| *kind == "ID token")
+            .unwrap();
+        let reply = browser.begin_login(query).await;
+        let sent = parameter(&reply.location().unwrap(), "id_token_hint");
+        let name = format!("{hint}, {query}, {roles} octets more");
+        assert_eq!(sent.as_ref(), expected.then_some(last), "{name}");
+    }
 }
 
 /// B8: a parameter of ours that is repeated or malformed begins nothing.

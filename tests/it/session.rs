@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::bff::Bff;
 use crate::support::browser::{Browser, Fetch};
 use crate::support::clock::{nine_o_clock, soon};
+use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::journey::{SESSION_COOKIE, login_url, parameter, refusal};
 use crate::support::upstream::Upstream;
@@ -522,6 +523,29 @@ async fn the_app_is_told_who_is_signed_in() {
       }
     }
     "#);
+}
+
+/// An `auth_time` that is no date in seconds is left out, and said once in the log: the app was told
+/// an empty string, or 1970.
+#[tokio::test]
+async fn an_auth_time_that_is_no_date_is_left_out() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let said = || bff.logs().lines_with("`auth_time` is no date").len();
+    let before = said();
+    for odd in [
+        json!(1_795_251_600_000_i64),
+        json!(0),
+        json!("2026-11-21"),
+        json!(null),
+    ] {
+        idp.misbehave(Fault::claim("auth_time", odd.clone()));
+        let mut browser = alice(&bff).await;
+        idp.behave();
+        let told = browser.session().await;
+        assert_eq!(told["auth"]["auth_time"], json!(null), "{odd}");
+    }
+    assert_eq!(said(), before + 1);
 }
 
 /// G13: what `/bff/user` says, as Duende's frontends read it.

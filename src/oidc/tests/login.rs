@@ -27,6 +27,7 @@ impl Stage {
         let nonce = Nonce::new("n-1");
         let expected = ExpectedIdToken {
             nonce: &nonce,
+            begun: Timestamp::from_unix_seconds(NOW),
             max_age: None,
             essential_acr: &[],
         };
@@ -50,6 +51,7 @@ impl Stage {
             nonce: &Nonce::new("n-1"),
             code_verifier: &CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
             extra,
+            id_token_hint: None,
         };
         let url = self.provider.authorization_url(&request).await.unwrap();
         assert_eq!(url.path(), "/authorize");
@@ -83,12 +85,17 @@ async fn the_authorization_request_is_complete() {
     assert_eq!(stage.authorize(&[]).await, pairs(&PLAIN));
 }
 
-/// B8: neither the link nor the operator's extras change what is ours; the operator's win.
+/// B8: neither the link nor the operator's extras change what is ours; the operator's win, but for
+/// `prompt`.
 #[tokio::test]
 async fn extra_parameters_override_nothing() {
     let stage = Stage::set_with(|settings| {
         settings.response_mode = ResponseMode::FormPost;
-        settings.authorize_params = pairs(&[("prompt", "login"), ("scope", "admin")]);
+        settings.authorize_params = pairs(&[
+            ("prompt", "consent"),
+            ("scope", "admin"),
+            ("ui_locales", "de"),
+        ]);
     })
     .await;
     let extra = [
@@ -105,18 +112,30 @@ async fn extra_parameters_override_nothing() {
         ("prompt", "none"),
         ("login_hint", "alice"),
         ("login_hint", "bob"),
+        ("ui_locales", "fr"),
     ]
     .map(|(name, value)| (name, value.to_owned()));
     let expected = [
         &PLAIN[..],
         &[
             ("response_mode", "form_post"),
-            ("prompt", "login"),
+            ("ui_locales", "de"),
+            ("prompt", "none"),
             ("login_hint", "alice"),
         ],
     ]
     .concat();
     assert_eq!(stage.authorize(&extra).await, pairs(&expected));
+    let expected = [
+        &PLAIN[..],
+        &[
+            ("response_mode", "form_post"),
+            ("prompt", "consent"),
+            ("ui_locales", "de"),
+        ],
+    ]
+    .concat();
+    assert_eq!(stage.authorize(&[]).await, pairs(&expected));
 }
 
 /// RFC 6749 §3.1: the query of the authorization endpoint stays.
@@ -141,16 +160,16 @@ async fn the_issuer_of_a_response_is_checked() {
         let issuer = stage.fake.issuer();
         let slash = format!("{issuer}/");
         let absent = if announced {
-            IssuerCheck::Refuse
+            IssuerCheck::Missing
         } else {
             IssuerCheck::Fits
         };
         let cases = [
             ("right", Some(issuer), IssuerCheck::Fits),
             ("absent", None, absent),
-            ("a slash more", Some(slash.as_str()), IssuerCheck::Refuse),
-            ("other", Some("https://evil.example"), IssuerCheck::Refuse),
-            ("empty", Some(""), IssuerCheck::Refuse),
+            ("a slash more", Some(slash.as_str()), IssuerCheck::Other),
+            ("other", Some("https://evil.example"), IssuerCheck::Other),
+            ("empty", Some(""), IssuerCheck::Other),
         ];
         for (name, iss, expected) in cases {
             let verdict = stage.provider.check_response_issuer(iss).await.unwrap();

@@ -100,6 +100,7 @@ fn the_futures_are_send() {
         let nonce = Nonce::new("");
         let expected = ExpectedIdToken {
             nonce: &nonce,
+            begun: Timestamp::from_unix_seconds(NOW),
             max_age: None,
             essential_acr: &[],
         };

@@ -67,18 +67,21 @@ async fn a_token_that_reaches_the_browser_is_heard() {
     }
 }
 
-/// E3: the redirect to the end-session endpoint may carry the ID token, and nothing else may.
+/// E3: the redirects to the end-session and the authorization endpoint may carry the ID token, and
+/// nothing else may.
 #[tokio::test]
-async fn the_end_session_redirect_alone_may_carry_the_id_token() {
+async fn redirects_that_take_a_hint_alone_may_carry_the_id_token() {
     let (idp, product, tokens) = world().await;
     let bff = play(&idp, &product);
     let id_token = tokens["id_token"].as_str().unwrap().to_owned();
-    let location = format!("{}?id_token_hint={id_token}", idp.url("/end_session"));
-    product.answers(move |_| Answer::status(303).header("location", &location));
-    bff.browser()
-        .open(&format!("{PUBLIC_URL}/bff/logout/continue"))
-        .await;
-    assert_eq!(bff.sightings(), "");
+    for endpoint in ["/end_session", "/authorize"] {
+        let location = format!("{}?id_token_hint={id_token}", idp.url(endpoint));
+        product.answers(move |_| Answer::status(303).header("location", &location));
+        bff.browser()
+            .open(&format!("{PUBLIC_URL}/bff/logout/continue"))
+            .await;
+        assert_eq!(bff.sightings(), "");
+    }
 
     let elsewhere = format!("{}?id_token_hint={id_token}", idp.url("/end_session_"));
     product.answers(move |_| Answer::status(303).header("location", &elsewhere));

@@ -131,7 +131,7 @@ impl<'a> Bff<'a> {
         let canaries: Canaries = self.idp.issued_secrets();
         let mut found = canary::sightings_in_replies(
             &self.received.replies_from(PUBLIC_URL),
-            &self.idp.url("/end_session"),
+            &["/end_session", "/authorize"].map(|path| self.idp.url(path)),
             &canaries,
         );
         for (url, bytes) in self.received.streams_from(PUBLIC_URL) {

@@ -75,11 +75,12 @@ fn hash_of_start(text: &[u8]) -> usize {
     (start.wrapping_mul(0x9E37_79B1) >> 12) as usize
 }
 
-/// Where canaries sing in what a browser received from the origin `public_url`, but for the one
-/// redirect that may carry an ID token: to the provider's end-session endpoint (DESIGN §2).
+/// Where canaries sing in what a browser received from the origin `public_url`, but for the
+/// redirects that may carry an ID token: to the provider, to end a session there, and to ask in
+/// silence whether one lives.
 pub(crate) fn sightings_in_replies(
     replies: &[Reply],
-    end_session_endpoint: &str,
+    take_hints: &[String],
     canaries: &Canaries,
 ) -> String {
     let ear = Ear::new(canaries);
@@ -87,7 +88,8 @@ pub(crate) fn sightings_in_replies(
     for reply in replies {
         let mut raw = reply.raw.clone();
         if let Some(location) = reply.header("location")
-            && location.split('?').next() == Some(end_session_endpoint)
+            && let Some((address, _)) = location.split_once('?')
+            && take_hints.iter().any(|takes| takes == address)
         {
             raw = String::from_utf8_lossy(&raw)
                 .replace(location, "")

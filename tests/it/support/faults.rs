@@ -89,7 +89,14 @@ pub(crate) enum KeySetFault {
     ShortRsa,
     /// No key at all.
     Empty,
+    /// Every key is called [`SAME_KID`], whichever it is.
+    SameKids,
+    /// What a JSON library writes for the members that a key does not have.
+    NullMembers,
 }
+
+/// What keys are called whose provider names all of them alike.
+pub(crate) const SAME_KID: &str = "the-key";
 
 impl Fault {
     /// Sets a claim of a login's ID token.
@@ -174,7 +181,11 @@ impl Fault {
             ),
             ("D9 exp huge", Self::claim("exp", json!(1e300))),
             ("D9 exp negative", Self::claim("exp", -1)),
+            ("D6 iss null", Self::claim("iss", Value::Null)),
+            ("D7 aud null", Self::claim("aud", Value::Null)),
             ("D9 exp null", Self::claim("exp", Value::Null)),
+            ("D9 iat null", Self::claim("iat", Value::Null)),
+            ("D11 sub null", Self::claim("sub", Value::Null)),
             ("D9 no iat", Self::no_claim("iat")),
             ("D9 iat in the future", Self::claim("iat", now + 3600)),
             ("D9 iat a bool", Self::claim("iat", true)),
@@ -223,6 +234,18 @@ impl Fault {
             ),
             ("D15 keys rotated before signing", Self::RotateBeforeSigning),
             ("D17 junk in the key set", Self::Keys(KeySetFault::Junk)),
+            ("D17 null in keys", Self::Keys(KeySetFault::NullMembers)),
+            ("D5 events null", Self::claim("events", Value::Null)),
+            ("D8 azp null", Self::claim("azp", Value::Null)),
+            ("D9 nbf null", Self::claim("nbf", Value::Null)),
+            ("D12 at_hash null", Self::claim("at_hash", Value::Null)),
+            ("D13 auth_time null", Self::claim("auth_time", Value::Null)),
+            ("acr null", Self::claim("acr", Value::Null)),
+            ("sid null", Self::claim("sid", Value::Null)),
+            (
+                "D4 a kid that is null",
+                Self::Set(Stage::IdTokenHeader, "kid", Value::Null),
+            ),
             ("C8 token_type bearer", Self::token("token_type", "bearer")),
             ("C8 token_type BEARER", Self::token("token_type", "BEARER")),
             ("C8 no expires_in", Self::no_token("expires_in")),
@@ -333,7 +356,6 @@ impl Fault {
             ("E8 an empty jti", claim("jti", "".into())),
             ("E8 jti a number", claim("jti", json!(7))),
             ("E8 a nonce", claim("nonce", "n-1".into())),
-            ("E8 a nonce that is null", claim("nonce", Value::Null)),
             ("E8 no events", none("events")),
             ("E8 empty events", events(json!({}))),
             ("E8 events a string", events(json!(LOGOUT_EVENT))),
@@ -359,7 +381,6 @@ impl Fault {
             ("E8 an empty sub", claim("sub", "".into())),
             ("E8 sid a number", claim("sid", json!(7))),
             ("E8 an empty sid", claim("sid", "".into())),
-            // Last: these make the relying party look for keys, which is rationed (D16).
             ("D15 an unknown kid", Self::Signature(Signed::UnknownKid)),
         ]
     }
@@ -388,6 +409,13 @@ impl Fault {
                 "words in the event",
                 Self::logout_claim("events", json!({ LOGOUT_EVENT: { "why": "x" } })),
             ),
+            (
+                "a nonce that is null",
+                Self::logout_claim("nonce", Value::Null),
+            ),
+            ("azp that is null", Self::logout_claim("azp", Value::Null)),
+            ("nbf that is null", Self::logout_claim("nbf", Value::Null)),
+            ("sid that is null", Self::logout_claim("sid", Value::Null)),
             ("iat of a fast clock", Self::logout_claim("iat", now + 30)),
             ("just not old", Self::logout_claim("iat", now - 290)),
             ("exp in a year", Self::logout_claim("exp", now + 31_536_000)),
@@ -606,6 +634,19 @@ impl KeySetFault {
                 keys[0]["n"] = json!(URL_SAFE_NO_PAD.encode(short));
             }
             Self::Empty => keys.clear(),
+            Self::SameKids => {
+                for key in keys {
+                    key["kid"] = json!(SAME_KID);
+                }
+            }
+            Self::NullMembers => {
+                for key in keys {
+                    for name in ["use", "alg", "x5c", "x5t"] {
+                        key[name] = Value::Null;
+                    }
+                    key["key_ops"] = json!([]);
+                }
+            }
         }
     }
 }
