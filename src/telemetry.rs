@@ -5,6 +5,7 @@
 //! is the parts' own affair.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +45,7 @@ pub enum LogError {
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// Something in this process logs already.
     #[error("logging is set up already")]
-    AlreadySet(#[source] Box<dyn std::error::Error + Send + Sync>),
+    AlreadySet(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Writes out the lines that still wait, when it is dropped.
@@ -116,6 +117,21 @@ fn log_panics() {
         tracing::error!(panic.location = place, "a task panicked");
         default(panic);
     }));
+}
+
+/// An error and its sources, in one line: what each adds, from the outermost to the first cause.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
 }
 
 /// Seconds; the upper bounds of every latency histogram.

@@ -4,8 +4,9 @@
 //! Tokens of the sessions that end are revoked only where `provider.revoke_on_logout` says so and
 //! `offline_access` was not asked for: a grant that was meant to outlive the user's session at the
 //! provider is not ours to end because of that session (§2.7, E12).
-
-use std::time::Duration;
+//!
+//! Anyone can send logout tokens (E14). To verify one takes no turn: it waits for nothing but keys, and
+//! however many tokens wait for those, one fetch serves them all.
 
 use http::Response;
 use url::form_urlencoded;
@@ -15,13 +16,8 @@ use crate::auth::answer::not_stored;
 use crate::auth::ended_at_provider::{EndedThere, EndedWhen, kept_under};
 use crate::oidc::{JwsFault, LogoutToken, LogoutTokenError, LogoutTokenFault};
 use crate::session::store::StoreError;
+use crate::telemetry::chain;
 use crate::web::body::Body;
-
-/// Logout tokens that are verified at once. Anyone can send them (E14).
-pub(in crate::auth) const VERIFIED_AT_ONCE: usize = 32;
-
-/// How long one more waits for its turn.
-pub(in crate::auth) const TURN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why nothing was ended, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +37,6 @@ pub enum BackchannelLogoutError {
     /// The store could not be asked; the token is as good as before.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Too many come at once.
-    #[error("too many logout tokens come at once")]
-    Busy,
 }
 
 impl From<LogoutTokenError> for BackchannelLogoutError {
@@ -73,24 +66,19 @@ impl RelyingParty {
                 | BackchannelLogoutError::Invalid(_)
                 | BackchannelLogoutError::Replayed,
             ) => "backchannel_refused",
-            Err(
-                BackchannelLogoutError::NoKeys(_)
-                | BackchannelLogoutError::Store(_)
-                | BackchannelLogoutError::Busy,
-            ) => "backchannel_unavailable",
+            Err(BackchannelLogoutError::NoKeys(_) | BackchannelLogoutError::Store(_)) => {
+                "backchannel_unavailable"
+            }
         });
+        if let Err(error) = &outcome {
+            self.warn_of_refused(error);
+        }
         outcome.map(|()| not_stored(Response::new(Body::Empty)))
     }
 
     async fn end_by_logout_token(&self, form: &str) -> Result<(), BackchannelLogoutError> {
         let text = only_logout_token(form).ok_or(BackchannelLogoutError::Malformed)?;
-        let token = {
-            let turn = tokio::time::timeout(TURN_WITHIN, self.verifications.acquire());
-            let Ok(Ok(_turn)) = turn.await else {
-                return Err(BackchannelLogoutError::Busy);
-            };
-            self.provider.verify_logout_token(&text).await?
-        };
+        let token = self.provider.verify_logout_token(&text).await?;
         let used = kept_under("logout jti", &[Some(&token.iss), Some(&token.jti)]);
         let now = self.clock.now();
         let remember_for = token.forget_replays_after.since(now);
@@ -104,6 +92,41 @@ impl RelyingParty {
             return Err(BackchannelLogoutError::Replayed);
         }
         Ok(())
+    }
+
+    /// Says why a logout token signed nobody out: once a minute for all that the provider need not
+    /// have made, and for each thing that is wrong with those that it did.
+    fn warn_of_refused(&self, error: &BackchannelLogoutError) {
+        let cause = chain(error);
+        let kind = match error {
+            BackchannelLogoutError::Malformed
+            | BackchannelLogoutError::Invalid(LogoutTokenFault::Jws(_))
+            | BackchannelLogoutError::NoKeys(_) => "anybody's logout token",
+            BackchannelLogoutError::Invalid(LogoutTokenFault::Claim(_))
+            | BackchannelLogoutError::Replayed => cause.as_str(),
+            // Told by the store.
+            BackchannelLogoutError::Store(_) => return,
+        };
+        if let Some(left_out) = self.warnings.due(kind, self.clock.now()) {
+            tracing::warn!(cause, left_out, "a logout token signed nobody out");
+        }
+    }
+
+    /// Says that somebody, and so perhaps the provider, looks for this endpoint at a host that is not
+    /// served here.
+    pub fn backchannel_logout_elsewhere(&self, host: &str) {
+        const LONGEST: usize = 255;
+        let kind = "a logout token for another host";
+        if let Some(left_out) = self.warnings.due(kind, self.clock.now()) {
+            let host: String = host.chars().take(LONGEST).collect();
+            let mut right = self.settings.public_url.clone();
+            right.set_path(&format!("{}/backchannel-logout", self.settings.base_path));
+            tracing::warn!(
+                ?host,
+                left_out,
+                "a back-channel logout was sent to a host that is not served here; register {right} at the provider"
+            );
+        }
     }
 
     async fn end_sessions_of(&self, token: &LogoutToken) -> Result<(), StoreError> {

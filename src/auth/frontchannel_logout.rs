@@ -4,6 +4,8 @@
 //! Browsers send no cookie of ours into a frame of another site, so the session is found by its
 //! `sid` alone. Nothing is revoked at the provider: whoever knows issuer and `sid` may call this.
 
+use std::time::Duration;
+
 use http::Response;
 use http::header::CONTENT_SECURITY_POLICY;
 use http::request::Parts;
@@ -11,10 +13,15 @@ use http::{HeaderValue, StatusCode};
 use url::{Url, form_urlencoded};
 
 use crate::auth::RelyingParty;
-use crate::auth::backchannel_logout::TURN_WITHIN;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::problem;
+
+/// Sessions that are looked for at once: anyone can ask.
+pub(in crate::auth) const LOOKED_FOR_AT_ONCE: usize = 32;
+
+/// How long one more waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why nothing was ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +51,32 @@ impl RelyingParty {
         let sid = self
             .sid_of(query)
             .ok_or(FrontchannelLogoutError::Malformed)?;
-        let turn = tokio::time::timeout(TURN_WITHIN, self.verifications.acquire());
+        let turn = tokio::time::timeout(TURN_WITHIN, self.front_channel.acquire());
         let Ok(Ok(_turn)) = turn.await else {
             return Err(FrontchannelLogoutError::Busy);
         };
         let ended = self.end_listed_of_sid(&sid).await?;
         self.metrics.logout("frontchannel");
+        if ended.is_empty() {
+            self.warn_of_missing_sid();
+        }
         tracing::info!(
             ended = ended.len(),
             "the provider's page signed somebody out"
         );
         Ok(self.framed_page())
+    }
+
+    /// Nothing was found, and nothing ever will be while sessions are known by no `sid`.
+    fn warn_of_missing_sid(&self) {
+        if self.provider.id_tokens_lack_sid()
+            && let Some(left_out) = self.warnings.due("no sid", self.clock.now())
+        {
+            tracing::warn!(
+                left_out,
+                "a front-channel logout signed nobody out: the provider's ID tokens carry no `sid` to find the session by; let it add that claim, or register the back channel"
+            );
+        }
     }
 
     /// The `sid`, if the query names our provider and one session, each once.

@@ -31,6 +31,7 @@ use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::open_limits::OpenLimits;
+use crate::web::repeats::Repeats;
 
 use access_token::AccessTokens;
 use pending_login::PendingLoginCookie;
@@ -92,8 +93,10 @@ pub struct RelyingParty {
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
     background: Background,
-    /// Turns to verify a logout token (E14).
-    verifications: Semaphore,
+    /// Turns to look for the session of a front-channel logout.
+    front_channel: Semaphore,
+    /// What logouts at the provider warned of lately.
+    warnings: Repeats,
     /// Event streams that are open.
     streams: OpenLimits,
 }
@@ -157,7 +160,8 @@ impl RelyingParty {
             randomness,
             metrics,
             background,
-            verifications: Semaphore::new(backchannel_logout::VERIFIED_AT_ONCE),
+            front_channel: Semaphore::new(frontchannel_logout::LOOKED_FOR_AT_ONCE),
+            warnings: Repeats::default(),
             streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
         }
     }

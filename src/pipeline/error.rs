@@ -25,6 +25,7 @@ use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
 use crate::proxy::upgrade::HandshakeFault;
 use crate::session::store::StoreError;
+use crate::telemetry::chain;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimitReached;
@@ -275,12 +276,11 @@ impl Refusal {
                 | BackchannelLogoutError::Invalid(_)
                 | BackchannelLogoutError::Replayed,
             ) => INVALID_LOGOUT_REQUEST,
-            Self::BackchannelLogout(BackchannelLogoutError::Busy)
-            | Self::FrontchannelLogout(FrontchannelLogoutError::Busy) => verdict(
+            Self::FrontchannelLogout(FrontchannelLogoutError::Busy) => verdict(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "Too many requests",
-                "Too many logout tokens come at once. Send this one again in a moment.",
+                "Too many sign-outs come at once. Load this page again in a moment.",
             ),
             Self::FrontchannelLogout(FrontchannelLogoutError::Malformed) => {
                 bad_request("Nobody was signed out: the address names no session of our provider.")
@@ -567,26 +567,13 @@ fn ended(refusal: &Refusal) -> Map<String, Value> {
 
 fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context) {
     let (status, code, id) = (verdict.status.as_u16(), verdict.code, ctx.request_id());
-    // An outage of the store is told once, where it is met, and not once a request.
-    let is_told = verdict.code == STORE_UNAVAILABLE.code;
+    // An outage of the store is told once, where it is met, and not once a request; what is wrong
+    // with logout tokens, which anyone may send, once a minute.
+    let is_told =
+        verdict.code == STORE_UNAVAILABLE.code || matches!(refusal, Refusal::BackchannelLogout(_));
     if Refusal::is_ours_or_upstreams(verdict.status) && !is_told {
         tracing::warn!(request.id = id, status, code, cause = %chain(refusal), "request failed");
     } else {
         tracing::debug!(request.id = id, status, code, cause = %chain(refusal), "request refused");
     }
-}
-
-/// An error and its sources, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
@@ -204,6 +204,7 @@ impl Pipeline {
         // the same answer with a session and without (I8).
         let host = external_host(parts).unwrap_or_default();
         if !shared.serves(host) {
+            shared.warn_of_provider_at(host, parts);
             return Err(Refusal::UnknownHost);
         }
         let path = RequestPath::parse(parts.uri.path(), shared.semicolons)?;
@@ -430,6 +431,20 @@ impl Shared {
     /// Whether requests for this host are answered: the public one, and those that routes name.
     fn serves(&self, host: &str) -> bool {
         host.eq_ignore_ascii_case(self.public.host()) || self.routes.names_host(host)
+    }
+}
+
+impl Shared {
+    /// A provider that was given another address of ours than the public one would sign nobody out,
+    /// and nobody would know why.
+    fn warn_of_provider_at(&self, host: &str, parts: &Parts) {
+        let base_path = &self.relying_party.settings().base_path;
+        let wanted = UnderBase::at(parts.uri.path(), base_path);
+        if parts.method == Method::POST
+            && wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout)
+        {
+            self.relying_party.backchannel_logout_elsewhere(host);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bff::clock::Clock as _;
 use bff::dev::provider::endpoints::Endpoint;
+use bff::dev::provider::tamper::Stage;
 use serde_json::json;
 
 use crate::support::bff::Bff;
@@ -169,12 +170,15 @@ async fn a_bad_logout_token_ends_nobody() {
     let bff = Bff::with(&idp, &Upstream::start()).start();
     let mut alice = browser_of(&bff, "alice").await;
     let sid = idp.sids("alice")[0].clone();
-    for (name, fault) in Fault::bad_logout_tokens(now(&idp)) {
+    for at in 0..Fault::bad_logout_tokens(0).len() {
+        let (name, fault) = Fault::bad_logout_tokens(now(&idp)).swap_remove(at);
         idp.misbehave(fault);
         let token = idp.logout_token(Some("alice"), Some(&sid));
         assert_refused(&tell(&bff, &token).await, name);
         idp.behave();
         assert!(lives(&mut alice).await, "{name}");
+        // Keys that were looked for in vain are not looked for again at once (D16).
+        bff.clock().advance(Duration::from_secs(30));
     }
     let metrics = bff.metrics().unwrap();
     assert!(metrics.contains("bff_logouts_total{outcome=\"backchannel_refused\"}"));
@@ -312,6 +316,21 @@ async fn a_token_that_cannot_be_verified_now_is_good_later() {
     assert!(!lives(&mut alice).await);
 }
 
+/// D15, D16: the key set cannot be had at the start, a login fetches it, the provider rotates: a logout
+/// token by the new key ends the session. It was 503, and the session lived.
+#[tokio::test]
+async fn a_logout_is_not_lost_after_a_rotation() {
+    let idp = Idp::start(&nine_o_clock());
+    idp.misbehave_once(Fault::unavailable(Endpoint::Jwks));
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    idp.asked_times(Endpoint::Jwks, 1).await;
+    let mut alice = browser_of(&bff, "alice").await;
+    idp.core.rotate_keys().unwrap();
+    let token = idp.logout_token(Some("alice"), None);
+    assert_taken(&tell(&bff, &token).await);
+    assert!(!lives(&mut alice).await);
+}
+
 /// E10: a logout that comes while the login of that session is on its way is not lost: the session
 /// ends before anybody has it.
 #[tokio::test]
@@ -387,4 +406,86 @@ async fn a_flood_of_made_up_tokens_harms_nobody() {
     assert!(lives(&mut alice).await);
     idp.sign_out("alice", bff.public_addr).await;
     assert!(!lives(&mut alice).await);
+}
+
+/// E14: tokens that wait for keys, however many, keep no genuine one waiting: it got 429 while the key
+/// set was slow. All that anybody may send is one line a minute in the log.
+#[tokio::test]
+async fn a_slow_key_set_keeps_no_logout_waiting() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    idp.asked_times(Endpoint::Jwks, 1).await;
+    let mut alice = browser_of(&bff, "alice").await;
+    let mut bob = browser_of(&bff, "bob").await;
+    let genuine = idp.logout_token(Some("alice"), None);
+    let mut made_up = Vec::new();
+    for attempt in 0..200 {
+        let kid = json!(format!("made-up-{attempt}"));
+        idp.misbehave_once(Fault::Set(Stage::LogoutTokenHeader, "kid", kid));
+        made_up.push(idp.logout_token(Some("bob"), None));
+    }
+    idp.core.rotate_keys().unwrap();
+    let by_new_key = idp.logout_token(Some("bob"), None);
+    let told = || bff.logs().lines_with("a logout token signed nobody out");
+    let before = told().len();
+    let gate = idp.hold(Endpoint::Jwks);
+    let flood = made_up.iter().map(|token| tell(&bff, token));
+    let honest = async {
+        idp.asked_times(Endpoint::Jwks, 2).await;
+        assert_taken(&tell(&bff, &genuine).await);
+        assert!(!lives(&mut alice).await);
+        // One by a key that nobody has yet waits with the others for the one fetch.
+        let waits = tell(&bff, &by_new_key);
+        let opens = async { drop(gate) };
+        let (reply, ()) = tokio::join!(waits, opens);
+        assert_taken(&reply);
+        assert!(!lives(&mut bob).await);
+    };
+    let both = async { tokio::join!(futures_util::future::join_all(flood), honest) };
+    let (replies, ()) = soon("the flood", both).await;
+    for reply in replies {
+        assert!([400, 503].contains(&reply.status), "{reply:?}");
+    }
+    let lines = told();
+    assert_eq!(lines.len(), before + 1, "{lines:?}");
+    bff.clock().advance(Duration::from_mins(1));
+    tell(&bff, &made_up[0]).await;
+    assert!(told().last().unwrap().contains("\"left_out\":199"));
+}
+
+/// E8: why a token of the provider's was refused is a warning, beside whatever anybody sends.
+#[tokio::test]
+async fn the_log_says_why_a_logout_token_was_refused() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let why = || bff.logs().lines_with("`exp` is missing").len();
+    let before = why();
+    assert_refused(&tell(&bff, "a.b.c").await, "garbage");
+    idp.misbehave(Fault::no_logout_claim("exp"));
+    for _ in 0..2 {
+        let token = idp.logout_token(Some("alice"), None);
+        assert_refused(&tell(&bff, &token).await, "no exp");
+    }
+    let warned = bff.logs().lines_with("`exp` is missing");
+    let warned = warned.iter().filter(|line| line.contains("WARN"));
+    assert_eq!(warned.count(), before + 1);
+}
+
+/// A provider that knows another address of ours than the public one signs nobody out; the log says
+/// which host it asked, and what to register.
+#[tokio::test]
+async fn a_logout_sent_to_another_host_is_told() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let token = idp.logout_token(Some("alice"), None);
+    let host = format!("node-{}.internal", bff.public_addr.port());
+    let call = Call::bare("POST", "/bff/backchannel-logout")
+        .header("Host", &host)
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(format!("logout_token={token}"));
+    assert_eq!(call.send(bff.public_addr).await.status, 404);
+    let told = bff.logs().lines_with(&host);
+    let told: Vec<_> = told.iter().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("https://app.example/bff/backchannel-logout"));
 }

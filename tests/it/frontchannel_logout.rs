@@ -6,6 +6,7 @@ use url::form_urlencoded::byte_serialize;
 use crate::support::bff::Bff;
 use crate::support::browser::{Browser, Fetch};
 use crate::support::clock::nine_o_clock;
+use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::journey::refusal;
 use crate::support::upstream::Upstream;
@@ -52,6 +53,28 @@ async fn a_frame_of_the_provider_ends_the_session() {
     assert_eq!(other.signed_in().await.as_deref(), Some("alice"));
     let metrics = bff.metrics().unwrap();
     assert!(metrics.contains("bff_logouts_total{outcome=\"frontchannel\"} 3"));
+}
+
+/// E15: where ID tokens carry no `sid`, no front-channel logout ever finds its session, and the log says
+/// so; it says nothing where the session had merely ended.
+#[tokio::test]
+async fn sessions_without_a_sid_are_warned_of() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let told = || bff.logs().lines_with("carry no `sid`").len();
+    let before = told();
+    let query = format!("?iss={}&sid=gone", encoded(&idp.issuer));
+    bff.browser().sign_in("bob").await;
+    framed(&mut bff.browser(), &idp, &query).await;
+    assert_eq!(told(), before);
+    idp.misbehave(Fault::no_claim("sid"));
+    let mut alice = bff.browser();
+    alice.sign_in("alice").await;
+    for _ in 0..3 {
+        assert_eq!(framed(&mut alice, &idp, &query).await.status, 200);
+    }
+    assert_eq!(told(), before + 1, "once a minute");
+    assert_eq!(alice.signed_in().await.as_deref(), Some("alice"));
 }
 
 /// E15: both must be there, once, and the issuer must be ours.
