@@ -393,6 +393,10 @@ async fn an_answer_of_another_issuer_is_refused() {
             check_failed(name, &reply, "400 login_failed", &mut browser).await;
             assert_eq!(browser.login_cookies().len(), 0, "{name}");
             assert_eq!(idp.count(Endpoint::Token), asked, "{name}");
+            // An operator looks elsewhere for one that is missing than for one that is wrong.
+            let lacks = !bff.logs().lines_with("lacks iss").is_empty();
+            let other = !bff.logs().lines_with("another issuer").is_empty();
+            assert_eq!((lacks, other), (true, name != "no iss"), "{name}");
         }
     }
 }
