@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::dispatcher::{self, Dispatch};
@@ -33,7 +34,8 @@ use crate::proxy::upstream::Upstreams;
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
-use crate::server::{self, Server};
+use crate::server::descriptors::{connections_that_fit, raise};
+use crate::server::{self, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::seal::Keys;
 use crate::session::store::cookie::CookieStore;
@@ -55,6 +57,7 @@ use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
 use crate::web::outbound::{self, Outbound, OutboundError};
 use crate::web::public_origin::{NoOrigin, PublicOrigin};
+use crate::web::strangers::{Addresses, Budget, Pressure, Strangers};
 
 /// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -172,6 +175,9 @@ impl RunningApp {
             &care,
         )?;
         let sessions = Sessions::new(store, Arc::clone(&clock), &config.session);
+        let mut server = config.server;
+        server.limits.connections = connections_that_fit(server.limits.connections, raise());
+        let strangers = account_of_strangers(&server, &config.trusted_proxies);
         let revoke_abandoned = config.session.revoke_abandoned;
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             session_cookie,
@@ -182,6 +188,7 @@ impl RunningApp {
             randomness: Arc::clone(&randomness),
             metrics: metrics.clone(),
             background: background.clone(),
+            strangers: strangers.clone(),
             settings: config.auth,
         }));
         let on_end = revoked_by(&relying_party);
@@ -200,7 +207,7 @@ impl RunningApp {
             metrics: metrics.clone(),
         }));
         let tls = Arc::new(tls);
-        let timeouts = config.server.timeouts.clone();
+        let timeouts = server.timeouts.clone();
         let patience = timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
@@ -210,7 +217,7 @@ impl RunningApp {
             let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
             Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
         };
-        let public = Server::start(config.server, make_pipeline, shutdown.clone(), &log)?;
+        let public = Server::start(server, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
         let history = config.admin.as_ref().map(|_| History::new());
@@ -221,6 +228,7 @@ impl RunningApp {
                     checks: vec![
                         Arc::new(ProviderCheck(provider.clone())),
                         Arc::new(StoreCheck(sessions.clone())),
+                        Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
                     ],
                     metrics: metrics.clone(),
                     history: history.clone().unwrap_or_default(),
@@ -238,6 +246,7 @@ impl RunningApp {
             keys,
             key_reload,
             abandoned,
+            strangers,
             metrics: metrics.clone(),
             history,
             clock,
@@ -603,6 +612,7 @@ struct Caretaker {
     key_reload: Option<KeyReload>,
     /// Revokes the tokens of sessions that expired, where that is asked for.
     abandoned: Option<Arc<RelyingParty>>,
+    strangers: Strangers,
     metrics: Metrics,
     /// Where there is somebody to look at it.
     history: Option<History>,
@@ -649,6 +659,15 @@ impl Caretaker {
                 }
             }
             self.metrics.sessions(self.sessions.count());
+            for pressure in self.strangers.pressure(self.clock.now()) {
+                let Pressure {
+                    demand,
+                    used,
+                    refused,
+                    ..
+                } = pressure;
+                self.metrics.strangers(demand.as_str(), used, refused);
+            }
         }
     }
 
@@ -679,6 +698,18 @@ impl Caretaker {
     }
 }
 
+/// Addresses tell strangers apart where TLS ends here or the proxies before us were named; else all may
+/// come through a proxy that nobody named.
+fn account_of_strangers(server: &ServerSettings, trusted_proxies: &[IpNet]) -> Strangers {
+    let addresses = if server.tls.is_some() || !trusted_proxies.is_empty() {
+        Addresses::TellApart
+    } else {
+        Addresses::MayBeShared
+    };
+    let connections = server.limits.connections;
+    Strangers::new(addresses, |demand| Budget::of(demand, connections))
+}
+
 /// Tokens of the sessions that an administrator ends are as dead as after a logout (E5).
 fn revoked_by(relying_party: &Arc<RelyingParty>) -> OnEnd {
     let relying_party = Arc::clone(relying_party);
@@ -687,6 +718,37 @@ fn revoked_by(relying_party: &Arc<RelyingParty>) -> OnEnd {
             relying_party.revoke_later(session);
         }
     })
+}
+
+/// `/readyz`: who floods us is told, and no reason to send work elsewhere, where it would be the same.
+struct StrangersCheck(Strangers, Arc<dyn Clock>);
+
+impl Check for StrangersCheck {
+    fn name(&self) -> &'static str {
+        "strangers"
+    }
+
+    fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
+        let pressed: Vec<String> = self
+            .0
+            .pressure(self.1.now())
+            .into_iter()
+            .filter(|pressure| pressure.is_high())
+            .map(
+                |Pressure {
+                     demand,
+                     used,
+                     total,
+                     ..
+                 }| format!("{} {used} of {total}", demand.as_str()),
+            )
+            .collect();
+        Box::pin(std::future::ready(if pressed.is_empty() {
+            CheckState::Ok
+        } else {
+            CheckState::Degraded(format!("under pressure: {}", pressed.join(", ")))
+        }))
+    }
 }
 
 /// `/readyz`: without its sessions, no request can be served here.

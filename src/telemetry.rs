@@ -149,6 +149,8 @@ const SESSIONS: &str = "bff_sessions";
 const LOGINS: &str = "bff_logins_total";
 const LOGOUTS: &str = "bff_logouts_total";
 const REFRESHES: &str = "bff_token_refreshes_total";
+const STRANGERS: &str = "bff_strangers";
+const STRANGERS_REFUSED: &str = "bff_strangers_refused_total";
 const PROVIDER_CALLS: &str = "bff_provider_calls_total";
 const PROVIDER_SECONDS: &str = "bff_provider_call_duration_seconds";
 
@@ -242,6 +244,15 @@ impl Metrics {
             reason = "exact below 2^53 sessions, and a gauge is a float"
         )]
         self.0.sessions.set(count as f64);
+    }
+
+    /// What strangers have of one kind, and how often they were refused more.
+    pub fn strangers(&self, demand: &'static str, used: usize, refused: u64) {
+        let labels = vec![Label::from_static_parts("demand", demand)];
+        let key = Key::from_parts(STRANGERS, labels.clone());
+        let gauge = self.0.recorder.register_gauge(&key, &METADATA);
+        gauge.set(f64::from(u32::try_from(used).unwrap_or(u32::MAX)));
+        self.counter(STRANGERS_REFUSED, labels).absolute(refused);
     }
 
     /// The handle for one route. `name` is the route as configured, never a path of a request:
@@ -357,11 +368,20 @@ fn describe(recorder: &PrometheusRecorder) {
             PROVIDER_CALLS,
             "Calls to the provider that ended, by endpoint and outcome.",
         ),
+        (
+            STRANGERS_REFUSED,
+            "What strangers were refused beyond their budget, by demand.",
+        ),
     ];
     for (name, text) in counters {
         recorder.describe_counter(KeyName::from(name), None, text.into());
     }
     recorder.describe_gauge(KeyName::from(SESSIONS), None, "Live sessions.".into());
+    recorder.describe_gauge(
+        KeyName::from(STRANGERS),
+        None,
+        "What strangers have us keep, open or send, by demand.".into(),
+    );
     let histograms = [
         (
             REQUEST_SECONDS,

@@ -1,9 +1,11 @@
 //! `/bff/callback`: the provider sends the browser back (section C).
 //!
 //! The checks run in the order of the rules; the first failure stops, and nothing is sent to the
-//! token endpoint before the answer is known to be this browser's own (C1–C6).
+//! token endpoint before the answer is known to be this browser's own (C1–C6). Nothing is kept of an
+//! answer that brings no code.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::request::Parts;
@@ -27,6 +29,7 @@ use crate::session::record::{Authentication, NewSession, Session};
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
+use crate::web::strangers::{Demand, OverBudget, Source};
 
 /// A login that failed: no session cookie is set, and no session that was there is touched.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,9 @@ pub enum CallbackFault {
     /// The session could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Strangers ask for too much at once, or this one does. Nothing was used up.
+    #[error(transparent)]
+    OverBudget(OverBudget),
     /// The provider ended its session while the one here began (E10).
     #[error("the provider ended its session before ours began")]
     EndedThere,
@@ -104,6 +110,9 @@ const KNOWN_ERRORS: [&str; 15] = [
     "request_not_supported",
     "registration_not_supported",
 ];
+
+/// How long a callback waits for its turn to buy tokens, where strangers ask for many.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What `prompt=none` may come back with: the user would have had to be asked.
 const NEEDS_THE_USER: [&str; 4] = [
@@ -185,9 +194,10 @@ impl RelyingParty {
         parameters: &str,
         parts: &Parts,
         presented: Presented,
+        source: Source,
     ) -> Result<LoggedIn, CallbackError> {
         let result = self
-            .finish_login(parameters, &parts.headers, presented)
+            .finish_login(parameters, &parts.headers, presented, source)
             .await;
         self.metrics.login(match &result {
             Ok(_) => "ok",
@@ -201,6 +211,7 @@ impl RelyingParty {
         parameters: &str,
         headers: &HeaderMap,
         presented: Presented,
+        source: Source,
     ) -> Result<LoggedIn, CallbackError> {
         let unbound = |cause| CallbackError {
             cause,
@@ -237,12 +248,6 @@ impl RelyingParty {
             // Nothing was used up: the browser may load the callback again.
             Err(error) => return Err(unbound(CallbackFault::Provider(error))),
         }
-        match self.use_once(&pending).await {
-            Ok(true) => {}
-            Ok(false) => return Err(bound(CallbackFault::Replayed)),
-            // Nothing was used up.
-            Err(error) => return Err(unbound(CallbackFault::Store(error))),
-        }
         if let Some(error) = answer.error {
             let known = KNOWN_ERRORS.into_iter().find(|known| **known == error);
             let needs_the_user = NEEDS_THE_USER.contains(&error.as_str());
@@ -259,6 +264,45 @@ impl RelyingParty {
         }
         let code = answer.code.filter(|code| !code.is_empty());
         let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
+        // Nothing is used up before there is a turn: the browser may load the callback again.
+        let over_budget = |over| unbound(CallbackFault::OverBudget(over));
+        let now = self.clock.now();
+        let _exchange = self
+            .strangers
+            .hold_soon(Demand::CodeExchange, source, TURN_WITHIN)
+            .await
+            .map_err(over_budget)?;
+        let used = self
+            .strangers
+            .hold(Demand::UsedState, source, now)
+            .map_err(over_budget)?;
+        match self.use_once(&pending).await {
+            Ok(true) => {}
+            Ok(false) => return Err(bound(CallbackFault::Replayed)),
+            // Nothing was used up.
+            Err(error) => return Err(unbound(CallbackFault::Store(error))),
+        }
+        match self.redeem(pending, code, headers, presented).await {
+            // What is kept of it is a user's now, and those are as many as the provider knows.
+            Ok(mut logged_in) => {
+                logged_in.cookies.push(delete_cookie);
+                Ok(logged_in)
+            }
+            Err(fault) => {
+                used.keep_until(now + LIFETIME);
+                Err(bound(fault))
+            }
+        }
+    }
+
+    /// Buys tokens with the code and begins the session.
+    async fn redeem(
+        &self,
+        pending: PendingLogin,
+        code: String,
+        headers: &HeaderMap,
+        presented: Presented,
+    ) -> Result<LoggedIn, CallbackFault> {
         let expected = ExpectedIdToken {
             nonce: &pending.nonce,
             begun: pending.started,
@@ -276,15 +320,11 @@ impl RelyingParty {
             .await
             .map_err(|error| {
                 warn_of_own_fault(&error);
-                bound(CallbackFault::Exchange(error))
+                CallbackFault::Exchange(error)
             })?;
         let previous = previous_sessions(pending.previous_session, presented);
-        let mut cookies = self
-            .begin_session(grant, asked, headers, &previous)
-            .await
-            .map_err(bound)?;
+        let cookies = self.begin_session(grant, asked, headers, &previous).await?;
         self.end_previous(&previous).await;
-        cookies.push(delete_cookie);
         Ok(LoggedIn {
             return_to: pending.return_to,
             cookies,
@@ -489,6 +529,7 @@ impl CallbackFault {
                 "provider_unavailable"
             }
             Self::Store(_) => "store_unavailable",
+            Self::OverBudget(_) => "over_budget",
             Self::SessionLimit => "session_limit",
             Self::TooLarge(_) => "too_large",
             Self::Repeated(_)

@@ -15,6 +15,7 @@ use crate::secret::{CodeVerifier, IdToken, Nonce, State};
 use crate::session::Activity;
 use crate::session::cookie::Presented;
 use crate::web::body::Body;
+use crate::web::strangers::{Demand, OverBudget, Source};
 
 /// Why no login was begun. No cookie was set.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum LoginError {
     /// The provider cannot be asked, or its metadata cannot be trusted.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// So many logins of this address have failed that its next would be refused at its end.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
 }
 
 /// What a login request comes to.
@@ -197,6 +201,16 @@ impl RelyingParty {
         self.begin_login(request, &parts.headers, presented)
             .await
             .map(LoginAnswer::Begun)
+    }
+
+    /// Whether a login from here could be finished, before a person takes trouble with it.
+    ///
+    /// # Errors
+    ///
+    /// So many of this address have failed that its next would be refused.
+    pub fn admit_login(&self, source: Source) -> Result<(), LoginError> {
+        let now = self.clock.now();
+        Ok(self.strangers.ask(Demand::UsedState, source, now)?)
     }
 
     /// Begins a login: 303 to the provider, with a cookie that ties the callback to this browser.

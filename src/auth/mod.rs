@@ -32,6 +32,7 @@ use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
+use crate::web::strangers::Strangers;
 
 use access_token::AccessTokens;
 use pending_login::PendingLoginCookie;
@@ -97,6 +98,7 @@ pub struct RelyingParty {
     front_channel: Semaphore,
     /// What logouts at the provider warned of lately.
     warnings: Repeats,
+    strangers: Strangers,
     /// Event streams that are open.
     streams: OpenLimits,
 }
@@ -114,6 +116,7 @@ pub struct RelyingPartyParts {
     pub randomness: Arc<dyn Randomness>,
     pub metrics: Metrics,
     pub background: Background,
+    pub strangers: Strangers,
 }
 
 impl RelyingParty {
@@ -129,6 +132,7 @@ impl RelyingParty {
             randomness,
             metrics,
             background,
+            strangers,
         } = parts;
         let mut post_logout_redirect_uri = settings.public_url.clone();
         post_logout_redirect_uri.set_path(&format!("{}/logout/callback", settings.base_path));
@@ -162,6 +166,7 @@ impl RelyingParty {
             background,
             front_channel: Semaphore::new(frontchannel_logout::LOOKED_FOR_AT_ONCE),
             warnings: Repeats::default(),
+            strangers,
             streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
         }
     }

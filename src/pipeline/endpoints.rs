@@ -55,6 +55,7 @@ impl Pipeline {
         let presented = self.presented(parts);
         match endpoint {
             Endpoint::Login => {
+                relying_party.admit_login(self.source(ctx, parts))?;
                 let answer = if parts.method == Method::POST {
                     let form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
                     relying_party
@@ -76,7 +77,9 @@ impl Pipeline {
                 } else {
                     parts.uri.query().unwrap_or_default()
                 };
-                let logged_in = relying_party.callback(parameters, parts, presented).await?;
+                let logged_in = relying_party
+                    .callback(parameters, parts, presented, self.source(ctx, parts))
+                    .await?;
                 let hop = self.needs_hop(ctx, &logged_in.return_to, parts);
                 let place = logged_in.return_to.clone();
                 let response = logged_in.redirect();

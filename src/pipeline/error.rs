@@ -30,6 +30,7 @@ use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimitReached;
 use crate::web::problem::Problem;
+use crate::web::strangers::OverBudget;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +190,20 @@ const STORE_UNAVAILABLE: Verdict = verdict(
     "store_unavailable",
     "Session store unavailable",
     "Your session cannot be looked up right now. You are not signed out; try again in a moment.",
+);
+
+const TOO_MANY_LOGINS: Verdict = verdict(
+    StatusCode::TOO_MANY_REQUESTS,
+    "too_many_requests",
+    "Too many sign-ins",
+    "Too many sign-ins from your network have failed or wait. Nothing is lost: try again in a moment.",
+);
+
+const BUSY: Verdict = verdict(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "busy",
+    "Too many sign-ins at once",
+    "Many people sign in at this moment. Nothing is lost: load this page again in a moment.",
 );
 
 /// Its reader is a provider, whose words are OAuth's (Back-Channel Logout §2.8).
@@ -362,6 +377,7 @@ fn login(error: &LoginError) -> Verdict {
             login_failed("The sign-in was started for another identity provider.")
         }
         LoginError::Provider(error) => provider(error),
+        LoginError::OverBudget(over) => over_budget(*over),
     }
 }
 
@@ -389,6 +405,7 @@ fn callback(cause: &CallbackFault) -> Verdict {
         },
         CallbackFault::Provider(error) => provider(error),
         CallbackFault::Store(_) => STORE_UNAVAILABLE,
+        CallbackFault::OverBudget(over) => over_budget(*over),
         CallbackFault::TooLarge(_) => login_failed(
             "What the identity provider says of you is too much for this app to keep. Its operators can read more in the log.",
         ),
@@ -405,6 +422,13 @@ const fn provider(error: &ProviderError) -> Verdict {
     match error {
         // A provider whose metadata cannot be trusted is as good as none (A5).
         ProviderError::Unavailable(_) | ProviderError::Misbehaved(_) => PROVIDER_UNAVAILABLE,
+    }
+}
+
+const fn over_budget(over: OverBudget) -> Verdict {
+    match over {
+        OverBudget::Address(_) => TOO_MANY_LOGINS,
+        OverBudget::All(_) => BUSY,
     }
 }
 
@@ -494,7 +518,10 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         Reader::Script => problem.json(),
     };
     let headers = response.headers_mut();
-    if verdict.status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(
+        verdict.status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         headers.insert(RETRY_AFTER, RETRY_IN);
     }
     match refusal {

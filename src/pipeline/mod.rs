@@ -45,6 +45,7 @@ use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
+use crate::web::strangers::Source;
 
 use context::{Context, RequestIds, is_document_navigation};
 use endpoint::{Endpoint, UnderBase};
@@ -272,7 +273,7 @@ impl Pipeline {
             Err(
                 Refusal::LoginRequired | Refusal::SessionExpired(_) | Refusal::SessionSuperseded,
             ) if is_document_navigation(parts) => {
-                return Box::pin(self.login_for_page(parts, path)).await;
+                return Box::pin(self.login_for_page(ctx, parts, path)).await;
             }
             Err(refusal) => return Err(refusal),
         };
@@ -284,11 +285,7 @@ impl Pipeline {
             Some(session) => Some(tokens.bearer(session).await.map_err(Refusal::Token)?),
             None => None,
         };
-        let client = ClientAddress::resolve(
-            ctx.connection.peer.ip(),
-            &parts.headers,
-            &shared.trusted_proxies,
-        );
+        let client = self.client(ctx, parts);
         let call = |authorization, body| Call {
             route,
             parts,
@@ -351,6 +348,16 @@ impl Pipeline {
         Ok(self.upstreams.upgrade(call, upgrade).await?)
     }
 
+    fn client(&self, ctx: &Context, parts: &Parts) -> ClientAddress {
+        let trusted = &self.shared.trusted_proxies;
+        ClientAddress::resolve(ctx.connection.peer.ip(), &parts.headers, trusted)
+    }
+
+    /// On whose account a stranger's request goes.
+    fn source(&self, ctx: &Context, parts: &Parts) -> Source {
+        self.client(ctx, parts).address().into()
+    }
+
     fn presented(&self, parts: &Parts) -> Presented {
         self.shared
             .relying_party
@@ -394,6 +401,7 @@ impl Pipeline {
     /// Starts a login that comes back to this page.
     async fn login_for_page(
         &self,
+        ctx: &Context,
         parts: &Parts,
         path: &RequestPath,
     ) -> Result<Response<Body>, Refusal> {
@@ -406,6 +414,7 @@ impl Pipeline {
             .return_to(&target)
             .unwrap_or_else(|_| ReturnTo::root());
         let request = LoginRequest::returning_to(place);
+        relying_party.admit_login(self.source(ctx, parts))?;
         let presented = self.presented(parts);
         Ok(relying_party
             .begin_login(request, &parts.headers, presented)

@@ -4,6 +4,7 @@
 
 mod accept;
 mod connection;
+pub mod descriptors;
 mod listener;
 mod shutdown;
 mod stream;

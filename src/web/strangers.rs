@@ -1,19 +1,24 @@
 //! One accountant for all that strangers can make us keep, open or send: a budget a kind, in total
 //! and for each address.
 //!
-//! What is counted is held by somebody who has not signed in (a [`Turn`], freed by itself) or kept
-//! for them until a moment ([`Strangers::keep`]). Up to its budget a kind is anybody's. Beyond, and
+//! What is counted is held by somebody who has not signed in: a [`Turn`], freed by itself, or kept
+//! until a moment ([`Turn::keep_until`]). Up to its budget a kind is anybody's. Beyond, and
 //! up to a quarter more, it is for those who have less than their share: so whoever floods is
-//! refused, and whoever comes new is not. Whether addresses can be told apart at all is said by
+//! refused, and whoever comes new is not. What is free again soon can be waited for
+//! ([`Strangers::hold_soon`]): who has the least of it comes first, not who pushes hardest. Whether addresses can be told apart at all is said by
 //! [`Addresses`]: behind a proxy that nobody named, everybody has one.
 //!
 //! It decides nothing else: what a refusal looks like is the caller's affair.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::clock::Timestamp;
 
@@ -24,22 +29,20 @@ pub enum Demand {
     Connection,
     /// A WebSocket that is open without a session.
     Socket,
-    /// The mark that a callback was used (C6), kept until its login would be over.
+    /// The mark that a callback was used (C6), kept until its login would be over. One that signed
+    /// somebody in is nobody's burden any more: its turn ends with the login.
     UsedState,
     /// A call that buys tokens for a login under way.
     CodeExchange,
-    /// A logout token that is being verified (E14).
-    LogoutToken,
 }
 
 impl Demand {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 4] = [
         Self::Connection,
         Self::Socket,
         Self::UsedState,
         Self::CodeExchange,
-        Self::LogoutToken,
     ];
 
     /// The word for logs and metrics.
@@ -49,7 +52,6 @@ impl Demand {
             Self::Socket => "socket",
             Self::UsedState => "used_state",
             Self::CodeExchange => "code_exchange",
-            Self::LogoutToken => "logout_token",
         }
     }
 }
@@ -64,6 +66,20 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What one process grants where `connections` may be open in all.
+    ///
+    /// An office behind one address signs in at nine: that fits. A mark of a used callback is about
+    /// 200 bytes in the store, so a flood takes 4 MiB of it at most.
+    pub const fn of(demand: Demand, connections: usize) -> Self {
+        let (total, per_address) = match demand {
+            Demand::Connection => (connections - connections / 5, connections / 4),
+            Demand::Socket => (4096, 256),
+            Demand::UsedState => (16_384, 1024),
+            Demand::CodeExchange => (128, 64),
+        };
+        Self { total, per_address }
+    }
+
     /// What is never exceeded.
     pub const fn hard(self) -> usize {
         self.total + self.total / 4
@@ -80,7 +96,7 @@ pub enum Addresses {
 }
 
 /// Who asks: an IPv4 address, or the /64 of an IPv6 address, which is what one customer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(IpAddr);
 
 impl From<IpAddr> for Source {
@@ -95,10 +111,16 @@ impl From<IpAddr> for Source {
     }
 }
 
-/// There is no room: for this address, or for anybody.
+/// There is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("strangers ask for more than their budget of {}", .0.as_str())]
-pub struct OverBudget(pub Demand);
+pub enum OverBudget {
+    /// This address has more of it than others have, or as much as one may.
+    #[error("one address asks for more than its share of {}", .0.as_str())]
+    Address(Demand),
+    /// All of it is in use.
+    #[error("strangers use up the whole budget of {}", .0.as_str())]
+    All(Demand),
+}
 
 /// How much of a budget is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,15 +162,27 @@ struct Book {
 struct Ledger {
     used: usize,
     of: HashMap<Source, usize>,
-    /// What is kept, in the order in which it goes.
-    kept: VecDeque<(Timestamp, Source)>,
+    /// What is kept, by when it goes.
+    kept: BinaryHeap<(Reverse<Timestamp>, Source)>,
+    /// Who waits, oldest first.
+    waiting: VecDeque<Waiting>,
 }
+
+struct Waiting {
+    source: Source,
+    granted: oneshot::Sender<Turn>,
+}
+
+/// How many may wait for each that there is.
+const WAITING_FOR_EACH: usize = 8;
 
 /// The right to hold one thing; frees itself.
 pub struct Turn {
     strangers: Strangers,
     demand: Demand,
     source: Source,
+    /// Whether its drop frees it.
+    frees: bool,
 }
 
 impl Strangers {
@@ -169,32 +203,69 @@ impl Strangers {
     ///
     /// # Errors
     ///
-    /// The budget of this address, or of all, is used up.
-    pub fn hold(&self, demand: Demand, source: impl Into<Source>) -> Result<Turn, OverBudget> {
-        let source = self.source(source.into());
-        self.book(demand).take(source, self.0.addresses, None)?;
-        Ok(Turn {
-            strangers: self.clone(),
-            demand,
-            source,
-        })
-    }
-
-    /// Keeps one until a moment; each later call of this kind names the same moment or a later one.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::hold`].
-    pub fn keep(
+    /// The share of this address, or the whole budget, is used up.
+    pub fn hold(
         &self,
         demand: Demand,
         source: impl Into<Source>,
         now: Timestamp,
-        until: Timestamp,
-    ) -> Result<(), OverBudget> {
+    ) -> Result<Turn, OverBudget> {
         let source = self.source(source.into());
-        self.book(demand)
-            .take(source, self.0.addresses, Some((now, until)))
+        let book = self.book(demand);
+        let mut ledger = book.ledger();
+        ledger.let_go(now);
+        if let Err(over) = book.judge(&ledger, source, self.0.addresses) {
+            book.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(over);
+        }
+        ledger.take(source);
+        drop(ledger);
+        Ok(self.turn(demand, source))
+    }
+
+    /// Takes one, or waits for it as long as `patience`: of those who wait, the next is of the address
+    /// that holds the least.
+    ///
+    /// # Errors
+    ///
+    /// This address holds or waits for as much as one may, or none was free in time.
+    pub async fn hold_soon(
+        &self,
+        demand: Demand,
+        source: impl Into<Source>,
+        patience: Duration,
+    ) -> Result<Turn, OverBudget> {
+        let source = self.source(source.into());
+        let book = self.book(demand);
+        let granted = {
+            let mut ledger = book.ledger();
+            let own = ledger.of.get(&source).copied().unwrap_or(0);
+            let own_waiting = ledger.waiting.iter().filter(|one| one.source == source);
+            let own = own + own_waiting.count();
+            if self.0.addresses == Addresses::TellApart && own >= book.budget.per_address {
+                book.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(OverBudget::Address(demand));
+            }
+            if ledger.used < book.budget.total {
+                ledger.take(source);
+                return Ok(self.turn(demand, source));
+            }
+            if ledger.waiting.len() >= book.budget.total * WAITING_FOR_EACH {
+                book.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(OverBudget::All(demand));
+            }
+            let (sender, granted) = oneshot::channel();
+            ledger.waiting.push_back(Waiting {
+                source,
+                granted: sender,
+            });
+            granted
+        };
+        if let Ok(Ok(turn)) = tokio::time::timeout(patience, granted).await {
+            return Ok(turn);
+        }
+        book.refused.fetch_add(1, Ordering::Relaxed);
+        Err(OverBudget::All(demand))
     }
 
     /// Whether one would be had now: for asking before a person has taken trouble.
@@ -230,6 +301,16 @@ impl Strangers {
         })
     }
 
+    /// What was taken, for whoever holds it.
+    fn turn(&self, demand: Demand, source: Source) -> Turn {
+        Turn {
+            strangers: self.clone(),
+            demand,
+            source,
+            frees: true,
+        }
+    }
+
     /// Where addresses say nothing, all are one.
     fn source(&self, source: Source) -> Source {
         match self.0.addresses {
@@ -239,13 +320,12 @@ impl Strangers {
     }
 
     fn book(&self, demand: Demand) -> &Book {
-        let [connection, socket, used_state, code_exchange, logout_token] = &self.0.books;
+        let [connection, socket, used_state, code_exchange] = &self.0.books;
         match demand {
             Demand::Connection => connection,
             Demand::Socket => socket,
             Demand::UsedState => used_state,
             Demand::CodeExchange => code_exchange,
-            Demand::LogoutToken => logout_token,
         }
     }
 }
@@ -253,28 +333,6 @@ impl Strangers {
 impl Book {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(
-        &self,
-        source: Source,
-        addresses: Addresses,
-        kept: Option<(Timestamp, Timestamp)>,
-    ) -> Result<(), OverBudget> {
-        let mut ledger = self.ledger();
-        if let Some((now, _)) = kept {
-            ledger.let_go(now);
-        }
-        if let Err(over) = self.judge(&ledger, source, addresses) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(over);
-        }
-        ledger.used += 1;
-        *ledger.of.entry(source).or_default() += 1;
-        if let Some((_, until)) = kept {
-            ledger.kept.push_back((until, source));
-        }
-        Ok(())
     }
 
     fn judge(
@@ -285,21 +343,16 @@ impl Book {
     ) -> Result<(), OverBudget> {
         let Budget { total, per_address } = self.budget;
         let own = ledger.of.get(&source).copied().unwrap_or(0);
-        let fits = match addresses {
-            Addresses::MayBeShared => ledger.used < self.budget.hard(),
-            Addresses::TellApart if own >= per_address => false,
-            Addresses::TellApart if ledger.used < total => true,
+        let is_full = ledger.used >= self.budget.hard();
+        match addresses {
+            _ if is_full => Err(OverBudget::All(self.demand)),
+            Addresses::MayBeShared => Ok(()),
+            Addresses::TellApart if own >= per_address => Err(OverBudget::Address(self.demand)),
+            Addresses::TellApart if ledger.used < total => Ok(()),
             // Half of an even share, so that what floods from many addresses is refused at each of
             // them long before the reserve is gone.
-            Addresses::TellApart => {
-                let share = total / (2 * ledger.of.len().max(1));
-                ledger.used < self.budget.hard() && own < share.max(1)
-            }
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(OverBudget(self.demand))
+            Addresses::TellApart if own < (total / (2 * ledger.of.len().max(1))).max(1) => Ok(()),
+            Addresses::TellApart => Err(OverBudget::Address(self.demand)),
         }
     }
 }
@@ -307,9 +360,28 @@ impl Book {
 impl Ledger {
     /// Lets go of what was kept until now.
     fn let_go(&mut self, now: Timestamp) {
-        while let Some((_, source)) = self.kept.pop_front_if(|(until, _)| *until <= now) {
+        while let Some((Reverse(until), _)) = self.kept.peek()
+            && *until <= now
+            && let Some((_, source)) = self.kept.pop()
+        {
             self.free(source);
         }
+    }
+
+    fn take(&mut self, source: Source) {
+        self.used += 1;
+        *self.of.entry(source).or_default() += 1;
+    }
+
+    /// Who waits with the least in hand.
+    fn next_to_have(&mut self) -> Option<Waiting> {
+        let held = |source| self.of.get(source).copied().unwrap_or(0);
+        let (at, _) = self
+            .waiting
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, one)| held(&one.source))?;
+        self.waiting.remove(at)
     }
 
     fn free(&mut self, source: Source) {
@@ -323,10 +395,33 @@ impl Ledger {
     }
 }
 
+impl Turn {
+    /// Keeps it until a moment, whoever holds what.
+    pub fn keep_until(mut self, moment: Timestamp) {
+        self.frees = false;
+        let mut ledger = self.strangers.book(self.demand).ledger();
+        ledger.kept.push((Reverse(moment), self.source));
+    }
+}
+
 impl Drop for Turn {
+    /// Frees it, and gives it to whoever waits.
     fn drop(&mut self) {
+        if !self.frees {
+            return;
+        }
         let mut ledger = self.strangers.book(self.demand).ledger();
         ledger.free(self.source);
+        while let Some(next) = ledger.next_to_have() {
+            ledger.take(next.source);
+            let turn = self.strangers.turn(self.demand, next.source);
+            let Err(mut turn) = next.granted.send(turn) else {
+                return;
+            };
+            // It gave up. The lock is held: what comes back must not take it again.
+            turn.frees = false;
+            ledger.free(next.source);
+        }
     }
 }
 
@@ -347,8 +442,6 @@ impl fmt::Debug for Strangers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1000);
@@ -370,11 +463,11 @@ mod tests {
     #[test]
     fn a_turn_frees_itself() {
         let strangers = strangers(Addresses::TellApart, 10, 2);
-        let hold = || strangers.hold(Demand::Connection, v4(1));
+        let hold = || strangers.hold(Demand::Connection, v4(1), NOW);
         let (first, _second) = (hold().unwrap(), hold().unwrap());
-        assert_eq!(hold().unwrap_err(), OverBudget(Demand::Connection));
+        assert_eq!(hold().unwrap_err(), OverBudget::Address(Demand::Connection));
         assert!(
-            strangers.hold(Demand::Socket, v4(1)).is_ok(),
+            strangers.hold(Demand::Socket, v4(1), NOW).is_ok(),
             "another book"
         );
         drop(first);
@@ -386,7 +479,10 @@ mod tests {
     fn what_is_kept_goes_in_its_time() {
         let strangers = strangers(Addresses::TellApart, 2, 2);
         let span = Duration::from_mins(1);
-        let keep = |now| strangers.keep(Demand::UsedState, v4(1), now, now + span);
+        let keep = |now| {
+            let turn = strangers.hold(Demand::UsedState, v4(1), now);
+            turn.map(|turn| turn.keep_until(now + span))
+        };
         assert!(keep(NOW).is_ok());
         assert!(keep(NOW).is_ok());
         assert!(keep(NOW).is_err());
@@ -403,11 +499,11 @@ mod tests {
             let mut turns = Vec::new();
             for round in 0..5000 {
                 let from = IpAddr::from([198, 51, 100, u8::try_from(round % flooding).unwrap()]);
-                turns.extend(strangers.hold(Demand::UsedState, from));
+                turns.extend(strangers.hold(Demand::UsedState, from, NOW));
             }
             assert!(turns.len() <= 1000, "{flooding} took the reserve");
             for newcomer in 0..100 {
-                let own = strangers.hold(Demand::UsedState, v4(newcomer));
+                let own = strangers.hold(Demand::UsedState, v4(newcomer), NOW);
                 turns.push(own.unwrap_or_else(|_| panic!("{newcomer} beside {flooding}")));
             }
         }
@@ -419,7 +515,7 @@ mod tests {
         let turns: Vec<_> = (0..100_000_u32)
             .filter_map(|n| {
                 strangers
-                    .hold(Demand::UsedState, IpAddr::from(n.to_be_bytes()))
+                    .hold(Demand::UsedState, IpAddr::from(n.to_be_bytes()), NOW)
                     .ok()
             })
             .collect();
@@ -433,9 +529,60 @@ mod tests {
     fn where_addresses_are_shared_only_totals_count() {
         let strangers = strangers(Addresses::MayBeShared, 8, 1);
         let turns: Vec<_> = (0..20)
-            .filter_map(|_| strangers.hold(Demand::Connection, v4(1)).ok())
+            .filter_map(|_| strangers.hold(Demand::Connection, v4(1), NOW).ok())
             .collect();
         assert_eq!(turns.len(), 10);
+    }
+
+    /// Of those who wait, the next has the least in hand, however many of another push.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_the_least_comes_first() {
+        let strangers = strangers(Addresses::TellApart, 2, 10);
+        let patience = Duration::from_secs(5);
+        let soon = |last| {
+            let strangers = strangers.clone();
+            async move {
+                strangers
+                    .hold_soon(Demand::CodeExchange, v4(last), patience)
+                    .await
+            }
+        };
+        let (first, second) = (soon(1).await.unwrap(), soon(1).await.unwrap());
+        let flood: Vec<_> = (0..8).map(|_| tokio::spawn(soon(1))).collect();
+        tokio::task::yield_now().await;
+        assert_eq!(
+            soon(1).await.unwrap_err(),
+            OverBudget::Address(Demand::CodeExchange)
+        );
+        let newcomer = tokio::spawn(soon(2));
+        tokio::task::yield_now().await;
+        drop(first);
+        let held = newcomer.await.unwrap().unwrap();
+        assert!(flood.iter().all(|one| !one.is_finished()));
+        drop((held, second));
+        let mut had = 0;
+        for one in flood {
+            had += usize::from(one.await.unwrap().is_ok());
+        }
+        assert_eq!(had, 8, "each in its turn");
+        assert_eq!(used(&strangers, Demand::CodeExchange), 0);
+    }
+
+    /// Whoever gives up is passed over, and what was meant for it is lost to nobody.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_is_passed_over() {
+        let strangers = strangers(Addresses::MayBeShared, 1, 1);
+        let soon = |seconds| {
+            strangers.hold_soon(Demand::CodeExchange, v4(1), Duration::from_secs(seconds))
+        };
+        let held = soon(1).await.unwrap();
+        assert_eq!(
+            soon(1).await.unwrap_err(),
+            OverBudget::All(Demand::CodeExchange)
+        );
+        drop(held);
+        assert!(soon(1).await.is_ok());
+        assert_eq!(used(&strangers, Demand::CodeExchange), 0);
     }
 
     #[test]

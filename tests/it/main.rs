@@ -44,6 +44,7 @@ mod session;
 mod sessions_endpoint;
 mod sse;
 mod stores;
+mod strangers;
 mod upstream_401;
 mod user_guard;
 mod websocket;

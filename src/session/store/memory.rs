@@ -11,15 +11,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::clock::Timestamp;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
+use crate::session::store::kept::Kept;
 use crate::session::store::{
     Admission, Condition, Cursor, Found, Limit, Listed, OnLimit, SaveOutcome, SessionStore,
-    StoreFuture, folded,
+    StoreError, StoreFuture, folded,
 };
 use crate::web::ending::EndReason;
 
@@ -34,8 +34,7 @@ pub struct MemoryStore {
     indexes: Mutex<Indexes>,
     /// Why sessions ended, for their browsers. Bounded: who is pushed out is told the general thing.
     ended: Cache<SessionHash, EndReason>,
-    /// Bounded: what a flood pushes out is as good as never kept.
-    kept: Cache<String, Kept>,
+    kept: Mutex<Kept>,
     idle_timeout: Duration,
 }
 
@@ -51,12 +50,6 @@ struct Indexes {
     next: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Kept {
-    value: Vec<u8>,
-    until: Timestamp,
-}
-
 /// Enough that two workers seldom meet at one lock, which is held for one look-up.
 const SHARDS: usize = 64;
 
@@ -65,9 +58,6 @@ const ENDS_REMEMBERED: u64 = 100_000;
 
 /// Sessions that are looked at for one that can be let go.
 const LOOKED_AT_FOR_ROOM: usize = 32;
-
-/// Values that are kept at once.
-const MOST_KEPT: u64 = 100_000;
 
 impl MemoryStore {
     /// An empty store for sessions with these limits.
@@ -82,10 +72,7 @@ impl MemoryStore {
                 .max_capacity(ENDS_REMEMBERED)
                 .time_to_live(max_lifetime.max(Duration::from_secs(1)))
                 .build(),
-            kept: Cache::builder()
-                .eviction_policy(EvictionPolicy::lru())
-                .max_capacity(MOST_KEPT)
-                .build(),
+            kept: Mutex::default(),
             idle_timeout,
         }
     }
@@ -442,22 +429,14 @@ impl SessionStore for MemoryStore {
         now: Timestamp,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let until = now + span;
-            let value = value.to_vec();
-            // One step, not two: of callers that come at the same moment one is the first.
-            let entry = self
-                .kept
-                .entry_by_ref(key)
-                .or_insert_with_if(|| Kept { value, until }, |kept| kept.until <= now);
-            Ok(entry.is_fresh())
+            // Under one lock: of callers that come at the same moment one is the first.
+            let fresh = lock(&self.kept).keep(key, value, now + span, now);
+            fresh.map_err(|full| StoreError::Unusable(full.into()))
         })
     }
 
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move {
-            let kept = self.kept.remove(key);
-            Ok(kept.filter(|kept| now < kept.until).map(|kept| kept.value))
-        })
+        Box::pin(async move { Ok(lock(&self.kept).take(key, now)) })
     }
 
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -521,33 +500,5 @@ mod tests {
                 .sum()
         });
         assert_eq!(firsts, ROUNDS);
-    }
-
-    /// E3: a flood of logouts does not cost the next one its way to the provider.
-    #[test]
-    fn a_flood_of_kept_values_leaves_room_for_the_next() {
-        let store = MemoryStore::new(MINUTE, MINUTE);
-        for flood in 0..2 * MOST_KEPT {
-            keep(&store, &flood.to_string());
-        }
-        store.kept.run_pending_tasks();
-        assert!(keep(&store, "own"));
-        store.kept.run_pending_tasks();
-        assert!(store.kept.entry_count() <= MOST_KEPT);
-        let taken = store.take("own", NOW).now_or_never().unwrap();
-        assert!(taken.unwrap().is_some());
-    }
-
-    /// What is kept is forgotten in its time, by the clock that is passed in.
-    #[test]
-    fn a_kept_value_has_its_time() {
-        let store = MemoryStore::new(MINUTE, MINUTE);
-        assert!(keep(&store, "key"));
-        assert!(!keep(&store, "key"));
-        let later = NOW + MINUTE;
-        let again = store.keep("key", b"new", MINUTE, later).now_or_never();
-        assert!(again.unwrap().unwrap());
-        let taken = store.take("key", later + MINUTE).now_or_never().unwrap();
-        assert_eq!(taken.unwrap(), None);
     }
 }

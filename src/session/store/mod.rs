@@ -3,6 +3,7 @@
 pub mod cookie;
 mod freshness;
 mod health;
+mod kept;
 pub mod memory;
 pub mod near_cache;
 pub mod record_store;

@@ -1,0 +1,80 @@
+//! How many sockets and files the process may have open.
+//!
+//! The soft limit is often 1,024 for no reason but habit, and twelve HTTP/2 connections with a hundred
+//! calls each use it up. So it is raised to the hard one at start, and where even that is less than
+//! the configuration asks for, fewer connections are let in and a warning says so.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that are no browser's and no upstream's: listeners, runtimes, files, the provider's and
+/// the store's connections.
+const RESERVE: u64 = 128;
+
+/// Raises the soft limit to the hard one; how many descriptors there may be then, `None` where there is
+/// no limit.
+pub fn raise() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return limit.current;
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit on open files could not be raised");
+            limit.current
+        }
+    }
+}
+
+/// How many of `wanted` connections fit, where each may need one more to an upstream.
+pub fn connections_that_fit(wanted: usize, descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else {
+        return wanted;
+    };
+    let fit = descriptors.saturating_sub(RESERVE.min(descriptors / 2)) / 2;
+    let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
+    if fit < wanted {
+        tracing::warn!(
+            open_files = descriptors,
+            connections = fit,
+            wanted,
+            "the process may open too few files for server.limits.connections; fewer are let in: \
+             raise the limit (LimitNOFILE= in systemd, ulimit -n) to twice as many and 128 more"
+        );
+    }
+    fit.min(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_into_the_descriptors() {
+        for (wanted, descriptors, fit) in [
+            (10_000, None, 10_000),
+            (10_000, Some(1_048_576), 10_000),
+            (10_000, Some(20_128), 10_000),
+            (10_000, Some(1024), 448),
+            (10_000, Some(64), 16),
+            (10_000, Some(0), 1),
+        ] {
+            assert_eq!(
+                connections_that_fit(wanted, descriptors),
+                fit,
+                "{descriptors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_limit_is_the_hard_one_afterwards() {
+        let raised = raise();
+        assert_eq!(raised, getrlimit(Resource::Nofile).current);
+        assert_eq!(raised, getrlimit(Resource::Nofile).maximum);
+    }
+}
