@@ -30,7 +30,7 @@ use crate::telemetry::LogLines;
 use crate::web::body::Body;
 
 use self::listener::Worker;
-use self::tls::Certificates;
+use self::tls::{Certificates, Told};
 
 pub use self::tls::TlsError;
 
@@ -149,6 +149,7 @@ pub enum StartError {
 /// A running listener. Dropping it leaves it running until the shutdown token is cancelled.
 pub struct Server {
     local_addr: SocketAddr,
+    certificates: Option<Certificates>,
     threads: Vec<JoinHandle<()>>,
     /// Closed once every worker has let go of its end.
     running: mpsc::Receiver<()>,
@@ -201,6 +202,7 @@ impl Server {
         undo.disarm();
         Ok(Self {
             local_addr,
+            certificates,
             threads,
             running,
         })
@@ -209,6 +211,13 @@ impl Server {
     /// The address that was bound: the real port where port 0 was asked for.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Looks at the certificate now, not only in a moment; the log says what came of it. Reads files.
+    pub fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look(Told::Always);
+        }
     }
 
     /// Waits until every worker has ended: the drain is over, or one broke, which ends them all.
