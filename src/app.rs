@@ -28,9 +28,10 @@ use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
 use crate::oidc::Provider;
 use crate::pipeline::{Pipeline, Shared, SharedParts};
+use crate::proxy::dial::SystemResolver;
 use crate::proxy::path::Semicolons;
 use crate::proxy::route::{RouteFault, RouteTable};
-use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::{UpstreamLimits, Upstreams};
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
@@ -203,13 +204,20 @@ impl RunningApp {
         }));
         let tls = Arc::new(tls);
         let timeouts = config.server.timeouts.clone();
+        let least_rate = config.server.limits.least_rate;
         let patience = timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
         let names = Arc::clone(&randomness);
         let make_pipeline = move |worker: server::WorkerContext| {
-            let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
+            let limits = UpstreamLimits {
+                connect: timeouts.connect,
+                body_idle: timeouts.body_idle,
+                least_rate,
+                age: timeouts.upstream_age,
+            };
+            let upstreams = Upstreams::new(limits, Arc::clone(&tls), Arc::new(SystemResolver));
             Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
         };
         let public = Server::start(config.server, make_pipeline, shutdown.clone(), &log)?;

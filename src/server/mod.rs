@@ -4,6 +4,8 @@
 
 mod accept;
 mod connection;
+mod drive;
+mod frames;
 mod listener;
 mod shutdown;
 mod stream;
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::telemetry::LogLines;
 use crate::web::body::Body;
+use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
 use self::tls::{Certificates, Told};
@@ -71,6 +74,8 @@ pub struct Limits {
     pub h2_streams: u32,
     /// HTTP/2 requests that the peer may reset within 30 s before its connection is closed.
     pub h2_resets: usize,
+    /// The slowest that a body may go, either way (J18).
+    pub least_rate: LeastRate,
 }
 
 /// How long a stranger may take (J18).
@@ -86,6 +91,8 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// Connecting to an upstream.
     pub connect: Duration,
+    /// Using one connection to an upstream for new requests.
+    pub upstream_age: Duration,
     /// Open streams at shutdown.
     pub drain: Duration,
 }

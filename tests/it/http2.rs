@@ -475,6 +475,34 @@ async fn a_malformed_head_or_body_is_no_request() {
     assert_eq!(seen.trailers, HeaderMap::new());
 }
 
+/// J18, J14: an answer that its upstream leaves unfinished for longer than its route allows is reset,
+/// never ended, and the log names the route. (One anonymous line for debugging told of it.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_answer_that_stands_still_is_reset() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let (pieces, coming) = mpsc::unbounded_channel();
+    let coming = std::sync::Mutex::new(Some(coming));
+    upstream.answers(move |_| Answer::pieces(coming.lock().unwrap().take().unwrap()));
+    let bff = Bff::with(&idp, &upstream)
+        .route(
+            toml::toml! { path = "/ticks-that-stop" idle_timeout = "300ms" auth = "none" },
+            &upstream,
+        )
+        .start();
+    pieces.send("{}".to_owned()).unwrap();
+    let mut sender = connect(&bff).await;
+    let call = request("GET", "/ticks-that-stop", "")
+        .body(nothing())
+        .unwrap();
+    let answer = send(&mut sender, call).await;
+    assert_eq!(answer.status(), 200);
+    let cut = soon("the end", answer.into_body().collect()).await;
+    assert!(cut.unwrap_err().to_string().contains("stream"), "a reset");
+    let lines = bff.logs().lines_with("an answer was cut");
+    let of_route = lines.iter().find(|line| line.contains("/ticks-that-stop"));
+    assert!(of_route.unwrap().contains("WARN"), "{of_route:?}");
+}
+
 /// J17: streams opened only to be reset end the connection, and its sessions' calls on others go
 /// on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -132,3 +132,87 @@ async fn an_idle_http_2_connection_is_sent_away() {
     let goaway = until(&mut socket, GOAWAY).await;
     assert_eq!(goaway[4..8], [0; 4], "NO_ERROR");
 }
+
+/// J18: a head has its time over HTTP/2 as well, and so has the preface before it. (They had as long as
+/// an idle connection.)
+#[tokio::test]
+async fn a_slow_http_2_head_is_cut() {
+    const CONTINUATION: u8 = 9;
+    let dir = tempfile::tempdir().unwrap();
+    let files = write_certificate(dir.path(), "localhost", |_| {});
+    let tls = run(|settings| {
+        settings.timeouts.idle = PATIENCE * 2;
+        settings.tls = Some(files.clone());
+    });
+    let mut silent = connect_tls(&tls, &trusting(&files, &[b"h2"]))
+        .await
+        .unwrap();
+    // However it ends.
+    drop(
+        timeout(PATIENCE, silent.read_to_end(&mut Vec::new()))
+            .await
+            .unwrap(),
+    );
+
+    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
+    let whole = frame(HEADERS, END_STREAM | END_HEADERS, 1, HELD_HEAD);
+    let open = [
+        frame(HEADERS, END_STREAM, 1, HELD_HEAD),
+        frame(CONTINUATION, 0, 1, &[]),
+    ]
+    .concat();
+    let (begun, _) = whole.split_at(12);
+    for (name, bytes) in [("an open block", &open[..]), ("a part of a frame", begun)] {
+        let mut socket = opening(&running).await;
+        socket.write_all(bytes).await.unwrap();
+        let since = Instant::now();
+        let drip = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if name == "an open block" {
+                    drop(socket.write_all(&frame(CONTINUATION, 0, 1, &[])).await);
+                }
+                let mut sink = [0; 1024];
+                match socket.try_read(&mut sink) {
+                    Ok(1..) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return,
+                }
+            }
+        };
+        timeout(PATIENCE, drip).await.expect(name);
+        assert!(since.elapsed() >= Duration::from_millis(300), "{name}");
+    }
+
+    // A connection that was opened in advance may wait for its first request.
+    let mut socket = opening(&running).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    socket.write_all(&whole).await.unwrap();
+    until(&mut socket, HEADERS).await;
+}
+
+/// J18: an answer whose window opens by a little now and then is let go.
+#[tokio::test]
+async fn an_http_2_answer_that_is_sipped_is_let_go() {
+    const WINDOW_UPDATE: u8 = 8;
+    let running = run(|settings| {
+        settings.timeouts.idle = PATIENCE * 2;
+        settings.timeouts.body_idle = PATIENCE;
+        settings.limits.least_rate = LeastRate::new(64 * 1024, Duration::from_millis(500));
+    });
+    let mut socket = opening(&running).await;
+    let mut stream = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    stream.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, HELD_HEAD));
+    socket.write_all(&stream).await.unwrap();
+    let sips = async {
+        let window = frame(WINDOW_UPDATE, 0, 1, &1024_u32.to_be_bytes());
+        while socket.write_all(&window).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = running.stage.let_go.notified() => {}
+        () = sips => panic!("the connection ended"),
+        () = tokio::time::sleep(PATIENCE) => panic!("still held"),
+    }
+}

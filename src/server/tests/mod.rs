@@ -35,6 +35,8 @@ struct Stage {
     waiting: Notify,
     go_on: Notify,
     let_go: Notify,
+    /// What `/block` waits for, with its worker's thread.
+    blocked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 /// Tells the stage when it is dropped.
@@ -54,6 +56,13 @@ impl Handler for Cast {
                 self.0.waiting.notify_one();
                 self.0.go_on.notified().await;
                 Response::new(Body::full("waited"))
+            }
+            "/block" => {
+                let until = self.0.blocked.lock().unwrap().take().unwrap();
+                self.0.waiting.notify_one();
+                // Comes when the other end is dropped.
+                until.recv().unwrap_err();
+                Response::new(Body::Empty)
             }
             "/never" => {
                 self.0.waiting.notify_one();
@@ -138,6 +147,7 @@ fn settings() -> ServerSettings {
             connections: 1000,
             h2_streams: 100,
             h2_resets: 20,
+            least_rate: LeastRate::ANY,
         },
         timeouts: Timeouts {
             handshake: Duration::from_millis(300),
@@ -145,6 +155,7 @@ fn settings() -> ServerSettings {
             idle: Duration::from_millis(1500),
             body_idle: Duration::from_millis(300),
             connect: Duration::from_secs(5),
+            upstream_age: Duration::from_mins(5),
             drain: Duration::from_secs(20),
         },
     }

@@ -94,3 +94,63 @@ async fn an_answer_that_nobody_reads_is_cut() {
     });
     end.await.expect("cut, or this reads for ever");
 }
+
+/// J18: so is one that takes a sip now and then. (Each sip began the time anew.)
+#[tokio::test]
+async fn an_answer_that_is_sipped_is_cut() {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let running = run(|settings| {
+        settings.timeouts.body_idle = PATIENCE;
+        settings.limits.least_rate = LeastRate::new(64 << 20, WINDOW);
+    });
+    // A sip must free room that the other side hears of, so the buffers are small.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    let mut socket = socket.connect(running.address).await.unwrap();
+    socket
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    let mut sip = vec![0; 64 * 1024];
+    while let Ok(1..) = socket.read(&mut sip).await {
+        assert!(begun.elapsed() < PATIENCE, "still served");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() >= WINDOW);
+}
+
+/// J18: whoever reads fast enough is not cut, however long the answer goes on.
+#[tokio::test]
+async fn an_answer_that_is_read_goes_on() {
+    const WINDOW: Duration = Duration::from_millis(300);
+    let running = run(|settings| settings.limits.least_rate = LeastRate::new(1024, WINDOW));
+    let mut socket = running.connect().await;
+    socket
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    let mut sink = vec![0; 1 << 20];
+    while begun.elapsed() < WINDOW * 6 {
+        assert!(socket.read(&mut sink).await.unwrap() > 0);
+        tokio::time::sleep(WINDOW / 10).await;
+    }
+}
+
+/// An upstream that has nothing to say is no slow reader.
+#[tokio::test]
+async fn an_answer_that_waits_for_us_is_not_cut() {
+    let running = run(|settings| {
+        settings.limits.least_rate = LeastRate::new(1 << 20, Duration::from_millis(100));
+    });
+    let mut socket = running.connect().await;
+    socket
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    running.stage.waiting.notified().await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    running.stage.go_on.notify_one();
+    assert!(read_answer(&mut socket).await.ends_with("waited"));
+}
