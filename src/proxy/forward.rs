@@ -131,6 +131,9 @@ impl Upstreams {
             return Ok(answer);
         }
         let settings = call.route.settings();
+        if call.body.is_said_to_be_empty() {
+            Box::pin(call.body.end(self.idle_limit(call.route))).await?;
+        }
         let length = call.body.length();
         if let (Some(max), Some(length)) = (settings.max_body, length)
             && length > max

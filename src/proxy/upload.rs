@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::proxy::headers::{Direction, clean_trailers};
+use crate::proxy::message::has_blank_around;
 use crate::web::body::{Body, BodyError};
 use crate::web::pace::{LeastRate, Pace};
 
@@ -46,6 +47,28 @@ impl RequestBody {
             Self::Incoming(body) => body.size_hint().exact(),
             Self::Own(body) => body.size_hint().exact(),
         }
+    }
+
+    /// Whether its head says that nothing comes, and its end has not come yet: so in HTTP/2 alone.
+    pub(super) fn is_said_to_be_empty(&self) -> bool {
+        matches!(self, Self::Incoming(body) if body.size_hint().exact() == Some(0))
+    }
+
+    /// J15: waits for the end of a body that is said to be empty, and leaves none. Bytes in it would
+    /// make the request malformed when all of it had gone upstream already (RFC 9113 §8.1.1).
+    pub(super) async fn end(&mut self, within: Duration) -> Result<(), UploadFault> {
+        let mut body = std::mem::take(self);
+        let ended = async {
+            loop {
+                match std::future::poll_fn(|ctx| body.poll_frame(ctx)).await {
+                    None => return Ok(()),
+                    Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+                    Some(_) => return Err(UploadFault::Broken),
+                }
+            }
+        };
+        let ended = tokio::time::timeout(within, ended).await;
+        ended.unwrap_or(Err(UploadFault::Idle))
     }
 
     fn poll_frame(
@@ -188,6 +211,7 @@ impl Upload {
                 Ok(Frame::data(data))
             }
             Err(frame) => match frame.into_trailers() {
+                Ok(trailers) if has_blank_around(&trailers) => Err(self.fail(UploadFault::Broken)),
                 Ok(mut trailers) => {
                     clean_trailers(&mut trailers, Direction::ToUpstream);
                     Ok(Frame::trailers(trailers))

@@ -342,7 +342,9 @@ async fn outcome(socket: &mut TcpStream) -> Outcome {
     }
 }
 
-/// J15: what no honest client would write reaches no upstream, or never as a whole request.
+/// J15: what no honest client would write reaches no upstream, or never as a whole request. (A length of
+/// 0 sent the whole request upstream before its bytes came and made it malformed; blanks around a value
+/// were passed on.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_malformed_head_or_body_is_no_request() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
@@ -452,6 +454,22 @@ async fn a_malformed_head_or_body_is_no_request() {
             "less than the length",
             body(with(&[("content-length", "5")]), &[b"fo", b"ur"]),
         ),
+        (
+            "something where nothing is said to come",
+            body(with(&[("content-length", "0")]), &[b"four"]),
+        ),
+        ("a blank before a value", head(with(&[("x-a", " b")]))),
+        ("a tab after a value", head(with(&[("x-a", "b\t")]))),
+        ("a blank as a value", head(with(&[("x-a", " ")]))),
+        (
+            "a blank around a value in trailers",
+            [
+                frame(HEADERS, END_HEADERS, 1, &with(&[])),
+                frame(DATA, 0, 1, b"four"),
+                frame(HEADERS, all, 1, &literal("x-a", "b ")),
+            ]
+            .concat(),
+        ),
     ] {
         let mut socket = TcpStream::connect(bff.public_addr).await.unwrap();
         let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -462,6 +480,15 @@ async fn a_malformed_head_or_body_is_no_request() {
         let whole = upstream.seen().into_iter().find(|seen| seen.complete);
         assert!(whole.is_none(), "{name}: {whole:?}");
     }
+    // An end that comes later than the head it belongs to is in order.
+    let mut socket = TcpStream::connect(bff.public_addr).await.unwrap();
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let empty = body(with(&[("content-length", "0")]), &[b""]);
+    let bytes = [hello, frame(SETTINGS, 0, 0, &[]), empty].concat();
+    socket.write_all(&bytes).await.unwrap();
+    assert_eq!(outcome(&mut socket).await, Outcome::Answered);
+    let seen = upstream.last();
+    assert_eq!(seen.all("content-length"), ["0"]);
     // The frames themselves are in order: this one arrives.
     let mut socket = TcpStream::connect(bff.public_addr).await.unwrap();
     let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
