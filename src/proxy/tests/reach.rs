@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::stage::{Proxy, Upstream, limits, no_roots};
 use crate::proxy::dial::{Resolve, Resolving};
