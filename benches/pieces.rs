@@ -163,6 +163,8 @@ fn route(path: String) -> Option<RouteSettings> {
         timeout: HOUR,
         max_body: None,
         websocket: true,
+        idle_timeout: None,
+        streams: false,
     })
 }
 

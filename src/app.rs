@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::dispatcher::{self, Dispatch};
 
@@ -28,9 +29,10 @@ use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
 use crate::oidc::Provider;
 use crate::pipeline::{Pipeline, Shared, SharedParts};
+use crate::proxy::dial::SystemResolver;
 use crate::proxy::path::Semicolons;
 use crate::proxy::route::{RouteFault, RouteTable};
-use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::{UpstreamLimits, Upstreams};
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
@@ -127,6 +129,7 @@ pub struct RunningApp {
     metrics: Metrics,
     /// Begins the drain of the public listener.
     shutdown: CancellationToken,
+    keys: ReloadedKeys,
     /// Ends what must answer during the drain: the administration listener, the caretaker.
     afterwards: CancellationToken,
     background: Background,
@@ -208,13 +211,20 @@ impl RunningApp {
         }));
         let tls = Arc::new(tls);
         let timeouts = server.timeouts.clone();
+        let least_rate = server.limits.least_rate;
         let patience = timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
         let names = Arc::clone(&randomness);
         let make_pipeline = move |worker: server::WorkerContext| {
-            let upstreams = Upstreams::new(timeouts.connect, timeouts.body_idle, Arc::clone(&tls));
+            let limits = UpstreamLimits {
+                connect: timeouts.connect,
+                body_idle: timeouts.body_idle,
+                least_rate,
+                age: timeouts.upstream_age,
+            };
+            let upstreams = Upstreams::new(limits, Arc::clone(&tls), Arc::new(SystemResolver));
             Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
         };
         let public = Server::start(server, make_pipeline, shutdown.clone(), &log)?;
@@ -240,11 +250,14 @@ impl RunningApp {
                 admin::start(settings, admin, afterwards.clone(), &log)
             })
             .transpose()?;
+        let keys = ReloadedKeys {
+            ring: keys,
+            source: key_reload,
+        };
         let caretaker = Caretaker {
             provider,
             sessions,
-            keys,
-            key_reload,
+            keys: keys.clone(),
             abandoned,
             strangers,
             metrics: metrics.clone(),
@@ -260,6 +273,7 @@ impl RunningApp {
             admin,
             metrics,
             shutdown,
+            keys,
             afterwards,
             background,
             patience,
@@ -285,6 +299,22 @@ impl RunningApp {
     /// Cancelling this begins the drain.
     pub const fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
+    }
+
+    /// Reads again what is read while running anyway, the session keys and the certificate; the log
+    /// says what came of it. Reads files.
+    pub fn reload(&self) {
+        tracing::info!("told to reload; whatever is not named here is read at a start alone");
+        if self.keys.source.is_some() {
+            match self.keys.read() {
+                KeysRead::Changed(keys) => tracing::info!(keys, "session keys reloaded"),
+                KeysRead::Unchanged => tracing::info!("the session keys have not changed"),
+                KeysRead::Unreadable => tracing::warn!(
+                    "the configuration cannot be read; the session keys stay (bff check says why)"
+                ),
+            }
+        }
+        self.public.reload();
     }
 
     /// Waits until the drain is over and every thread has ended.
@@ -321,9 +351,11 @@ pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartE
     let _log = telemetry::init(&config.log)?;
     config.log_exceptions();
     let public_url = config.auth.public_url.clone();
+    let signals = Signals::listen()?;
     let app = RunningApp::start(config, Environment::system(key_reload))?;
     tracing::info!(listen = %app.public_addr(), admin = ?app.admin_addr(), %public_url, "serving");
-    run(app)
+    signals.run(app);
+    Ok(())
 }
 
 /// Starts the development servers, puts them where `config` names them, and serves. `announce` is
@@ -336,6 +368,7 @@ pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartE
 pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
     config.log_exceptions();
+    let signals = Signals::listen()?;
     let environment = Environment::system(None);
     let public_url = config.auth.public_url.clone();
     let endpoint = |name: &str| {
@@ -374,7 +407,8 @@ pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Resul
         control_url: servers.control_url.to_string(),
         users,
     });
-    run(app)
+    signals.run(app);
+    Ok(())
 }
 
 /// Where to look, while `bff dev` runs.
@@ -391,36 +425,57 @@ pub struct Development {
     pub users: Vec<String>,
 }
 
-/// Runs until a signal comes and the drain is over.
-fn run(app: RunningApp) -> Result<(), StartError> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::Thread)?;
-    runtime.block_on(async {
-        let shutdown = app.shutdown().clone();
-        tokio::select! {
-            () = told_to_stop() => tracing::info!("draining"),
-            // A worker broke, which ends them all.
-            () = shutdown.cancelled() => {}
-        }
-        shutdown.cancel();
-        app.finished().await;
-        tracing::info!("stopped");
-    });
-    Ok(())
+/// What the process can be told, listened to from before it serves: a signal that nobody listens to
+/// ends it.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
 }
 
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() {
-            std::future::pending::<()>().await;
-        },
+impl Signals {
+    fn listen() -> Result<Self, StartError> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let on = |kind| {
+            let _guard = runtime.enter();
+            signal(kind).map_err(StartError::Thread)
+        };
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+            runtime,
+        })
+    }
+
+    /// Runs until the process is told to stop and the drain is over. A hang-up never ends it: service
+    /// managers send it to say that files have changed, and terminals when they close.
+    fn run(self, app: RunningApp) {
+        let Self {
+            runtime,
+            mut terminate,
+            mut interrupt,
+            mut hang_up,
+        } = self;
+        runtime.block_on(async {
+            let shutdown = app.shutdown().clone();
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break tracing::info!("draining"),
+                    _ = interrupt.recv() => break tracing::info!("draining"),
+                    // A worker broke, which ends them all.
+                    () = shutdown.cancelled() => break,
+                    _ = hang_up.recv() => app.reload(),
+                }
+            }
+            shutdown.cancel();
+            app.finished().await;
+            tracing::info!("stopped");
+        });
     }
 }
 
@@ -608,8 +663,7 @@ pub fn migrate(config: &Config) -> Result<&'static str, StartError> {
 struct Caretaker {
     provider: Provider,
     sessions: Sessions,
-    keys: Keys,
-    key_reload: Option<KeyReload>,
+    keys: ReloadedKeys,
     /// Revokes the tokens of sessions that expired, where that is asked for.
     abandoned: Option<Arc<RelyingParty>>,
     strangers: Strangers,
@@ -682,17 +736,15 @@ impl Caretaker {
     }
 
     async fn reload_keys(&self) {
-        let Some(reload) = &self.key_reload else {
+        if self.keys.source.is_none() {
             return std::future::pending().await;
-        };
+        }
         let mut tick = tokio::time::interval(RELOAD_INTERVAL);
         loop {
             tick.tick().await;
             // A file that is half written is read again in a moment; the old keys stay.
-            if let Some(keys) = reload.read()
-                && self.keys.replace(&keys)
-            {
-                tracing::info!(keys = keys.len(), "session keys reloaded");
+            if let KeysRead::Changed(keys) = self.keys.read() {
+                tracing::info!(keys, "session keys reloaded");
             }
         }
     }
@@ -708,6 +760,31 @@ fn account_of_strangers(server: &ServerSettings, trusted_proxies: &[IpNet]) -> S
     };
     let connections = server.limits.connections;
     Strangers::new(addresses, |demand| Budget::of(demand, connections))
+}
+
+/// The session keys and where they are read again.
+#[derive(Clone)]
+struct ReloadedKeys {
+    ring: Keys,
+    source: Option<KeyReload>,
+}
+
+enum KeysRead {
+    /// So many are in use now.
+    Changed(usize),
+    Unchanged,
+    Unreadable,
+}
+
+impl ReloadedKeys {
+    /// Takes the keys into use as they stand now.
+    fn read(&self) -> KeysRead {
+        match self.source.as_ref().and_then(KeyReload::read) {
+            None => KeysRead::Unreadable,
+            Some(keys) if self.ring.replace(&keys) => KeysRead::Changed(keys.len()),
+            Some(_) => KeysRead::Unchanged,
+        }
+    }
 }
 
 /// Tokens of the sessions that an administrator ends are as dead as after a logout (E5).

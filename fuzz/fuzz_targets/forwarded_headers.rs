@@ -74,6 +74,8 @@ impl Stage {
             timeout: Duration::from_secs(5),
             max_body: None,
             websocket: false,
+            idle_timeout: None,
+            streams: false,
         };
         Self {
             upstreams: Upstreams::new(Duration::from_secs(5), Duration::from_secs(5), Arc::new(tls)),

@@ -29,6 +29,8 @@ static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
         timeout: Duration::from_secs(1),
         max_body: None,
         websocket: false,
+        idle_timeout: None,
+        streams: false,
     });
     RouteTable::new(settings.into()).expect("routes")
 });

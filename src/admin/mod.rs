@@ -30,6 +30,7 @@ use crate::server::{
 use crate::session::Sessions;
 use crate::telemetry::{LogLines, Metrics};
 use crate::web::body::Body;
+use crate::web::pace::LeastRate;
 
 use filter::Asked;
 use page::Asset;
@@ -105,6 +106,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
             connections: 64,
             h2_streams: 16,
             h2_resets: 16,
+            least_rate: LeastRate::ANY,
         },
         timeouts: Timeouts {
             handshake: Duration::from_secs(5),
@@ -112,6 +114,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
             idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(10),
             connect: Duration::from_secs(5),
+            upstream_age: Duration::from_mins(5),
             drain: Duration::from_secs(1),
         },
     }

@@ -92,6 +92,9 @@ table! {
         h2_streams: u64,
         /// HTTP/2 streams that a browser may reset before its connection is closed. Default 100.
         h2_resets: u64,
+        /// Bytes a second that a body must bring over 30 seconds of waiting for it, and that a browser
+        /// must take of an answer that waits for it. Default "64B"; "0B" lets any rate pass.
+        least_rate: Size,
     }
 }
 
@@ -108,6 +111,8 @@ table! {
         body_idle: Duration,
         /// For connecting to an upstream. Default "5s".
         connect: Duration,
+        /// How long a connection to an upstream takes new requests. Default "5m".
+        upstream_age: Duration,
         /// For requests that are open at shutdown. Default "30s".
         drain: Duration,
     }
@@ -241,6 +246,10 @@ table! {
         max_body: Size,
         /// Whether WebSocket upgrades pass. Default true.
         websocket: bool,
+        /// Between two pieces of a body, either way. Default `server.timeouts.body_idle`.
+        idle_timeout: Duration,
+        /// Whether bodies of requests are streams that may come as slowly as they like. Default false.
+        streams: bool,
     }
 }
 

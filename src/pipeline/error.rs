@@ -339,7 +339,8 @@ fn message(fault: MessageFault) -> Verdict {
         | MessageFault::Host
         | MessageFault::Target
         | MessageFault::Repeated(_)
-        | MessageFault::ConnectionField => bad_request("The request is malformed."),
+        | MessageFault::ConnectionField
+        | MessageFault::BlankAround => bad_request("The request is malformed."),
         MessageFault::UnknownCoding => verdict(
             StatusCode::NOT_IMPLEMENTED,
             "not_implemented",

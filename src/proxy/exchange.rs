@@ -136,6 +136,8 @@ pub(super) struct Tail {
     pub(super) upstreams: Upstreams,
     pub(super) link: Box<Link>,
     pub(super) trailers: Trailers,
+    /// The name of the route that it is on.
+    pub(super) route: Arc<str>,
     /// How long it may stand still; `None` for event streams, which are silent by nature.
     pub(super) idle: Option<Duration>,
     pub(super) ending: Option<Ending>,
@@ -204,6 +206,7 @@ struct Download {
     /// `None` once it was given back, or the body broke off.
     link: Option<Box<Link>>,
     trailers: Trailers,
+    route: Arc<str>,
     idle: Option<Duration>,
     waiting: bool,
     ending: Option<Ending>,
@@ -218,6 +221,7 @@ impl Download {
             upstreams: tail.upstreams,
             link: Some(tail.link),
             trailers: tail.trailers,
+            route: tail.route,
             idle: tail.idle,
             waiting: false,
             ending: tail.ending,
@@ -259,6 +263,13 @@ impl Download {
                     link.deadline.set(Instant::now() + idle);
                 }
                 if link.deadline.poll(ctx).is_ready() {
+                    tracing::warn!(
+                        route = &*self.route,
+                        upstream.name = link.origin.as_str(),
+                        idle_ms = idle.as_millis(),
+                        "an answer was cut since its upstream sent nothing for too long; \
+                         route.idle_timeout says how long that is"
+                    );
                     return Poll::Ready(DownloadFault::Idle);
                 }
             }

@@ -1,7 +1,7 @@
 //! A request to its upstream, and the answer back.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -131,6 +131,9 @@ impl Upstreams {
             return Ok(answer);
         }
         let settings = call.route.settings();
+        if call.body.is_said_to_be_empty() {
+            Box::pin(call.body.end(self.idle_limit(call.route))).await?;
+        }
         let length = call.body.length();
         if let (Some(max), Some(length)) = (settings.max_body, length)
             && length > max
@@ -139,7 +142,7 @@ impl Upstreams {
         }
         let framing = framing(call.parts, &call.body, length);
         let body = std::mem::take(&mut call.body);
-        let (mut body, progress) = Outgoing::new(body, settings.max_body, self.body_idle());
+        let (mut body, progress) = Outgoing::new(body, self.upload_limits(call.route));
         let bounds = Bounds {
             timeout: settings.timeout,
             progress: progress.as_ref(),
@@ -152,6 +155,7 @@ impl Upstreams {
                 let mut link = match self.link(upstream, freshness).await {
                     Ok(link) => link,
                     Err(error) => {
+                        self.pass_over(call.route, upstream);
                         unreached = Some(error);
                         break;
                     }
@@ -203,6 +207,13 @@ impl Upstreams {
             })
     }
 
+    /// The next upstream of the route stands in for this one, and goes on to.
+    pub(super) fn pass_over(&self, route: &Route, upstream: &Upstream) {
+        if route.has_others() {
+            self.give_up(upstream.origin());
+        }
+    }
+
     /// Judges and cleans the answer's head and attaches its body.
     pub(super) fn answer(
         &self,
@@ -218,12 +229,13 @@ impl Upstreams {
         } else {
             Trailers::Drop
         };
-        let idle = idle_limit(&parts, self.body_idle());
+        let idle = (!is_event_stream(&parts)).then(|| self.idle_limit(call.route));
         response::clean(&mut parts, call.route, upstream, trailers);
         let tail = Tail {
             upstreams: self.clone(),
             link,
             trailers,
+            route: Arc::clone(call.route.name()),
             idle,
             ending: call.ending,
         };
@@ -280,12 +292,10 @@ fn framing(parts: &Parts, body: &RequestBody, length: Option<u64>) -> Framing {
 }
 
 /// An event stream is silent for as long as nothing happens; anything else that is has a fault.
-fn idle_limit(parts: &http::response::Parts, limit: Duration) -> Option<Duration> {
+fn is_event_stream(parts: &http::response::Parts) -> bool {
     let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_event_stream = kind
-        .and_then(|kind| kind.get(..17))
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"));
-    (!is_event_stream).then_some(limit)
+    kind.and_then(|kind| kind.get(..17))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// The request-target for this upstream: its base path, the path as the route rewrites it, and the

@@ -28,6 +28,9 @@ pub enum MessageFault {
     /// An HTTP/2 request with a field that belongs to a connection: 400.
     #[error("a connection-specific field in HTTP/2")]
     ConnectionField,
+    /// An HTTP/2 field whose value begins or ends with a blank: 400.
+    #[error("a blank around a field value in HTTP/2")]
+    BlankAround,
     /// TRACE or CONNECT: 405.
     #[error("the method is not served")]
     Method,
@@ -70,7 +73,7 @@ pub fn check_request(parts: &Parts) -> Result<(), MessageFault> {
     }
     match parts.version {
         Version::HTTP_10 | Version::HTTP_11 => check_framing(parts)?,
-        _ => check_connection_fields(&parts.headers)?,
+        _ => check_http_2_fields(&parts.headers)?,
     }
     check_target(parts)?;
     check_host(parts)?;
@@ -120,8 +123,8 @@ fn check_framing(parts: &Parts) -> Result<(), MessageFault> {
     }
 }
 
-/// J15: RFC 9113 §8.2.2.
-fn check_connection_fields(headers: &HeaderMap) -> Result<(), MessageFault> {
+/// J15: RFC 9113 §8.2.1, §8.2.2.
+fn check_http_2_fields(headers: &HeaderMap) -> Result<(), MessageFault> {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
     let forbidden = [
@@ -134,6 +137,9 @@ fn check_connection_fields(headers: &HeaderMap) -> Result<(), MessageFault> {
     if forbidden.iter().any(|name| headers.contains_key(name)) {
         return Err(MessageFault::ConnectionField);
     }
+    if has_blank_around(headers) {
+        return Err(MessageFault::BlankAround);
+    }
     let odd = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"trailers");
     if headers.get_all(TE).iter().any(odd) {
         return Err(MessageFault::ConnectionField);
@@ -143,6 +149,13 @@ fn check_connection_fields(headers: &HeaderMap) -> Result<(), MessageFault> {
         return Err(MessageFault::Framing("an invalid Content-Length"));
     }
     Ok(())
+}
+
+/// Whether some value begins or ends with a blank. In HTTP/1.1 they are no part of it, and gone.
+pub(super) fn has_blank_around(headers: &HeaderMap) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let around = |value: &[u8]| is_blank(value.first()) || is_blank(value.last());
+    headers.values().any(|value| around(value.as_bytes()))
 }
 
 /// J6: origin-form, absolute-form, or `*` with OPTIONS.
@@ -484,7 +497,7 @@ mod tests {
         );
     }
 
-    /// J15: fields of a connection do not belong in HTTP/2.
+    /// J15: fields of a connection do not belong in HTTP/2, and blanks not around a value.
     #[test]
     fn connection_fields_in_http_2_are_refused() {
         let target = "https://app.example/";
@@ -496,6 +509,10 @@ mod tests {
             ("upgrade", "websocket", "ConnectionField"),
             ("te", "gzip", "ConnectionField"),
             ("te", "trailers", "ok"),
+            ("x", " a", "BlankAround"),
+            ("x", "a\t", "BlankAround"),
+            ("x", "", "ok"),
+            ("x", "a b", "ok"),
         ] {
             let outcome = check(Version::HTTP_2, "GET", target, &[(name, value)]);
             assert_eq!(outcome, expected, "{name}: {value}");

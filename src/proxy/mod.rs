@@ -10,6 +10,7 @@ pub mod route;
 
 pub mod headers;
 
+pub mod dial;
 mod exchange;
 pub mod forward;
 mod upload;
@@ -53,6 +54,10 @@ pub struct RouteSettings {
     pub max_body: Option<u64>,
     /// Whether WebSocket upgrades pass.
     pub websocket: bool,
+    /// Between two pieces of a body, either way; `None` takes what holds for all.
+    pub idle_timeout: Option<Duration>,
+    /// Whether bodies of requests are streams, which may come as slowly as they like.
+    pub streams: bool,
 }
 
 /// Who may call a route.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderValue, Method};
 use url::Url;
@@ -30,6 +30,8 @@ pub struct RouteTable {
 #[derive(Debug)]
 pub struct Route {
     settings: RouteSettings,
+    /// As in the settings, for what outlives the request.
+    name: Arc<str>,
     index: usize,
     upstreams: Vec<Upstream>,
     turn: AtomicUsize,
@@ -50,6 +52,8 @@ pub struct Origin {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) authority: HeaderValue,
+    /// Whether it took no connection when it was tried last.
+    away: AtomicBool,
 }
 
 /// Whether the way to an upstream is encrypted.
@@ -207,6 +211,7 @@ impl Route {
             return Err(RouteFault::NoUpstream(settings.name));
         }
         Ok(Self {
+            name: settings.name.as_str().into(),
             settings,
             index,
             upstreams,
@@ -219,15 +224,29 @@ impl Route {
         &self.settings
     }
 
+    /// Its name in logs and metrics.
+    pub(super) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Its place among the routes, counted from 0.
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Every upstream once, the one whose turn it is first.
+    /// Whether there is another upstream where one cannot be reached.
+    pub(super) const fn has_others(&self) -> bool {
+        self.upstreams.len() > 1
+    }
+
+    /// Every upstream once: first the one whose turn it is, or the next of those that are there.
     pub(super) fn upstreams_in_turn(&self) -> impl Iterator<Item = &Upstream> {
-        let first = if self.upstreams.len() > 1 {
-            self.turn.fetch_add(1, Ordering::Relaxed) % self.upstreams.len()
+        let first = if self.has_others() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.upstreams.len();
+            let (before, from) = self.upstreams.split_at(turn);
+            let mut in_turn = from.iter().chain(before);
+            let there = in_turn.position(|upstream| !upstream.origin.is_away());
+            (turn + there.unwrap_or(0)) % self.upstreams.len()
         } else {
             0
         };
@@ -265,6 +284,21 @@ impl Origin {
     /// `http://orders.internal:9000`, with the port where it is not the scheme's own.
     pub fn as_str(&self) -> &str {
         &self.url
+    }
+
+    /// Whether it could not be reached when it was tried last.
+    pub(super) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it cannot be reached; whether that is news.
+    pub(super) fn note_away(&self) -> bool {
+        !self.away.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that it was reached; whether that is news.
+    pub(super) fn note_back(&self) -> bool {
+        self.is_away() && self.away.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -309,6 +343,7 @@ impl Origins {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port_or_known_default()?,
             authority: HeaderValue::try_from(authority).ok()?,
+            away: AtomicBool::new(false),
         });
         self.0.insert(text, Arc::clone(&origin));
         Some(origin)
@@ -337,6 +372,8 @@ pub(super) mod tests {
             timeout: std::time::Duration::from_secs(5),
             max_body: None,
             websocket: true,
+            idle_timeout: None,
+            streams: false,
         }
     }
 

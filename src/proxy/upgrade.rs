@@ -167,6 +167,7 @@ impl Upstreams {
             let mut link = match self.link(upstream, Freshness::New).await {
                 Ok(link) => link,
                 Err(error) => {
+                    self.pass_over(call.route, upstream);
                     unreached = Some(error);
                     continue;
                 }

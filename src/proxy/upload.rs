@@ -13,7 +13,9 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::proxy::headers::{Direction, clean_trailers};
+use crate::proxy::message::has_blank_around;
 use crate::web::body::{Body, BodyError};
+use crate::web::pace::{LeastRate, Pace};
 
 /// The body of a request to forward.
 #[derive(Debug, Default)]
@@ -45,6 +47,28 @@ impl RequestBody {
             Self::Incoming(body) => body.size_hint().exact(),
             Self::Own(body) => body.size_hint().exact(),
         }
+    }
+
+    /// Whether its head says that nothing comes, and its end has not come yet: so in HTTP/2 alone.
+    pub(super) fn is_said_to_be_empty(&self) -> bool {
+        matches!(self, Self::Incoming(body) if body.size_hint().exact() == Some(0))
+    }
+
+    /// J15: waits for the end of a body that is said to be empty, and leaves none. Bytes in it would
+    /// make the request malformed when all of it had gone upstream already (RFC 9113 §8.1.1).
+    pub(super) async fn end(&mut self, within: Duration) -> Result<(), UploadFault> {
+        let mut body = std::mem::take(self);
+        let ended = async {
+            loop {
+                match std::future::poll_fn(|ctx| body.poll_frame(ctx)).await {
+                    None => return Ok(()),
+                    Some(Ok(frame)) if frame.data_ref().is_none_or(Bytes::is_empty) => {}
+                    Some(_) => return Err(UploadFault::Broken),
+                }
+            }
+        };
+        let ended = tokio::time::timeout(within, ended).await;
+        ended.unwrap_or(Err(UploadFault::Idle))
     }
 
     fn poll_frame(
@@ -84,7 +108,7 @@ pub(super) enum UploadFault {
     Broken = 1,
     #[error("the body is larger than the route allows")]
     TooLarge = 2,
-    #[error("the browser sent nothing for too long")]
+    #[error("the browser sent nothing, or hardly anything, for too long")]
     Idle = 3,
 }
 
@@ -118,18 +142,27 @@ pub(super) struct Upload {
     /// How many bytes may still come.
     allowed: u64,
     idle: Duration,
+    pace: Pace,
     /// Made at the first wait, armed at every first one since the last bytes.
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// When the wait under way has lasted too long.
+    late_at: Option<Instant>,
+}
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UploadLimits {
+    /// Its bytes.
+    pub(super) max: Option<u64>,
+    /// How long it may stand still.
+    pub(super) idle: Duration,
+    /// The slowest that it may go.
+    pub(super) least_rate: LeastRate,
 }
 
 impl Outgoing {
-    /// A body that may have `max` bytes and stand still for `idle`, and where to see how it fares.
-    pub(super) fn new(
-        body: RequestBody,
-        max: Option<u64>,
-        idle: Duration,
-    ) -> (Self, Option<Arc<Progress>>) {
+    /// A body within these limits, and where to see how it fares.
+    pub(super) fn new(body: RequestBody, limits: UploadLimits) -> (Self, Option<Arc<Progress>>) {
         if body.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -137,10 +170,11 @@ impl Outgoing {
         let upload = Upload {
             body,
             progress: Arc::clone(&progress),
-            allowed: max.unwrap_or(u64::MAX),
-            idle,
+            allowed: limits.max.unwrap_or(u64::MAX),
+            idle: limits.idle,
+            pace: Pace::new(limits.least_rate),
             timer: None,
-            waiting: false,
+            late_at: None,
         };
         (Self::Upload(Box::new(upload)), Some(progress))
     }
@@ -156,7 +190,7 @@ impl Upload {
         let Poll::Ready(frame) = self.body.poll_frame(ctx) else {
             return self.poll_idle(ctx).map(|fault| Some(Err(fault)));
         };
-        self.waiting = false;
+        self.late_at = None;
         Poll::Ready(match frame {
             None => None,
             Some(Err(_)) => Some(Err(self.fail(UploadFault::Broken))),
@@ -172,10 +206,12 @@ impl Upload {
                     return Err(self.fail(UploadFault::TooLarge));
                 };
                 self.allowed = left;
+                self.pace.moves(length);
                 self.progress.bytes.fetch_add(length, Ordering::Relaxed);
                 Ok(Frame::data(data))
             }
             Err(frame) => match frame.into_trailers() {
+                Ok(trailers) if has_blank_around(&trailers) => Err(self.fail(UploadFault::Broken)),
                 Ok(mut trailers) => {
                     clean_trailers(&mut trailers, Direction::ToUpstream);
                     Ok(Frame::trailers(trailers))
@@ -185,16 +221,24 @@ impl Upload {
         }
     }
 
+    /// J18: nothing is there, and the browser is waited for.
     fn poll_idle(&mut self, ctx: &mut Context<'_>) -> Poll<UploadFault> {
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
-        if !self.waiting {
-            self.waiting = true;
-            timer.as_mut().reset(Instant::now() + self.idle);
+        let late_at = *self
+            .late_at
+            .get_or_insert_with(|| Instant::now() + self.idle);
+        loop {
+            let look_at = self.pace.waits().map_or(late_at, |at| at.min(late_at));
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(look_at)));
+            if timer.deadline() != look_at {
+                timer.as_mut().reset(look_at);
+            }
+            std::task::ready!(timer.as_mut().poll(ctx));
+            if look_at == late_at || self.pace.is_too_slow() {
+                return Poll::Ready(self.fail(UploadFault::Idle));
+            }
         }
-        std::task::ready!(timer.as_mut().poll(ctx));
-        Poll::Ready(self.fail(UploadFault::Idle))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections to upstreams: made, kept while idle, and given to one request at a time.
+//! Connections to upstreams: kept while idle, and given to one request at a time.
 //!
 //! Nobody drives an idle connection, so one that the upstream closed is noticed when it is taken,
 //! or by a sweep that runs while any are kept.
@@ -13,15 +13,12 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::proxy::route::{Origin, Security};
-use crate::proxy::upload::Outgoing;
+use crate::proxy::dial::{Dialer, Resolve, Socket, TRY_AGAIN};
+use crate::proxy::route::{Origin, Route};
+use crate::proxy::upload::{Outgoing, UploadLimits};
+use crate::web::pace::LeastRate;
 
 /// Idle connections kept for one origin by one worker.
 const MOST_IDLE: usize = 128;
@@ -36,10 +33,22 @@ const READ_BUFFER: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Upstreams(Arc<Shared>);
 
+/// How long an upstream may take, and how long it is believed.
+#[derive(Debug, Clone)]
+pub struct UpstreamLimits {
+    /// To reach it.
+    pub connect: Duration,
+    /// Between two pieces of a body, either way, where its route does not say otherwise.
+    pub body_idle: Duration,
+    /// The slowest that a request's body may come, where its route does not stream.
+    pub least_rate: LeastRate,
+    /// How long a connection is used for new requests: its name may lead elsewhere by then.
+    pub age: Duration,
+}
+
 struct Shared {
-    connect_timeout: Duration,
-    body_idle: Duration,
-    tls: TlsConnector,
+    limits: UpstreamLimits,
+    dialer: Dialer,
     pool: Mutex<Pool>,
 }
 
@@ -53,7 +62,7 @@ struct Pool {
 
 struct Idle {
     link: Box<Link>,
-    since: Instant,
+    until: Instant,
 }
 
 /// One connection, driven by whoever holds it.
@@ -65,7 +74,9 @@ pub(super) struct Link {
     /// Whether it has served a request before.
     pub(super) reused: bool,
     pub(super) deadline: Deadline,
-    origin: Arc<Origin>,
+    pub(super) origin: Arc<Origin>,
+    /// When it is too old for another request.
+    old_at: Instant,
 }
 
 /// A timer that is set anew for every wait but touches the runtime's wheel only when it must: it
@@ -75,41 +86,47 @@ pub(super) struct Deadline {
     at: Instant,
 }
 
-/// The wire to an upstream.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 impl Upstreams {
     /// Connections made with these limits; `tls` verifies the upstreams that are https.
     pub fn new(
-        connect_timeout: Duration,
-        body_idle: Duration,
+        limits: UpstreamLimits,
         tls: Arc<rustls::ClientConfig>,
+        resolver: Arc<dyn Resolve>,
     ) -> Self {
-        let mut tls = Arc::unwrap_or_clone(tls);
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let dialer = Dialer::new(limits.connect, tls, resolver);
         Self(Arc::new(Shared {
-            connect_timeout,
-            body_idle,
-            tls: TlsConnector::from(Arc::new(tls)),
+            limits,
+            dialer,
             pool: Mutex::default(),
         }))
     }
 
-    /// How long a body may stand still, either way.
-    pub(super) fn body_idle(&self) -> Duration {
-        self.0.body_idle
+    /// How long a body of this route may stand still, either way.
+    pub(super) fn idle_limit(&self, route: &Route) -> Duration {
+        let own = route.settings().idle_timeout;
+        own.unwrap_or(self.0.limits.body_idle)
+    }
+
+    /// What a request's body on this route may be.
+    pub(super) fn upload_limits(&self, route: &Route) -> UploadLimits {
+        let settings = route.settings();
+        UploadLimits {
+            max: settings.max_body,
+            idle: self.idle_limit(route),
+            least_rate: if settings.streams {
+                LeastRate::ANY
+            } else {
+                self.0.limits.least_rate
+            },
+        }
     }
 
     /// An idle connection that still looks alive.
     pub(super) fn take(&self, origin: &Arc<Origin>) -> Option<Box<Link>> {
         let now = Instant::now();
         loop {
-            let Idle { mut link, since } = self.0.pop(origin)?;
-            if now.duration_since(since) < IDLE_AGE && link.is_idle() {
+            let Idle { mut link, until } = self.0.pop(origin)?;
+            if now < until && link.is_idle() {
                 link.reused = true;
                 return Some(link);
             }
@@ -118,10 +135,7 @@ impl Upstreams {
 
     /// A new connection.
     pub(super) async fn connect(&self, origin: &Arc<Origin>) -> io::Result<Box<Link>> {
-        let deadline = Instant::now() + self.0.connect_timeout;
-        let socket = tokio::time::timeout_at(deadline, self.0.dial(origin, deadline))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let socket = self.0.dialer.dial(origin).await?;
         let (sender, connection) = http1::Builder::new()
             // One write of head and body: cheaper than a vectored one for what requests carry.
             .writev(false)
@@ -129,6 +143,12 @@ impl Upstreams {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(io::Error::other)?;
+        if origin.note_back() {
+            tracing::info!(
+                upstream.name = origin.as_str(),
+                "an upstream is reached again"
+            );
+        }
         Ok(Box::new(Link {
             sender,
             connection,
@@ -136,7 +156,21 @@ impl Upstreams {
             reused: false,
             deadline: Deadline::new(),
             origin: Arc::clone(origin),
+            old_at: Instant::now() + self.0.limits.age,
         }))
+    }
+
+    /// Remembers that an upstream cannot be reached, so that requests go to the others of its routes,
+    /// and tries it again beside them: one try at a time, for all workers.
+    pub(super) fn give_up(&self, origin: &Arc<Origin>) {
+        if origin.note_away() {
+            tracing::warn!(
+                upstream.name = origin.as_str(),
+                "an upstream cannot be reached; requests go to the others of their route until it can"
+            );
+            let shared = Arc::downgrade(&self.0);
+            drop(tokio::spawn(try_again(shared, Arc::clone(origin))));
+        }
     }
 
     /// Takes a connection back whose exchange is over. One with anything unread or unsent is closed
@@ -145,7 +179,7 @@ impl Upstreams {
         if !link.is_idle() {
             return;
         }
-        let since = Instant::now();
+        let until = link.old_at.min(Instant::now() + IDLE_AGE);
         let mut pool = self.0.lock();
         let idle = match pool.idle.get_mut(&link.origin) {
             Some(idle) => idle,
@@ -154,7 +188,7 @@ impl Upstreams {
         if idle.len() >= MOST_IDLE {
             return;
         }
-        idle.push(Idle { link, since });
+        idle.push(Idle { link, until });
         if !pool.swept {
             pool.swept = true;
             drop(pool);
@@ -172,44 +206,12 @@ impl Shared {
         self.lock().idle.get_mut(origin)?.pop()
     }
 
-    /// Name, TCP, TLS. Every address gets its share of the time that is left, so that one that
-    /// answers nothing does not use it up.
-    async fn dial(&self, origin: &Origin, deadline: Instant) -> io::Result<Socket> {
-        let addresses: Vec<_> = tokio::net::lookup_host((origin.host.as_str(), origin.port))
-            .await?
-            .collect();
-        let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
-        for (tried, address) in addresses.iter().enumerate() {
-            let left = u32::try_from(addresses.len() - tried).unwrap_or(1);
-            let share = deadline.saturating_duration_since(Instant::now()) / left;
-            outcome = match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-            };
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        let stream = outcome?;
-        stream.set_nodelay(true)?;
-        match origin.security {
-            Security::Plain => Ok(Socket::Plain(stream)),
-            Security::Tls => {
-                let name = ServerName::try_from(origin.host.clone()).map_err(io::Error::other)?;
-                let stream = self.tls.connect(name, stream).await?;
-                Ok(Socket::Tls(Box::new(stream)))
-            }
-        }
-    }
-
     /// Closes what is too old or was closed by the upstream; says whether any are left.
     fn sweep(&self) -> Kept {
         let now = Instant::now();
         let mut pool = self.lock();
         for idle in pool.idle.values_mut() {
-            idle.retain_mut(|idle| {
-                now.duration_since(idle.since) < IDLE_AGE && idle.link.is_idle()
-            });
+            idle.retain_mut(|idle| now < idle.until && idle.link.is_idle());
         }
         pool.idle.retain(|_, idle| !idle.is_empty());
         if pool.idle.is_empty() {
@@ -234,6 +236,18 @@ async fn sweep(shared: Weak<Shared>) {
         };
         if let Kept::None = shared.sweep() {
             return;
+        }
+    }
+}
+
+async fn try_again(shared: Weak<Shared>, origin: Arc<Origin>) {
+    while origin.is_away() {
+        tokio::time::sleep(TRY_AGAIN).await;
+        let Some(upstreams) = shared.upgrade().map(Upstreams) else {
+            return;
+        };
+        if let Ok(link) = upstreams.connect(&origin).await {
+            upstreams.give_back(link);
         }
     }
 }
@@ -284,46 +298,6 @@ impl Deadline {
                 return Poll::Ready(());
             }
             self.sleep.as_mut().reset(self.at);
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        ctx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(ctx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(ctx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        ctx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(ctx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(ctx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(ctx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(ctx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(ctx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(ctx),
         }
     }
 }

@@ -16,17 +16,21 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Requests};
+use super::connection::{self, PREFACE, Requests};
+use super::drive::Patience;
+use super::listener::let_nobody_queue;
 use super::shutdown::Drain;
 use super::stream::{Held, Pulse, READ_AHEAD, Watched};
 use super::tls::{Certificates, H2};
 use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
-
-/// RFC 9113 §3.4: how a connection says that it is HTTP/2 without asking first.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use crate::web::pace::LeastRate;
 
 /// How long accepting pauses when the machine is out of sockets or memory.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
+
+/// Into which part of the drain's time the queue must stay empty before the door is closed: 300 ms
+/// of 30 s.
+const STILL_QUEUING: u32 = 100;
 
 /// hyper's own number of fields; another one costs an allocation a request.
 const HYPER_FIELDS: usize = 100;
@@ -54,6 +58,7 @@ pub(super) struct Acceptor<H> {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     timeouts: Timeouts,
+    least_rate: LeastRate,
     head_fields: usize,
     h2_resets: usize,
     connections: Arc<Semaphore>,
@@ -74,6 +79,7 @@ impl<H: Handler> Acceptor<H> {
             http1: http1_engine(&settings.limits),
             http2: http2_engine(&settings.limits),
             timeouts: settings.timeouts.clone(),
+            least_rate: settings.limits.least_rate,
             head_fields: settings.limits.head_fields,
             h2_resets: settings.limits.h2_resets,
             connections,
@@ -81,7 +87,7 @@ impl<H: Handler> Acceptor<H> {
         })
     }
 
-    /// Accepts until `shutdown`, then closes the door.
+    /// Accepts until `shutdown`, then whoever has knocked before it, and closes the door only then.
     pub(super) async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
@@ -91,29 +97,35 @@ impl<H: Handler> Acceptor<H> {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = &mut over => return,
+                () = &mut over => break,
                 accepted = listener.accept() => accepted,
             };
-            let (socket, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) if concerns_one_connection(&error) => continue,
-                Err(error) => {
-                    tracing::error!(%error, "cannot accept connections for the moment");
-                    tokio::time::sleep(OUT_OF_SOCKETS).await;
-                    continue;
-                }
-            };
-            // After the accept, not before it: a worker that waits at its door with a permit in
-            // hand would keep the last one from a worker whose door is being knocked at.
-            let permit = tokio::select! {
-                biased;
-                () = &mut over => return,
-                permit = Arc::clone(&self.connections).acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { return };
-            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-            tokio::spawn(Arc::clone(&self).serve(socket, peer, permit));
+            self.admit(accepted).await;
         }
+        let_nobody_queue(&listener);
+        // A handshake under way takes a moment more to bring its connection into the queue.
+        let still = self.timeouts.drain / STILL_QUEUING;
+        while let Ok(accepted) = timeout(still, listener.accept()).await {
+            self.admit(accepted).await;
+        }
+    }
+
+    /// Serves one more connection, as soon as there is room for it.
+    async fn admit(self: &Arc<Self>, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if concerns_one_connection(&error) => return,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections for the moment");
+                return tokio::time::sleep(OUT_OF_SOCKETS).await;
+            }
+        };
+        // After the accept, not before it: a worker that waits at its door with a permit in hand
+        // would keep the last one from a worker whose door is being knocked at.
+        let permit = Arc::clone(&self.connections).acquire_owned().await;
+        let Ok(permit) = permit else { return };
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        tokio::spawn(Arc::clone(self).serve(socket, peer, permit));
     }
 
     async fn serve(
@@ -137,7 +149,7 @@ impl<H: Handler> Acceptor<H> {
         let opening = tokio::select! {
             biased;
             opening = timeout(self.timeouts.head, first_bytes(&mut socket)) => opening,
-            () = self.drain.has_begun() => return,
+            () = self.drain.leaves_no_time() => return,
         };
         let Ok(Ok(Some((ahead, version)))) = opening else {
             return;
@@ -151,7 +163,7 @@ impl<H: Handler> Acceptor<H> {
         let handshake = tokio::select! {
             biased;
             handshake = timeout(self.timeouts.handshake, tls.accept(socket)) => handshake,
-            () = self.drain.has_begun() => return,
+            () = self.drain.leaves_no_time() => return,
         };
         let socket = match handshake {
             Ok(Ok(socket)) => socket,
@@ -183,24 +195,23 @@ impl<H: Handler> Acceptor<H> {
             handler: Arc::clone(&self.handler),
             connection,
             pulse: Arc::clone(&pulse),
+            drain: Arc::clone(&self.drain),
             head_fields: self.head_fields,
             h2_resets: self.h2_resets,
         });
         let socket = Watched::new(socket, ahead, pulse, held);
-        let (drain, timeouts) = (&*self.drain, &self.timeouts);
+        let patience = Patience {
+            timeouts: &self.timeouts,
+            least_rate: self.least_rate,
+        };
         match version {
             Version::Http1 => {
-                connection::http1(&self.http1, socket, requests, drain, timeouts).await;
+                connection::http1(&self.http1, socket, requests, patience).await;
             }
             Version::Http2 => {
-                Box::pin(connection::http2(
-                    &self.http2,
-                    socket,
-                    requests,
-                    drain,
-                    timeouts,
-                ))
-                .await;
+                let socket = socket.in_frames();
+                let serving = connection::http2(&self.http2, socket, requests, patience);
+                Box::pin(serving).await;
             }
         }
     }

@@ -1,27 +1,32 @@
-//! One connection from its first byte to its last: who may take how long, and how it ends.
+//! One connection from its first byte to its last: its requests answered, and how it ends.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
+use super::drive::{End, PARK_AFTER, Patience, drive};
 use super::shutdown::Drain;
 use super::stream::{BodyAhead, Pulse, Wait, Watched};
 use super::unread::Unread;
-use super::{Connection, Handler, Timeouts};
+use super::{Connection, Handler};
 use crate::web::body::{Body, BodyError};
+use crate::web::pace::LeastRate;
+
+/// RFC 9113 §3.4: how a connection says that it is HTTP/2 without asking first.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long and how much a peer may still send after our last word. Closing a socket with bytes
 /// unread resets it, and a reset can overtake the answer that says what was wrong (J8).
@@ -36,6 +41,7 @@ pub(super) struct Requests<H> {
     pub(super) handler: Arc<H>,
     pub(super) connection: Connection,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) drain: Arc<Drain>,
     /// Checked here for HTTP/2, whose engine counts bytes only.
     pub(super) head_fields: usize,
     /// Counted here as well for HTTP/2, whose engine forgets a stream once it was handed over.
@@ -50,20 +56,33 @@ impl<H: Handler> Requests<H> {
             BodyAhead::Some
         };
         self.pulse.request_began(body);
+        let version = request.version();
         let mut turn = Turn {
             requests: self,
             answered: false,
         };
         let requests = &turn.requests;
-        let response = if request.headers().len() > requests.head_fields {
+        let mut response = if request.headers().len() > requests.head_fields {
             let mut refusal = Response::new(Body::Empty);
             *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             refusal
         } else {
             requests.handler.handle(request, requests.connection).await
         };
+        if requests.drain.begun() {
+            say_goodbye(version, &mut response);
+        }
         turn.answered = true;
         response.map(|body| TurnBody { body, turn })
+    }
+}
+
+/// N1: the last answer of its connection says so. HTTP/2 has a frame for it.
+fn say_goodbye(version: Version, response: &mut Response<Body>) {
+    let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if version < Version::HTTP_2 && !upgrades {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
 }
 
@@ -93,9 +112,9 @@ impl<H: Handler> TurnBody<H> {
     /// The body for an HTTP/2 stream, whose browser decides when it is read (J18). What is whole
     /// already holds nothing but itself: such an answer ends its turn here, and the connection's
     /// own time runs.
-    fn on_a_stream(self, unread_for: Duration) -> Body {
+    fn on_a_stream(self, unread_for: Duration, least_rate: LeastRate) -> Body {
         match self.body {
-            Body::Stream(_) => Body::stream(Unread::new(self, unread_for)),
+            Body::Stream(_) => Body::stream(Unread::new(self, unread_for, least_rate)),
             whole => whole,
         }
     }
@@ -126,12 +145,11 @@ pub(super) async fn http1<H: Handler, S>(
     engine: &http1::Builder,
     mut socket: Watched<S>,
     requests: Arc<Requests<H>>,
-    drain: &Drain,
-    timeouts: &Timeouts,
+    patience: Patience<'_>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pulse = Arc::clone(&requests.pulse);
+    let (pulse, drain) = (Arc::clone(&requests.pulse), Arc::clone(&requests.drain));
     loop {
         let requests = Arc::clone(&requests);
         let service = service_fn(move |request| {
@@ -141,7 +159,7 @@ pub(super) async fn http1<H: Handler, S>(
         let mut conn = engine
             .serve_connection(TokioIo::new(socket), service)
             .with_upgrades();
-        let end = drive(Pin::new(&mut conn), &pulse, drain, timeouts).await;
+        let end = drive(Pin::new(&mut conn), &pulse, &drain, patience).await;
         let Some(parts) = conn.into_parts() else {
             return;
         };
@@ -149,8 +167,8 @@ pub(super) async fn http1<H: Handler, S>(
         match end {
             End::Late(Wait::NextRequest) => {
                 socket.put_back(parts.read_buf);
-                let left = timeouts.idle.saturating_sub(PARK_AFTER);
-                if parked(&mut socket, drain, left).await == Parked::Over {
+                let left = patience.timeouts.idle.saturating_sub(PARK_AFTER);
+                if parked(&mut socket, &drain, left).await == Parked::Over {
                     return;
                 }
             }
@@ -165,15 +183,11 @@ pub(super) async fn http1<H: Handler, S>(
                 return;
             }
             End::Done(Ok(())) if pulse.body_left() => return linger(socket).await,
+            End::Late(Wait::Write) => return tracing::debug!("an answer was left unread"),
             End::Done(Ok(())) | End::Late(_) => return,
         }
     }
 }
-
-/// How long an HTTP/1.1 connection keeps its engine while nothing comes. The engine's buffers and
-/// the room for a request under way are some 20 KiB, of which an idle connection needs nothing:
-/// after this only the socket stays, and a new engine is made when something comes.
-const PARK_AFTER: Duration = Duration::from_millis(500);
 
 /// What a parked connection brought.
 #[derive(PartialEq, Eq)]
@@ -203,19 +217,18 @@ pub(super) async fn http2<H: Handler, S>(
     engine: &http2::Builder<TokioExecutor>,
     socket: Watched<S>,
     requests: Arc<Requests<H>>,
-    drain: &Drain,
-    timeouts: &Timeouts,
+    patience: Patience<'_>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pulse = Arc::clone(&requests.pulse);
-    let unread_for = timeouts.body_idle;
+    let (pulse, drain) = (Arc::clone(&requests.pulse), Arc::clone(&requests.drain));
+    let (unread_for, least_rate) = (patience.timeouts.body_idle, patience.least_rate);
     let resets = requests.h2_resets;
     let service = service_fn(move |request| {
         let requests = Arc::clone(&requests);
         async move {
             let response = requests.answer(request).await;
-            Ok::<_, Infallible>(response.map(|body| body.on_a_stream(unread_for)))
+            Ok::<_, Infallible>(response.map(|body| body.on_a_stream(unread_for, least_rate)))
         }
     });
     let mut conn = pin!(engine.serve_connection(TokioIo::new(socket), service));
@@ -224,7 +237,7 @@ pub(super) async fn http2<H: Handler, S>(
         () = storm(&pulse, resets) => {
             return tracing::debug!("a connection ended since it abandoned too many requests");
         }
-        end = drive(conn.as_mut(), &pulse, drain, timeouts) => end,
+        end = drive(conn.as_mut(), &pulse, &drain, patience) => end,
     };
     match end {
         End::Done(Err(error)) => tracing::debug!(%error, "a connection ended in an error"),
@@ -260,143 +273,6 @@ async fn storm(pulse: &Pulse, most: usize) {
         Poll::Pending
     })
     .await;
-}
-
-/// How a connection ended.
-enum End {
-    Done(hyper::Result<()>),
-    /// It kept us waiting for this.
-    Late(Wait),
-}
-
-/// Runs a connection to its end, its timers and the drain beside it.
-async fn drive<C: Drains>(
-    mut conn: Pin<&mut C>,
-    pulse: &Pulse,
-    drain: &Drain,
-    timeouts: &Timeouts,
-) -> End {
-    let mut beginning = pin!(drain.beginning());
-    let mut timer = pin!(sleep_until(Instant::now()));
-    let mut armed = false;
-    let mut draining = Draining::Unasked;
-    let mut waiting = (C::as_told(Wait::FirstHead), 0);
-    let mut since = Instant::now();
-    std::future::poll_fn(move |ctx| {
-        if draining == Draining::Unasked {
-            // Registers the task, once; then the flag tells, which costs one load.
-            let begun = beginning.as_mut().poll(ctx).is_ready();
-            draining = if begun { Draining::Due } else { Draining::No };
-        }
-        if draining == Draining::Due || (draining == Draining::No && drain.begun()) {
-            draining = Draining::Asked;
-            conn.as_mut().graceful_shutdown();
-        }
-        if let Poll::Ready(result) = conn.as_mut().poll(ctx) {
-            return Poll::Ready(End::Done(result));
-        }
-        let (wait, turn) = pulse.wait();
-        let wait = C::as_told(wait);
-        if (wait, turn) != waiting {
-            waiting = (wait, turn);
-            since = Instant::now();
-        }
-        let Some(limit) = C::limit(wait, timeouts) else {
-            return Poll::Pending;
-        };
-        let deadline = since + limit;
-        if armed && timer.deadline() <= deadline && !timer.is_elapsed() {
-            // A timer set for earlier stays: moving it at each request costs more than one vain
-            // wake.
-            return Poll::Pending;
-        }
-        armed = true;
-        if Instant::now() >= deadline {
-            return Poll::Ready(End::Late(wait));
-        }
-        timer.as_mut().reset(deadline);
-        timer.as_mut().poll(ctx).map(|()| End::Late(wait))
-    })
-    .await
-}
-
-#[derive(PartialEq, Eq)]
-enum Draining {
-    /// Nobody has looked yet.
-    Unasked,
-    No,
-    Due,
-    /// The connection was asked to end.
-    Asked,
-}
-
-/// J18: how long each wait may last.
-const fn limit(wait: Wait, timeouts: &Timeouts) -> Option<Duration> {
-    match wait {
-        Wait::FirstHead | Wait::Head => Some(timeouts.head),
-        Wait::NextRequest => Some(timeouts.idle),
-        Wait::Write => Some(timeouts.body_idle),
-        Wait::Answer => None,
-    }
-}
-
-/// A connection that can be asked to end after what it is doing.
-trait Drains: Future<Output = hyper::Result<()>> {
-    fn graceful_shutdown(self: Pin<&mut Self>);
-
-    /// The wait as this protocol can tell it.
-    fn as_told(wait: Wait) -> Wait;
-
-    /// How long to wait here.
-    fn limit(wait: Wait, timeouts: &Timeouts) -> Option<Duration> {
-        limit(wait, timeouts)
-    }
-}
-
-impl<I, S, B> Drains for http1::UpgradeableConnection<I, S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: hyper::body::Body + 'static,
-    B::Error: Into<BodyError>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        Self::graceful_shutdown(self);
-    }
-
-    fn as_told(wait: Wait) -> Wait {
-        wait
-    }
-
-    fn limit(wait: Wait, timeouts: &Timeouts) -> Option<Duration> {
-        let limit = limit(wait, timeouts);
-        match wait {
-            Wait::NextRequest => limit.map(|limit| limit.min(PARK_AFTER)),
-            _ => limit,
-        }
-    }
-}
-
-impl<I, S, B> Drains for http2::Connection<I, S, TokioExecutor>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S::Future: Send + 'static,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BodyError>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        Self::graceful_shutdown(self);
-    }
-
-    /// Bytes between two streams may be pings, which are no head; idle is idle.
-    fn as_told(wait: Wait) -> Wait {
-        match wait {
-            Wait::FirstHead | Wait::Head | Wait::NextRequest => Wait::NextRequest,
-            Wait::Answer | Wait::Write => wait,
-        }
-    }
 }
 
 /// J18: a head that came too slowly is told so.

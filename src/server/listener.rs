@@ -6,12 +6,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 use super::accept::Acceptor;
 use super::shutdown::Drain;
@@ -83,6 +85,33 @@ fn open(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     }
     Ok(socket.into())
 }
+
+/// Lets the kernel queue nobody more: who knocks now hears nothing and knocks again a second later,
+/// when the next process listens, or nobody. Closing the socket alone would reset whoever has come
+/// since the last accept, and `shutdown(2)` would reset the whole queue.
+#[cfg(target_os = "linux")]
+pub(super) fn let_nobody_queue(listener: &tokio::net::TcpListener) {
+    use socket2::{SockFilter, SockRef};
+    // Classic BPF over the TCP header, which drops a segment that begins a connection. The last one
+    // of a handshake under way passes.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    const ONLY_NEW_ARE_DROPPED: [SockFilter; 5] = [
+        SockFilter::new(0x30, 0, 0, FLAGS),     // load the byte
+        SockFilter::new(0x54, 0, 0, SYN | ACK), // and
+        SockFilter::new(0x15, 0, 1, SYN),       // jump unless equal
+        SockFilter::new(0x06, 0, 0, 0),         // return: drop
+        SockFilter::new(0x06, 0, 0, u32::MAX),  // return: keep
+    ];
+    if let Err(error) = SockRef::from(listener).attach_filter(&ONLY_NEW_ARE_DROPPED) {
+        tracing::debug!(%error, "connections that come while the listener closes may be reset");
+    }
+}
+
+/// Elsewhere the kernel offers no way.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn let_nobody_queue(_listener: &tokio::net::TcpListener) {}
 
 /// One worker before it runs.
 pub(super) struct Worker {
@@ -164,8 +193,21 @@ impl Worker {
             Arc::clone(&drain),
         );
         report(started, Ok(()));
-        acceptor.accept(listener, &self.context.shutdown).await;
-        drain.finish(self.settings.timeouts.drain).await;
+        let shutdown = self.context.shutdown.clone();
+        let mut accepting = pin!(acceptor.accept(listener, &shutdown));
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            // It goes on for a moment after the shutdown, so it is never the first.
+            () = &mut accepting => {}
+        }
+        // Before the queue is empty: who leaves now makes room for who is in it.
+        drain.begin();
+        let deadline = Instant::now() + self.settings.timeouts.drain;
+        if timeout_at(deadline, accepting).await.is_err() {
+            tracing::warn!("connections were still queued at the end of the drain");
+        }
+        drain.finish(deadline).await;
     }
 }
 

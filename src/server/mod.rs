@@ -5,6 +5,8 @@
 mod accept;
 mod connection;
 pub mod descriptors;
+mod drive;
+mod frames;
 mod listener;
 mod shutdown;
 mod stream;
@@ -29,9 +31,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::telemetry::LogLines;
 use crate::web::body::Body;
+use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
-use self::tls::Certificates;
+use self::tls::{Certificates, Told};
 
 pub use self::tls::TlsError;
 
@@ -72,6 +75,8 @@ pub struct Limits {
     pub h2_streams: u32,
     /// HTTP/2 requests that the peer may reset within 30 s before its connection is closed.
     pub h2_resets: usize,
+    /// The slowest that a body may go, either way (J18).
+    pub least_rate: LeastRate,
 }
 
 /// How long a stranger may take (J18).
@@ -87,6 +92,8 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// Connecting to an upstream.
     pub connect: Duration,
+    /// Using one connection to an upstream for new requests.
+    pub upstream_age: Duration,
     /// Open streams at shutdown.
     pub drain: Duration,
 }
@@ -150,6 +157,7 @@ pub enum StartError {
 /// A running listener. Dropping it leaves it running until the shutdown token is cancelled.
 pub struct Server {
     local_addr: SocketAddr,
+    certificates: Option<Certificates>,
     threads: Vec<JoinHandle<()>>,
     /// Closed once every worker has let go of its end.
     running: mpsc::Receiver<()>,
@@ -202,6 +210,7 @@ impl Server {
         undo.disarm();
         Ok(Self {
             local_addr,
+            certificates,
             threads,
             running,
         })
@@ -210,6 +219,13 @@ impl Server {
     /// The address that was bound: the real port where port 0 was asked for.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Looks at the certificate now, not only in a moment; the log says what came of it. Reads files.
+    pub fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look(Told::Always);
+        }
     }
 
     /// Waits until every worker has ended: the drain is over, or one broke, which ends them all.

@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// How long a connection may still ask for something when the drain finds it without a request: its
+/// first one may be on the way, and whoever sent it is to be answered.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// One worker's drain.
 ///
@@ -45,6 +50,12 @@ impl Drain {
         self.beginning.notified()
     }
 
+    /// Waits for the drain, and then for as long as a first request may still come.
+    pub(super) async fn leaves_no_time(&self) {
+        self.has_begun().await;
+        tokio::time::sleep(FIRST_REQUEST).await;
+    }
+
     /// Waits for the drain, for a connection that has no request to finish.
     pub(super) async fn has_begun(&self) {
         let mut beginning = pin!(self.beginning());
@@ -55,15 +66,19 @@ impl Drain {
         }
     }
 
-    /// Asks every connection to end and waits until all have, or until `limit` is over.
-    pub(super) async fn finish(&self, limit: Duration) {
+    /// Asks every connection to end after what it is doing.
+    pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
         self.beginning.notify_waiters();
+    }
+
+    /// Waits until every connection has ended, or until `deadline`. Nobody may be let in any more.
+    pub(super) async fn finish(&self, deadline: Instant) {
         self.open.close();
-        if tokio::time::timeout(limit, self.open.wait()).await.is_err() {
+        let ended = tokio::time::timeout_at(deadline, self.open.wait()).await;
+        if ended.is_err() {
             tracing::warn!(
                 connections = self.open.len(),
-                limit_ms = limit.as_millis(),
                 "connections did not end in time and are cut"
             );
         }

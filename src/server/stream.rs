@@ -8,21 +8,29 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::frames::Frames;
 
 /// What a connection is doing. One thread touches it; atomics since hyper wants `Send`.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     open: AtomicU32,
-    turns: AtomicU32,
+    requests: AtomicU32,
     head_begun: AtomicBool,
+    /// Heads of HTTP/2 that began: not every one becomes a request.
+    heads: AtomicU32,
     write_stalled: AtomicBool,
+    /// Stalls that are over.
+    stalls: AtomicU32,
+    written: AtomicU64,
     body_left: AtomicBool,
     abandoned: AtomicU32,
 }
@@ -46,7 +54,7 @@ impl Pulse {
     /// A request's head is complete.
     pub(super) fn request_began(&self, body: BodyAhead) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_begun.store(false, Ordering::Relaxed);
         if body == BodyAhead::Some {
             self.body_left.store(true, Ordering::Relaxed);
@@ -71,19 +79,29 @@ impl Pulse {
     /// What the connection waits for, and a number that differs when it is not the same wait as
     /// last time.
     pub(super) fn wait(&self) -> (Wait, u32) {
-        let turn = self.turns.load(Ordering::Relaxed);
-        let wait = if self.write_stalled.load(Ordering::Relaxed) {
-            Wait::Write
+        let requests = self.requests.load(Ordering::Relaxed);
+        if self.head_begun.load(Ordering::Relaxed) {
+            let heads = self.heads.load(Ordering::Relaxed);
+            (Wait::Head, requests.wrapping_add(heads))
+        } else if self.write_stalled.load(Ordering::Relaxed) {
+            (Wait::Write, self.stalls.load(Ordering::Relaxed))
         } else if self.open.load(Ordering::Relaxed) > 0 {
-            Wait::Answer
-        } else if self.head_begun.load(Ordering::Relaxed) {
-            Wait::Head
-        } else if turn == 0 {
-            Wait::FirstHead
+            (Wait::Answer, requests)
+        } else if requests == 0 {
+            (Wait::FirstHead, requests)
         } else {
-            Wait::NextRequest
-        };
-        (wait, turn)
+            (Wait::NextRequest, requests)
+        }
+    }
+
+    /// Whether a request is owed to us: a head has begun to come, or none ever came.
+    pub(super) fn expects_a_head(&self) -> bool {
+        self.head_begun.load(Ordering::Relaxed) || self.requests.load(Ordering::Relaxed) == 0
+    }
+
+    /// The bytes that the peer's side took, over the connection's life.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Whether a request with a body came: bytes of it may lie unread in the socket.
@@ -91,20 +109,39 @@ impl Pulse {
         self.body_left.load(Ordering::Relaxed)
     }
 
-    fn read(&self) {
-        if self.open.load(Ordering::Relaxed) == 0 {
+    /// Bytes of HTTP/1 came: with no request under way they are of a head. Whether it begins with them.
+    fn read(&self) -> bool {
+        let begins =
+            self.open.load(Ordering::Relaxed) == 0 && !self.head_begun.load(Ordering::Relaxed);
+        if begins {
             self.head_begun.store(true, Ordering::Relaxed);
         }
+        begins
+    }
+
+    /// Frames of HTTP/2 came.
+    fn framed(&self, frames: &Frames, heads: u32) {
+        self.heads.fetch_add(heads, Ordering::Relaxed);
+        self.head_begun
+            .store(frames.owes_a_head(), Ordering::Relaxed);
     }
 
     fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = outcome {
+            let written = self.written() + *bytes as u64;
+            self.written.store(written, Ordering::Relaxed);
+        }
         self.flushed(outcome.is_pending());
     }
 
     fn flushed(&self, pending: bool) {
-        if self.write_stalled.swap(pending, Ordering::Relaxed) && !pending {
+        if self.write_stalled.load(Ordering::Relaxed) == pending {
+            return;
+        }
+        self.write_stalled.store(pending, Ordering::Relaxed);
+        if !pending {
             // Progress: the next stall is a new one.
-            self.turns.fetch_add(1, Ordering::Relaxed);
+            self.stalls.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -129,16 +166,48 @@ pub(super) struct Watched<S> {
     socket: S,
     ahead: Bytes,
     pulse: Arc<Pulse>,
+    /// Where HTTP/2 is spoken.
+    frames: Option<Frames>,
+    /// Where HTTP/1 is spoken.
+    first_line: FirstLine,
     _held: Held,
 }
 
 impl<S> Watched<S> {
+    /// A socket that speaks HTTP/1.1.
     pub(super) fn new(socket: S, ahead: Bytes, pulse: Arc<Pulse>, held: Held) -> Self {
         Self {
             socket,
             ahead,
             pulse,
+            frames: None,
+            first_line: FirstLine::Over,
             _held: held,
+        }
+    }
+
+    /// One that speaks HTTP/2: its preface is the first thing that the peer owes.
+    pub(super) fn in_frames(mut self) -> Self {
+        let frames = Frames::new();
+        self.pulse.framed(&frames, 0);
+        self.frames = Some(frames);
+        self
+    }
+
+    fn came(&mut self, bytes: &mut [u8]) {
+        match &mut self.frames {
+            None => {
+                if self.pulse.read() {
+                    self.first_line = FirstLine::Blank;
+                }
+                if self.first_line != FirstLine::Over {
+                    self.first_line = self.first_line.pass(bytes);
+                }
+            }
+            Some(frames) => {
+                let heads = frames.pass(bytes);
+                self.pulse.framed(frames, heads);
+            }
         }
     }
 
@@ -151,6 +220,48 @@ impl<S> Watched<S> {
         } else {
             bytes
         };
+    }
+}
+
+/// How much of the first line of a head has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstLine {
+    /// Nothing but the empty lines that may come before it.
+    Blank,
+    Begun,
+    Over,
+}
+
+impl FirstLine {
+    /// Passes over the next bytes of the line.
+    ///
+    /// A `#` has no place in a request-target (I9). The engine would cut the target there and say
+    /// nothing; made a NUL, it has the engine refuse the head.
+    fn pass(mut self, bytes: &mut [u8]) -> Self {
+        let mut rest = bytes;
+        while let Some(at) = memchr2(b'\n', b'#', rest) {
+            let (before, from) = std::mem::take(&mut rest).split_at_mut(at);
+            let Some((found, after)) = from.split_first_mut() else {
+                break;
+            };
+            self = self.grow(before);
+            if *found == b'#' {
+                *found = 0;
+                self = Self::Begun;
+            } else if self == Self::Begun {
+                return Self::Over;
+            }
+            rest = after;
+        }
+        self.grow(rest)
+    }
+
+    fn grow(self, bytes: &[u8]) -> Self {
+        if bytes.iter().all(|&byte| byte == b'\r') {
+            self
+        } else {
+            Self::Begun
+        }
     }
 }
 
@@ -180,12 +291,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ctx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         if self.ahead.is_empty() {
-            let before = buf.filled().len();
             ready!(Pin::new(&mut self.socket).poll_read(ctx, buf))?;
-            if buf.filled().len() > before {
-                self.pulse.read();
-            }
         } else {
             let bytes = buf.remaining().min(self.ahead.len());
             buf.put_slice(&self.ahead.split_to(bytes));
@@ -193,7 +301,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
                 // Gives the buffer back now rather than when the connection ends.
                 self.ahead = Bytes::new();
             }
-            self.pulse.read();
+        }
+        match buf.filled_mut().get_mut(before..) {
+            Some([]) | None => {}
+            Some(bytes) => self.came(bytes),
         }
         Poll::Ready(Ok(()))
     }
@@ -235,5 +346,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let outcome = Pin::new(&mut self.socket).poll_shutdown(ctx);
         self.pulse.flushed(outcome.is_pending());
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I9: a `#` in the first line spoils it, wherever the reads cut it, and nothing after that line is
+    /// touched.
+    #[test]
+    fn a_fragment_spoils_the_first_line_alone() {
+        for (head, seen) in [
+            (
+                "GET /a#b HTTP/1.1\r\nx: #\r\n\r\n",
+                "GET /a\0b HTTP/1.1\r\nx: #\r\n\r\n",
+            ),
+            ("\r\n\nGET /#\nx: #", "\r\n\nGET /\0\nx: #"),
+            ("GET / HTTP/1.1\r\nx: #", "GET / HTTP/1.1\r\nx: #"),
+            ("#\n#", "\0\n#"),
+        ] {
+            for cut in 0..head.len() {
+                let mut bytes = head.as_bytes().to_vec();
+                let (first, second) = bytes.split_at_mut(cut);
+                let state = FirstLine::Blank.pass(first);
+                if state != FirstLine::Over {
+                    state.pass(second);
+                }
+                assert_eq!(String::from_utf8(bytes).unwrap(), seen, "{head:?} at {cut}");
+            }
+        }
     }
 }

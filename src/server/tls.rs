@@ -131,19 +131,29 @@ impl Certificates {
         loop {
             interval.tick().await;
             let this = self.clone();
-            let reload = tokio::task::spawn_blocking(move || this.reload(SystemClock.now()));
-            match reload.await {
-                Ok(Ok(Reload::Unchanged)) => {}
-                Ok(Ok(Reload::Taken)) => tracing::info!(
-                    tls.cert = %self.0.files.cert.display(),
-                    "a new certificate is in use"
-                ),
-                Ok(Err(error)) => tracing::error!(
-                    %error,
-                    "the changed certificate cannot be used; the one before it stays in use"
-                ),
-                Err(error) => tracing::error!(%error, "looking at the certificate failed"),
+            let looked = tokio::task::spawn_blocking(move || this.look(Told::News)).await;
+            if let Err(error) = looked {
+                tracing::error!(%error, "looking at the certificate failed");
             }
+        }
+    }
+
+    /// Looks once, and says in the log what it found.
+    pub(super) fn look(&self, told: Told) {
+        match self.reload(SystemClock.now()) {
+            Ok(Reload::Unchanged) if told == Told::News => {}
+            Ok(Reload::Unchanged) => tracing::info!(
+                tls.cert = %self.0.files.cert.display(),
+                "the certificate has not changed"
+            ),
+            Ok(Reload::Taken) => tracing::info!(
+                tls.cert = %self.0.files.cert.display(),
+                "a new certificate is in use"
+            ),
+            Err(error) => tracing::error!(
+                %error,
+                "the changed certificate cannot be used; the one before it stays in use"
+            ),
         }
     }
 
@@ -167,6 +177,15 @@ impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Certificates").field(&self.0.files).finish()
     }
+}
+
+/// What is worth a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A change, and a fault.
+    News,
+    /// That nothing changed as well: somebody asked.
+    Always,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -433,6 +433,27 @@ async fn a_download_outlives_the_order_to_stop() {
     assert_eq!(process.ended().await, Some(0), "{}", process.said());
 }
 
+/// A hang-up never ends the process: it has the session keys read again, and the log says so. (It
+/// ended the process, with every session in it.)
+#[tokio::test]
+async fn a_hang_up_reloads_and_never_ends() {
+    let now = Arc::new(ManualClock::starting_at(SystemClock.now()));
+    let idp = Idp::start(&now);
+    let config = config(FREE, &idp.issuer);
+    let mut place = Place::with(&[("bff.toml", &config)]);
+    place
+        .environment
+        .insert("SECRET".to_owned(), idp.client_secret.clone());
+    let mut process = Process::start(&["serve"], place.path(), &place.environment);
+    process.listens("listen").await;
+    process.signal("-HUP").await;
+    process.line("told to reload").await;
+    process.line("the session keys have not changed").await;
+    process.signal("-HUP").await;
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0), "{}", process.said());
+}
+
 /// H7: a route without the CSRF header is named in the log at the start.
 #[tokio::test]
 async fn exceptions_are_logged_at_the_start() {

@@ -110,6 +110,15 @@ async fn nothing_is_smuggled_past_a_doubtful_head() {
         ),
         ("J6 no slash", "POST api HTTP/1.1", "X-A: b", 400),
         ("J6 an asterisk", "POST * HTTP/1.1", "X-A: b", 400),
+        ("I9 a fragment", "POST /api#x HTTP/1.1", "X-A: b", 400),
+        ("I9 an empty one", "POST /api# HTTP/1.1", "X-A: b", 400),
+        ("I9 one in a query", "POST /api?a#b HTTP/1.1", "X-A: b", 400),
+        (
+            "I9 one in absolute form",
+            "POST https://app.example/api#x HTTP/1.1",
+            "X-A: b",
+            400,
+        ),
         (
             "J6 an authority",
             "GET app.example:443 HTTP/1.1",

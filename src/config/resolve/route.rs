@@ -23,6 +23,8 @@ pub(in crate::config) const DEMO_API: &str = "dev:api";
 pub(in crate::config) const DEMO_APP: &str = "dev:app";
 
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// What is written in place of none at all.
+const IDLE_EXAMPLE: Duration = Duration::from_mins(5);
 
 /// All routes in the order written, the frontend's server last.
 pub(super) fn routes(
@@ -170,6 +172,7 @@ fn route(
         );
     }
     let timeout = span(&table.timeout, TIMEOUT, faults);
+    let idle_timeout = span(&table.idle_timeout, IDLE_EXAMPLE, faults);
     let methods = methods(&table.methods, faults);
     let (name, path) = path?;
     Some(RouteSettings {
@@ -186,6 +189,8 @@ fn route(
         timeout,
         max_body: table.max_body.written().map(|size| size.value.0),
         websocket: table.websocket.or(true),
+        idle_timeout: table.idle_timeout.written().map(|_| idle_timeout),
+        streams: table.streams.or(false),
     })
 }
 
@@ -320,5 +325,7 @@ fn frontend_route(url: Url) -> RouteSettings {
         timeout: TIMEOUT,
         max_body: None,
         websocket: true,
+        idle_timeout: None,
+        streams: false,
     }
 }

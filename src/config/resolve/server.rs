@@ -18,9 +18,14 @@ use crate::config::resolve::{
 use crate::config::words::Size;
 use crate::secret::AdminKey;
 use crate::server::{Limits, ServerSettings, Timeouts, TlsFiles};
+use crate::web::pace::LeastRate;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LEAST_KEY_LENGTH: usize = 16;
+/// A phone at the edge of its net has ten times as much, a drip a hundredth.
+const LEAST_RATE: Size = Size(64);
+/// Long enough for a tunnel on the way.
+const RATE_WINDOW: Duration = Duration::from_secs(30);
 
 /// What browsers see of us.
 #[derive(Debug)]
@@ -200,6 +205,7 @@ fn limits(field: &Field<LimitsTable>, faults: &mut Faults) -> Limits {
         connections: count(&limits.connections, 10_000, 1, 10_000_000, faults),
         h2_streams: count(&limits.h2_streams, 100, 1, 10_000, faults),
         h2_resets: count(&limits.h2_resets, 100, 1, 100_000, faults),
+        least_rate: LeastRate::new(limits.least_rate.or(LEAST_RATE).0, RATE_WINDOW),
     }
 }
 
@@ -211,6 +217,7 @@ fn timeouts(field: &Field<TimeoutsTable>, faults: &mut Faults) -> Timeouts {
         idle: span(&timeouts.idle, Duration::from_secs(75), faults),
         body_idle: span(&timeouts.body_idle, Duration::from_secs(30), faults),
         connect: span(&timeouts.connect, Duration::from_secs(5), faults),
+        upstream_age: span(&timeouts.upstream_age, Duration::from_mins(5), faults),
         drain: timeouts.drain.or(Duration::from_secs(30)),
     }
 }

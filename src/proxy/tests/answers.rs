@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 use super::stage::{Proxy, Upstream};
+use crate::proxy::RouteSettings;
+use crate::proxy::route::tests::settings;
 use crate::web::ending::EndReason;
 
 const GET: &str = "GET /x HTTP/1.1\r\nhost: app.example\r\nconnection: close\r\n\r\n";
@@ -232,6 +234,31 @@ async fn an_answer_that_stands_still_is_cut() {
             assert_eq!(browser.rest().await, "more");
         }
     }
+}
+
+/// J18: a route says for itself how long its answers may stand still. (`server.timeouts.body_idle` held
+/// for gRPC-Web and NDJSON as well, whose nature is silence too.)
+#[tokio::test]
+async fn a_route_may_be_silent_for_as_long_as_it_says() {
+    let upstream = Upstream::new().await;
+    let proxy = Proxy::with(RouteSettings {
+        idle_timeout: Some(Duration::from_mins(1)),
+        ..settings("/", &upstream.url())
+    })
+    .await;
+    let mut browser = proxy.browser().await;
+    browser.send(GET).await;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n";
+    let (mut wire, _) = upstream.answer(answer).await;
+    browser.until("{}\r\n").await;
+    let silence = super::stage::BODY_IDLE * 3;
+    assert!(
+        tokio::time::timeout(silence, browser.until("[]"))
+            .await
+            .is_err()
+    );
+    wire.send("2\r\n[]\r\n0\r\n\r\n").await;
+    assert_eq!(browser.rest().await, "2\r\n[]\r\n0\r\n\r\n");
 }
 
 /// Memory is bounded: what the browser does not take is not read.

@@ -4,5 +4,6 @@ mod stage;
 
 mod answers;
 mod connections;
+mod reach;
 mod upgrades;
 mod uploads;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -14,17 +15,19 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::proxy::RouteSettings;
+use crate::proxy::dial::SystemResolver;
 use crate::proxy::forward::{Call, ForwardError, RequestBody};
 use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};
 use crate::proxy::upgrade::{Handshake, Upgrade, is_websocket};
-use crate::proxy::upstream::Upstreams;
+use crate::proxy::upstream::{UpstreamLimits, Upstreams};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::Ending;
 use crate::web::open_limits::OpenLimits;
+use crate::web::pace::LeastRate;
 use crate::web::public_origin::PublicOrigin;
 
 /// How long a body may stand still here.
@@ -40,6 +43,16 @@ pub(super) struct Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+/// The upstreams' limits here; no body is too slow.
+pub(super) fn limits() -> UpstreamLimits {
+    UpstreamLimits {
+        connect: Duration::from_secs(2),
+        body_idle: BODY_IDLE,
+        least_rate: LeastRate::ANY,
+        age: Duration::from_mins(5),
     }
 }
 
@@ -78,13 +91,18 @@ impl Proxy {
     }
 
     pub(super) async fn start(settings: RouteSettings, tls: Arc<rustls::ClientConfig>) -> Self {
+        let upstreams = Upstreams::new(limits(), tls, Arc::new(SystemResolver));
+        Self::over(settings, upstreams).await
+    }
+
+    pub(super) async fn over(settings: RouteSettings, upstreams: Upstreams) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let ending = Ending::new();
         let shutdown = CancellationToken::new();
         let house = Arc::new(House {
             routes: RouteTable::new(vec![settings]).unwrap(),
-            upstreams: Upstreams::new(Duration::from_secs(2), BODY_IDLE, tls),
+            upstreams,
             public: PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
             ending: ending.clone(),
             shutdown: shutdown.clone(),
@@ -207,7 +225,24 @@ impl Upstream {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.listener.local_addr().unwrap())
+        format!("http://{}", self.addr())
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Lets nothing through any more: a connection to it is neither taken nor refused.
+    pub(super) fn falls_mute(&self) {
+        // Classic BPF: keep no byte of any segment.
+        let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+        SockRef::from(&self.direct)
+            .attach_filter(&drop_all)
+            .unwrap();
+    }
+
+    pub(super) fn speaks_again(&self) {
+        SockRef::from(&self.direct).detach_filter().unwrap();
     }
 
     pub(super) async fn accept(&self) -> Wire {
@@ -247,10 +282,21 @@ impl Wire {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// What can be sent to a peer that may have hung up.
+    pub(super) async fn try_send(&mut self, text: &str) -> std::io::Result<()> {
+        self.stream.write_all(text.as_bytes()).await
+    }
+
     /// Up to and with `end`; panics where the connection ends before.
     pub(super) async fn until(&mut self, end: &str) -> String {
+        let found = self.try_until(end).await;
+        found.unwrap_or_else(|| panic!("closed after {:?}", self.read))
+    }
+
+    /// Up to and with `end`, unless the connection ends before.
+    pub(super) async fn try_until(&mut self, end: &str) -> Option<String> {
         if end.is_empty() {
-            return String::new();
+            return Some(String::new());
         }
         loop {
             let found = self
@@ -260,10 +306,10 @@ impl Wire {
             if let Some(at) = found {
                 let rest = self.read.split_off(at + end.len());
                 let bytes = std::mem::replace(&mut self.read, rest);
-                return String::from_utf8(bytes).unwrap();
+                return Some(String::from_utf8(bytes).unwrap());
             }
-            let count = self.stream.read_buf(&mut self.read).await.unwrap();
-            assert!(count > 0, "closed after {:?}", self.read);
+            let read = self.stream.read_buf(&mut self.read).await;
+            read.ok().filter(|&count| count > 0)?;
         }
     }
 

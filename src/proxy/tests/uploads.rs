@@ -1,8 +1,14 @@
 //! A request's body on its way, and all the ways in which it does not arrive.
 
-use super::stage::{Proxy, Upstream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stage::{Proxy, Upstream, limits, no_roots};
 use crate::proxy::RouteSettings;
+use crate::proxy::dial::SystemResolver;
 use crate::proxy::route::tests::settings;
+use crate::proxy::upstream::{UpstreamLimits, Upstreams};
+use crate::web::pace::LeastRate;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -146,6 +152,57 @@ async fn a_body_that_stands_still_is_given_up() {
     let (answer, seen) = tokio::join!(proxy.ask(&request), serve);
     assert!(answer.ends_with("fault: BodyIdle"), "{answer}");
     assert!(seen.ends_with("abc"), "{seen}");
+}
+
+/// J18: so is one that drips, unless its route takes streams. A slow line is no drip. (A byte now and
+/// then kept a body, and a connection to an upstream with it, for ever.)
+#[tokio::test]
+async fn a_body_that_drips_is_given_up() {
+    const WINDOW: Duration = Duration::from_millis(600);
+    const STEP: Duration = Duration::from_millis(50);
+    // Each step brings less than the window asks for, or more.
+    for (name, streams, piece, cut) in [
+        ("a drip", false, "a", true),
+        ("a drip in a stream", true, "a", false),
+        ("a slow line", false, "0123456789", false),
+    ] {
+        let upstream = Upstream::new().await;
+        let limits = UpstreamLimits {
+            least_rate: LeastRate::new(100, WINDOW),
+            body_idle: WINDOW * 10,
+            ..limits()
+        };
+        let upstreams = Upstreams::new(limits, no_roots(), Arc::new(SystemResolver));
+        let route = RouteSettings {
+            streams,
+            ..settings("/", &upstream.url())
+        };
+        let proxy = Proxy::over(route, upstreams).await;
+        let serve = async {
+            let mut wire = upstream.accept().await;
+            if wire.try_until("0\r\n\r\n").await.is_some() {
+                wire.send(OK).await;
+            }
+            wire
+        };
+        let ask = async {
+            let mut browser = proxy.browser().await;
+            let fields = "transfer-encoding: chunked\r\nconnection: close\r\n";
+            browser.send(&head("POST", fields)).await;
+            let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+            for _ in 0..30 {
+                drop(browser.try_send(&chunk).await);
+                tokio::time::sleep(STEP).await;
+            }
+            drop(browser.try_send("0\r\n\r\n").await);
+            browser.rest().await
+        };
+        let ask = tokio::time::timeout(Duration::from_secs(10), ask);
+        let (answer, _wire) = tokio::join!(ask, serve);
+        let answer = answer.expect("an end");
+        let end = if cut { "fault: BodyIdle" } else { "ok" };
+        assert!(answer.ends_with(end), "{name}: {answer}");
+    }
 }
 
 /// J8: an answer that comes before the body is sent costs the connection.

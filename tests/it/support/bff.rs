@@ -80,6 +80,7 @@ impl<'a> Bff<'a> {
             .set("server.admin_listen", "127.0.0.1:0")
             .set("server.public_url", PUBLIC_URL)
             .set("server.workers", 2)
+            .set("server.timeouts.drain", "5s")
             .set("provider.issuer", idp.issuer.as_str())
             .set("provider.client_id", CLIENT_ID)
             .set("provider.client_secret", "env:BFF_CLIENT_SECRET")

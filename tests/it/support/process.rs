@@ -99,8 +99,13 @@ impl Process {
 
     /// Tells it to stop, as a service manager does.
     pub(crate) async fn terminate(&mut self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Sends it a signal, by the name that kill(1) knows.
+    pub(crate) async fn signal(&mut self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        let kill = Command::new("/bin/kill").args(["-TERM", &id]).status();
+        let kill = Command::new("/bin/kill").args([name, &id]).status();
         assert!(kill.await.unwrap().success());
     }
 

@@ -20,6 +20,10 @@ use tokio_rustls::rustls;
 use super::tls::Reload;
 use super::*;
 
+mod drain;
+mod http2;
+mod slow;
+
 /// Answers by path, and remembers.
 #[derive(Clone)]
 struct Cast(Arc<Stage>);
@@ -31,6 +35,8 @@ struct Stage {
     waiting: Notify,
     go_on: Notify,
     let_go: Notify,
+    /// What `/block` waits for, with its worker's thread.
+    blocked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 /// Tells the stage when it is dropped.
@@ -50,6 +56,13 @@ impl Handler for Cast {
                 self.0.waiting.notify_one();
                 self.0.go_on.notified().await;
                 Response::new(Body::full("waited"))
+            }
+            "/block" => {
+                let until = self.0.blocked.lock().unwrap().take().unwrap();
+                self.0.waiting.notify_one();
+                // Comes when the other end is dropped.
+                until.recv().unwrap_err();
+                Response::new(Body::Empty)
             }
             "/never" => {
                 self.0.waiting.notify_one();
@@ -134,6 +147,7 @@ fn settings() -> ServerSettings {
             connections: 1000,
             h2_streams: 100,
             h2_resets: 20,
+            least_rate: LeastRate::ANY,
         },
         timeouts: Timeouts {
             handshake: Duration::from_millis(300),
@@ -141,6 +155,7 @@ fn settings() -> ServerSettings {
             idle: Duration::from_millis(1500),
             body_idle: Duration::from_millis(300),
             connect: Duration::from_secs(5),
+            upstream_age: Duration::from_mins(5),
             drain: Duration::from_secs(20),
         },
     }
@@ -283,100 +298,6 @@ async fn a_port_in_use_is_one_clear_error() {
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
 }
 
-/// J18: a head that comes too slowly is answered 408 and cut.
-#[tokio::test]
-async fn a_slow_head_is_cut() {
-    let running = run(|_| {});
-    for begun in ["GET / HTTP/1.1\r\nhost: a\r\n", "G", "PRI"] {
-        let text = running.ask(begun).await;
-        assert!(
-            text.starts_with("HTTP/1.1 408 Request Timeout\r\n") || begun == "PRI",
-            "{begun}: {text}"
-        );
-    }
-    // A byte now and then does not help: the time runs from the first.
-    let mut socket = running.connect().await;
-    let begun = Instant::now();
-    let (mut read, mut write) = socket.split();
-    let drip = async {
-        while write.write_all(b"G").await.is_ok() && begun.elapsed() < PATIENCE {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::select! {
-        text = read_to_end(&mut read) => assert!(text.contains(" 408 "), "{text}"),
-        () = drip => panic!("not cut after {:?}", begun.elapsed()),
-    }
-}
-
-/// J18: who connects and says nothing is let go without a word.
-#[tokio::test]
-async fn a_silent_connection_is_closed() {
-    let running = run(|_| {});
-    assert_eq!(running.ask("").await, "");
-}
-
-/// The time between requests is its own, longer than a head may take.
-#[tokio::test]
-async fn an_idle_connection_outlives_the_head_timeout_and_ends_silently() {
-    let running = run(|_| {});
-    let mut socket = running.connect().await;
-    // Longer than a head may take; longer than a connection keeps its engine.
-    for pause in [400, 900, 900] {
-        socket.write_all(GET).await.unwrap();
-        assert!(read_answer(&mut socket).await.contains("200 OK"));
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-    }
-    socket.write_all(GET).await.unwrap();
-    read_answer(&mut socket).await;
-    let since = Instant::now();
-    assert_eq!(read_to_end(&mut socket).await, "");
-    assert!(since.elapsed() >= Duration::from_millis(1400));
-    assert!(since.elapsed() < Duration::from_secs(5));
-    // A slow second head is a slow head again.
-    for pause in [0, 900] {
-        let mut socket = running.connect().await;
-        socket.write_all(GET).await.unwrap();
-        read_answer(&mut socket).await;
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        socket.write_all(b"GET").await.unwrap();
-        assert!(read_to_end(&mut socket).await.contains(" 408 "), "{pause}");
-    }
-}
-
-/// J18: a slow answer is no slow head, and no idleness.
-#[tokio::test]
-async fn an_answer_may_take_its_time() {
-    let running = run(|_| {});
-    let mut socket = running.connect().await;
-    socket
-        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    running.stage.waiting.notified().await;
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    running.stage.go_on.notify_one();
-    assert!(read_answer(&mut socket).await.ends_with("waited"));
-}
-
-/// J18: a browser that does not take its answer is cut.
-#[tokio::test]
-async fn an_answer_that_nobody_reads_is_cut() {
-    let running = run(|_| {});
-    let mut socket = running.connect().await;
-    socket
-        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    let mut sink = vec![0; 1 << 20];
-    let end = timeout(PATIENCE, async {
-        while let Ok(1..) = socket.read(&mut sink).await {}
-    });
-    end.await.expect("cut, or this reads for ever");
-}
-
-/// J17: too many fields or bytes are 431, however they come.
 /// J14, M7: an answer that breaks off is cut at once, and never looks whole.
 #[tokio::test]
 async fn a_broken_answer_is_cut_at_once() {
@@ -397,6 +318,7 @@ async fn a_broken_answer_is_cut_at_once() {
     assert!(!answer.ends_with(b"0\r\n\r\n"));
 }
 
+/// J17: too many fields or bytes are 431, however they come.
 #[tokio::test]
 async fn a_head_too_large_is_refused() {
     let running = run(|_| {});
@@ -577,217 +499,6 @@ async fn http_2_heads_are_limited_as_well() {
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.status(), status, "{name}");
     }
-}
-
-/// Frames are written by hand: no honest client would send these.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// `:method: GET`, `:scheme: http`, `:path: /wait`, `:authority: a`.
-const WAIT_HEAD: &[u8] = b"\x82\x86\x44\x05/wait\x41\x01a";
-
-/// The same for `/held`.
-const HELD_HEAD: &[u8] = b"\x82\x86\x44\x05/held\x41\x01a";
-
-async fn opening(running: &Running) -> TcpStream {
-    let mut socket = running.connect().await;
-    let hello = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-        frame(SETTINGS, 0, 0, &[]),
-    ];
-    socket.write_all(&hello.concat()).await.unwrap();
-    socket
-}
-
-/// Reads frames until one of `kind`, and gives its payload.
-async fn until(socket: &mut TcpStream, kind: u8) -> Vec<u8> {
-    timeout(PATIENCE, async {
-        loop {
-            let mut head = [0; 9];
-            socket.read_exact(&mut head).await.unwrap();
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            socket.read_exact(&mut payload).await.unwrap();
-            if head[3] == kind {
-                return payload;
-            }
-        }
-    })
-    .await
-    .unwrap()
-}
-
-/// J17: a peer that opens streams only to reset them is sent away (rapid reset).
-#[tokio::test]
-async fn rapid_resets_end_the_connection() {
-    let running = run(|_| {});
-    let mut socket = opening(&running).await;
-    let mut storm = Vec::new();
-    for stream in (1..2000).step_by(2) {
-        storm.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
-        storm.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
-    }
-    drop(socket.write_all(&storm).await);
-    let goaway = until(&mut socket, GOAWAY).await;
-    let code = u32::from_be_bytes(goaway[4..8].try_into().unwrap());
-    assert_eq!(code, 11, "ENHANCE_YOUR_CALM");
-}
-
-/// J17: so is a peer that waits with each reset until the request is being answered.
-#[tokio::test]
-async fn slower_resets_end_the_connection_as_well() {
-    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
-    let mut socket = opening(&running).await;
-    let mut stream = 1;
-    // Each reset travels with the next request, so that the one is seen before the other.
-    let mut step = Vec::new();
-    while stream < 200 {
-        step.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
-        let sent = socket.write_all(&step).await;
-        let begun = timeout(Duration::from_millis(500), running.stage.waiting.notified());
-        if sent.is_err() || begun.await.is_err() {
-            break;
-        }
-        step = frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
-        stream += 2;
-    }
-    let served = (stream - 1) / 2;
-    assert!((20..=25).contains(&served), "{served} of 100");
-}
-
-/// J17: no more streams at once than allowed.
-#[tokio::test]
-async fn streams_beyond_the_limit_are_refused() {
-    let running = run(|settings| settings.limits.h2_streams = 2);
-    let mut socket = opening(&running).await;
-    let mut streams = Vec::new();
-    for stream in [1, 3, 5] {
-        streams.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, WAIT_HEAD));
-    }
-    socket.write_all(&streams).await.unwrap();
-    let reset = until(&mut socket, RST_STREAM).await;
-    assert_eq!(reset, 7_u32.to_be_bytes(), "REFUSED_STREAM");
-}
-
-/// J18: an answer behind a window that stays shut is let go, and what feeds it with it.
-#[tokio::test]
-async fn an_http_2_answer_that_nobody_reads_is_let_go() {
-    const WINDOW_UPDATE: u8 = 8;
-    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
-    let mut socket = opening(&running).await;
-    let mut stream = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
-    stream.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, HELD_HEAD));
-    socket.write_all(&stream).await.unwrap();
-    timeout(PATIENCE, running.stage.let_go.notified())
-        .await
-        .unwrap();
-    // Too late: it is not given out as if it were whole.
-    let window = frame(WINDOW_UPDATE, 0, 1, &1024_u32.to_be_bytes());
-    socket.write_all(&window).await.unwrap();
-    let reset = until(&mut socket, RST_STREAM).await;
-    assert_eq!(reset.len(), 4);
-}
-
-/// An HTTP/2 connection without streams ends like an idle one, pings or not.
-#[tokio::test]
-async fn an_idle_http_2_connection_is_sent_away() {
-    let running = run(|_| {});
-    let mut socket = opening(&running).await;
-    let goaway = until(&mut socket, GOAWAY).await;
-    assert_eq!(goaway[4..8], [0; 4], "NO_ERROR");
-}
-
-#[tokio::test]
-async fn a_drain_lets_requests_finish_and_idle_connections_go() {
-    let running = run(|settings| settings.timeouts.idle = PATIENCE * 2);
-    let mut parked = running.connect().await;
-    parked.write_all(GET).await.unwrap();
-    read_answer(&mut parked).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let mut idle = running.connect().await;
-    idle.write_all(GET).await.unwrap();
-    read_answer(&mut idle).await;
-    let mut fresh = running.connect().await;
-    let mut busy = running.connect().await;
-    busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    running.stage.waiting.notified().await;
-    let mut streams = http2(running.connect().await).await;
-    let stream = tokio::spawn(streams.send_request(request("/wait")));
-    running.stage.waiting.notified().await;
-
-    running.shutdown.cancel();
-    assert_eq!(read_to_end(&mut idle).await, "");
-    assert_eq!(read_to_end(&mut parked).await, "");
-    // Accepted or still in the kernel's queue: it ends either way.
-    let mut rest = Vec::new();
-    drop(
-        timeout(PATIENCE, fresh.read_to_end(&mut rest))
-            .await
-            .unwrap(),
-    );
-    assert_eq!(rest, b"");
-    running.stage.go_on.notify_one();
-    running.stage.go_on.notify_waiters();
-    let text = read_to_end(&mut busy).await;
-    assert!(text.contains("\r\nconnection: close\r\n"), "{text}");
-    assert!(text.ends_with("waited"), "{text}");
-    assert_eq!(stream.await.unwrap().unwrap().status(), 200);
-    let address = running.address;
-    running.finish().await;
-    TcpStream::connect(address).await.unwrap_err();
-}
-
-#[tokio::test]
-async fn what_outlasts_the_drain_is_cut() {
-    let running = run(|settings| settings.timeouts.drain = Duration::from_millis(300));
-    let mut stuck = running.connect().await;
-    stuck
-        .write_all(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    running.stage.waiting.notified().await;
-    let since = Instant::now();
-    running.finish().await;
-    assert!(since.elapsed() >= Duration::from_millis(300));
-    let mut rest = Vec::new();
-    drop(
-        timeout(PATIENCE, stuck.read_to_end(&mut rest))
-            .await
-            .unwrap(),
-    );
-    assert_eq!(rest, b"");
-}
-
-/// M4: a WebSocket learns of the drain, and the drain waits for its last words.
-#[tokio::test]
-async fn an_upgraded_socket_says_goodbye_within_the_drain() {
-    let running = run(|_| {});
-    let mut socket = running.connect().await;
-    socket
-        .write_all(b"GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
-        .await
-        .unwrap();
-    let mut up = Vec::new();
-    while !up.ends_with(b"\r\n\r\nup") {
-        up.push(socket.read_u8().await.unwrap());
-    }
-    running.finish().await;
-    assert_eq!(read_to_end(&mut socket).await, "bye");
 }
 
 fn write_certificate(
