@@ -69,20 +69,15 @@ impl<H: Handler> Requests<H> {
         } else {
             requests.handler.handle(request, requests.connection).await
         };
-        if requests.drain.begun() {
-            say_goodbye(version, &mut response);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            requests.pulse.upgraded();
+        } else if requests.drain.begun() && version < Version::HTTP_2 {
+            // N1: the last answer of its connection says so. HTTP/2 has a frame for it.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
         }
         turn.answered = true;
         response.map(|body| TurnBody { body, turn })
-    }
-}
-
-/// N1: the last answer of its connection says so. HTTP/2 has a frame for it.
-fn say_goodbye(version: Version, response: &mut Response<Body>) {
-    let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if version < Version::HTTP_2 && !upgrades {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
     }
 }
 

@@ -66,6 +66,11 @@ impl Pulse {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// The connection speaks another protocol from now on, whose bytes are no head.
+    pub(super) fn upgraded(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The peer left a request before its answer began.
     pub(super) fn request_abandoned(&self) {
         self.abandoned.fetch_add(1, Ordering::Relaxed);

@@ -100,6 +100,15 @@ impl Handler for Cast {
                 *refusal.status_mut() = StatusCode::FORBIDDEN;
                 refusal
             }
+            "/mirror" => {
+                tokio::spawn(async move {
+                    let upgraded = hyper::upgrade::on(request).await.unwrap();
+                    let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+                    tokio::io::copy(&mut read, &mut write).await.unwrap();
+                    write.shutdown().await.unwrap();
+                });
+                switching_protocols()
+            }
             "/upgrade" => {
                 let shutdown = self.0.shutdown.lock().unwrap().clone().unwrap();
                 tokio::spawn(async move {
@@ -110,12 +119,7 @@ impl Handler for Cast {
                     upgraded.write_all(b"bye").await.unwrap();
                     upgraded.shutdown().await.unwrap();
                 });
-                let mut switch = Response::new(Body::Empty);
-                *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                switch
-                    .headers_mut()
-                    .insert(UPGRADE, HeaderValue::from_static("websocket"));
-                switch
+                switching_protocols()
             }
             _ => {
                 let scheme = if connection.tls { "https" } else { "http" };
@@ -127,6 +131,14 @@ impl Handler for Cast {
             }
         }
     }
+}
+
+fn switching_protocols() -> Response<Body> {
+    let mut switch = Response::new(Body::Empty);
+    *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let protocol = HeaderValue::from_static("websocket");
+    switch.headers_mut().insert(UPGRADE, protocol);
+    switch
 }
 
 struct Running {
@@ -346,6 +358,50 @@ async fn a_head_too_large_is_refused() {
         .ask("GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\nx: 2\r\nx: 3\r\n\r\n")
         .await;
     assert!(text.contains(" 431 "), "{text}");
+}
+
+/// What an upgraded connection carries is no head, and passes as it is.
+#[tokio::test]
+async fn an_upgraded_connection_is_left_alone() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    socket
+        .write_all(
+            b"GET /mirror HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    for piece in ["#", "a#b\n#", "\r\n#\n"] {
+        socket.write_all(piece.as_bytes()).await.unwrap();
+        let mut back = vec![0; piece.len()];
+        socket.read_exact(&mut back).await.unwrap();
+        assert_eq!(back, piece.as_bytes());
+    }
+    // Longer than a head may take.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    socket.shutdown().await.unwrap();
+    assert_eq!(read_to_end(&mut socket).await, "");
+}
+
+/// A `#` in a body is the body's own, however it comes.
+#[tokio::test]
+async fn a_body_with_a_fragment_in_it_passes() {
+    let running = run(|_| {});
+    let mut socket = running.connect().await;
+    for body in ["#", "a#b\r\n#c"] {
+        let head = format!(
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        socket.write_all(body.as_bytes()).await.unwrap();
+        assert!(read_answer(&mut socket).await.ends_with(body));
+    }
 }
 
 /// J8: an answer before the body was read arrives all the same.
