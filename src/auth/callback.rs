@@ -26,7 +26,7 @@ use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
 use crate::session::cookie::{Presented, TooLarge};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::{Authentication, NewSession, Session};
-use crate::session::store::StoreError;
+use crate::session::store::{Admission, StoreError};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::strangers::{Demand, OverBudget, Source};
@@ -356,19 +356,22 @@ impl RelyingParty {
                 return Err(CallbackFault::TooLarge(too_large));
             }
         };
-        let mut admitted = self.sessions.admit(&session).await?;
+        let mut admission = self.sessions.admit(&session).await?;
         // This browser's own session makes room for the one that takes its place, if it is of the
         // same user: a login that is refused ends nobody else's.
-        if !admitted
+        if matches!(admission, Admission::Refused)
             && self
                 .end_previous(&self.of_user(previous, &session.subject).await?)
                 .await
         {
-            admitted = self.sessions.admit(&session).await?;
+            admission = self.sessions.admit(&session).await?;
         }
-        if !admitted {
+        let Admission::Admitted(superseded) = admission else {
             self.revoke_later(session);
             return Err(CallbackFault::SessionLimit);
+        };
+        for session in superseded {
+            self.revoke_superseded(session);
         }
         self.check_not_ended_there(&session, login).await?;
         tracing::info!(session.id_hash = ?session.hash, "signed in");
@@ -430,9 +433,7 @@ impl RelyingParty {
             match self.sessions.end(hash, EndReason::Superseded).await {
                 Ok(Some(ended)) => {
                     any = true;
-                    if self.settings.revoke_superseded {
-                        self.revoke_later(ended);
-                    }
+                    self.revoke_superseded(ended);
                 }
                 Ok(None) => {}
                 // The new session stands; the old one runs into its limits by itself.
@@ -442,6 +443,13 @@ impl RelyingParty {
             }
         }
         any
+    }
+
+    /// Nobody will use the tokens of a session again whose place another login took.
+    fn revoke_superseded(&self, session: Arc<Session>) {
+        if self.settings.revoke_superseded {
+            self.revoke_later(session);
+        }
     }
 }
 
