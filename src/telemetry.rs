@@ -228,6 +228,13 @@ impl Metrics {
         );
     }
 
+    /// A token refresh brought nothing: `refused`, which ended the session, or `unavailable`; and why.
+    pub fn refresh_failed(&self, outcome: &'static str, cause: &'static str) {
+        let outcome = Label::from_static_parts("outcome", outcome);
+        let cause = Label::from_static_parts("cause", cause);
+        self.count(REFRESHES, vec![outcome, cause]);
+    }
+
     /// A call to the provider ended.
     pub fn provider_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration) {
         let endpoint = Label::from_static_parts("endpoint", endpoint);
@@ -363,7 +370,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         (LOGINS, "Logins that ended, by outcome."),
         (LOGOUTS, "Logouts that ended, by outcome."),
-        (REFRESHES, "Token refreshes that ended, by outcome."),
+        (
+            REFRESHES,
+            "Token refreshes that ended, by outcome and, where they failed, by cause.",
+        ),
         (
             PROVIDER_CALLS,
             "Calls to the provider that ended, by endpoint and outcome.",

@@ -20,13 +20,13 @@ use crate::auth::pending_login::{LIFETIME, PendingLogin, Prompt};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::Timestamp;
 use crate::oidc::{
-    ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError, TokenErrorCode,
+    ErrorCode, ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError,
 };
 use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
 use crate::session::cookie::{Presented, TooLarge};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::{Authentication, NewSession, Session};
-use crate::session::store::StoreError;
+use crate::session::store::{Admission, StoreError};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::strangers::{Demand, OverBudget, Source};
@@ -61,8 +61,8 @@ pub enum CallbackFault {
     #[error("the callback lacks iss, which the provider's metadata promise")]
     LacksIssuer,
     /// The provider says no; its error, if it is one of the registered ones (C5).
-    #[error("the provider refused the login: {0}")]
-    Refused(&'static str),
+    #[error("the provider refused the login: {}", .0.map_or("another error", ErrorCode::as_str))]
+    Refused(Option<ErrorCode>),
     /// Neither a code nor an error.
     #[error("the callback has no code")]
     NoCode,
@@ -92,35 +92,8 @@ pub enum CallbackFault {
     SessionLimit,
 }
 
-/// The errors of RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6; others are not repeated.
-const KNOWN_ERRORS: [&str; 15] = [
-    "access_denied",
-    "invalid_request",
-    "unauthorized_client",
-    "unsupported_response_type",
-    "invalid_scope",
-    "server_error",
-    "temporarily_unavailable",
-    "login_required",
-    "interaction_required",
-    "account_selection_required",
-    "consent_required",
-    "invalid_request_uri",
-    "invalid_request_object",
-    "request_not_supported",
-    "registration_not_supported",
-];
-
 /// How long a callback waits for its turn to buy tokens, where strangers ask for many.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
-
-/// What `prompt=none` may come back with: the user would have had to be asked.
-const NEEDS_THE_USER: [&str; 4] = [
-    "login_required",
-    "interaction_required",
-    "account_selection_required",
-    "consent_required",
-];
 
 /// What a login that succeeded comes to.
 #[derive(Debug)]
@@ -249,8 +222,8 @@ impl RelyingParty {
             Err(error) => return Err(unbound(CallbackFault::Provider(error))),
         }
         if let Some(error) = answer.error {
-            let known = KNOWN_ERRORS.into_iter().find(|known| **known == error);
-            let needs_the_user = NEEDS_THE_USER.contains(&error.as_str());
+            let code = ErrorCode::from_text(&error);
+            let needs_the_user = code.is_some_and(ErrorCode::needs_the_user);
             if pending.prompt == Prompt::None && needs_the_user {
                 // Expected: the page asked whether the user is signed in at the provider.
                 return Ok(LoggedIn {
@@ -258,9 +231,7 @@ impl RelyingParty {
                     cookies: vec![delete_cookie],
                 });
             }
-            return Err(bound(CallbackFault::Refused(
-                known.unwrap_or("another error"),
-            )));
+            return Err(bound(CallbackFault::Refused(code)));
         }
         let code = answer.code.filter(|code| !code.is_empty());
         let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
@@ -318,10 +289,7 @@ impl RelyingParty {
                 &expected,
             )
             .await
-            .map_err(|error| {
-                warn_of_own_fault(&error);
-                CallbackFault::Exchange(error)
-            })?;
+            .map_err(CallbackFault::Exchange)?;
         let previous = previous_sessions(pending.previous_session, presented);
         let cookies = self.begin_session(grant, asked, headers, &previous).await?;
         self.end_previous(&previous).await;
@@ -384,25 +352,26 @@ impl RelyingParty {
         let cookies = match begun {
             Ok(cookies) => cookies,
             Err(too_large) => {
-                tracing::warn!("a login failed: {too_large}");
                 self.revoke_later(session);
                 return Err(CallbackFault::TooLarge(too_large));
             }
         };
-        let mut admitted = self.sessions.admit(&session).await?;
+        let mut admission = self.sessions.admit(&session).await?;
         // This browser's own session makes room for the one that takes its place, if it is of the
         // same user: a login that is refused ends nobody else's.
-        if !admitted
+        if matches!(admission, Admission::Refused)
             && self
                 .end_previous(&self.of_user(previous, &session.subject).await?)
                 .await
         {
-            admitted = self.sessions.admit(&session).await?;
+            admission = self.sessions.admit(&session).await?;
         }
-        if !admitted {
-            tracing::info!("signed in once more than session.max_per_user allows; refused");
+        let Admission::Admitted(superseded) = admission else {
             self.revoke_later(session);
             return Err(CallbackFault::SessionLimit);
+        };
+        for session in superseded {
+            self.revoke_superseded(session);
         }
         self.check_not_ended_there(&session, login).await?;
         tracing::info!(session.id_hash = ?session.hash, "signed in");
@@ -462,7 +431,11 @@ impl RelyingParty {
         let mut any = false;
         for hash in previous {
             match self.sessions.end(hash, EndReason::Superseded).await {
-                Ok(ended) => any |= ended.is_some(),
+                Ok(Some(ended)) => {
+                    any = true;
+                    self.revoke_superseded(ended);
+                }
+                Ok(None) => {}
                 // The new session stands; the old one runs into its limits by itself.
                 Err(error) => {
                     tracing::warn!(%error, "the session before this login could not be ended");
@@ -470,6 +443,13 @@ impl RelyingParty {
             }
         }
         any
+    }
+
+    /// Nobody will use the tokens of a session again whose place another login took.
+    fn revoke_superseded(&self, session: Arc<Session>) {
+        if self.settings.revoke_superseded {
+            self.revoke_later(session);
+        }
     }
 }
 
@@ -482,19 +462,6 @@ fn previous_sessions(at_start: Option<SessionHash>, presented: Presented) -> Vec
     let mut previous: Vec<_> = at_start.into_iter().chain(now).collect();
     previous.dedup();
     previous
-}
-
-/// Where the provider does not know us, no login can succeed: the operator should hear of it.
-fn warn_of_own_fault(error: &ExchangeError) {
-    if let ExchangeError::Refused {
-        code: TokenErrorCode::InvalidClient | TokenErrorCode::UnauthorizedClient,
-    } = error
-    {
-        tracing::warn!(
-            %error,
-            "the provider does not take our credential; look at provider.client_id, at client_secret or client_key, and with a client_key at client_assertion_audience"
-        );
-    }
 }
 
 /// What people call the user: the first of the usual claims that says something.
@@ -522,6 +489,14 @@ fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
 }
 
 impl CallbackFault {
+    /// What an operator can do about it, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Exchange(ExchangeError::Refused(answer)) => answer.remedy(),
+            _ => None,
+        }
+    }
+
     /// The word for the metric.
     fn outcome(&self) -> &'static str {
         match self {

@@ -1,6 +1,5 @@
 //! `/bff/logout`: ends the session here first, then at the provider (E1–E6).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -203,21 +202,6 @@ impl RelyingParty {
 
     fn continuation_cookie(&self) -> String {
         format!("{}-logout", self.session_cookie.name())
-    }
-
-    /// Revokes a session's tokens at the provider beside the request: a slow provider holds up
-    /// nobody's logout (E5).
-    pub fn revoke_later(&self, session: Arc<Session>) {
-        let provider = self.provider.clone();
-        self.background.spawn(async move {
-            let tokens = Arc::clone(&session.tokens());
-            let revoked = provider
-                .revoke(tokens.refresh_token.as_deref(), Some(&tokens.access_token))
-                .await;
-            if let Err(error) = revoked {
-                tracing::warn!(%error, "the tokens of an ended session could not be revoked");
-            }
-        });
     }
 }
 

@@ -11,8 +11,10 @@ pub mod frontchannel_logout;
 pub mod login;
 pub mod logout;
 pub mod pending_login;
+mod refresh;
 pub mod renewal;
 pub mod return_to;
+mod revocation;
 pub mod session;
 pub mod sessions;
 pub mod user;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::clock::{Clock, Randomness};
+use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::{Provider, ResponseMode};
 use crate::session::Sessions;
 use crate::session::cookie::SessionCookie;
@@ -34,9 +36,11 @@ use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
 
-use access_token::AccessTokens;
+use access_token::{AccessTokens, Patience};
 use pending_login::PendingLoginCookie;
+use refresh::Refresher;
 use return_to::{BadReturnTo, ReturnTo};
+use revocation::Revocations;
 
 /// What the endpoints under the base path need to know.
 #[derive(Debug, Clone)]
@@ -53,6 +57,11 @@ pub struct AuthSettings {
     pub refresh_before: Duration,
     /// Whether logout revokes the refresh token at the provider (E5).
     pub revoke_on_logout: bool,
+    /// Whether the tokens of a session that another login replaced are revoked too.
+    pub revoke_superseded: bool,
+    /// How long after its end an access token that the provider refuses to renew is a reason to ask
+    /// for a login (L4).
+    pub unrefreshable_after: Duration,
     /// What the end-session request carries (E3).
     pub logout_hint: LogoutHint,
     /// Whether a login may be started from elsewhere (OIDC Core §4, B7).
@@ -90,6 +99,7 @@ pub struct RelyingParty {
     pending_logins: PendingLoginCookie,
     keys: Keys,
     tokens: AccessTokens,
+    revocations: Revocations,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
@@ -142,15 +152,23 @@ impl RelyingParty {
             provider.settings().response_mode == ResponseMode::FormPost,
             keys.clone(),
         );
-        let tokens = AccessTokens::new(
-            provider.clone(),
-            sessions.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&randomness),
-            metrics.clone(),
-            background.clone(),
-            settings.refresh_before,
-        );
+        let revocations =
+            Revocations::new(provider.clone(), Arc::clone(&clock), background.clone());
+        let refresher = Refresher {
+            provider: provider.clone(),
+            sessions: sessions.clone(),
+            clock: Arc::clone(&clock),
+            randomness: Arc::clone(&randomness),
+            metrics: metrics.clone(),
+            revocations: revocations.clone(),
+            refresh_before: settings.refresh_before,
+            warnings: Repeats::default(),
+        };
+        let patience = Patience {
+            wait: provider.settings().timeout,
+            unrefreshable_after: settings.unrefreshable_after,
+        };
+        let tokens = AccessTokens::new(refresher, Arc::clone(&clock), background.clone(), patience);
         Self {
             settings,
             post_logout_redirect_uri,
@@ -160,6 +178,7 @@ impl RelyingParty {
             pending_logins,
             keys,
             tokens,
+            revocations,
             clock,
             randomness,
             metrics,
@@ -169,6 +188,11 @@ impl RelyingParty {
             strangers,
             streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
         }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What the endpoints know.

@@ -194,6 +194,10 @@ table! {
         on_limit: Chosen<OnLimit>,
         /// Whether the refresh tokens of sessions that expired are revoked. Default false.
         revoke_abandoned: bool,
+        /// Whether the tokens of a session that another login replaced are revoked. Default false.
+        revoke_superseded: bool,
+        /// How long after its end a token that the provider refuses to renew asks for a login. Default "5m".
+        unrefreshable_after: Duration,
         /// Without a call for this long, a session ends. Default "30m".
         idle_timeout: Duration,
         /// However active, a session ends after this long. Default "8h".

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::oidc::error::{Misbehaviour, ProviderError, Unavailable};
+use crate::oidc::error_code::ErrorAnswer;
 use crate::telemetry::Metrics;
 use crate::web::outbound::{Outbound, OutboundError};
 
@@ -81,7 +82,8 @@ impl Calls {
             .map_err(|source| Unavailable::NoAnswer { endpoint, source })?;
         if answer.status() != StatusCode::OK {
             let status = answer.status().as_u16();
-            return Err(Unavailable::Status { endpoint, status }.into());
+            let answer = ErrorAnswer { status, code: None };
+            return Err(Unavailable::Status { endpoint, answer }.into());
         }
         object(answer.body()).ok_or_else(|| Misbehaviour::NotAnObject(endpoint).into())
     }
@@ -104,11 +106,4 @@ pub(super) fn form_post(url: &Url) -> http::request::Builder {
     request(Method::POST, url)
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .header(ACCEPT, "application/json")
-}
-
-/// Whether the status says "later" rather than "no" (L5).
-pub(super) fn says_later(status: StatusCode) -> bool {
-    status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::REQUEST_TIMEOUT
 }

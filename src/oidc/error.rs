@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::oidc::claims::ClaimFault;
 use crate::oidc::client_auth::ClientKeyFault;
+use crate::oidc::error_code::ErrorAnswer;
+use crate::oidc::grant::TokenSet;
 use crate::oidc::jws::JwsFault;
 use crate::web::outbound::OutboundError;
 
@@ -45,16 +47,13 @@ pub enum Unavailable {
         source: OutboundError,
     },
     /// It answered with a status that is no answer.
-    #[error("the {endpoint} endpoint answered with status {status}")]
+    #[error("the {endpoint} endpoint answered with {answer}")]
     Status {
         /// Which of its endpoints.
         endpoint: &'static str,
-        /// The status.
-        status: u16,
+        /// The status, and the code that came with it.
+        answer: ErrorAnswer,
     },
-    /// The token endpoint refused us, not the grant: `invalid_client` and its like (L5).
-    #[error("the token endpoint refuses this relying party: {0}")]
-    RefusedUs(TokenErrorCode),
     /// The token endpoint said 200 and sent something else (L5).
     #[error("the token endpoint sent no usable answer")]
     BadTokenResponse(#[source] TokenResponseFault),
@@ -64,6 +63,19 @@ pub enum Unavailable {
     /// Our own key cannot sign the assertion (A10).
     #[error("the client assertion cannot be signed")]
     ClientKey(#[source] ClientKeyFault),
+}
+
+impl Unavailable {
+    /// The word for metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NoAnswer { source, .. } => source.as_str(),
+            Self::Status { answer, .. } => answer.as_str(),
+            Self::BadTokenResponse(_) => "bad_token_response",
+            Self::ClientKey(_) => "client_key",
+            Self::KeysThrottled => "keys_throttled",
+        }
+    }
 }
 
 /// What the provider did that no relying party may accept.
@@ -96,11 +108,8 @@ pub enum ExchangeError {
     #[error("the provider cannot be asked")]
     Unavailable(#[source] ProviderError),
     /// It refused the code.
-    #[error("the token endpoint refused the code: {code}")]
-    Refused {
-        /// Why, as one of the codes that we know.
-        code: TokenErrorCode,
-    },
+    #[error("the token endpoint refused the code: {0}")]
+    Refused(ErrorAnswer),
     /// It answered, and the answer may not be believed.
     #[error("the provider's answer may not be believed")]
     Untrusted(#[source] Untrusted),
@@ -109,15 +118,47 @@ pub enum ExchangeError {
 /// Why a refresh token brought no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The refresh token is dead, and the session with it (L4).
-    #[error("the refresh token is no longer honoured")]
-    InvalidGrant,
+    /// The refresh token is dead, or the user must sign in again: the session is over (L4).
+    #[error("the token endpoint no longer honours the refresh token: {0}")]
+    GrantOver(ErrorAnswer),
+    /// It refuses us, or what we ask, and says nothing of the grant: the session stays (L4).
+    #[error("the token endpoint refuses to refresh: {0}")]
+    Refused(ErrorAnswer),
     /// The provider cannot be asked now; the session stays (L5).
     #[error("the provider cannot be asked")]
     Unavailable(#[source] ProviderError),
-    /// The new ID token is about somebody or something else; the session ends (D18).
-    #[error("the provider's answer may not be believed")]
-    Untrusted(#[source] Untrusted),
+    /// The new ID token is about another user, or of another issuer: the session is over, and
+    /// nobody will use what came (D18).
+    #[error("the refreshed ID token has another `{claim}`")]
+    AboutAnother {
+        /// `sub` or `iss`.
+        claim: &'static str,
+        /// To be revoked.
+        tokens: Box<TokenSet>,
+    },
+}
+
+impl RefreshError {
+    /// The word for metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::GrantOver(answer) | Self::Refused(answer) => answer.as_str(),
+            Self::Unavailable(ProviderError::Unavailable(unavailable)) => unavailable.as_str(),
+            Self::Unavailable(ProviderError::Misbehaved(_)) => "bad_metadata",
+            Self::AboutAnother { .. } => "about_another",
+        }
+    }
+}
+
+/// Which token could not be revoked (RFC 7009).
+#[derive(Debug, thiserror::Error)]
+pub enum RevocationError {
+    /// The refresh token: whoever has it can go on.
+    #[error("the refresh token lives on")]
+    RefreshToken(#[source] ProviderError),
+    /// The access token alone, which some providers do not revoke: it lives on to its end.
+    #[error("the access token lives on to its end")]
+    AccessToken(#[source] ProviderError),
 }
 
 /// Why an answer may not be believed.
@@ -138,7 +179,7 @@ pub enum Untrusted {
 }
 
 /// What is wrong with a token response (RFC 6749 §5.1).
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 pub enum TokenResponseFault {
     /// No JSON object.
     #[error("no JSON object")]
@@ -230,58 +271,4 @@ pub enum UserInfoFault {
     /// A claim of the signed form.
     #[error("by its claims")]
     Claim(#[from] ClaimFault),
-}
-
-/// The `error` of a token response (RFC 6749 §5.2), as a fixed word of our own: what the provider
-/// wrote goes nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the specification's own")]
-pub enum TokenErrorCode {
-    InvalidRequest,
-    InvalidClient,
-    InvalidGrant,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-    InvalidScope,
-    /// Anything else, or nothing.
-    Other,
-}
-
-impl TokenErrorCode {
-    const ALL: [Self; 7] = [
-        Self::InvalidRequest,
-        Self::InvalidClient,
-        Self::InvalidGrant,
-        Self::UnauthorizedClient,
-        Self::UnsupportedGrantType,
-        Self::InvalidScope,
-        Self::Other,
-    ];
-
-    /// The code that `text` is.
-    pub(super) fn from_text(text: &str) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|code| code.as_str() == text)
-            .unwrap_or(Self::Other)
-    }
-
-    /// The word for logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl std::fmt::Display for TokenErrorCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
 }

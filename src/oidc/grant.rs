@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::oidc::error::Untrusted;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 
 /// What a code brought.
@@ -39,6 +40,8 @@ pub struct RefreshedTokens {
     /// What a new ID token said, where one came. UserInfo is not asked again, so lay these claims
     /// over the ones you have.
     pub identity: Option<Identity>,
+    /// Why the ID token that came was left out (D18).
+    pub doubt: Option<Untrusted>,
 }
 
 /// What a verified ID token (and UserInfo) said.

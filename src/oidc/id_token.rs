@@ -45,6 +45,22 @@ pub(super) async fn verify_signature(
     Ok(jws::verify(id_token.expose(), expected, jwks).await?)
 }
 
+/// The claim by which an ID token is about another login than `granted`, whether or not its
+/// signature holds: a doubt about the signature must not hide that it is somebody else's (D18).
+/// What cannot be read says nothing.
+pub(super) fn about_another(id_token: &IdToken, granted: &GrantFacts) -> Option<&'static str> {
+    let mut parts = id_token.expose().split('.');
+    let payload = URL_SAFE_NO_PAD.decode(parts.nth(1)?).ok()?;
+    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    let says_another = |name: &str, known: &str| {
+        let said = claims.get(name).and_then(Value::as_str);
+        said.is_some_and(|said| !said.is_empty() && said != known)
+    };
+    [("iss", &granted.iss), ("sub", &granted.sub)]
+        .into_iter()
+        .find_map(|(name, known)| says_another(name, known).then_some(name))
+}
+
 /// Holds the claims of an ID token against what we expect of it.
 pub(super) struct Verifier<'a> {
     pub(super) envelope: Envelope<'a>,

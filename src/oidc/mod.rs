@@ -3,6 +3,7 @@
 //! Knows no browser, cookie or session; `auth` puts the two together.
 
 mod provider;
+mod refresh;
 
 // Before the browser leaves.
 mod discovery;
@@ -26,6 +27,7 @@ mod userinfo;
 mod calls;
 mod claims;
 mod error;
+mod error_code;
 mod grant;
 
 #[cfg(test)]
@@ -40,8 +42,9 @@ pub use self::client_auth::{ClientKeyFault, check_client_key};
 pub use self::discovery::Metadata;
 pub use self::error::{
     ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, ProviderError,
-    RefreshError, TokenErrorCode, TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
+    RefreshError, RevocationError, TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
 };
+pub use self::error_code::{ErrorAnswer, ErrorCode};
 pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};

@@ -14,10 +14,10 @@ use crate::oidc::client_auth::ClientAuthenticator;
 use crate::oidc::discovery::{Discovery, Metadata};
 use crate::oidc::envelope::Envelope;
 use crate::oidc::error::{
-    ExchangeError, IdTokenFault, LogoutTokenError, Misbehaviour, ProviderError, RefreshError,
+    ExchangeError, IdTokenFault, LogoutTokenError, Misbehaviour, ProviderError, RevocationError,
     Untrusted,
 };
-use crate::oidc::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
+use crate::oidc::grant::{Grant, Identity, TokenSet};
 use crate::oidc::hint::add_id_token_hint;
 use crate::oidc::id_token::{self, Verifier};
 use crate::oidc::jwks::Jwks;
@@ -290,7 +290,13 @@ impl Provider {
         let identity = self
             .login_identity(&metadata, &response, expected, &scope)
             .await?;
-        let tokens = token_set(response, scope);
+        let tokens = TokenSet {
+            access_token: response.access_token,
+            refresh_token: response.refresh_token,
+            id_token: response.id_token.ok().flatten(),
+            expires_in: response.expires_in,
+            scope,
+        };
         Ok(Grant { tokens, identity })
     }
 
@@ -302,8 +308,11 @@ impl Provider {
         scope: &[String],
     ) -> Result<Identity, ExchangeError> {
         let untrusted = |fault: IdTokenFault| ExchangeError::Untrusted(fault.into());
-        let id_token = response.id_token.as_ref();
-        let id_token = id_token.ok_or_else(|| untrusted(IdTokenFault::Missing))?;
+        let id_token = match &response.id_token {
+            Ok(Some(id_token)) => id_token,
+            Ok(None) => return Err(untrusted(IdTokenFault::Missing)),
+            Err(fault) => return Err(ExchangeError::Untrusted((*fault).into())),
+        };
         let verified = id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks)
             .await
             .map_err(|fault| match fault {
@@ -329,89 +338,37 @@ impl Provider {
         Ok(identity)
     }
 
-    /// Redeems a refresh token. What comes is about the same login, or nothing comes (D18); its
-    /// scope is never wider than what was granted (L7).
-    ///
-    /// # Errors
-    ///
-    /// The refresh token is dead, the provider cannot be asked, or what it answered is about
-    /// somebody or something else.
-    pub async fn refresh(
-        &self,
-        refresh_token: &RefreshToken,
-        granted: &GrantFacts,
-    ) -> Result<RefreshedTokens, RefreshError> {
-        let metadata = self.metadata().await.map_err(RefreshError::Unavailable)?;
-        let endpoint = self.token_endpoint(&metadata);
-        let mut response = endpoint.refresh(refresh_token).await?;
-        let identity = self.refreshed_identity(&response, granted).await?;
-        if identity.is_none() {
-            response.id_token = None;
-        }
-        let scope = match response.scope.take() {
-            None => granted.scope.clone(),
-            Some(mut scope) => {
-                scope.retain(|item| granted.scope.contains(item));
-                scope
-            }
-        };
-        let tokens = token_set(response, scope);
-        Ok(RefreshedTokens { tokens, identity })
-    }
-
-    /// None where there is no ID token, or none that can be verified now: the refresh token is
-    /// spent, so to drop its tokens over keys that cannot be had would end a session that nothing
-    /// speaks against. Such an ID token is not used for anything.
-    async fn refreshed_identity(
-        &self,
-        response: &TokenResponse,
-        granted: &GrantFacts,
-    ) -> Result<Option<Identity>, RefreshError> {
-        let untrusted = |fault: IdTokenFault| RefreshError::Untrusted(fault.into());
-        let Some(id_token) = &response.id_token else {
-            return Ok(None);
-        };
-        let verified =
-            match id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks).await {
-                Err(IdTokenFault::Jws(fault)) if fault.could_not_look() => {
-                    tracing::warn!(
-                        error = &fault as &dyn std::error::Error,
-                        "the ID token of a refresh could not be verified and is left out"
-                    );
-                    return Ok(None);
-                }
-                outcome => outcome.map_err(untrusted)?,
-            };
-        self.verifier(&response.access_token)
-            .refreshed(&verified, granted)
-            .map(Some)
-            .map_err(|fault| untrusted(fault.into()))
-    }
-
     /// Revokes the refresh token, then the access token, where the provider offers it (E5). Tries
     /// both whatever becomes of the first.
     ///
     /// # Errors
     ///
-    /// The first failure. It never stands in the way of a logout here.
+    /// What lives on. It never stands in the way of a logout here.
     pub async fn revoke(
         &self,
         refresh_token: Option<&RefreshToken>,
         access_token: Option<&AccessToken>,
-    ) -> Result<(), ProviderError> {
-        let metadata = self.metadata().await?;
+    ) -> Result<(), RevocationError> {
+        let metadata = match (self.metadata().await, refresh_token) {
+            (Ok(metadata), _) => metadata,
+            (Err(error), Some(_)) => return Err(RevocationError::RefreshToken(error)),
+            (Err(error), None) => return Err(RevocationError::AccessToken(error)),
+        };
         let Some(url) = &metadata.revocation_endpoint else {
             return Ok(());
         };
         let endpoint = self.token_endpoint(&metadata);
         let mut outcome = Ok(());
         if let Some(token) = refresh_token {
-            outcome = endpoint.revoke_refresh_token(url, token).await;
+            let revoked = endpoint.revoke_refresh_token(url, token).await;
+            outcome = revoked.map_err(|error| RevocationError::RefreshToken(error.into()));
         }
         if let Some(token) = access_token {
-            outcome = outcome.and(endpoint.revoke_access_token(url, token).await);
+            let revoked = endpoint.revoke_access_token(url, token).await;
+            let revoked = revoked.map_err(|error| RevocationError::AccessToken(error.into()));
+            outcome = outcome.and(revoked);
         }
-        outcome.map_err(ProviderError::from)
+        outcome
     }
 
     /// Where to send the browser to sign out (RP-Initiated Logout §2, E3), with the hint where the
@@ -460,7 +417,7 @@ impl Provider {
         iss == self.0.settings.issuer
     }
 
-    fn token_endpoint<'a>(&'a self, metadata: &'a Metadata) -> TokenEndpoint<'a> {
+    pub(super) fn token_endpoint<'a>(&'a self, metadata: &'a Metadata) -> TokenEndpoint<'a> {
         TokenEndpoint {
             settings: &self.0.settings,
             metadata,
@@ -469,7 +426,7 @@ impl Provider {
         }
     }
 
-    fn verifier<'a>(&'a self, access_token: &'a AccessToken) -> Verifier<'a> {
+    pub(super) fn verifier<'a>(&'a self, access_token: &'a AccessToken) -> Verifier<'a> {
         Verifier {
             envelope: self.envelope(),
             access_token,
@@ -503,15 +460,5 @@ impl fmt::Debug for Provider {
         f.debug_struct("Provider")
             .field("issuer", &self.0.settings.issuer)
             .finish_non_exhaustive()
-    }
-}
-
-fn token_set(response: TokenResponse, scope: Vec<String>) -> TokenSet {
-    TokenSet {
-        access_token: response.access_token,
-        refresh_token: response.refresh_token,
-        id_token: response.id_token,
-        expires_in: response.expires_in,
-        scope,
     }
 }

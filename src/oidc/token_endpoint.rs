@@ -10,12 +10,11 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::oidc::ProviderSettings;
-use crate::oidc::calls::{Calls, form_post, object, says_later};
+use crate::oidc::calls::{Calls, form_post, object};
 use crate::oidc::client_auth::{ClientAuthenticator, ClientKeyFault};
 use crate::oidc::discovery::Metadata;
-use crate::oidc::error::{
-    ExchangeError, RefreshError, TokenErrorCode, TokenResponseFault, Unavailable,
-};
+use crate::oidc::error::{ExchangeError, TokenResponseFault, Unavailable};
+use crate::oidc::error_code::{ErrorAnswer, ErrorCode, says_later};
 use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, RefreshToken};
 use crate::web::outbound::OutboundError;
 
@@ -103,7 +102,7 @@ impl TokenEndpoint<'_> {
         } else {
             Err(Unavailable::Status {
                 endpoint: ENDPOINT,
-                status: answer.status().as_u16(),
+                answer: error_answer(&answer),
             })
         }
     }
@@ -138,7 +137,8 @@ impl TokenEndpoint<'_> {
 pub(super) struct TokenResponse {
     pub(super) access_token: AccessToken,
     pub(super) refresh_token: Option<RefreshToken>,
-    pub(super) id_token: Option<IdToken>,
+    /// What is no string may not be believed, and need not cost the rest (D18).
+    pub(super) id_token: Result<Option<IdToken>, TokenResponseFault>,
     pub(super) expires_in: Option<Duration>,
     /// None: as requested. Empty: nothing (C9).
     pub(super) scope: Option<Vec<String>>,
@@ -147,21 +147,14 @@ pub(super) struct TokenResponse {
 impl TokenResponse {
     fn parse(answer: &Response<Bytes>) -> Result<Self, TokenFailure> {
         let status = answer.status();
-        let body = object(answer.body());
-        if says_later(status) {
-            return Err(TokenFailure::Later(status.as_u16()));
-        }
-        if status.is_client_error() {
-            let code = body
-                .as_ref()
-                .and_then(|body| body.get("error")?.as_str())
-                .map_or(TokenErrorCode::Other, TokenErrorCode::from_text);
-            return Err(TokenFailure::Refused(code));
+        if says_later(status) || status.is_client_error() {
+            return Err(TokenFailure::Error(error_answer(answer)));
         }
         if status != StatusCode::OK {
             return Err(TokenResponseFault::Status(status.as_u16()).into());
         }
-        Ok(Self::read(&body.ok_or(TokenResponseFault::NotAnObject)?)?)
+        let body = object(answer.body()).ok_or(TokenResponseFault::NotAnObject)?;
+        Ok(Self::read(&body)?)
     }
 
     fn read(body: &Map<String, Value>) -> Result<Self, TokenResponseFault> {
@@ -176,9 +169,9 @@ impl TokenResponse {
             return Err(TokenResponseFault::TokenType);
         }
         let id_token = match body.get("id_token") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(id_token)) => Some(IdToken::new(id_token.as_str())),
-            Some(_) => return Err(TokenResponseFault::IdTokenType),
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(id_token)) => Ok(Some(IdToken::new(id_token.as_str()))),
+            Some(_) => Err(TokenResponseFault::IdTokenType),
         };
         Ok(Self {
             access_token: AccessToken::new(access_token),
@@ -190,6 +183,16 @@ impl TokenResponse {
                 .and_then(Value::as_str)
                 .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect()),
         })
+    }
+}
+
+/// What an answer that is an error says, without a word that the provider chose.
+fn error_answer(answer: &Response<Bytes>) -> ErrorAnswer {
+    let body = object(answer.body());
+    let error = body.as_ref().and_then(|body| body.get("error")?.as_str());
+    ErrorAnswer {
+        status: answer.status().as_u16(),
+        code: error.and_then(ErrorCode::from_text),
     }
 }
 
@@ -212,11 +215,29 @@ fn lifetime(value: &Value) -> Option<Duration> {
 #[derive(Debug)]
 pub(super) enum TokenFailure {
     NoAnswer(OutboundError),
-    /// 5xx, 429 and their like.
-    Later(u16),
-    Refused(TokenErrorCode),
+    /// A status of 4xx or 5xx.
+    Error(ErrorAnswer),
     Fault(TokenResponseFault),
     ClientKey(ClientKeyFault),
+}
+
+impl TokenFailure {
+    /// Why the provider cannot be asked now, or else its refusal.
+    pub(super) fn later(self) -> Result<Unavailable, ErrorAnswer> {
+        Ok(match self {
+            Self::Error(answer) if !answer.says_later() => return Err(answer),
+            Self::Error(answer) => Unavailable::Status {
+                endpoint: ENDPOINT,
+                answer,
+            },
+            Self::NoAnswer(source) => Unavailable::NoAnswer {
+                endpoint: ENDPOINT,
+                source,
+            },
+            Self::Fault(fault) => Unavailable::BadTokenResponse(fault),
+            Self::ClientKey(fault) => Unavailable::ClientKey(fault),
+        })
+    }
 }
 
 impl From<TokenResponseFault> for TokenFailure {
@@ -227,44 +248,13 @@ impl From<TokenResponseFault> for TokenFailure {
 
 impl From<TokenFailure> for ExchangeError {
     fn from(failure: TokenFailure) -> Self {
-        let unavailable = match failure {
-            TokenFailure::Refused(code) => return Self::Refused { code },
-            TokenFailure::Fault(fault) => return Self::Untrusted(fault.into()),
-            TokenFailure::NoAnswer(source) => no_answer(source),
-            TokenFailure::Later(status) => later(status),
-            TokenFailure::ClientKey(fault) => Unavailable::ClientKey(fault),
-        };
-        Self::Unavailable(unavailable.into())
-    }
-}
-
-impl From<TokenFailure> for RefreshError {
-    /// Only `invalid_grant` is about the refresh token. All else is about us, the provider or the
-    /// way there, and passes (L4, L5).
-    fn from(failure: TokenFailure) -> Self {
-        let unavailable = match failure {
-            TokenFailure::Refused(TokenErrorCode::InvalidGrant) => return Self::InvalidGrant,
-            TokenFailure::Refused(code) => Unavailable::RefusedUs(code),
-            TokenFailure::Fault(fault) => Unavailable::BadTokenResponse(fault),
-            TokenFailure::NoAnswer(source) => no_answer(source),
-            TokenFailure::Later(status) => later(status),
-            TokenFailure::ClientKey(fault) => Unavailable::ClientKey(fault),
-        };
-        Self::Unavailable(unavailable.into())
-    }
-}
-
-const fn no_answer(source: OutboundError) -> Unavailable {
-    Unavailable::NoAnswer {
-        endpoint: ENDPOINT,
-        source,
-    }
-}
-
-const fn later(status: u16) -> Unavailable {
-    Unavailable::Status {
-        endpoint: ENDPOINT,
-        status,
+        if let TokenFailure::Fault(fault) = failure {
+            return Self::Untrusted(fault.into());
+        }
+        match failure.later() {
+            Ok(unavailable) => Self::Unavailable(unavailable.into()),
+            Err(answer) => Self::Refused(answer),
+        }
     }
 }
 
@@ -307,17 +297,16 @@ mod tests {
             ("no type", json!({"token_type": null}), Some(TokenType)),
             ("MAC", json!({"token_type": "mac"}), Some(TokenType)),
             ("DPoP", json!({"token_type": "DPoP"}), Some(TokenType)),
-            (
-                "ID token a number",
-                json!({"id_token": 1}),
-                Some(IdTokenType),
-            ),
+            ("ID token a number", json!({"id_token": 1}), None),
             ("ID token null", json!({"id_token": null}), None),
             ("refresh token a number", json!({"refresh_token": 1}), None),
         ];
         for (name, change, expected) in cases {
             assert_eq!(read(&change).err(), expected, "{name}");
         }
+        let id_token = |value| read(&json!({"id_token": value})).unwrap().id_token;
+        assert_eq!(id_token(json!(1)).err(), Some(IdTokenType));
+        assert!(id_token(json!(null)).unwrap().is_none());
     }
 
     /// C8: a lifetime may be missing or a string; what makes no sense is the same as missing.

@@ -7,10 +7,11 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::oidc::calls::{Calls, object, request, says_later};
+use crate::oidc::calls::{Calls, object, request};
 use crate::oidc::claims::Claims;
 use crate::oidc::envelope::Expiry;
 use crate::oidc::error::{ExchangeError, ProviderError, Unavailable, UserInfoFault};
+use crate::oidc::error_code::{ErrorAnswer, says_later};
 use crate::oidc::id_token::{Verifier, without_protocol_claims};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected};
@@ -47,10 +48,12 @@ pub(super) async fn fetch(
     })?;
     let status = answer.status();
     if says_later(status) {
-        let status = status.as_u16();
         return Err(unavailable(Unavailable::Status {
             endpoint: ENDPOINT,
-            status,
+            answer: ErrorAnswer {
+                status: status.as_u16(),
+                code: None,
+            },
         }));
     }
     read(&answer, sub, verifier, jwks)

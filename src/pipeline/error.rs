@@ -17,6 +17,7 @@ use crate::auth::login::LoginError;
 use crate::auth::logout::LogoutError;
 use crate::auth::sessions::SessionsError;
 use crate::auth::user::UserError;
+use crate::clock::Timestamp;
 use crate::oidc::{ExchangeError, ProviderError};
 use crate::pipeline::context::{Context, Reader};
 use crate::pipeline::csrf::CsrfFault;
@@ -30,6 +31,7 @@ use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimitReached;
 use crate::web::problem::Problem;
+use crate::web::repeats::Repeats;
 use crate::web::strangers::OverBudget;
 
 /// Why a request is not answered with what it asked for.
@@ -181,8 +183,8 @@ const SESSION_SUPERSEDED: Verdict = verdict(
 const PROVIDER_UNAVAILABLE: Verdict = verdict(
     StatusCode::SERVICE_UNAVAILABLE,
     "provider_unavailable",
-    "Identity provider unavailable",
-    "The identity provider cannot be reached right now. Try again in a moment.",
+    "Sign-in unavailable",
+    "Signing in and staying signed in do not work right now. Try again in a moment. If it lasts, tell the operators of this site the id of this request.",
 );
 
 const STORE_UNAVAILABLE: Verdict = verdict(
@@ -267,7 +269,13 @@ impl Refusal {
                 "Signed in anew",
                 "Somebody signed in anew in this browser since the page was loaded. Load it again.",
             ),
-            Self::Token(TokenError::Unavailable)
+            Self::Token(TokenError::Unrefreshable(_)) => verdict(
+                StatusCode::UNAUTHORIZED,
+                "token_unrefreshable",
+                "Sign-in needed again",
+                "Your sign-in can no longer be renewed. Sign in again to go on.",
+            ),
+            Self::Token(TokenError::Unavailable(_))
             | Self::BackchannelLogout(BackchannelLogoutError::NoKeys(_)) => PROVIDER_UNAVAILABLE,
             Self::Store(_)
             | Self::User(UserError::Store(_))
@@ -400,7 +408,7 @@ fn callback(cause: &CallbackFault) -> Verdict {
         }
         CallbackFault::Exchange(error) => match error {
             ExchangeError::Unavailable(_) => PROVIDER_UNAVAILABLE,
-            ExchangeError::Refused { .. } | ExchangeError::Untrusted(_) => {
+            ExchangeError::Refused(_) | ExchangeError::Untrusted(_) => {
                 login_failed("The answer of the identity provider cannot be accepted.")
             }
         },
@@ -495,12 +503,13 @@ fn forward(error: &ForwardError) -> Verdict {
 /// The answer to a refused request, in the shape its reader understands.
 pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Body> {
     let verdict = refusal.verdict();
-    log(refusal, &verdict, ctx);
+    log(refusal, &verdict, ctx, site);
     let offers_login = matches!(
         verdict.code,
         "login_required"
             | "session_expired"
             | "session_superseded"
+            | "token_unrefreshable"
             | "login_failed"
             | "provider_unavailable"
     );
@@ -576,6 +585,10 @@ pub struct Site<'a> {
     pub login_url: &'a str,
     /// The request's version of HTTP.
     pub version: Version,
+    /// The warnings of failed logins that were given lately.
+    pub warnings: &'a Repeats,
+    /// The present moment.
+    pub now: Timestamp,
     /// Takes the session cookie back, where the request brought one.
     pub delete_session_cookie: Vec<HeaderValue>,
 }
@@ -593,15 +606,55 @@ fn ended(refusal: &Refusal) -> Map<String, Value> {
     reason.map(member).into_iter().collect()
 }
 
-fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context) {
+/// What a refusal is to the reader of the log.
+enum Told {
+    /// A warning each: an upstream or we ourselves failed, and nobody else says so.
+    Warning,
+    /// A line each, under the id that the page shows: the part that met the cause warns of it.
+    Line,
+    /// A line each, and a warning once a minute and cause: nobody else says so, and it may come in
+    /// floods.
+    Login,
+    /// For whoever looks closely: the browser's own doing.
+    Detail,
+}
+
+fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context, site: &Site<'_>) {
     let (status, code, id) = (verdict.status.as_u16(), verdict.code, ctx.request_id());
-    // An outage of the store is told once, where it is met, and not once a request; what is wrong
-    // with logout tokens, which anyone may send, once a minute.
-    let is_told =
-        verdict.code == STORE_UNAVAILABLE.code || matches!(refusal, Refusal::BackchannelLogout(_));
-    if Refusal::is_ours_or_upstreams(verdict.status) && !is_told {
-        tracing::warn!(request.id = id, status, code, cause = %chain(refusal), "request failed");
-    } else {
-        tracing::debug!(request.id = id, status, code, cause = %chain(refusal), "request refused");
+    let cause = chain(refusal);
+    match told(refusal, verdict) {
+        Told::Warning => {
+            tracing::warn!(request.id = id, status, code, cause, "request failed");
+        }
+        Told::Line => tracing::info!(request.id = id, status, code, cause, "request refused"),
+        Told::Login => {
+            tracing::info!(request.id = id, status, code, cause, "login failed");
+            if let Some(left_out) = site.warnings.due(&cause, site.now) {
+                let remedy = remedy(refusal);
+                tracing::warn!(cause, remedy, left_out, "logins fail");
+            }
+        }
+        Told::Detail => tracing::debug!(request.id = id, status, code, cause, "request refused"),
+    }
+}
+
+fn told(refusal: &Refusal, verdict: &Verdict) -> Told {
+    match refusal {
+        Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(LoginError::Provider(_)) => {
+            Told::Login
+        }
+        // What anybody may send is told by whoever reads it.
+        Refusal::BackchannelLogout(_) => Told::Detail,
+        Refusal::Token(_) => Told::Line,
+        _ if verdict.code == STORE_UNAVAILABLE.code => Told::Line,
+        _ if Refusal::is_ours_or_upstreams(verdict.status) => Told::Warning,
+        _ => Told::Detail,
+    }
+}
+
+fn remedy(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Callback(error) => error.cause.remedy(),
+        _ => None,
     }
 }

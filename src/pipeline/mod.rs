@@ -45,6 +45,7 @@ use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
+use crate::web::repeats::Repeats;
 use crate::web::strangers::Source;
 
 use context::{Context, RequestIds, is_document_navigation};
@@ -71,6 +72,8 @@ pub struct Shared {
     strip_cookies: StripCookies,
     sockets: OpenLimits,
     login_url: String,
+    /// Of logins that failed, on whichever worker.
+    login_warnings: Repeats,
     metrics: SharedMetrics,
 }
 
@@ -129,6 +132,7 @@ impl Shared {
             },
             sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
             login_url: relying_party.login_url(),
+            login_warnings: Repeats::default(),
             relying_party,
             routes,
             frontend,
@@ -427,6 +431,8 @@ impl Pipeline {
         Site {
             login_url: &self.shared.login_url,
             version: parts.version,
+            warnings: &self.shared.login_warnings,
+            now: self.shared.relying_party.now(),
             delete_session_cookie: if presented == Presented::Nothing {
                 Vec::new()
             } else {

@@ -177,15 +177,15 @@ impl Sessions {
         Arc::new(Session::new(new, self.clock.now(), self.max_lifetime))
     }
 
-    /// Takes a session in; `false` where its user has as many as there may be.
+    /// Takes a session in, in the place of older ones of its user where there may not be so many.
     ///
     /// # Errors
     ///
     /// The store could not take it; the login has failed.
-    pub async fn admit(&self, session: &Arc<Session>) -> Result<bool, StoreError> {
+    pub async fn admit(&self, session: &Arc<Session>) -> Result<Admission, StoreError> {
         let now = self.clock.now();
         let inserted = self.store.insert(Arc::clone(session), self.limit, now);
-        Ok(inserted.await? == Admission::Admitted)
+        inserted.await
     }
 
     /// The session of an opened cookie, or why it ended.
@@ -523,7 +523,8 @@ mod tests {
             tokens: tokens(),
         };
         let session = sessions.prepare(new);
-        assert!(sessions.admit(&session).await.unwrap());
+        let admission = sessions.admit(&session).await.unwrap();
+        assert!(matches!(admission, Admission::Admitted(_)));
         let cookie = OpenedCookie {
             hash: session.hash,
             issued: session.created,

@@ -595,6 +595,62 @@ async fn a_callback_that_comes_twice_at_once_is_used_once() {
     }
 }
 
+/// N4: why a login failed is in the log at its default level: a line each, with the whole chain of
+/// causes under the id that the page shows, and one warning a minute and cause. Never in the
+/// provider's own words.
+#[tokio::test]
+async fn the_log_says_why_a_login_failed() {
+    let token = Endpoint::Token;
+    for (fault, said, remedy) in [
+        (
+            Fault::Error(token, 401, "invalid_client"),
+            "refused the code: status 401, invalid_client",
+            Some("look at provider.client_id"),
+        ),
+        (
+            Fault::Error(token, 400, "canary_of_a_code"),
+            "refused the code: status 400\"",
+            None,
+        ),
+        (
+            Fault::Error(token, 503, "slow_down"),
+            "the token endpoint answered with status 503, slow_down",
+            None,
+        ),
+        (
+            Fault::claim("aud", "canary-of-an-audience"),
+            "bad ID token: by its claims: `aud` has a wrong value",
+            None,
+        ),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        let bff = Bff::with(&idp, &Upstream::start()).start();
+        idp.misbehave(fault);
+        for _ in 0..2 {
+            let mut browser = bff.browser();
+            let callback = browser.callback_url("login_hint=alice").await;
+            let reply = browser.open(callback.as_str()).await;
+            assert!(reply.status >= 400, "{said}");
+            let id = reply.header("x-request-id").unwrap();
+            let lines = bff.logs().lines_with(id);
+            let line = lines.iter().find(|line| line.contains(said));
+            let line = line.unwrap_or_else(|| panic!("{said}\n{lines:?}"));
+            assert!(line.contains("\"level\":\"INFO\""), "{line}");
+        }
+        let lines = bff.logs().lines_with(said);
+        let warned = lines
+            .iter()
+            .filter(|line| line.contains("\"level\":\"WARN\""));
+        let warned: Vec<_> = warned.collect();
+        assert_eq!(warned.len(), 1, "{lines:?}");
+        if let Some(remedy) = remedy {
+            assert!(warned[0].contains(remedy), "{warned:?}");
+        }
+        let log = bff.logs().text();
+        assert!(!log.contains("canary_of_a_code") && !log.contains("canary-of-an-audience"));
+    }
+}
+
 /// C6: a login that failed at the provider is used up as well.
 #[tokio::test]
 async fn a_failed_callback_is_used_up() {

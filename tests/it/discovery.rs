@@ -304,7 +304,7 @@ async fn a_person_is_told_that_the_provider_is_away() {
     let bff = Bff::with(&idp, &Upstream::start()).start();
     let reply = bff.browser().open(&format!("{PUBLIC_URL}/bff/login")).await;
     let text = reply.text();
-    assert!(text.contains("Identity provider unavailable"), "{text}");
+    assert!(text.contains("Sign-in unavailable"), "{text}");
     assert!(
         !text.contains(&idp.issuer),
         "the page names no inner address"

@@ -1,5 +1,7 @@
 //! `/bff/logout`: who may sign a person out, and what is left afterwards.
 
+use std::time::Duration;
+
 use bff::dev::provider::endpoints::Endpoint;
 use bff::dev::provider::tamper::Stage;
 use serde_json::json;
@@ -7,7 +9,7 @@ use url::Url;
 
 use crate::support::bff::Bff;
 use crate::support::browser::{Browser, Fetch, Visit};
-use crate::support::clock::nine_o_clock;
+use crate::support::clock::{nine_o_clock, soon};
 use crate::support::cookie_jar::CookieJar;
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
@@ -112,7 +114,7 @@ async fn the_hint_is_the_last_id_token() {
     let bff = Bff::with(&idp, &upstream).start();
     let mut browser = bff.browser();
     browser.sign_in("alice").await;
-    bff.clock().advance(std::time::Duration::from_secs(295));
+    bff.clock().advance(Duration::from_secs(295));
     browser.fetch(Fetch::get("/api/orders").csrf()).await;
     assert_eq!(idp.refreshes(), 1);
     post_logout(&mut browser, "").await;
@@ -407,6 +409,74 @@ async fn a_logout_waits_for_no_provider() {
         idp.asked_times(revocation, 1).await;
         drop(gate);
         check_dead(&mut browser, &old).await;
+    }
+}
+
+/// E5: an access token that the provider does not revoke is no warning once the refresh token is
+/// (RFC 7009 §2.2.1); a refresh token that lives on is. Both say how the provider answered. Every
+/// logout at such a provider warned that it could not be asked.
+#[tokio::test]
+async fn a_revocation_warns_where_the_refresh_token_lives_on() {
+    let revocation = Endpoint::Revocation;
+    let refused = Fault::Error(revocation, 400, "unsupported_token_type");
+    // The first call is about the refresh token.
+    let good = Fault::Late(revocation, Duration::ZERO);
+    for (first, then, warns) in [
+        (good.clone(), refused.clone(), false),
+        (refused, good, true),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        let bff = Bff::with(&idp, &Upstream::start()).start();
+        let mut browser = bff.browser();
+        browser.sign_in("alice").await;
+        idp.misbehave_once(first);
+        idp.misbehave_once(then);
+        post_logout(&mut browser, "").await;
+        let said = "status 400, unsupported_token_type";
+        soon("a line in the log", async {
+            while bff.logs().lines_with(said).is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        idp.asked_times(revocation, 2).await;
+        drop(bff.browser().sign_in("bob").await);
+        let lines = bff.logs().lines_with(said);
+        let warned = lines.iter().any(|line| line.contains("\"level\":\"WARN\""));
+        assert_eq!(warned, warns, "{lines:?}");
+    }
+}
+
+/// E5: the tokens of a session that a second login in the same browser replaced are revoked where
+/// the operator asks for it; some providers end their whole sign-on with them.
+#[tokio::test]
+async fn tokens_of_a_replaced_session_are_revoked_on_request() {
+    // In the same browser; and in another, where the user may have one session.
+    for (asked_for, same) in [(false, true), (true, true), (true, false)] {
+        let idp = Idp::start(&nine_o_clock());
+        let bff = Bff::with(&idp, &Upstream::start())
+            .set("session.revoke_superseded", asked_for)
+            .set("session.max_per_user", if same { 9 } else { 1 })
+            .start();
+        let mut browser = bff.browser();
+        browser.sign_in("alice").await;
+        let of_first: Vec<_> = idp.issued_secrets();
+        if !same {
+            browser = bff.browser();
+        }
+        browser.sign_in("alice").await;
+        if asked_for {
+            idp.asked_times(Endpoint::Revocation, 2).await;
+            for asked in idp.asked(Endpoint::Revocation) {
+                let token = asked.form.value("token").unwrap();
+                assert!(of_first.iter().any(|(_, known)| known == token));
+            }
+        } else {
+            // What a login sets off comes before a whole login that follows it.
+            bff.browser().sign_in("bob").await;
+            assert_eq!(idp.count(Endpoint::Revocation), 0);
+        }
+        assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
     }
 }
 

@@ -12,7 +12,8 @@ use crate::support::browser::Fetch;
 use crate::support::call::{Call, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
-use crate::support::idp::Idp;
+use crate::support::idp::{Idp, PUBLIC_URL};
+use crate::support::journey::refusal;
 use crate::support::upstream::{Answer, Seen, Upstream};
 use crate::websocket::{closed_with, echo};
 
@@ -277,14 +278,9 @@ async fn an_outage_of_the_provider_heals_by_itself() {
             Fault::Error(Endpoint::Token, 401, "invalid_client"),
         ),
         (
-            "unauthorized_client",
-            Fault::Error(Endpoint::Token, 400, "unauthorized_client"),
-        ),
-        (
             "no access token",
             unhelpful(200, r#"{"token_type":"Bearer"}"#),
         ),
-        ("never", Fault::never(Endpoint::Token)),
     ] {
         let clock = nine_o_clock();
         let (idp, upstream) = (Idp::start(&clock), Upstream::start());
@@ -317,6 +313,211 @@ async fn an_outage_of_the_provider_heals_by_itself() {
         assert_eq!(idp.count(Endpoint::Token), asked, "{name}");
         let session = Call::get("/bff/session").of(&alice).send(bff.public_addr);
         assert_eq!(session.await.json()["authenticated"], true, "{name}");
+
+        idp.behave();
+        clock.advance(Duration::from_secs(5));
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(reply.status, 200, "{name}: {}", reply.text());
+    }
+}
+
+/// L2, L5: a provider that swallows a refresh holds no call up for longer than `provider.timeout`,
+/// while the refresh goes on and serves whoever comes after it. Calls hung for eight deadlines.
+#[tokio::test]
+async fn calls_do_not_wait_for_a_refresh_without_end() {
+    let clock = nine_o_clock();
+    let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .set("provider.timeout", "1s")
+        .start();
+    let alice = signed_in(&bff, "alice").await;
+    let call = Call::get("/api/orders").of(&alice);
+
+    clock.advance(Duration::from_secs(295));
+    let gate = idp.hold(Endpoint::Token);
+    let reply = call.send(bff.public_addr).await;
+    assert_eq!(reply.status, 200, "on with the old token while it lives");
+    clock.advance(EXPIRED - Duration::from_secs(295));
+    let reply = call.send(bff.public_addr).await;
+    assert_eq!(refusal(&reply), "503 provider_unavailable");
+    assert_eq!(reply.header("retry-after"), Some("5"));
+    assert_eq!(reply.header("set-cookie"), None, "the cookie stays");
+    let id = reply.header("x-request-id").unwrap();
+    let lines = bff.logs().lines_with(id).join("\n");
+    assert!(lines.contains("longer than a call waits"), "{lines}");
+    assert_eq!(idp.refreshes(), 1, "it goes on");
+
+    drop(gate);
+    soon("the end of the refresh", async {
+        while call.send(bff.public_addr).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let newest = issued(&idp, "access token").pop().unwrap();
+    assert_eq!(upstream.last().bearer(), Some(newest.as_str()));
+    assert_eq!(idp.count(Endpoint::Token), 2, "one refresh served them all");
+}
+
+/// L4: "sign in again" is an end like a dead grant, and no outage. It was a 503 for as long as the
+/// session could live, while `/bff/session` said that the user was signed in.
+#[tokio::test]
+async fn a_provider_that_wants_the_user_ends_the_session() {
+    for code in [
+        "interaction_required",
+        "login_required",
+        "consent_required",
+        "account_selection_required",
+    ] {
+        let clock = nine_o_clock();
+        let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+        let bff = Bff::with(&idp, &upstream).start();
+        let alice = signed_in(&bff, "alice").await;
+        clock.advance(EXPIRED);
+        idp.misbehave(Fault::Error(Endpoint::Token, 400, code));
+        let reply = Call::get("/api/orders").of(&alice).send(bff.public_addr);
+        let reply = reply.await;
+        assert_eq!(refusal(&reply), "401 session_expired", "{code}");
+        assert_eq!(reply.json()["ended"], "refresh_refused", "{code}");
+        assert_eq!(idp.refreshes(), 1, "{code}");
+        let session = Call::get("/bff/session").of(&alice).send(bff.public_addr);
+        assert_eq!(session.await.json()["authenticated"], false, "{code}");
+        let metric = format!("outcome=\"refused\",cause=\"{code}\"");
+        assert!(bff.metrics().unwrap().contains(&metric), "{code}");
+    }
+}
+
+/// L4, L5, A8, N4: what says nothing of the grant ends nothing. The log, by the id that the page
+/// shows, and the metric tell one from the other; the browser is told no cause; `/readyz` stays as it
+/// is. "Cannot be reached" was said of a rotated client secret.
+#[tokio::test]
+async fn a_refusal_that_is_no_end_is_told_apart() {
+    let token = Endpoint::Token;
+    for (fault, cause, said) in [
+        (
+            Fault::Error(token, 401, "invalid_client"),
+            "invalid_client",
+            "status 401, invalid_client",
+        ),
+        (
+            Fault::Error(token, 401, "unauthorized_client"),
+            "unauthorized_client",
+            "status 401, unauthorized_client",
+        ),
+        (
+            Fault::Error(token, 400, "invalid_request"),
+            "invalid_request",
+            "status 400, invalid_request",
+        ),
+        (
+            Fault::Error(token, 400, "temporarily_unavailable"),
+            "temporarily_unavailable",
+            "status 400, temporarily_unavailable",
+        ),
+        (
+            Fault::Error(token, 400, "slow_down"),
+            "slow_down",
+            "status 400, slow_down",
+        ),
+        (
+            Fault::Error(token, 429, "canary_of_a_word"),
+            "too_many_requests",
+            "status 429",
+        ),
+        (
+            Fault::Error(token, 500, "invalid_grant"),
+            "server_error",
+            "status 500",
+        ),
+        (
+            Fault::Error(token, 400, "canary_of_a_word"),
+            "refused",
+            "status 400",
+        ),
+    ] {
+        let clock = nine_o_clock();
+        let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+        let bff = Bff::with(&idp, &upstream)
+            .route(
+                toml::toml! { path = "/page"
+                csrf = "origin" },
+                &upstream,
+            )
+            .start();
+        let mut alice = signed_in(&bff, "alice").await;
+        clock.advance(EXPIRED);
+        idp.misbehave(fault);
+        let reply = alice.fetch(Fetch::get("/api/orders").csrf()).await;
+        assert_eq!(refusal(&reply), "503 provider_unavailable", "{cause}");
+        let page = alice.open(&format!("{PUBLIC_URL}/page")).await;
+        assert_eq!(page.status, 503, "{cause}");
+        let id = page.header("x-request-id").unwrap();
+        assert!(page.text().contains(id), "{cause}");
+        for answer in [reply.text(), page.text()] {
+            let names_no_cause = !answer.contains("reached") && !answer.contains(cause);
+            assert!(names_no_cause, "{cause}: {answer}");
+        }
+        let lines = bff.logs().lines_with(id).join("\n");
+        assert!(lines.contains(&format!("now: {cause}")), "{lines}");
+        assert!(!lines.contains("\"level\":\"DEBUG\""), "{lines}");
+        for level in ["INFO", "WARN"] {
+            let level = format!("\"level\":\"{level}\"");
+            let lines = bff.logs().lines_with(said);
+            assert!(lines.iter().any(|line| line.contains(&level)), "{said}");
+        }
+        let log = bff.logs().text();
+        assert!(!log.contains("canary_of_a_word") && !log.contains("as the test asked"));
+        let metric = format!("outcome=\"unavailable\",cause=\"{cause}\"");
+        assert!(bff.metrics().unwrap().contains(&metric), "{cause}");
+        let ready = Call::bare("GET", "/readyz").header("Host", "admin");
+        assert_eq!(ready.send(bff.admin_addr.unwrap()).await.status, 200);
+    }
+}
+
+/// L4: where the refusal lasts, and a login may get past it, the app is told so by a code of its own;
+/// the session stays and heals. Not where a login would fail as well.
+#[tokio::test]
+async fn a_token_that_stays_unrefreshable_asks_for_a_login() {
+    let token = Endpoint::Token;
+    let plain = |status| Fault::Answer(token, status, "text/plain", b"later".to_vec());
+    let (login, wait) = ("401 token_unrefreshable", "503 provider_unavailable");
+    for (name, fault, expected) in [
+        (
+            "401 unauthorized_client",
+            Fault::Error(token, 401, "unauthorized_client"),
+            login,
+        ),
+        (
+            "400 invalid_request",
+            Fault::Error(token, 400, "invalid_request"),
+            login,
+        ),
+        (
+            "invalid_client",
+            Fault::Error(token, 401, "invalid_client"),
+            wait,
+        ),
+        ("429", plain(429), wait),
+        ("500", plain(500), wait),
+        ("a page of a proxy", plain(403), wait),
+        ("away", Fault::DropUnheard(token), wait),
+    ] {
+        let clock = nine_o_clock();
+        let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+        let bff = Bff::with(&idp, &upstream).start();
+        let alice = signed_in(&bff, "alice").await;
+        let call = Call::get("/api/orders").of(&alice);
+        idp.misbehave(fault);
+        // A second before the five minutes are over.
+        clock.advance(Duration::from_secs(300 + 299));
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(refusal(&reply), wait, "{name}: at first");
+        clock.advance(Duration::from_secs(6));
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(refusal(&reply), expected, "{name}");
+        assert_eq!(reply.json()["login_url"], "/bff/login", "{name}");
+        assert_eq!(reply.header("set-cookie"), None, "{name}: the cookie stays");
+        assert!(upstream.seen().is_empty(), "{name}");
 
         idp.behave();
         clock.advance(Duration::from_secs(5));

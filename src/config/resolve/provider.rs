@@ -28,6 +28,8 @@ const CLAIMS: [&str; 8] = [
     "picture",
     "locale",
 ];
+/// L4: a provider that is being mended has so long before people are asked to sign in again.
+const UNREFRESHABLE_AFTER: Duration = Duration::from_mins(5);
 /// D9: more would accept tokens that are long dead.
 const MOST_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
@@ -140,6 +142,8 @@ pub(super) fn auth(
         claims,
         refresh_before: provider.refresh_before.or(Duration::from_mins(1)),
         revoke_on_logout: provider.revoke_on_logout.or(true),
+        revoke_superseded: session.revoke_superseded.or(false),
+        unrefreshable_after: session.unrefreshable_after.or(UNREFRESHABLE_AFTER),
         logout_hint: provider.logout_hint.or(Chosen(LogoutHint::IdToken)).0,
         third_party_login: provider.third_party_login.or(false),
     })

@@ -111,7 +111,7 @@ async fn an_error_says_whose_fault_it_is() {
     };
     assert!(matches!(
         *unavailable,
-        Unavailable::Status { status: 500, .. }
+        Unavailable::Status { answer, .. } if answer.status == 500
     ));
     stage
         .fake

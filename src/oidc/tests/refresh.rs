@@ -38,9 +38,10 @@ impl Stage {
 fn word(outcome: &Result<RefreshedTokens, RefreshError>) -> &'static str {
     match outcome {
         Ok(_) => "ok",
-        Err(RefreshError::InvalidGrant) => "invalid_grant",
+        Err(RefreshError::GrantOver(_)) => "over",
+        Err(RefreshError::Refused(_)) => "refused",
         Err(RefreshError::Unavailable(_)) => "unavailable",
-        Err(RefreshError::Untrusted(_)) => "untrusted",
+        Err(RefreshError::AboutAnother { claim, .. }) => claim,
     }
 }
 
@@ -86,26 +87,20 @@ async fn a_refresh_never_widens_the_scope() {
     }
 }
 
-/// L4, L5: only `invalid_grant` is about the refresh token; all else passes.
+/// L4, L5: what ends the grant, what is a refusal of another kind, what only passes.
 #[tokio::test]
-async fn only_invalid_grant_ends_the_session() {
+async fn an_answer_is_an_end_a_refusal_or_an_outage() {
     let error = |status, error: &str| Answer::json(status, &json!({"error": error}));
     let cases = [
+        ("invalid_grant", error(400, "invalid_grant"), "over"),
         (
-            "invalid_grant",
-            error(400, "invalid_grant"),
-            "invalid_grant",
+            "interaction_required",
+            error(400, "interaction_required"),
+            "over",
         ),
-        (
-            "invalid_client",
-            error(401, "invalid_client"),
-            "unavailable",
-        ),
-        (
-            "invalid_request",
-            error(400, "invalid_request"),
-            "unavailable",
-        ),
+        ("invalid_client", error(401, "invalid_client"), "refused"),
+        ("invalid_request", error(400, "invalid_request"), "refused"),
+        ("slow_down", error(400, "slow_down"), "unavailable"),
         ("500", error(500, "invalid_grant"), "unavailable"),
         ("503", error(503, "temporarily_unavailable"), "unavailable"),
         ("429", error(429, "slow_down"), "unavailable"),
@@ -117,7 +112,7 @@ async fn only_invalid_grant_ends_the_session() {
         (
             "page of a proxy",
             Answer::Body(403, "text/html", "<p>no".into()),
-            "unavailable",
+            "refused",
         ),
         (
             "too large",
@@ -201,18 +196,65 @@ async fn a_refreshed_id_token_is_about_the_same_login() {
     };
     assert_eq!(identity.facts, expected);
 
+    // Also where the signature says nothing.
+    let stranger = SigningKey::es256("one");
     for (name, value) in [
         ("sub", json!("bob")),
         ("iss", json!("https://evil.example")),
     ] {
-        let mut claims = good.clone();
-        claims[name] = value;
-        stage.answer_refresh(&json!({"id_token": stage.key.sign(&claims)}));
-        assert_eq!(word(&stage.refresh().await), "untrusted", "{name}");
+        for key in [&stage.key, &stranger] {
+            let mut claims = good.clone();
+            claims[name] = value.clone();
+            stage.answer_refresh(
+                &json!({"id_token": key.sign(&claims), "refresh_token": "rt-of-another"}),
+            );
+            let outcome = stage.refresh().await;
+            assert_eq!(word(&outcome), name);
+            let Err(RefreshError::AboutAnother { tokens, .. }) = outcome else {
+                panic!("{name}");
+            };
+            let refresh_token = tokens.refresh_token.unwrap();
+            assert!(refresh_token.matches("rt-of-another"), "to be revoked");
+        }
     }
+}
+
+/// D18: what is in doubt for any other reason is left out, and the rest is taken.
+#[tokio::test]
+async fn a_refreshed_id_token_in_doubt_is_left_out() {
+    let stage = Stage::set().await;
+    let signed = |name: &str, value: Value| {
+        let mut claims = login_claims(stage.fake.issuer());
+        claims.as_object_mut().unwrap().remove("nonce");
+        claims[name] = value;
+        json!(stage.key.sign(&claims))
+    };
     let stranger = SigningKey::es256("one");
-    stage.answer_refresh(&json!({"id_token": stranger.sign(&good)}));
-    assert_eq!(word(&stage.refresh().await), "untrusted", "bad signature");
+    let badly_signed = stranger.sign(&login_claims(stage.fake.issuer()));
+    let cases = [
+        ("iat before the login", signed("iat", json!(NOW - 130))),
+        ("iat ahead", signed("iat", json!(NOW + 90))),
+        ("over", signed("exp", json!(NOW - 1200))),
+        ("auth_time moved", signed("auth_time", json!(NOW))),
+        ("aud", signed("aud", json!("other"))),
+        ("azp", signed("azp", json!("other"))),
+        ("at_hash", signed("at_hash", json!("AAAA"))),
+        ("no sub", signed("sub", json!(null))),
+        ("signature", json!(badly_signed)),
+        ("empty", json!("")),
+        ("no JWT", json!("x.y")),
+        ("a number", json!(1)),
+    ];
+    for (name, id_token) in cases {
+        stage.answer_refresh(&json!({"id_token": id_token, "refresh_token": "rt-2"}));
+        let refreshed = stage.refresh().await.unwrap();
+        assert!(refreshed.doubt.is_some(), "{name}");
+        assert!(refreshed.identity.is_none(), "{name}");
+        assert!(refreshed.tokens.id_token.is_none(), "{name}");
+        assert_eq!(refreshed.tokens.access_token.expose(), "at-2", "{name}");
+        let refresh_token = refreshed.tokens.refresh_token.unwrap();
+        assert!(refresh_token.matches("rt-2"), "{name}");
+    }
 }
 
 /// L5: keys that cannot be had cost the ID token, not the session; it is used for nothing.

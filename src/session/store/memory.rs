@@ -126,6 +126,7 @@ impl MemoryStore {
     /// One step under one lock: of logins that come together as many stay as may (§4).
     fn admit(&self, session: Arc<Session>, limit: Option<Limit>, now: Timestamp) -> Admission {
         let mut indexes = lock(&self.indexes);
+        let mut superseded = Vec::new();
         if let Some(limit) = limit {
             let own = indexes.of_subject(&session.subject);
             let (mut living, expired): (Vec<_>, Vec<_>) = own.into_iter().partition(|hash| {
@@ -141,7 +142,8 @@ impl MemoryStore {
                     OnLimit::EndOldest => {
                         living.truncate(living.len() + 1 - limit.most);
                         for hash in living {
-                            self.remove_from(&mut indexes, &hash, EndReason::Superseded);
+                            let reason = EndReason::Superseded;
+                            superseded.extend(self.remove_from(&mut indexes, &hash, reason));
                             tracing::info!(session.id_hash = ?hash, "another login took its place");
                         }
                     }
@@ -149,7 +151,7 @@ impl MemoryStore {
             }
         }
         self.put_into(&mut indexes, session);
-        Admission::Admitted
+        Admission::Admitted(superseded)
     }
 
     /// Takes a session in that this process has not seen.

@@ -122,10 +122,10 @@ pub enum SaveOutcome {
 }
 
 /// What became of a new session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Admission {
-    /// It is kept.
-    Admitted,
+    /// It is kept, in the place of these, which have ended.
+    Admitted(Vec<Arc<Session>>),
     /// The user has as many as there may be.
     Refused,
 }

@@ -665,11 +665,12 @@ impl SessionStore for NearCache {
                     if self.0.remember(session, learnt).is_none() {
                         self.load(hash).await?;
                     }
+                    let mut superseded = Vec::new();
                     for hash in beyond {
-                        self.end(&hash, EndReason::Superseded).await?;
+                        superseded.extend(self.end(&hash, EndReason::Superseded).await?);
                         tracing::info!(session.id_hash = ?hash, "another login took its place");
                     }
-                    Ok(Admission::Admitted)
+                    Ok(Admission::Admitted(superseded))
                 }
             }
         })

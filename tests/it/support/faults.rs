@@ -271,15 +271,33 @@ impl Fault {
         ]
     }
 
-    /// What ends a session when it comes with a refresh (D18).
-    pub(crate) fn bad_refreshed_id_tokens(now: i64) -> Vec<(&'static str, Self)> {
+    /// What ends a session when it comes with a refresh: an ID token about somebody else, however it
+    /// is signed (D18).
+    pub(crate) fn refreshed_id_tokens_of_another() -> Vec<(&'static str, Self)> {
+        let claim = |name, value| Self::Set(Stage::RefreshedIdTokenClaims, name, json!(value));
+        let badly_signed = |fault| Self::All(vec![claim("sub", "mallory"), Self::Signature(fault)]);
+        vec![
+            ("D18 another iss", claim("iss", "https://evil.example")),
+            ("D18 another sub", claim("sub", "mallory")),
+            (
+                "D18 another sub, a stranger's key",
+                badly_signed(SignatureFault::Stranger),
+            ),
+            (
+                "D18 another sub, an unknown key",
+                badly_signed(SignatureFault::UnknownKid),
+            ),
+            (
+                "D18 another sub, alg none",
+                badly_signed(SignatureFault::None),
+            ),
+        ]
+    }
+
+    /// What costs a refresh its ID token and nothing else (D18).
+    pub(crate) fn doubtful_refreshed_id_tokens(now: i64) -> Vec<(&'static str, Self)> {
         let claim = |name, value| Self::Set(Stage::RefreshedIdTokenClaims, name, value);
         vec![
-            (
-                "D18 another iss",
-                claim("iss", json!("https://evil.example")),
-            ),
-            ("D18 another sub", claim("sub", json!("mallory"))),
             ("D18 another aud", claim("aud", json!("somebody-else"))),
             ("D18 another azp", claim("azp", json!("somebody-else"))),
             (
@@ -289,6 +307,35 @@ impl Fault {
             (
                 "D18 another nonce",
                 claim("nonce", json!("not-the-one-that-was-sent")),
+            ),
+            ("D18 an old iat", claim("iat", json!(now - 30))),
+            (
+                "D18 D9 iat of a fast clock",
+                claim("iat", json!(now + 3600)),
+            ),
+            ("D18 D9 over", claim("exp", json!(now - 3600))),
+            (
+                "D18 no sub",
+                Self::Remove(Stage::RefreshedIdTokenClaims, "sub"),
+            ),
+            (
+                "D18 no iss",
+                Self::Remove(Stage::RefreshedIdTokenClaims, "iss"),
+            ),
+            ("D18 an empty sub", claim("sub", json!(""))),
+            ("D18 sub a number", claim("sub", json!(7))),
+            (
+                "D18 D12 another at_hash",
+                claim("at_hash", json!("AAAAAAAAAAAAAAAAAAAAAA")),
+            ),
+            ("D18 D1 alg none", Self::Signature(SignatureFault::None)),
+            (
+                "D18 D2 a stranger's key",
+                Self::Signature(SignatureFault::Stranger),
+            ),
+            (
+                "D18 D15 an unknown key",
+                Self::Signature(SignatureFault::UnknownKid),
             ),
         ]
     }

@@ -1,0 +1,78 @@
+//! Tokens that nobody will use again are revoked at the provider, beside the request that made them
+//! so: a slow provider holds up nobody's logout (E5).
+
+use std::sync::Arc;
+
+use crate::auth::RelyingParty;
+use crate::clock::Clock;
+use crate::oidc::{Provider, RevocationError};
+use crate::session::record::{Session, Tokens};
+use crate::telemetry::chain;
+use crate::web::background::Background;
+use crate::web::repeats::Repeats;
+
+/// Revokes tokens; cheap to clone.
+#[derive(Debug, Clone)]
+pub(in crate::auth) struct Revocations(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    provider: Provider,
+    clock: Arc<dyn Clock>,
+    background: Background,
+    warnings: Repeats,
+}
+
+impl Revocations {
+    pub(in crate::auth) fn new(
+        provider: Provider,
+        clock: Arc<dyn Clock>,
+        background: Background,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            provider,
+            clock,
+            background,
+            warnings: Repeats::default(),
+        }))
+    }
+
+    /// Revokes these tokens beside whatever goes on.
+    pub(in crate::auth) fn begin(&self, tokens: Arc<Tokens>) {
+        let this = self.clone();
+        let revoke = async move { this.revoke(&tokens).await };
+        self.0.background.spawn(revoke);
+    }
+
+    async fn revoke(&self, tokens: &Tokens) {
+        let inner = &*self.0;
+        let (refresh_token, access_token) = (tokens.refresh_token.as_deref(), &tokens.access_token);
+        let revoked = inner.provider.revoke(refresh_token, Some(access_token));
+        let Err(error) = revoked.await else {
+            return;
+        };
+        let cause = chain(&error);
+        tracing::info!(cause, "tokens could not be revoked");
+        // An access token ends by itself, and not every provider revokes them (RFC 7009 §2.2.1).
+        if let RevocationError::RefreshToken(_) = error
+            && let Some(left_out) = inner.warnings.due(&cause, inner.clock.now())
+        {
+            tracing::warn!(
+                cause,
+                left_out,
+                "refresh tokens of sessions that are over could not be revoked"
+            );
+        }
+    }
+}
+
+impl RelyingParty {
+    /// Revokes a session's tokens, the last that it had.
+    pub fn revoke_later(&self, session: Arc<Session>) {
+        let revocations = self.revocations.clone();
+        self.background.spawn(async move {
+            let tokens = Arc::clone(&session.tokens());
+            revocations.revoke(&tokens).await;
+        });
+    }
+}
