@@ -216,6 +216,71 @@ async fn check_online_asks_the_provider() {
     assert_eq!(code, Some(1), "{err}");
 }
 
+/// `check --online` holds what is configured against what is offered: an error where no login can work,
+/// a warning where something else is lacking, each with what to write. It said "answers as it should".
+#[tokio::test]
+async fn check_online_compares_with_what_is_offered() {
+    let set = |name, value| Fault::Set(Stage::Metadata, name, value);
+    let algs = "id_token_signing_alg_values_supported";
+    let cases = [
+        (
+            "id_token_algs = [\"RS256\"]",
+            set(algs, json!(["EdDSA"])),
+            Some(2),
+            "bff.toml: provider.id_token_algs holds no algorithm that the provider signs ID tokens with; write id_token_algs = [\"EdDSA\"], or leave the key out",
+        ),
+        ("", set(algs, json!(["EdDSA"])), Some(0), ""),
+        (
+            "client_auth = \"client_secret_basic\"",
+            set(
+                "token_endpoint_auth_methods_supported",
+                json!(["client_secret_post"]),
+            ),
+            Some(2),
+            "write client_auth = \"client_secret_post\" with a client_secret",
+        ),
+        (
+            "",
+            set("require_pushed_authorization_requests", json!(true)),
+            Some(2),
+            "demands pushed authorization requests (PAR), which bff does not send yet",
+        ),
+        (
+            "",
+            set("revocation_endpoint", json!(null)),
+            Some(0),
+            "warning: bff.toml: provider.revoke_on_logout is true",
+        ),
+    ];
+    for (keys, fault, code, says) in cases {
+        let idp = Idp::start(&nine_o_clock());
+        let name = format!("{keys} {fault:?}");
+        idp.misbehave(fault);
+        let own = format!("client_secret = \"env:SECRET\"\n{keys}");
+        let config = config(FREE, &idp.issuer).replace("client_secret = \"env:SECRET\"", &own);
+        let ended = Place::with(&[("bff.toml", &config)])
+            .run(&["check", "--online"])
+            .await;
+        assert_eq!(ended.code, code, "{name}: {}", ended.err);
+        let of_the_file = ["frontend is missing", "provider.issuer is http"];
+        let lines = ended.err.lines();
+        let said: Vec<&str> = lines
+            .filter(|line| !of_the_file.iter().any(|own| line.contains(own)))
+            .collect();
+        assert_eq!(
+            said.len(),
+            usize::from(!says.is_empty()),
+            "{name}: {said:?}"
+        );
+        assert!(
+            said.iter().all(|line| line.contains(says)),
+            "{name}: {said:?}"
+        );
+        let is_fine = ended.out.contains("answers as it should");
+        assert_eq!(is_fine, code == Some(0), "{name}: {}", ended.out);
+    }
+}
+
 /// DESIGN: `keygen` prints the key and nothing else, another each time, and it is one that
 /// `session.keys` takes.
 #[tokio::test]
