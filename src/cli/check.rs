@@ -11,7 +11,7 @@ use crate::cli::{CheckOptions, CommandError, Exit, Terminal, load};
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::config::{Config, Variables};
 use crate::frontend::Frontend;
-use crate::oidc::{Lack, Metadata, Provider, ProviderError, ProviderSettings};
+use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::route::RouteTable;
 use crate::server;
 use crate::telemetry::Metrics;
@@ -95,8 +95,8 @@ pub(super) fn check(
         let way = config.way_out.describe(&issuer);
         let way = way.map(|way| format!(", {way}")).unwrap_or_default();
         let store = app::ask_store(&config)?;
-        let metadata = ask_provider(config.provider, config.way_out)?;
-        tell_of(metadata.lacks(), &options.file.config, terminal)?;
+        let lacks = ask_provider(config.provider, config.way_out)?;
+        tell_of(&lacks, &options.file.config, terminal)?;
         let answers = match store {
             Some(store) => format!("{issuer}{way} and {store} answer as they should"),
             None => format!("{issuer} answers as it should{way}"),
@@ -121,8 +121,9 @@ fn judge(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks the provider for its metadata, and whether they fit the issuer (A5).
-fn ask_provider(settings: ProviderSettings, way_out: WayOut) -> Result<Arc<Metadata>, CheckError> {
+/// Asks the provider for its metadata, whether they fit the issuer (A5), and for a login of nobody
+/// where they promise one.
+fn ask_provider(settings: ProviderSettings, way_out: WayOut) -> Result<Vec<Lack>, CheckError> {
     let issuer = settings.issuer.clone();
     let tls = outbound::tls().map_err(StartError::from)?;
     let outbound = Outbound::with_tls(tls, settings.timeout, way_out);
@@ -137,9 +138,14 @@ fn ask_provider(settings: ProviderSettings, way_out: WayOut) -> Result<Arc<Metad
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    runtime
-        .block_on(provider.metadata())
-        .map_err(|source| CheckError::Provider { issuer, source })
+    let asked = runtime.block_on(async {
+        let mut lacks = provider.metadata().await?.lacks().to_vec();
+        if !lacks.iter().any(Lack::prevents_login) {
+            lacks.extend(provider.rehearse().await?);
+        }
+        Ok(lacks)
+    });
+    asked.map_err(|source| CheckError::Provider { issuer, source })
 }
 
 /// Says what the provider does not offer; an error where no login can work for it.

@@ -9,6 +9,7 @@ mod refresh;
 mod discovery;
 mod hint;
 mod pkce;
+mod rehearsal;
 mod terms;
 
 // When it leaves for good.

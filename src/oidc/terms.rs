@@ -52,6 +52,32 @@ pub struct Lack {
 }
 
 impl Lack {
+    /// One for which no login can work.
+    pub(super) fn refused(
+        key: &'static str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            key,
+            what: what.into(),
+            remedy: remedy.into(),
+            prevents_login: true,
+        }
+    }
+
+    /// One that logins survive.
+    pub(super) fn unwise(
+        key: &'static str,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            prevents_login: false,
+            ..Self::refused(key, what, remedy)
+        }
+    }
+
     /// Whether no login can work because of it.
     pub const fn prevents_login(&self) -> bool {
         self.prevents_login
@@ -119,20 +145,11 @@ struct Side<'a> {
 
 impl Side<'_> {
     fn refuse(&mut self, key: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.note(key, what.into(), remedy.into(), true);
+        self.lacks.push(Lack::refused(key, what, remedy));
     }
 
     fn warn(&mut self, key: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.note(key, what.into(), remedy.into(), false);
-    }
-
-    fn note(&mut self, key: &'static str, what: String, remedy: String, prevents_login: bool) {
-        self.lacks.push(Lack {
-            key,
-            what,
-            remedy,
-            prevents_login,
-        });
+        self.lacks.push(Lack::unwise(key, what, remedy));
     }
 
     /// D1: those of ours that the provider offers, or RS256, which every provider must have (OIDC

@@ -208,14 +208,14 @@ async fn the_provider_is_asked_through_the_proxy() {
         );
         assert!(ended.out.contains(&through), "{name}: {}", ended.out);
         let asked = proxy.asked();
-        assert_eq!(asked.len(), 1, "{name}: {asked:?}");
-        assert!(
-            asked[0].starts_with("CONNECT id.bff.invalid:443 HTTP/1.1\r\n"),
-            "{name}: {asked:?}"
-        );
-        // user:pa@ssword
-        let credentials = "Proxy-Authorization: Basic dXNlcjpwYUBzc3dvcmQ=\r\n";
-        assert!(asked[0].contains(credentials), "{name}: {asked:?}");
+        assert!(!asked.is_empty(), "{name}");
+        for head in asked {
+            let first = "CONNECT id.bff.invalid:443 HTTP/1.1\r\n";
+            assert!(head.starts_with(first), "{name}: {head}");
+            // user:pa@ssword
+            let credentials = "Proxy-Authorization: Basic dXNlcjpwYUBzc3dvcmQ=\r\n";
+            assert!(head.contains(credentials), "{name}: {head}");
+        }
     }
 }
 
