@@ -1,6 +1,7 @@
 //! A refresh: new tokens of the same login, and what to make of the ID token that comes with them
 //! (D18, L7).
 
+use crate::oidc::IdTokenAlg;
 use crate::oidc::error::{IdTokenFault, ProviderError, RefreshError, Untrusted};
 use crate::oidc::error_code::ErrorCode;
 use crate::oidc::grant::{GrantFacts, Identity, RefreshedTokens, TokenSet};
