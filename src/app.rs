@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::dispatcher::{self, Dispatch};
 
 use crate::admin::{self, Admin, Check, CheckState, History, OnEnd};
-use crate::auth::{LogoutHint, RelyingParty, RelyingPartyParts};
+use crate::auth::{RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 #[cfg(feature = "dev")]
 use crate::config::DevelopmentServers;
@@ -154,7 +154,7 @@ impl RunningApp {
         let _lines = log.enter();
         let metrics = Metrics::new();
         let tls = outbound::tls()?;
-        let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout);
+        let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout, config.way_out);
         let provider = Provider::new(
             config.provider,
             outbound,
@@ -171,7 +171,7 @@ impl RunningApp {
         let (session_cookie, store) = open_sessions(
             &config.session,
             room_for_cookies(config.server.limits.head_bytes),
-            config.auth.logout_hint,
+            config.auth.needs_id_tokens(),
             &keys,
             &clock,
             &randomness,
@@ -500,7 +500,7 @@ const fn room_for_cookies(head_bytes: usize) -> usize {
 fn open_sessions(
     settings: &SessionSettings,
     room: usize,
-    logout_hint: LogoutHint,
+    keep_id_tokens: bool,
     keys: &Keys,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
@@ -520,7 +520,7 @@ fn open_sessions(
     let carrier = Carrier {
         store: Arc::clone(&store),
         room,
-        id_token: logout_hint == LogoutHint::IdToken,
+        id_token: keep_id_tokens,
     };
     Ok((
         SessionCookie::carrying(cookie, keys.clone(), carrier),

@@ -140,8 +140,7 @@ impl RelyingParty {
         };
         let ended = self.end_ended_there(what, when).await?;
         tracing::info!(ended = ended.len(), "the provider signed somebody out");
-        let scopes = &self.provider.settings().scopes;
-        if self.settings.revoke_on_logout && !scopes.iter().any(|scope| scope == "offline_access") {
+        if self.settings.revoke_on_logout && !self.provider.asks_for("offline_access") {
             for session in ended {
                 self.revoke_later(session);
             }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use crate::auth::answer::{json, see_other, with_cookies};
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
 use crate::auth::{LogoutHint, RelyingParty};
+use crate::oidc::{EndSessionRequest, Provider};
 use crate::secret::random_base64url;
 use crate::session::Activity;
 use crate::session::cookie::{Presented, set_cookie, values_of};
@@ -17,6 +18,9 @@ use crate::session::record::Session;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
+
+/// Octets of a `logout_hint`: enough for any name, and no burden for an address.
+const LONGEST_LOGOUT_HINT: usize = 512;
 
 /// How long the browser has to go on from here to the provider.
 const CONTINUE_WITHIN: Duration = Duration::from_mins(2);
@@ -162,9 +166,30 @@ impl RelyingParty {
             return_to.as_str().as_bytes(),
             &*self.randomness,
         );
+        let logout_hint = self.logout_hint(session);
+        let request = EndSessionRequest {
+            id_token_hint: hint,
+            logout_hint: logout_hint.as_deref(),
+            post_logout_redirect_uri: &self.post_logout_redirect_uri,
+            state: &state,
+        };
         self.provider
-            .end_session_url(hint, &self.post_logout_redirect_uri, &state)
+            .end_session_url(&request)
             .map_or_else(|| return_to.to_string(), String::from)
+    }
+
+    /// The user in a word that the provider knows: the claim that is to go along.
+    fn logout_hint(&self, session: &Session) -> Option<String> {
+        let name = self.settings.logout_hint_claim.as_deref()?;
+        if name == "sub" {
+            return Some(session.subject.to_string());
+        }
+        let shown = serde_json::from_str::<Map<String, Value>>(&session.claims).unwrap_or_default();
+        let shown = shown.get(name).and_then(Value::as_str).map(str::to_owned);
+        let hidden = || Provider::text_claim(session.tokens().id_token.as_deref()?, name);
+        shown
+            .or_else(hidden)
+            .filter(|hint| hint.len() <= LONGEST_LOGOUT_HINT)
     }
 
     /// Remembers where this browser goes on to, under a handle in a cookie of its own; whichever node

@@ -64,8 +64,17 @@ pub struct AuthSettings {
     pub unrefreshable_after: Duration,
     /// What the end-session request carries (E3).
     pub logout_hint: LogoutHint,
+    /// The claim that goes along as `logout_hint`, if one does.
+    pub logout_hint_claim: Option<String>,
     /// Whether a login may be started from elsewhere (OIDC Core §4, B7).
     pub third_party_login: bool,
+}
+
+impl AuthSettings {
+    /// Whether a logout may look at the last ID token.
+    pub fn needs_id_tokens(&self) -> bool {
+        self.logout_hint == LogoutHint::IdToken || self.logout_hint_claim.is_some()
+    }
 }
 
 /// How `/bff/session` answers the anonymous.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use crate::cli::{CheckOptions, CommandError, Exit, Terminal, load};
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::config::{Config, Variables};
 use crate::frontend::Frontend;
-use crate::oidc::{Provider, ProviderError, ProviderSettings};
+use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::route::RouteTable;
 use crate::server;
 use crate::telemetry::Metrics;
-use crate::web::outbound::Outbound;
+use crate::web::outbound::{self, Outbound};
+use crate::web::way_out::WayOut;
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,6 +33,9 @@ pub(super) enum CheckError {
         issuer: String,
         source: ProviderError,
     },
+    /// What is asked of the provider is not offered, so that no login can work: a line each.
+    #[error("{0}")]
+    Unfit(String),
     /// The running instance cannot be asked.
     #[error("{address} does not answer, so bff does not run with this configuration")]
     NoAnswer {
@@ -47,6 +52,7 @@ impl CheckError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Start(_)
+            | Self::Unfit(_)
             | Self::Provider {
                 source: ProviderError::Misbehaved(_),
                 ..
@@ -86,11 +92,14 @@ pub(super) fn check(
     );
     if options.online {
         let issuer = config.provider.issuer.clone();
+        let way = config.way_out.describe(&issuer);
+        let way = way.map(|way| format!(", {way}")).unwrap_or_default();
         let store = app::ask_store(&config)?;
-        ask_provider(config.provider)?;
+        let lacks = ask_provider(config.provider, config.way_out)?;
+        tell_of(&lacks, &options.file.config, terminal)?;
         let answers = match store {
-            Some(store) => format!("{issuer} and {store} answer as they should"),
-            None => format!("{issuer} answers as it should"),
+            Some(store) => format!("{issuer}{way} and {store} answer as they should"),
+            None => format!("{issuer} answers as it should{way}"),
         };
         writeln!(terminal.out, "{summary}; {answers}")?;
     } else {
@@ -112,10 +121,12 @@ fn judge(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks the provider for its metadata, and whether they fit the issuer (A5).
-fn ask_provider(settings: ProviderSettings) -> Result<(), CheckError> {
+/// Asks the provider for its metadata, whether they fit the issuer (A5), and for a login of nobody
+/// where they promise one.
+fn ask_provider(settings: ProviderSettings, way_out: WayOut) -> Result<Vec<Lack>, CheckError> {
     let issuer = settings.issuer.clone();
-    let outbound = Outbound::new(settings.timeout).map_err(StartError::from)?;
+    let tls = outbound::tls().map_err(StartError::from)?;
+    let outbound = Outbound::with_tls(tls, settings.timeout, way_out);
     let provider = Provider::new(
         settings,
         outbound,
@@ -127,9 +138,31 @@ fn ask_provider(settings: ProviderSettings) -> Result<(), CheckError> {
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    match runtime.block_on(provider.metadata()) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(CheckError::Provider { issuer, source }),
+    let asked = runtime.block_on(async {
+        let mut lacks = provider.metadata().await?.lacks().to_vec();
+        if !lacks.iter().any(Lack::prevents_login) {
+            lacks.extend(provider.rehearse().await?);
+        }
+        Ok(lacks)
+    });
+    asked.map_err(|source| CheckError::Provider { issuer, source })
+}
+
+/// Says what the provider does not offer; an error where no login can work for it.
+fn tell_of(lacks: &[Lack], file: &Path, terminal: &mut Terminal<'_>) -> Result<(), CommandError> {
+    let file = file.display();
+    for lack in lacks.iter().filter(|lack| !lack.prevents_login()) {
+        writeln!(terminal.err, "warning: {file}: {lack}")?;
+    }
+    let unfit: Vec<String> = lacks
+        .iter()
+        .filter(|lack| lack.prevents_login())
+        .map(|lack| format!("{file}: {lack}"))
+        .collect();
+    if unfit.is_empty() {
+        Ok(())
+    } else {
+        Err(CheckError::Unfit(unfit.join("\n")).into())
     }
 }
 

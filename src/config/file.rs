@@ -13,7 +13,7 @@ use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
-use crate::config::words::{Chosen, ClientAuthMethod, Size, Store};
+use crate::config::words::{Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
@@ -125,7 +125,7 @@ table! {
         issuer: String,
         /// Who we are at the provider. Required.
         client_id: String,
-        /// How we prove it. Default `"client_secret_basic"`, or `"private_key_jwt"` with a `client_key` alone.
+        /// How we prove it. Default what the provider takes of a secret, or `"private_key_jwt"` with a `client_key` alone.
         client_auth: Chosen<ClientAuthMethod>,
         /// Our password at the provider, a secret.
         client_secret: SecretSource,
@@ -135,9 +135,9 @@ table! {
         client_assertion_audience: Chosen<AssertionAudience>,
         /// Whether to run without either, which is unsafe. Default false.
         allow_public_client: bool,
-        /// The scopes asked for. Default openid, profile, email, `offline_access`.
+        /// The scopes asked for. Default openid and what the provider offers of profile, email, `offline_access`.
         scopes: Vec<Written<String>>,
-        /// The algorithms an ID token may be signed with. Default RS256.
+        /// The algorithms an ID token may be signed with. Default those that the provider offers.
         id_token_algs: Vec<Written<Chosen<IdTokenAlg>>>,
         /// Audiences that may stand beside ours in an ID token. Default none.
         trusted_audiences: Vec<Written<String>>,
@@ -160,12 +160,41 @@ table! {
         refresh_before: Duration,
         /// Whether logout revokes the refresh token. Default true.
         revoke_on_logout: bool,
+        /// Whether a logout goes on at the provider or ends here. Default "provider".
+        logout: Chosen<LogoutPlace>,
         /// What tells the provider whose session ends at logout. Default `"id_token"`.
         logout_hint: Chosen<LogoutHint>,
+        /// A claim of the user that goes to the provider as `logout_hint`. Default none.
+        logout_hint_claim: String,
+        /// Parameters of your own for the end-session request; an empty value leaves out one of ours. Default none.
+        logout_params: Named<HeaderText>,
         /// Parameters of your own for the authorization request. Default none.
         authorize_params: Named<String>,
+        /// Addresses of the provider that stand for those of its metadata. Default none.
+        endpoints: EndpointsTable,
+        /// The proxy that calls to the provider go through: "env", "none" or its address, which may be a
+        /// secret. Default "env": that of `HTTPS_PROXY`.
+        proxy: AddressSource,
         /// The claims that the session endpoint shows the browser app.
         claims: Vec<Written<String>>,
+    }
+}
+
+table! {
+    /// Addresses of the provider that stand for those of its metadata.
+    EndpointsTable {
+        /// Where the browser signs in.
+        authorization: String,
+        /// Where codes and refresh tokens are redeemed.
+        token: String,
+        /// Where the keys are.
+        jwks: String,
+        /// Who is signed in.
+        userinfo: String,
+        /// Where the browser signs out.
+        end_session: String,
+        /// Where tokens are revoked.
+        revocation: String,
     }
 }
 

@@ -38,6 +38,7 @@ use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
+use crate::web::way_out::WayOut;
 
 #[cfg(feature = "dev")]
 pub use development::DevelopmentServers;
@@ -60,6 +61,8 @@ pub struct Config {
     pub auth: AuthSettings,
     /// The provider.
     pub provider: ProviderSettings,
+    /// Which way calls to the provider go.
+    pub way_out: WayOut,
     /// Sessions.
     pub session: SessionSettings,
     /// Where `session.keys` come from, in their order.

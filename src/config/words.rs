@@ -299,6 +299,19 @@ impl Choice for AssertionAudience {
     }
 }
 
+/// `provider.logout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogoutPlace {
+    Provider,
+    Local,
+}
+
+impl Choice for LogoutPlace {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("provider", Self::Provider), ("local", Self::Local)]
+    }
+}
+
 /// `session.store`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Store {

@@ -43,6 +43,13 @@ pub fn check_client_key(key: &ClientKey) -> Result<(), ClientKeyFault> {
     SigningKey::parse(key).map(drop)
 }
 
+/// The algorithms that `key` can sign client assertions with; none where it cannot.
+pub(super) fn client_key_algs(key: &ClientKey) -> Vec<&'static str> {
+    let key = SigningKey::parse(key);
+    let algorithms = key.map_or(&[] as &[_], |key| key.algorithms);
+    algorithms.iter().map(|(_, name)| *name).collect()
+}
+
 /// Puts our credential into requests.
 #[derive(Debug)]
 pub(super) struct ClientAuthenticator {
@@ -60,9 +67,10 @@ impl ClientAuthenticator {
         let signing_key = match client_auth {
             ClientAuth::PrivateKeyJwt { key, .. } => SigningKey::parse(key),
             // Never asked for, since only `PrivateKeyJwt` signs.
-            ClientAuth::SecretBasic(_) | ClientAuth::SecretPost(_) | ClientAuth::Public => {
-                Err(ClientKeyFault::Unreadable)
-            }
+            ClientAuth::Secret(_)
+            | ClientAuth::SecretBasic(_)
+            | ClientAuth::SecretPost(_)
+            | ClientAuth::Public => Err(ClientKeyFault::Unreadable),
         };
         Self {
             signing_key,
@@ -81,13 +89,17 @@ impl ClientAuthenticator {
         form: &mut Serializer<'_, String>,
     ) -> Result<Builder, ClientKeyFault> {
         let client_id = &settings.client_id;
-        if let ClientAuth::SecretBasic(secret) = &settings.client_auth {
-            return Ok(request.header(AUTHORIZATION, basic(client_id, secret)));
+        match &settings.client_auth {
+            ClientAuth::Secret(_) if metadata.terms.secret_in_form => {}
+            ClientAuth::SecretBasic(secret) | ClientAuth::Secret(secret) => {
+                return Ok(request.header(AUTHORIZATION, basic(client_id, secret)));
+            }
+            ClientAuth::SecretPost(_) | ClientAuth::PrivateKeyJwt { .. } | ClientAuth::Public => {}
         }
         form.append_pair("client_id", client_id);
         match &settings.client_auth {
             ClientAuth::SecretBasic(_) | ClientAuth::Public => {}
-            ClientAuth::SecretPost(secret) => {
+            ClientAuth::SecretPost(secret) | ClientAuth::Secret(secret) => {
                 form.append_pair("client_secret", secret.expose());
             }
             ClientAuth::PrivateKeyJwt {
@@ -228,7 +240,7 @@ mod tests {
             "jwks_uri": "https://id.example.com/j",
             "token_endpoint_auth_signing_alg_values_supported": algs,
         });
-        Metadata::parse(ISSUER, document.as_object().unwrap()).unwrap()
+        Metadata::parse(&settings(ISSUER), document.as_object().unwrap().clone()).unwrap()
     }
 
     fn apply_all(

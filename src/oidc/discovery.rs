@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
+use crate::oidc::ProviderSettings;
 use crate::oidc::calls::Calls;
 use crate::oidc::error::{Misbehaviour, ProviderError};
+use crate::oidc::terms::{self, Lack, Terms};
 use crate::web::outbound::is_https_or_loopback;
 
-/// What we use of the metadata. Every endpoint is https, or http on loopback.
+/// What we use of the metadata. Every endpoint is https; or http on loopback, where the issuer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
@@ -34,14 +36,23 @@ pub struct Metadata {
     pub response_iss_supported: bool,
     /// The algorithms that a client assertion may be signed with; empty where it does not say.
     pub client_assertion_algs: Vec<String>,
+    /// What we and the provider can do together.
+    pub(super) terms: Terms,
 }
 
 impl Metadata {
-    /// Checks the metadata of `issuer` (A4, A5, A7).
-    pub(super) fn parse(issuer: &str, document: &Map<String, Value>) -> Result<Self, Misbehaviour> {
+    /// Checks the metadata of the issuer in `settings` (A4, A5, A7).
+    pub(super) fn parse(
+        settings: &ProviderSettings,
+        mut document: Map<String, Value>,
+    ) -> Result<Self, Misbehaviour> {
+        for (name, url) in &settings.endpoints {
+            document.insert((*name).to_owned(), url.as_str().into());
+        }
+        let document = &document;
         // Byte for byte: a trailing slash makes another issuer.
         match document.get("issuer").and_then(Value::as_str) {
-            Some(named) if named == issuer => {}
+            Some(named) if named == settings.issuer => {}
             Some(named) => return Err(Misbehaviour::OtherIssuer(named.to_owned())),
             None => return Err(Misbehaviour::Missing("issuer")),
         }
@@ -51,27 +62,34 @@ impl Metadata {
         {
             return Err(Misbehaviour::NoS256);
         }
-        let required = |name| endpoint(document, name)?.ok_or(Misbehaviour::Missing(name));
+        let endpoint = |name| endpoint(document, name, is_https(&settings.issuer));
+        let required = |name| endpoint(name)?.ok_or(Misbehaviour::Missing(name));
         Ok(Self {
             authorization_endpoint: required("authorization_endpoint")?,
             token_endpoint: required("token_endpoint")?,
             jwks_uri: required("jwks_uri")?,
-            userinfo_endpoint: endpoint(document, "userinfo_endpoint")?,
-            end_session_endpoint: endpoint(document, "end_session_endpoint")?,
-            revocation_endpoint: endpoint(document, "revocation_endpoint")?,
+            userinfo_endpoint: endpoint("userinfo_endpoint")?,
+            end_session_endpoint: endpoint("end_session_endpoint")?,
+            revocation_endpoint: endpoint("revocation_endpoint")?,
             response_iss_supported: document.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
             client_assertion_algs: document
                 .get("token_endpoint_auth_signing_alg_values_supported")
                 .map(|algs| strings(algs).map(str::to_owned).collect())
                 .unwrap_or_default(),
+            terms: terms::agree(settings, document),
         })
+    }
+
+    /// What is asked of the provider and not offered.
+    pub fn lacks(&self) -> &[Lack] {
+        &self.terms.lacks
     }
 }
 
 /// The metadata and the one fetch of them that may be under way.
 pub(super) struct Discovery {
-    issuer: String,
+    settings: Arc<ProviderSettings>,
     calls: Arc<Calls>,
     current: ArcSwapOption<Metadata>,
     attempts: AtomicU64,
@@ -80,9 +98,9 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    pub(super) fn new(issuer: String, calls: Arc<Calls>) -> Self {
+    pub(super) fn new(settings: Arc<ProviderSettings>, calls: Arc<Calls>) -> Self {
         Self {
-            issuer,
+            settings,
             calls,
             current: ArcSwapOption::empty(),
             attempts: AtomicU64::new(0),
@@ -127,7 +145,10 @@ impl Discovery {
         let outcome = self.fetch_document().await;
         match &outcome {
             Ok(metadata) => {
-                self.current.store(Some(Arc::clone(metadata)));
+                let before = self.current.swap(Some(Arc::clone(metadata)));
+                if before.is_none_or(|before| before.lacks() != metadata.lacks()) {
+                    tell_of(metadata.lacks());
+                }
                 *flight = None;
             }
             Err(failure) => *flight = Some(failure.clone()),
@@ -137,16 +158,27 @@ impl Discovery {
     }
 
     async fn fetch_document(&self) -> Result<Arc<Metadata>, ProviderError> {
-        let url = document_url(&self.issuer)?;
+        let url = document_url(&self.settings.issuer)?;
         let document = self.calls.get_object("metadata", &url).await?;
-        Ok(Arc::new(Metadata::parse(&self.issuer, &document)?))
+        Ok(Arc::new(Metadata::parse(&self.settings, document)?))
+    }
+}
+
+/// Says once what does not fit, and again when it is something else.
+fn tell_of(lacks: &[Lack]) {
+    for lack in lacks {
+        if lack.prevents_login() {
+            tracing::error!("no login can work: {lack}");
+        } else {
+            tracing::warn!("{lack}");
+        }
     }
 }
 
 impl fmt::Debug for Discovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Discovery")
-            .field("issuer", &self.issuer)
+            .field("issuer", &self.settings.issuer)
             .finish_non_exhaustive()
     }
 }
@@ -160,9 +192,18 @@ fn document_url(issuer: &str) -> Result<Url, Misbehaviour> {
         .ok_or(Misbehaviour::Insecure("issuer"))
 }
 
+fn is_https(issuer: &str) -> bool {
+    issuer
+        .get(..6)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
+/// The endpoint of that name. One in the clear is for a provider that is on this machine itself: that
+/// of an https issuer would hand secret, code and verifier to whatever listens here (A7).
 fn endpoint(
     document: &Map<String, Value>,
     name: &'static str,
+    only_https: bool,
 ) -> Result<Option<Url>, Misbehaviour> {
     let text = match document.get(name) {
         None | Some(Value::Null) => return Ok(None),
@@ -172,7 +213,11 @@ fn endpoint(
         Some(_) => return Err(Misbehaviour::Missing(name)),
     };
     let url = Url::parse(text).map_err(|_| Misbehaviour::Missing(name))?;
-    if is_https_or_loopback(&url) {
+    if url.scheme() == "https" && url.has_host() {
+        Ok(Some(url))
+    } else if only_https {
+        Err(Misbehaviour::NotHttps(name))
+    } else if is_https_or_loopback(&url) {
         Ok(Some(url))
     } else {
         Err(Misbehaviour::Insecure(name))
@@ -192,19 +237,80 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oidc::tests::settings;
 
     const ISSUER: &str = "https://id.example.com";
 
     fn parse(issuer: &str, change: &Value) -> Result<Metadata, Misbehaviour> {
         let mut document = json!({
-            "issuer": ISSUER,
+            "issuer": issuer,
             "authorization_endpoint": "https://id.example.com/authorize",
             "token_endpoint": "https://id.example.com/token",
             "jwks_uri": "https://id.example.com/jwks",
         });
         let document = document.as_object_mut().unwrap();
         document.extend(change.as_object().unwrap().clone());
-        Metadata::parse(issuer, document)
+        Metadata::parse(&settings(issuer), document.clone())
+    }
+
+    /// A7: secret, code and verifier arrived in clear at a local service, since metadata of an https
+    /// issuer could name http on loopback. Only a provider that is on loopback itself may.
+    #[test]
+    fn an_https_issuer_leads_to_no_http() {
+        const LOCAL: &str = "http://localhost:8180/realms/main";
+        for host in [
+            "127.0.0.1:9000",
+            "[::1]:9000",
+            "localhost:9000",
+            "LOCALHOST",
+        ] {
+            for name in [
+                "authorization_endpoint",
+                "token_endpoint",
+                "jwks_uri",
+                "userinfo_endpoint",
+                "end_session_endpoint",
+                "revocation_endpoint",
+            ] {
+                let change = json!({name: format!("http://{host}/x")});
+                let verdict = parse(ISSUER, &change);
+                assert!(
+                    matches!(verdict, Err(Misbehaviour::NotHttps(named)) if named == name),
+                    "{change}: {verdict:?}"
+                );
+                assert!(
+                    parse("HTTPS://id.example.com", &change).is_err(),
+                    "{change}"
+                );
+                assert!(parse(LOCAL, &change).is_ok(), "{change}");
+            }
+        }
+        let change = json!({"token_endpoint": "https://id.example.com/token"});
+        assert!(
+            parse(LOCAL, &change).is_ok(),
+            "https is good enough for all"
+        );
+    }
+
+    /// A6, A7: an endpoint of the configuration stands for that of the metadata, by the same rules.
+    #[test]
+    fn an_endpoint_of_the_configuration_takes_precedence() {
+        let document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://id.example.com/authorize",
+            "token_endpoint": "https://id.example.com/token",
+            "jwks_uri": "https://id.example.com/jwks",
+        });
+        let parse = |text: &str| {
+            let mut settings = settings(ISSUER);
+            let url = Url::parse(text).unwrap();
+            settings.endpoints = vec![("end_session_endpoint", url)];
+            Metadata::parse(&settings, document.as_object().unwrap().clone())
+        };
+        let metadata = parse("https://login.example.com/logout").unwrap();
+        let url = metadata.end_session_endpoint.unwrap();
+        assert_eq!(url.as_str(), "https://login.example.com/logout");
+        assert!(parse("http://127.0.0.1:9000/logout").is_err());
     }
 
     /// A4, A5, A7: the issuer byte for byte, PKCE with S256, and no endpoint in the clear. One that
@@ -215,9 +321,6 @@ mod tests {
             json!({}),
             json!({"code_challenge_methods_supported": ["plain", "S256"]}),
             json!({"code_challenge_methods_supported": null}),
-            json!({"token_endpoint": "http://127.0.0.1:9000/token"}),
-            json!({"token_endpoint": "http://[::1]:9000/token"}),
-            json!({"token_endpoint": "http://localhost:9000/token"}),
             json!({"end_session_endpoint": null}),
             json!({"end_session_endpoint": ""}),
             json!({"userinfo_endpoint": " ", "revocation_endpoint": ""}),
@@ -250,7 +353,8 @@ mod tests {
         for change in bad {
             assert!(parse(ISSUER, change).is_err(), "{change}");
         }
-        assert!(parse("https://id.example.com/", &json!({})).is_err());
+        let other = json!({"issuer": ISSUER});
+        assert!(parse("https://id.example.com/", &other).is_err());
     }
 
     /// A5: where the metadata are; one terminating slash gives way.

@@ -93,6 +93,9 @@ pub enum Misbehaviour {
     /// An endpoint is neither https nor on loopback (A7).
     #[error("`{0}` is neither https nor http on loopback")]
     Insecure(&'static str),
+    /// An endpoint of an https issuer is in the clear, be it on loopback (A7).
+    #[error("`{0}` is not https, and the issuer is")]
+    NotHttps(&'static str),
     /// PKCE with S256 is not among the methods listed (A4).
     #[error("the provider does not support PKCE with S256")]
     NoS256,

@@ -13,7 +13,7 @@ use crate::oidc::grant::{GrantFacts, Identity};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected, Verified};
 use crate::oidc::key_fetches::Source;
-use crate::oidc::{ExpectedIdToken, IdTokenAlg, ProviderSettings};
+use crate::oidc::{ExpectedIdToken, IdTokenAlg};
 use crate::secret::{AccessToken, IdToken};
 
 /// The kinds that an ID token may say it is; a logout or access token says another (D5).
@@ -33,11 +33,11 @@ const LEEWAY: i64 = 5;
 /// Verifies the signature of an ID token.
 pub(super) async fn verify_signature(
     id_token: &IdToken,
-    settings: &ProviderSettings,
+    algs: &[IdTokenAlg],
     jwks: &Jwks,
 ) -> Result<Verified, IdTokenFault> {
     let expected = Expected {
-        algs: &settings.id_token_algs,
+        algs,
         typ: TYP,
         typ_optional: true,
         source: Source::Provider,
@@ -49,9 +49,7 @@ pub(super) async fn verify_signature(
 /// signature holds: a doubt about the signature must not hide that it is somebody else's (D18).
 /// What cannot be read says nothing.
 pub(super) fn about_another(id_token: &IdToken, granted: &GrantFacts) -> Option<&'static str> {
-    let mut parts = id_token.expose().split('.');
-    let payload = URL_SAFE_NO_PAD.decode(parts.nth(1)?).ok()?;
-    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
+    let claims = unverified_claims(id_token)?;
     let says_another = |name: &str, known: &str| {
         let said = claims.get(name).and_then(Value::as_str);
         said.is_some_and(|said| !said.is_empty() && said != known)
@@ -59,6 +57,18 @@ pub(super) fn about_another(id_token: &IdToken, granted: &GrantFacts) -> Option<
     [("iss", &granted.iss), ("sub", &granted.sub)]
         .into_iter()
         .find_map(|(name, known)| says_another(name, known).then_some(name))
+}
+
+/// A claim of an ID token that was verified when it came, where it is a text.
+pub(super) fn text_claim(id_token: &IdToken, name: &str) -> Option<String> {
+    let claims = unverified_claims(id_token)?;
+    Some(claims.get(name)?.as_str()?.to_owned())
+}
+
+fn unverified_claims(id_token: &IdToken) -> Option<Map<String, Value>> {
+    let payload = id_token.expose().split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice(&payload).ok()
 }
 
 /// Holds the claims of an ID token against what we expect of it.

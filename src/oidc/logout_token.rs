@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::oidc::IdTokenAlg;
 use crate::oidc::claims::{ClaimFault, Claims};
 use crate::oidc::envelope::{Envelope, Expiry, subject};
 use crate::oidc::error::LogoutTokenError;
@@ -54,11 +55,12 @@ pub struct LogoutToken {
 pub(super) async fn verify(
     text: &str,
     envelope: Envelope<'_>,
+    algs: &[IdTokenAlg],
     jwks: &Jwks,
 ) -> Result<LogoutToken, LogoutTokenError> {
     let typ_required = envelope.settings.logout_tokens.typ_required;
     let expected = Expected {
-        algs: &envelope.settings.id_token_algs,
+        algs,
         typ: if typ_required { &[TYP] } else { &[TYP, "JWT"] },
         typ_optional: !typ_required,
         source: Source::Stranger,

@@ -9,6 +9,11 @@ mod refresh;
 mod discovery;
 mod hint;
 mod pkce;
+mod rehearsal;
+mod terms;
+
+// When it leaves for good.
+mod end_session;
 
 // When it is back.
 mod client_auth;
@@ -40,6 +45,7 @@ use url::Url;
 pub use self::claims::ClaimFault;
 pub use self::client_auth::{ClientKeyFault, check_client_key};
 pub use self::discovery::Metadata;
+pub use self::end_session::EndSessionRequest;
 pub use self::error::{
     ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, ProviderError,
     RefreshError, RevocationError, TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
@@ -49,6 +55,7 @@ pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};
 pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
+pub use self::terms::{Lack, SCOPES};
 use crate::secret::{ClientKey, ClientSecret};
 
 /// The provider and who we are to it.
@@ -62,10 +69,14 @@ pub struct ProviderSettings {
     pub client_auth: ClientAuth,
     /// Where the provider sends the browser back: `public_url` + base path + `/callback` (B9).
     pub redirect_uri: Url,
-    /// The scopes asked for; `openid` among them makes it OpenID Connect.
-    pub scopes: Vec<String>,
-    /// The algorithms an ID token may be signed with (D1).
-    pub id_token_algs: Vec<IdTokenAlg>,
+    /// Addresses that stand for those of the metadata, by their name there.
+    pub endpoints: Vec<(&'static str, Url)>,
+    /// The scopes asked for; `openid` among them makes it OpenID Connect. `None`: those of
+    /// [`SCOPES`] that the provider offers.
+    pub scopes: Option<Vec<String>>,
+    /// The algorithms an ID token may be signed with (D1). `None`: those of ours that the provider
+    /// offers.
+    pub id_token_algs: Option<Vec<IdTokenAlg>>,
     /// Audiences of an ID token that may stand beside ours (D7).
     pub trusted_audiences: Vec<String>,
     /// How far the provider's clock may be off; 60 s, at most 300 (D9).
@@ -80,11 +91,27 @@ pub struct ProviderSettings {
     pub timeout: Duration,
     /// Parameters of the operator's own for the authorization request.
     pub authorize_params: Vec<(String, String)>,
+    /// How a logout goes on at the provider.
+    pub logout: ProviderLogout,
+}
+
+/// How a logout goes on at the provider.
+#[derive(Debug, Clone)]
+pub struct ProviderLogout {
+    /// Whether the browser is sent to its end-session endpoint (E3), where it has one (E6).
+    pub at_provider: bool,
+    /// Whether tokens are to be revoked there (E5).
+    pub revokes: bool,
+    /// Parameters of the operator's own for the end-session request, in place of ours of the same
+    /// name; an empty value leaves one out.
+    pub params: Vec<(String, String)>,
 }
 
 /// How the relying party proves who it is at the token endpoint (A9).
 #[derive(Debug)]
 pub enum ClientAuth {
+    /// A secret, in the header or in the form: as the provider takes it.
+    Secret(ClientSecret),
     /// `Authorization: Basic`, both halves form-encoded first (RFC 6749 §2.3.1).
     SecretBasic(ClientSecret),
     /// `client_secret` in the form.

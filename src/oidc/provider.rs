@@ -24,9 +24,10 @@ use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::Verified;
 use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::pkce::code_challenge;
+use crate::oidc::terms::SCOPES;
 use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
 use crate::oidc::userinfo;
-use crate::oidc::{ProviderSettings, ResponseMode};
+use crate::oidc::{IdTokenAlg, ProviderSettings, ResponseMode};
 use crate::secret::{
     AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, State,
 };
@@ -63,7 +64,7 @@ const OURS: [&str; 14] = [
 pub struct Provider(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) settings: ProviderSettings,
+    pub(super) settings: Arc<ProviderSettings>,
     pub(super) calls: Arc<Calls>,
     pub(super) discovery: Arc<Discovery>,
     pub(super) jwks: Jwks,
@@ -136,7 +137,8 @@ impl Provider {
             timeout: settings.timeout,
             metrics,
         });
-        let discovery = Arc::new(Discovery::new(settings.issuer.clone(), Arc::clone(&calls)));
+        let settings = Arc::new(settings);
+        let discovery = Arc::new(Discovery::new(Arc::clone(&settings), Arc::clone(&calls)));
         Self(Arc::new(Inner {
             jwks: Jwks::new(
                 Arc::clone(&calls),
@@ -215,7 +217,7 @@ impl Provider {
                 .append_pair("response_type", "code")
                 .append_pair("client_id", &settings.client_id)
                 .append_pair("redirect_uri", settings.redirect_uri.as_str())
-                .append_pair("scope", &settings.scopes.join(" "));
+                .append_pair("scope", &metadata.terms.scopes.join(" "));
             request.state.append_to(&mut query);
             request.nonce.append_to(&mut query);
             query
@@ -286,7 +288,7 @@ impl Provider {
         let scope = response
             .scope
             .clone()
-            .unwrap_or_else(|| self.0.settings.scopes.clone());
+            .unwrap_or_else(|| metadata.terms.scopes.clone());
         let identity = self
             .login_identity(&metadata, &response, expected, &scope)
             .await?;
@@ -313,7 +315,8 @@ impl Provider {
             Ok(None) => return Err(untrusted(IdTokenFault::Missing)),
             Err(fault) => return Err(ExchangeError::Untrusted((*fault).into())),
         };
-        let verified = id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks)
+        let algs = &metadata.terms.id_token_algs;
+        let verified = id_token::verify_signature(id_token, algs, &self.0.jwks)
             .await
             .map_err(|fault| match fault {
                 IdTokenFault::Jws(fault) => fault
@@ -332,7 +335,7 @@ impl Provider {
                 ExchangeError::Untrusted(Untrusted::Metadata(Arc::new(missing)))
             })?;
             let (calls, jwks) = (&self.0.calls, &self.0.jwks);
-            let claims = userinfo::fetch(url, &identity.sub, &verifier, calls, jwks).await?;
+            let claims = userinfo::fetch(url, &identity.sub, &verifier, algs, calls, jwks).await?;
             identity.claims.extend(claims);
         }
         Ok(identity)
@@ -371,31 +374,6 @@ impl Provider {
         outcome
     }
 
-    /// Where to send the browser to sign out (RP-Initiated Logout §2, E3), with the hint where the
-    /// address stays short enough. None where the provider offers no such place or was never
-    /// reached (E6).
-    pub fn end_session_url(
-        &self,
-        id_token_hint: Option<&IdToken>,
-        post_logout_redirect_uri: &Url,
-        state: &str,
-    ) -> Option<Url> {
-        let mut url = self.0.discovery.cached()?.end_session_endpoint.clone()?;
-        url.query_pairs_mut()
-            .append_pair("client_id", &self.0.settings.client_id)
-            .append_pair(
-                "post_logout_redirect_uri",
-                post_logout_redirect_uri.as_str(),
-            )
-            .append_pair("state", state);
-        if let Some(id_token) = id_token_hint
-            && !add_id_token_hint(&mut url, id_token)
-        {
-            tracing::debug!("the ID token is too long for an address and is no hint of a logout");
-        }
-        Some(url)
-    }
-
     /// What `text` says has ended at the provider, where it is a logout token for us (E8), whoever
     /// brought it. Whether its `jti` was seen before is the caller's to know (E9).
     ///
@@ -403,7 +381,25 @@ impl Provider {
     ///
     /// It may not be believed, or the keys cannot be had now.
     pub async fn verify_logout_token(&self, text: &str) -> Result<LogoutToken, LogoutTokenError> {
-        logout_token::verify(text, self.envelope(), &self.0.jwks).await
+        let metadata = self.0.discovery.cached();
+        let every = IdTokenAlg::ALL.map(|(alg, _)| alg);
+        let algs = match (&metadata, &self.0.settings.id_token_algs) {
+            (Some(metadata), _) => &metadata.terms.id_token_algs,
+            (None, Some(own)) => own,
+            // Whoever makes keys for one of them is the provider; it says more once it is reached.
+            (None, None) => every.as_slice(),
+        };
+        logout_token::verify(text, self.envelope(), algs, &self.0.jwks).await
+    }
+
+    /// Whether `scope` is among those asked for; as configured, while the provider was never reached.
+    pub fn asks_for(&self, scope: &str) -> bool {
+        let metadata = self.0.discovery.cached();
+        let scopes = metadata.as_ref().map(|metadata| &metadata.terms.scopes);
+        match scopes.or(self.0.settings.scopes.as_ref()) {
+            Some(scopes) => scopes.iter().any(|own| own == scope),
+            None => SCOPES.contains(&scope),
+        }
     }
 
     /// Whether the ID token of the last login had no `sid`, by which a front-channel logout finds

@@ -1,6 +1,7 @@
 //! A refresh: new tokens of the same login, and what to make of the ID token that comes with them
 //! (D18, L7).
 
+use crate::oidc::IdTokenAlg;
 use crate::oidc::error::{IdTokenFault, ProviderError, RefreshError, Untrusted};
 use crate::oidc::error_code::ErrorCode;
 use crate::oidc::grant::{GrantFacts, Identity, RefreshedTokens, TokenSet};
@@ -43,7 +44,8 @@ impl Provider {
             let tokens = Box::new(tokens);
             return Err(RefreshError::AboutAnother { claim, tokens });
         }
-        let told = self.refreshed_identity(&id_token, &tokens.access_token, granted);
+        let algs = &metadata.terms.id_token_algs;
+        let told = self.refreshed_identity(&id_token, algs, &tokens.access_token, granted);
         match told.await {
             Ok(identity) => {
                 tokens.id_token = Some(id_token);
@@ -60,10 +62,11 @@ impl Provider {
     async fn refreshed_identity(
         &self,
         id_token: &IdToken,
+        algs: &[IdTokenAlg],
         access_token: &AccessToken,
         granted: &GrantFacts,
     ) -> Result<Identity, IdTokenFault> {
-        let verified = id_token::verify_signature(id_token, &self.0.settings, &self.0.jwks).await?;
+        let verified = id_token::verify_signature(id_token, algs, &self.0.jwks).await?;
         Ok(self.verifier(access_token).refreshed(&verified, granted)?)
     }
 }

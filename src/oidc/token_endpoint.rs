@@ -119,7 +119,12 @@ impl TokenEndpoint<'_> {
         TokenResponse::parse(&answer)
     }
 
-    fn request(&self, url: &Url, form: &[(&str, &str)]) -> Result<Request<Bytes>, ClientKeyFault> {
+    /// A form post with our credential.
+    pub(super) fn request(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+    ) -> Result<Request<Bytes>, ClientKeyFault> {
         let mut body = Serializer::new(String::new());
         body.extend_pairs(form);
         let head =

@@ -7,6 +7,7 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::oidc::IdTokenAlg;
 use crate::oidc::calls::{Calls, object, request};
 use crate::oidc::claims::Claims;
 use crate::oidc::envelope::Expiry;
@@ -27,6 +28,7 @@ pub(super) async fn fetch(
     url: &Url,
     sub: &str,
     verifier: &Verifier<'_>,
+    algs: &[IdTokenAlg],
     calls: &Calls,
     jwks: &Jwks,
 ) -> Result<Map<String, Value>, ExchangeError> {
@@ -56,7 +58,7 @@ pub(super) async fn fetch(
             },
         }));
     }
-    read(&answer, sub, verifier, jwks)
+    read(&answer, sub, verifier, algs, jwks)
         .await
         .map_err(|fault| match fault {
             UserInfoFault::Jws(fault) => fault
@@ -70,6 +72,7 @@ async fn read(
     answer: &Response<Bytes>,
     sub: &str,
     verifier: &Verifier<'_>,
+    algs: &[IdTokenAlg],
     jwks: &Jwks,
 ) -> Result<Map<String, Value>, UserInfoFault> {
     if answer.status() != StatusCode::OK {
@@ -79,7 +82,7 @@ async fn read(
         let token = std::str::from_utf8(answer.body()).map_err(|_| UserInfoFault::NotAnObject)?;
         let envelope = &verifier.envelope;
         let expected = Expected {
-            algs: &envelope.settings.id_token_algs,
+            algs,
             typ: &["JWT"],
             typ_optional: true,
             source: Source::Provider,

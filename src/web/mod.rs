@@ -13,3 +13,4 @@ pub mod public_origin;
 pub mod repeats;
 pub mod strangers;
 pub mod user_agent;
+pub mod way_out;

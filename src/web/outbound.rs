@@ -1,5 +1,6 @@
 //! Calls that we make ourselves, to the provider: https, or http on loopback; no redirect is
-//! followed; every answer is capped and every call has a deadline (A7).
+//! followed; every answer is capped and every call has a deadline (A7). They go straight or through
+//! a proxy, as `way_out` says.
 //!
 //! What the calls mean is left to `oidc`. API traffic goes another way, through `proxy`.
 
@@ -20,6 +21,8 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use url::{Host, Url};
 
+use crate::web::way_out::{Connector, ProxyFault, WayOut};
+
 /// The largest answer that is read, in bytes (A7).
 pub const MAX_ANSWER: usize = 1024 * 1024;
 
@@ -29,7 +32,7 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The client for calls to the provider; cheap to clone.
 #[derive(Clone)]
-pub struct Outbound(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Outbound(Client<HttpsConnector<Connector>, Full<Bytes>>);
 
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,9 @@ pub enum OutboundError {
     /// No connection came about: DNS, TCP or TLS. Nothing was sent.
     #[error("no connection")]
     Connect(#[source] hyper_util::client::legacy::Error),
+    /// The proxy cannot be reached, or gives no way to the other side. Nothing was sent there.
+    #[error("no way through the proxy")]
+    Proxy(#[source] hyper_util::client::legacy::Error),
     /// The connection broke off before the answer was there. The request may have arrived.
     #[error("the connection broke off")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
@@ -59,7 +65,11 @@ impl OutboundError {
     pub const fn is_ambiguous(&self) -> bool {
         match self {
             Self::Broken(_) | Self::Timeout(_) => true,
-            Self::Setup(_) | Self::Insecure | Self::Connect(_) | Self::TooLarge => false,
+            Self::Setup(_)
+            | Self::Insecure
+            | Self::Connect(_)
+            | Self::Proxy(_)
+            | Self::TooLarge => false,
         }
     }
 
@@ -69,6 +79,7 @@ impl OutboundError {
             Self::Setup(_) => "setup",
             Self::Insecure => "insecure",
             Self::Connect(_) => "connect",
+            Self::Proxy(_) => "proxy",
             Self::Broken(_) => "broken",
             Self::Timeout(_) => "timeout",
             Self::TooLarge => "too_large",
@@ -106,29 +117,30 @@ pub fn tls() -> Result<ClientConfig, OutboundError> {
 }
 
 impl Outbound {
-    /// A client that verifies servers as [`tls`] does.
+    /// A client that verifies servers as [`tls`] does and asks everyone straight.
     ///
     /// # Errors
     ///
     /// [`OutboundError::Setup`] where TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
-        Ok(Self::with_tls(tls()?, timeout))
+        Ok(Self::with_tls(tls()?, timeout, WayOut::straight()))
     }
 
     /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
     /// that swallows packets counts as unreachable, not as one that may have acted.
-    pub fn with_tls(tls: ClientConfig, timeout: Duration) -> Self {
+    pub fn with_tls(tls: ClientConfig, timeout: Duration, way_out: WayOut) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout / 2));
+        let connector = Connector::new(tcp, tls.clone(), way_out, timeout / 2);
         // HTTP/1.1 alone: one silent HTTP/2 connection would hold up every call until it is
         // noticed, and these calls are few.
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(connector);
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place that builds a client"
@@ -163,7 +175,9 @@ impl Outbound {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, OutboundError> {
         let answer = self.0.request(request).await.map_err(|error| {
-            if error.is_connect() {
+            if error.source().is_some_and(<dyn Error>::is::<ProxyFault>) {
+                OutboundError::Proxy(error)
+            } else if error.is_connect() {
                 OutboundError::Connect(error)
             } else {
                 OutboundError::Broken(error.into())
@@ -211,15 +225,18 @@ fn uri_is_https_or_loopback(uri: &Uri) -> bool {
     };
     match uri.scheme_str() {
         Some("https") => true,
-        Some("http") => {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            host.eq_ignore_ascii_case("localhost")
-                || bare
-                    .parse::<IpAddr>()
-                    .is_ok_and(|address| address.is_loopback())
-        }
+        Some("http") => is_loopback_host(host),
         _ => false,
     }
+}
+
+/// Whether the host of an address is this machine; an IPv6 address stands in brackets.
+pub(super) fn is_loopback_host(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -364,7 +381,7 @@ mod tests {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let trusting = Outbound::with_tls(trusting, Duration::from_secs(30));
+        let trusting = Outbound::with_tls(trusting, Duration::from_secs(30), WayOut::straight());
         let plain = Outbound::new(Duration::from_secs(30)).unwrap();
         let cases = [
             ("trusted", &trusting, "localhost", "ok"),

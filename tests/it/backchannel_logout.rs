@@ -167,7 +167,9 @@ async fn an_unknown_session_is_signed_out_already() {
 #[tokio::test]
 async fn a_bad_logout_token_ends_nobody() {
     let idp = Idp::start(&nine_o_clock());
-    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set("provider.id_token_algs", vec!["RS256".to_owned()])
+        .start();
     let mut alice = browser_of(&bff, "alice").await;
     let sid = idp.sids("alice")[0].clone();
     for at in 0..Fault::bad_logout_tokens(0).len() {

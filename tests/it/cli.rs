@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bff::clock::{Clock as _, ManualClock, SystemClock};
+use bff::dev::provider::endpoints::Endpoint;
 use bff::dev::provider::tamper::Stage;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,6 +43,14 @@ impl Place {
             dir,
             environment: environment.into(),
         }
+    }
+
+    /// Where the client secret is the one that `idp` gave us.
+    fn known_to(idp: &Idp, config: &str) -> Self {
+        let mut place = Self::with(&[("bff.toml", config)]);
+        let secret = idp.client_secret.clone();
+        place.environment.insert("SECRET".to_owned(), secret);
+        place
     }
 
     fn path(&self) -> &Path {
@@ -188,7 +197,7 @@ async fn what_keeps_it_from_starting_is_one_sentence() {
 async fn check_online_asks_the_provider() {
     let idp = Idp::start(&nine_o_clock());
     let check = async |issuer: &str| {
-        let place = Place::with(&[("bff.toml", &config(FREE, issuer))]);
+        let place = Place::known_to(&idp, &config(FREE, issuer));
         let ended = place.run(&["check", "--online"]).await;
         (ended.code, ended.out, ended.err)
     };
@@ -214,6 +223,143 @@ async fn check_online_asks_the_provider() {
     drop(nobody);
     let (code, _, err) = check(&away).await;
     assert_eq!(code, Some(1), "{err}");
+}
+
+/// `check --online` holds what is configured against what is offered: an error where no login can work,
+/// a warning where something else is lacking, each with what to write. It said "answers as it should".
+#[tokio::test]
+async fn check_online_compares_with_what_is_offered() {
+    let set = |name, value| Fault::Set(Stage::Metadata, name, value);
+    let algs = "id_token_signing_alg_values_supported";
+    let cases = [
+        (
+            "id_token_algs = [\"RS256\"]",
+            set(algs, json!(["EdDSA"])),
+            Some(2),
+            "bff.toml: provider.id_token_algs holds no algorithm that the provider signs ID tokens with; write id_token_algs = [\"EdDSA\"], or leave the key out",
+        ),
+        ("", set(algs, json!(["EdDSA"])), Some(0), ""),
+        (
+            "client_auth = \"client_secret_basic\"",
+            set(
+                "token_endpoint_auth_methods_supported",
+                json!(["client_secret_post"]),
+            ),
+            Some(2),
+            "write client_auth = \"client_secret_post\" with a client_secret",
+        ),
+        (
+            "",
+            set("require_pushed_authorization_requests", json!(true)),
+            Some(2),
+            "demands pushed authorization requests (PAR), which bff does not send yet",
+        ),
+        (
+            "",
+            set("revocation_endpoint", json!(null)),
+            Some(0),
+            "warning: bff.toml: provider.revoke_on_logout is true",
+        ),
+    ];
+    for (keys, fault, code, says) in cases {
+        let idp = Idp::start(&nine_o_clock());
+        let name = format!("{keys} {fault:?}");
+        idp.misbehave(fault);
+        let own = format!("client_secret = \"env:SECRET\"\n{keys}");
+        let config = config(FREE, &idp.issuer).replace("client_secret = \"env:SECRET\"", &own);
+        let ended = Place::known_to(&idp, &config)
+            .run(&["check", "--online"])
+            .await;
+        assert_eq!(ended.code, code, "{name}: {}", ended.err);
+        let of_the_file = ["frontend is missing", "provider.issuer is http"];
+        let lines = ended.err.lines();
+        let said: Vec<&str> = lines
+            .filter(|line| !of_the_file.iter().any(|own| line.contains(own)))
+            .collect();
+        assert_eq!(
+            said.len(),
+            usize::from(!says.is_empty()),
+            "{name}: {said:?}"
+        );
+        assert!(
+            said.iter().all(|line| line.contains(says)),
+            "{name}: {said:?}"
+        );
+        let is_fine = ended.out.contains("answers as it should");
+        assert_eq!(is_fine, code == Some(0), "{name}: {}", ended.out);
+    }
+}
+
+/// What stands in no metadata is asked for, with nobody signed in: a wrong secret, a redirect URI that is
+/// not registered, demands on this client alone.
+#[tokio::test]
+async fn check_online_rehearses_a_login() {
+    let back = |error: &str| {
+        let location = format!("{PUBLIC_URL}/bff/callback?error={error}");
+        Fault::Redirect(Endpoint::Authorize, location)
+    };
+    let cases = [
+        (None, "", Some(0), ""),
+        (
+            None,
+            "another secret",
+            Some(2),
+            "bff.toml: provider.client_secret is refused by the token endpoint (invalid_client); put the secret of this client there",
+        ),
+        (
+            Some(Fault::Error(
+                Endpoint::Authorize,
+                400,
+                "invalid_redirect_uri",
+            )),
+            "",
+            Some(2),
+            "bff.toml: provider.client_id is no client there that may come back to https://app.example/bff/callback",
+        ),
+        (
+            Some(back("invalid_request")),
+            "",
+            Some(2),
+            "look whether it demands pushed requests (PAR)",
+        ),
+        (
+            Some(Fault::Error(Endpoint::Token, 400, "invalid_request")),
+            "",
+            Some(0),
+            "warning: bff.toml: provider.issuer refuses the token request",
+        ),
+        (Some(Fault::unavailable(Endpoint::Token)), "", Some(0), ""),
+    ];
+    for (fault, secret, code, says) in cases {
+        let idp = Idp::start(&nine_o_clock());
+        let name = format!("{fault:?} {secret}");
+        if let Some(fault) = fault {
+            idp.misbehave(fault);
+        }
+        let mut place = Place::known_to(&idp, &config(FREE, &idp.issuer));
+        if !secret.is_empty() {
+            place
+                .environment
+                .insert("SECRET".to_owned(), secret.to_owned());
+        }
+        let ended = place.run(&["check", "--online"]).await;
+        assert_eq!(ended.code, code, "{name}: {}", ended.err);
+        let of_provider = ["provider.client", "provider.issuer refuses"];
+        let lines = ended.err.lines();
+        let said: Vec<&str> = lines
+            .filter(|line| of_provider.iter().any(|own| line.contains(own)))
+            .collect();
+        assert_eq!(
+            said.len(),
+            usize::from(!says.is_empty()),
+            "{name}: {said:?}"
+        );
+        assert!(
+            said.iter().all(|line| line.contains(says)),
+            "{name}: {said:?}"
+        );
+        assert!(idp.core.sessions().is_empty(), "nobody was signed in");
+    }
 }
 
 /// DESIGN: `keygen` prints the key and nothing else, another each time, and it is one that

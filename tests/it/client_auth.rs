@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bff::clock::Clock as _;
 use bff::dev::provider::client::Proof;
 use bff::dev::provider::endpoints::Endpoint;
+use bff::dev::provider::tamper::Stage;
 use serde_json::{Value, json};
 
 use crate::support::bff::Bff;
@@ -72,6 +73,30 @@ async fn the_secret_travels_in_the_form() {
         assert_eq!(asked.form.value("client_id"), Some("app"));
         assert_eq!(asked.form.value("client_secret"), Some(ODD_SECRET));
         assert!(!asked.headers.contains_key("authorization"));
+    }
+}
+
+/// A9: with nothing configured the secret goes where the provider takes it, at every endpoint. Where
+/// it was taken in the form alone, each login was 400.
+#[tokio::test]
+async fn the_secret_travels_as_the_provider_takes_it() {
+    for (offered, in_form) in [
+        (json!(["client_secret_post"]), true),
+        (json!(["private_key_jwt", "client_secret_post"]), true),
+        (json!(["client_secret_post", "client_secret_basic"]), false),
+        (json!(null), false),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        let list = "token_endpoint_auth_methods_supported";
+        idp.misbehave(Fault::Set(Stage::Metadata, list, offered.clone()));
+        let upstream = Upstream::start();
+        let bff = Bff::with(&idp, &upstream).start();
+        for asked in whole_life(&idp, &mut bff.browser()).await {
+            let secret = asked.form.value("client_secret");
+            assert_eq!(secret.is_some(), in_form, "{offered}");
+            let has_header = asked.headers.contains_key("authorization");
+            assert_eq!(has_header, !in_form, "{offered}");
+        }
     }
 }
 

@@ -242,6 +242,53 @@ async fn an_empty_endpoint_is_not_offered() {
     }
 }
 
+/// Only scopes that the provider lists are asked for; what is configured stays.
+#[tokio::test]
+async fn only_scopes_that_are_offered_are_asked_for() {
+    let idp = Idp::start(&nine_o_clock());
+    let listed = json!(["openid", "email", "phone"]);
+    idp.misbehave(Fault::Set(Stage::Metadata, "scopes_supported", listed));
+    for (configured, expected) in [
+        (None, "openid email"),
+        (Some("openid profile api"), "openid profile api"),
+    ] {
+        let mut bff = Bff::with(&idp, &Upstream::start());
+        if let Some(scopes) = configured {
+            let scopes: Vec<String> = scopes.split(' ').map(str::to_owned).collect();
+            bff = bff.set("provider.scopes", scopes);
+        }
+        let bff = bff.start();
+        let location = bff.browser().begin_login("").await.location().unwrap();
+        assert_eq!(parameter(&location, "scope").as_deref(), Some(expected));
+    }
+}
+
+/// What does not fit is said in the log by itself, with what to write: a login told nothing of it.
+#[tokio::test]
+async fn what_does_not_fit_is_logged() {
+    let idp = Idp::start(&nine_o_clock());
+    let demand = "require_pushed_authorization_requests";
+    idp.misbehave(Fault::Set(Stage::Metadata, demand, json!(true)));
+    let list = "token_endpoint_auth_methods_supported";
+    idp.misbehave(Fault::Set(
+        Stage::Metadata,
+        list,
+        json!(["client_secret_post"]),
+    ));
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set("provider.client_auth", "client_secret_basic")
+        .start();
+    bff.browser().begin_login("").await;
+    for says in [
+        "no login can work: provider.issuer demands pushed authorization requests (PAR), which bff does not send yet",
+        "no login can work: provider.client_auth is \\\"client_secret_basic\\\", which the provider does not take; write client_auth = \\\"client_secret_post\\\"",
+    ] {
+        let lines = bff.logs().lines_with(says);
+        assert!(!lines.is_empty(), "{says}");
+        assert!(lines[0].contains("ERROR"), "{lines:?}");
+    }
+}
+
 /// A6: nothing that a token's header points at is fetched.
 #[tokio::test]
 async fn no_address_in_a_token_is_asked() {

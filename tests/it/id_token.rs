@@ -28,6 +28,7 @@ async fn check_query(idp: &Idp, name: &str, query: &str, fault: Option<Fault>, e
     }
     let bff = Bff::with(idp, &Upstream::start())
         .set("provider.trusted_audiences", vec!["friend".to_owned()])
+        .set("provider.id_token_algs", vec!["RS256".to_owned()])
         .start();
     let mut browser = bff.browser();
     let visit = browser
@@ -122,6 +123,32 @@ async fn the_configuration_names_the_algorithms() {
         let bff = Bff::with(&idp, &Upstream::start())
             .set("provider.id_token_algs", allowed)
             .start();
+        let mut browser = bff.browser();
+        let visit = browser.visit(&login_url("login_hint=alice")).await;
+        assert_eq!(refusal(visit.reply_of("/bff/callback")), expected, "{name}");
+    }
+}
+
+/// D1: where none is configured, those that the provider offers and we know are taken, and no other. A
+/// provider that signs with anything but RS256 signed nobody in.
+#[tokio::test]
+async fn the_provider_may_choose_among_our_algorithms() {
+    for (signs, offered, expected) in [
+        ("RS256", json!(["RS256", "ES256"]), TAKEN),
+        ("ES256", json!(["RS256", "ES256"]), TAKEN),
+        ("ES256", json!(["ES256"]), TAKEN),
+        ("PS256", json!(["PS256", "HS256", "none"]), TAKEN),
+        ("ES256", json!(["RS256"]), REFUSED),
+        ("RS256", json!(["ES256"]), REFUSED),
+        ("RS256", json!(null), TAKEN),
+        ("ES256", json!(null), REFUSED),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        idp.sign_with(signs);
+        let name = format!("{signs} of {offered}");
+        let list = "id_token_signing_alg_values_supported";
+        idp.misbehave(Fault::Set(Stage::Metadata, list, offered));
+        let bff = Bff::with(&idp, &Upstream::start()).start();
         let mut browser = bff.browser();
         let visit = browser.visit(&login_url("login_hint=alice")).await;
         assert_eq!(refusal(visit.reply_of("/bff/callback")), expected, "{name}");

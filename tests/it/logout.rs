@@ -95,7 +95,7 @@ async fn the_provider_is_told_whose_session_ends() {
     browser.click(&link).await;
     let asked = idp.asked(Endpoint::EndSession).pop().unwrap();
     let names: Vec<&str> = asked.query.iter().map(|(name, _)| name).collect();
-    insta::assert_snapshot!(names.join(" "), @"id_token_hint client_id post_logout_redirect_uri state");
+    insta::assert_snapshot!(names.join(" "), @"client_id post_logout_redirect_uri state id_token_hint");
     let issued = idp.issued_secrets();
     let (_, id_token) = issued.iter().find(|(kind, _)| *kind == "ID token").unwrap();
     assert_eq!(asked.query.value("id_token_hint"), Some(id_token.as_str()));
@@ -141,6 +141,89 @@ async fn the_hint_may_be_left_out() {
     assert_eq!(asked.query.value("id_token_hint"), None);
     assert_eq!(asked.query.value("client_id"), Some("app"));
     assert_eq!(visit.url().path(), "/bye");
+}
+
+/// E3: with roles and groups in it, an ID token made an address of 11 KB, which providers and proxies
+/// refuse. It is left out, the `client_id` stays, and a claim may take its place.
+#[tokio::test]
+async fn a_long_hint_is_left_out() {
+    for (claim, expected) in [
+        (None, None),
+        (Some("sub"), Some("alice")),
+        (Some("email"), Some("alice@example.com")),
+        (Some("login_hint"), Some("opaque-alice")),
+        (Some("groups"), None),
+        (Some("nothing"), None),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        let groups: Vec<String> = (0..300)
+            .map(|group| format!("group number {group}"))
+            .collect();
+        idp.misbehave(Fault::claim("groups", groups));
+        idp.misbehave(Fault::claim("login_hint", "opaque-alice"));
+        let mut bff = Bff::with(&idp, &Upstream::start());
+        if let Some(claim) = claim {
+            bff = bff.set("provider.logout_hint_claim", claim);
+        }
+        let bff = bff.start();
+        let mut browser = bff.browser();
+        browser.sign_in("alice").await;
+        let (_, visit) = post_logout(&mut browser, "?return_to=/bye").await;
+        let asked = idp.asked(Endpoint::EndSession).pop().unwrap();
+        assert_eq!(asked.query.value("id_token_hint"), None, "{claim:?}");
+        assert_eq!(asked.query.value("client_id"), Some("app"), "{claim:?}");
+        assert_eq!(asked.query.value("logout_hint"), expected, "{claim:?}");
+        assert_eq!(visit.url().path(), "/bye", "{claim:?}");
+    }
+}
+
+/// E3: a provider that wants other parameters is sent those, at the address that the configuration
+/// knows of, as Cognito's `logout_uri`.
+#[tokio::test]
+async fn a_provider_may_want_other_parameters() {
+    let idp = Idp::start(&nine_o_clock());
+    idp.misbehave(Fault::Remove(Stage::Metadata, "end_session_endpoint"));
+    let elsewhere = Upstream::start();
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set(
+            "provider.endpoints.end_session",
+            format!("{}/logout?pool=7", elsewhere.url()),
+        )
+        .set(
+            "provider.logout_params.logout_uri",
+            format!("{PUBLIC_URL}/bff/logout/callback"),
+        )
+        .set("provider.logout_params.post_logout_redirect_uri", "")
+        .set("provider.logout_params.state", "")
+        .set("provider.logout_params.id_token_hint", "")
+        .start();
+    let mut browser = bff.browser();
+    browser.sign_in("alice").await;
+    post_logout(&mut browser, "").await;
+    let asked = elsewhere.seen().pop().unwrap();
+    assert_eq!(
+        asked.target,
+        "/logout?pool=7&client_id=app&logout_uri=https%3A%2F%2Fapp.example%2Fbff%2Flogout%2Fcallback"
+    );
+    assert_eq!(idp.count(Endpoint::EndSession), 0);
+}
+
+/// E6: a logout may be meant to end here, whatever the provider offers.
+#[tokio::test]
+async fn a_logout_may_end_here() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set("provider.logout", "local")
+        .start();
+    let mut browser = bff.browser();
+    browser.sign_in("alice").await;
+    let old = browser.jar.clone();
+    let (_, visit) = post_logout(&mut browser, "?return_to=/bye").await;
+    assert_eq!(visit.url().path(), "/bye");
+    assert_eq!(idp.count(Endpoint::EndSession), 0);
+    assert_eq!(idp.core.sessions().len(), 1, "signed in there as before");
+    idp.asked_times(Endpoint::Revocation, 2).await;
+    check_dead(&mut browser, &old).await;
 }
 
 /// E1, E2: a script posts and is told where to go; it sees neither token nor provider.

@@ -36,6 +36,7 @@ mod id_token;
 mod login;
 mod logout;
 mod operations;
+mod proxied_provider;
 mod proxy;
 mod refresh;
 mod return_to;

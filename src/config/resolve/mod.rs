@@ -6,6 +6,8 @@
 mod frontend;
 mod headers;
 mod provider;
+mod provider_addresses;
+mod provider_logout;
 mod route;
 mod server;
 mod session;
@@ -95,6 +97,7 @@ pub(super) fn resolve(
     let server = server::server(&file.server, public.as_ref(), surroundings, faults);
     let admin = server::admin(&file.server, surroundings, faults);
     let provider = provider::provider(&file.provider, public.as_ref(), surroundings, faults);
+    let way_out = provider_addresses::way_out(&file.provider, surroundings, faults);
     let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
     let session = session::session(&file.session, public.as_ref(), surroundings, faults);
     let frontend = frontend::frontend(&file.frontend, surroundings, faults);
@@ -118,6 +121,7 @@ pub(super) fn resolve(
         allow_semicolon: server_table.allow_semicolon.or(false),
         auth: auth?,
         provider: provider?,
+        way_out,
         session: session?,
         key_places: session::key_places(&file.session),
         store: session::store_name(&file.session),

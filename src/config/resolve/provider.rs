@@ -9,7 +9,10 @@ use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
-use crate::config::resolve::{Surroundings, http_url, is_loopback, span, table};
+use crate::config::resolve::{
+    Surroundings, http_url, is_loopback, provider_addresses, provider_logout, span, table,
+};
+use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
     AssertionAudience, ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode,
@@ -17,7 +20,6 @@ use crate::oidc::{
 };
 use crate::secret::{ClientKey, ClientSecret};
 
-const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 const CLAIMS: [&str; 8] = [
     "sub",
     "name",
@@ -100,11 +102,14 @@ pub(super) fn provider(
     let id_token_algs = id_token_algs(&provider.id_token_algs, faults);
     let authorize_params = authorize_params(&provider, faults);
     let timeout = span(&provider.timeout, Duration::from_secs(3), faults);
+    let endpoints = provider_addresses::endpoints(&provider, issuer.as_deref(), faults);
+    let logout = provider_logout::provider_logout(&provider, faults);
     Some(ProviderSettings {
         issuer: issuer?,
         client_id: client_id?,
         client_auth: client_auth?,
         redirect_uri: redirect_uri(public?)?,
+        endpoints,
         scopes,
         id_token_algs,
         trusted_audiences: values(&provider.trusted_audiences),
@@ -117,6 +122,7 @@ pub(super) fn provider(
         userinfo: provider.userinfo.or(false),
         timeout,
         authorize_params,
+        logout,
     })
 }
 
@@ -145,6 +151,10 @@ pub(super) fn auth(
         revoke_superseded: session.revoke_superseded.or(false),
         unrefreshable_after: session.unrefreshable_after.or(UNREFRESHABLE_AFTER),
         logout_hint: provider.logout_hint.or(Chosen(LogoutHint::IdToken)).0,
+        logout_hint_claim: provider
+            .logout_hint_claim
+            .written()
+            .map(|written| written.value.clone()),
         third_party_login: provider.third_party_login.or(false),
     })
 }
@@ -213,7 +223,9 @@ fn client_auth(
             }
             return None;
         }
-        (Field::Absent, true, false) => ClientAuthMethod::SecretBasic,
+        (Field::Absent, true, false) => {
+            return client_secret(secret, place, surroundings, faults).map(ClientAuth::Secret);
+        }
         (Field::Absent, false, true) => ClientAuthMethod::PrivateKeyJwt,
         (Field::Absent, false, false) => {
             return public_client(provider, place, faults);
@@ -229,21 +241,11 @@ fn client_auth(
         );
     }
     match method {
-        ClientAuthMethod::SecretBasic | ClientAuthMethod::SecretPost => {
-            let secret = secret
-                .required(
-                    place,
-                    "provider.client_secret",
-                    "client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable",
-                    faults,
-                )?
-                .resolve(surroundings.secrets(), faults)?;
-            let secret = ClientSecret::new(secret.as_str());
-            Some(if method == ClientAuthMethod::SecretPost {
-                ClientAuth::SecretPost(secret)
-            } else {
-                ClientAuth::SecretBasic(secret)
-            })
+        ClientAuthMethod::SecretBasic => {
+            client_secret(secret, place, surroundings, faults).map(ClientAuth::SecretBasic)
+        }
+        ClientAuthMethod::SecretPost => {
+            client_secret(secret, place, surroundings, faults).map(ClientAuth::SecretPost)
         }
         ClientAuthMethod::PrivateKeyJwt => {
             let written = key.required(
@@ -270,6 +272,19 @@ fn client_auth(
             })
         }
     }
+}
+
+fn client_secret(
+    field: &Field<SecretSource>,
+    place: &Place,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<ClientSecret> {
+    let example = "client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable";
+    let secret = field
+        .required(place, "provider.client_secret", example, faults)?
+        .resolve(surroundings.secrets(), faults)?;
+    Some(ClientSecret::new(secret.as_str()))
 }
 
 fn public_client(
@@ -312,10 +327,9 @@ fn clock_skew(field: &Field<Duration>, faults: &mut Faults) -> Duration {
     field.or(Duration::from_mins(1))
 }
 
-fn scopes(field: &Field<Vec<Written<String>>>, faults: &mut Faults) -> Vec<String> {
-    let Some(written) = field.written() else {
-        return SCOPES.map(str::to_owned).to_vec();
-    };
+/// What is written, if anything is: else what the provider offers decides.
+fn scopes(field: &Field<Vec<Written<String>>>, faults: &mut Faults) -> Option<Vec<String>> {
+    let written = field.written()?;
     for scope in &written.value {
         if scope.value.contains(char::is_whitespace) {
             scope.refuse(
@@ -332,17 +346,16 @@ fn scopes(field: &Field<Vec<Written<String>>>, faults: &mut Faults) -> Vec<Strin
             "add \"openid\"",
         );
     }
-    values(field)
+    Some(values(field))
 }
 
-/// D1: a list of our own, never what the token says.
+/// D1: a list of our own, never what the token says. Where none is written, what the provider offers
+/// decides.
 fn id_token_algs(
     field: &Field<Vec<Written<Chosen<IdTokenAlg>>>>,
     faults: &mut Faults,
-) -> Vec<IdTokenAlg> {
-    let Some(written) = field.written() else {
-        return vec![IdTokenAlg::Rs256];
-    };
+) -> Option<Vec<IdTokenAlg>> {
+    let written = field.written()?;
     if written.value.is_empty() {
         written.refuse(
             faults,
@@ -350,7 +363,7 @@ fn id_token_algs(
             "write [\"RS256\"] or what the provider signs with",
         );
     }
-    written.value.iter().map(|alg| alg.value.0).collect()
+    Some(written.value.iter().map(|alg| alg.value.0).collect())
 }
 
 /// B8: nothing here may change what is ours.

@@ -121,6 +121,18 @@ fn check_warned(cases: &[Case]) {
     }
 }
 
+/// Nothing is wrong with `lines` of `table`, and nothing is unwise.
+fn check_fine(table: &str, lines: &str) {
+    let (_, warnings) = serve(&file_with(table, lines))
+        .unwrap_or_else(|errors| panic!("[{table}] {lines}: {errors}"));
+    let warnings = warnings.to_string();
+    let said: Vec<&str> = warnings
+        .lines()
+        .filter(|line| line.contains(table))
+        .collect();
+    assert_eq!(said, [] as [&str; 0], "[{table}] {lines}");
+}
+
 #[test]
 fn the_smallest_file_is_fine() {
     let (config, warnings) = serve(&file_with("frontend", "")).unwrap();
@@ -367,7 +379,7 @@ fn a_variable_overrides_a_key() {
         (
             "BFF_PROVIDER__SCOPES",
             "[\"openid\", \"x\"]",
-            "scopes: [\"openid\", \"x\"]",
+            "scopes: Some([\"openid\", \"x\"])",
         ),
         (
             "BFF_PROVIDER__AUTHORIZE_PARAMS__AUDIENCE",

@@ -1,6 +1,6 @@
 //! `[provider]`.
 
-use super::{case, check_refused, check_warned};
+use super::*;
 
 /// A1: a confidential client, or a start that is refused.
 #[test]
@@ -177,4 +177,125 @@ fn what_the_provider_would_misread_is_refused() {
         ),
         case("provider", "timeout = \"0s\"", "is zero"),
     ]);
+}
+
+/// A6, A7: an endpoint of the operator's own is held to what the metadata are held to.
+#[test]
+fn an_endpoint_that_cannot_be_safe_is_refused() {
+    check_refused(&[
+        case(
+            "provider",
+            "endpoints = { token = \"http://id.example.com/token\" }",
+            "provider.endpoints.token is not an https address, as all must be that an https issuer leads to",
+        ),
+        case(
+            "provider",
+            "endpoints = { jwks = \"http://127.0.0.1:9000/jwks\" }",
+            "provider.endpoints.jwks is not an https address",
+        ),
+        case(
+            "provider",
+            "issuer = \"http://localhost:9000\"\nendpoints = { end_session = \"http://id.example.com/end\" }",
+            "provider.endpoints.end_session is neither an https address nor http on this machine",
+        ),
+        case(
+            "provider",
+            "endpoints = { end_session = \"/logout\" }",
+            "write one such as \"https://id.example.com/logout\"",
+        ),
+        case(
+            "provider",
+            "endpoints = { device = \"https://id.example.com/device\" }",
+            "provider.endpoints.device",
+        ),
+    ]);
+    check_fine(
+        "provider",
+        "endpoints = { end_session = \"https://login.example.com/logout?p=1\" }",
+    );
+    check_warned(&[case(
+        "provider",
+        "issuer = \"http://localhost:9000\"\nendpoints = { token = \"http://127.0.0.1:9001/token\" }",
+        "only a provider on this machine may be",
+    )]);
+}
+
+#[test]
+fn what_a_logout_cannot_do_is_refused() {
+    check_refused(&[
+        case(
+            "provider",
+            "logout = \"nowhere\"",
+            "write \"provider\" or \"local\"",
+        ),
+        case(
+            "provider",
+            "logout = \"local\"\nlogout_params = { logout_uri = \"x\" }",
+            "logout = \"local\" never makes",
+        ),
+        case(
+            "provider",
+            "logout_params = { client_id = \"\" }",
+            "write provider.client_id",
+        ),
+        case(
+            "provider",
+            "logout_params = { state = \"fixed\" }",
+            "provider.logout_params.state is a parameter that bff sets itself",
+        ),
+        case(
+            "provider",
+            "logout_params = { id_token_hint = \"x\" }",
+            "write provider.logout_hint",
+        ),
+    ]);
+    check_fine(
+        "provider",
+        "logout_params = { logout_uri = \"https://app.example.com/\", post_logout_redirect_uri = \"\", state = \"\", id_token_hint = \"\" }",
+    );
+}
+
+/// The proxy's password is nobody's to read, and what is no proxy is said to be none.
+#[test]
+fn a_proxy_is_named_or_not_used() {
+    check_refused(&[
+        case(
+            "provider",
+            "proxy = \"socks5://proxy.internal:1080\"",
+            "provider.proxy is no address of an http or https proxy",
+        ),
+        case("provider", "proxy = \"env:MISSING\"", "set MISSING"),
+    ]);
+    check_fine("provider", "proxy = \"none\"");
+    check_fine("provider", "proxy = \"http://proxy.internal:3128\"");
+    check_warned(&[case(
+        "provider",
+        "proxy = \"http://user:hunter2@proxy.internal:3128\"",
+        "is a secret that everyone who reads this file can see",
+    )]);
+    let said = |name: &str, value: &str| {
+        let mut variables = variables();
+        variables.insert(name.to_owned(), value.to_owned());
+        let text = file_with("provider", "");
+        let file = Path::new("bff.toml");
+        let (config, warnings) = parse(&text, file, &variables, Purpose::Serve).unwrap();
+        let issuer = &config.provider.issuer;
+        (config.way_out.describe(issuer), warnings.to_string())
+    };
+    let (way, warnings) = said("https_proxy", "http://u:canary@proxy.internal:3128");
+    let through = "through the proxy http://proxy.internal:3128 of https_proxy";
+    assert_eq!(way.as_deref(), Some(through));
+    assert!(!warnings.contains("proxy"), "{warnings}");
+    let (way, warnings) = said("HTTPS_PROXY", "socks5://u:canary@proxy.internal:1080");
+    assert_eq!(way, None);
+    assert!(
+        warnings.contains("HTTPS_PROXY: is no address"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("canary"), "{warnings}");
+    for name in ["HTTP_PROXY", "NO_PROXY"] {
+        let (way, warnings) = said(name, "http://proxy.internal:3128");
+        assert_eq!(way, None, "{name}");
+        assert!(!warnings.contains("PROXY"), "{warnings}");
+    }
 }

@@ -4,10 +4,24 @@ use serde_json::json;
 use url::Url;
 
 use super::{Answer, Stage};
+use crate::oidc::EndSessionRequest;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 
 fn landing() -> Url {
     Url::parse("https://app.example.com/bff/logout/callback").unwrap()
+}
+
+fn request<'a>(
+    id_token_hint: Option<&'a IdToken>,
+    post_logout_redirect_uri: &'a Url,
+    state: &'a str,
+) -> EndSessionRequest<'a> {
+    EndSessionRequest {
+        id_token_hint,
+        logout_hint: None,
+        post_logout_redirect_uri,
+        state,
+    }
 }
 
 /// E3: the last ID token byte for byte, the landing page, who we are, and the state.
@@ -26,7 +40,7 @@ async fn the_end_session_request_is_complete() {
     for (hint, id_token) in [(Some(hint), Some(&id_token)), (None, None)] {
         let url = stage
             .provider
-            .end_session_url(id_token, &landing(), "s-1")
+            .end_session_url(&request(id_token, &landing(), "s-1"))
             .unwrap();
         assert_eq!(url.path(), "/end");
         let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
@@ -42,7 +56,7 @@ async fn without_an_end_session_endpoint_there_is_no_url() {
     assert!(
         stage
             .provider
-            .end_session_url(None, &landing(), "s")
+            .end_session_url(&request(None, &landing(), "s"))
             .is_none()
     );
     let mut metadata = stage.fake.metadata();
@@ -53,7 +67,7 @@ async fn without_an_end_session_endpoint_there_is_no_url() {
     assert!(
         stage
             .provider
-            .end_session_url(None, &landing(), "s")
+            .end_session_url(&request(None, &landing(), "s"))
             .is_none()
     );
     let token = RefreshToken::new("rt-1");

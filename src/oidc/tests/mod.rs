@@ -11,6 +11,7 @@ mod logout;
 mod logout_token;
 mod metadata;
 mod refresh;
+mod terms;
 
 pub(super) use self::fake_provider::{Answer, FakeProvider};
 pub(super) use self::signing::SigningKey;
@@ -22,8 +23,8 @@ use url::Url;
 
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
 use crate::oidc::{
-    ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, Provider, ProviderSettings,
-    ResponseMode,
+    ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, Provider, ProviderLogout,
+    ProviderSettings, ResponseMode,
 };
 use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
 use crate::telemetry::Metrics;
@@ -39,8 +40,9 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         client_id: "app".to_owned(),
         client_auth: ClientAuth::SecretBasic(ClientSecret::new("s3cret")),
         redirect_uri: Url::parse("https://app.example.com/bff/callback").unwrap(),
-        scopes: ["openid", "profile"].map(str::to_owned).to_vec(),
-        id_token_algs: vec![IdTokenAlg::Es256],
+        endpoints: Vec::new(),
+        scopes: Some(["openid", "profile"].map(str::to_owned).to_vec()),
+        id_token_algs: Some(vec![IdTokenAlg::Es256]),
         trusted_audiences: Vec::new(),
         clock_skew: Duration::from_mins(1),
         logout_tokens: LogoutTokenRules::default(),
@@ -48,6 +50,11 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         userinfo: false,
         timeout: Duration::from_secs(10),
         authorize_params: Vec::new(),
+        logout: ProviderLogout {
+            at_provider: true,
+            revokes: true,
+            params: Vec::new(),
+        },
     }
 }
 

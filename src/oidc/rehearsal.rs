@@ -1,0 +1,217 @@
+//! A login without a user, for `check --online`: what is demanded of this client alone stands in no
+//! metadata, but the provider's answers tell. Nobody is signed in, and nothing is kept anywhere.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+use crate::oidc::calls::{object, request};
+use crate::oidc::error::ProviderError;
+use crate::oidc::terms::Lack;
+use crate::oidc::{AuthorizationRequest, ClientAuth, Provider, ProviderSettings};
+use crate::secret::{CodeVerifier, Nonce, State};
+
+/// Said in the place of what is random in a login: it is never compared with anything.
+const NOBODY: &str = "a-rehearsal-of-bff-check-that-signs-nobody-in";
+
+/// What it may be where the provider says no more than `invalid_request`.
+const DEMANDS: &str = "look whether it demands pushed requests (PAR), signed requests (JAR), DPoP or a certificate of this client, which bff does not send yet, and turn that off there";
+
+impl Provider {
+    /// Sends the browser's request with `prompt=none` and ours with a code that nobody gave. What is
+    /// refused of them for another reason than that is lacking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Provider::metadata`]. An endpoint that does not answer lacks nothing.
+    pub async fn rehearse(&self) -> Result<Vec<Lack>, ProviderError> {
+        let metadata = self.metadata().await?;
+        let settings = self.settings();
+        let (state, nonce) = (State::new(NOBODY), Nonce::new(NOBODY));
+        let code_verifier = CodeVerifier::new(NOBODY);
+        let authorization = AuthorizationRequest {
+            state: &state,
+            nonce: &nonce,
+            code_verifier: &code_verifier,
+            extra: &[("prompt", "none".to_owned())],
+            id_token_hint: None,
+        };
+        let url = self.authorization_url(&authorization).await?;
+        let mut lacks = Vec::new();
+        let browsers = request(Method::GET, &url)
+            .header(ACCEPT, "text/html")
+            .body(Bytes::new());
+        if let Ok(browsers) = browsers
+            && let Ok(answer) = self.0.calls.send("authorization", browsers).await
+        {
+            lacks.extend(judge_authorization(
+                answer.status(),
+                answer.headers(),
+                &settings.redirect_uri,
+            ));
+        }
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", NOBODY),
+            ("redirect_uri", settings.redirect_uri.as_str()),
+            ("code_verifier", NOBODY),
+        ];
+        let ours = self
+            .token_endpoint(&metadata)
+            .request(&metadata.token_endpoint, &form);
+        if let Ok(ours) = ours
+            && let Ok(answer) = self.0.calls.send("token", ours).await
+            && answer.status().is_client_error()
+        {
+            let body = object(answer.body()).unwrap_or_default();
+            let error = body.get("error").and_then(Value::as_str);
+            lacks.extend(error.and_then(|error| judge_token(error, settings)));
+        }
+        Ok(lacks)
+    }
+}
+
+/// What the authorization endpoint does not take of us. That nobody is signed in is as it should be.
+fn judge_authorization(
+    status: StatusCode,
+    headers: &HeaderMap,
+    redirect_uri: &Url,
+) -> Option<Lack> {
+    if matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND
+    ) {
+        return Some(Lack::refused(
+            "provider.client_id",
+            format!(
+                "is no client there that may come back to {redirect_uri}: the authorization endpoint answers {}",
+                status.as_u16()
+            ),
+            "register that redirect URI with this client",
+        ));
+    }
+    let location = Url::parse(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    let comes_back =
+        location.origin() == redirect_uri.origin() && location.path() == redirect_uri.path();
+    if !status.is_redirection() || !comes_back {
+        return None;
+    }
+    let error = location.query_pairs().find(|(name, _)| name == "error")?.1;
+    match &*error {
+        "invalid_scope" => Some(Lack::refused(
+            "provider.scopes",
+            "asks for what this client may not have (invalid_scope)",
+            "leave out what the provider does not give this client",
+        )),
+        "invalid_request" => Some(Lack::refused(
+            "provider.issuer",
+            "refuses the authorization request (invalid_request)",
+            DEMANDS,
+        )),
+        word @ ("unauthorized_client" | "unsupported_response_type") => Some(Lack::refused(
+            "provider.client_id",
+            format!("may not use the authorization code flow ({word})"),
+            "let the provider offer this client the response type code",
+        )),
+        _ => None,
+    }
+}
+
+/// What the token endpoint does not take of us. That there is no such code is as it should be.
+fn judge_token(error: &str, settings: &ProviderSettings) -> Option<Lack> {
+    let (key, remedy) = match &settings.client_auth {
+        ClientAuth::PrivateKeyJwt { .. } => (
+            "provider.client_key",
+            "register its public half with this client; some providers want client_assertion_audience = \"token_endpoint\"",
+        ),
+        ClientAuth::Public => (
+            "provider.client_id",
+            "write the client_secret of this client",
+        ),
+        ClientAuth::Secret(_) | ClientAuth::SecretBasic(_) | ClientAuth::SecretPost(_) => (
+            "provider.client_secret",
+            "put the secret of this client there, and see that the client is enabled",
+        ),
+    };
+    match error {
+        word @ ("invalid_client" | "unauthorized_client") => {
+            let what = format!("is refused by the token endpoint ({word})");
+            Some(Lack::refused(key, what, remedy))
+        }
+        // Some say so of the code that nobody gave.
+        "invalid_request" => Some(Lack::unwise(
+            "provider.issuer",
+            "refuses the token request (invalid_request)",
+            DEMANDS,
+        )),
+        "invalid_dpop_proof" | "use_dpop_nonce" => Some(Lack::refused(
+            "provider.issuer",
+            "demands DPoP, which bff does not send yet",
+            "turn it off for this client",
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::oidc::tests::settings;
+
+    /// What is refused of a request without a user, and what is only the lack of one.
+    #[test]
+    fn a_refusal_is_told_from_nobody() {
+        let redirect_uri = Url::parse("https://app.example.com/bff/callback").unwrap();
+        let back = |error: &str| Some(format!("{redirect_uri}?error={error}&state=s"));
+        let cases = [
+            (303, back("login_required"), None),
+            (302, back("interaction_required"), None),
+            (302, back("temporarily_unavailable"), None),
+            (302, back("invalid_scope"), Some("provider.scopes")),
+            (302, back("invalid_request"), Some("provider.issuer")),
+            (302, back("unauthorized_client"), Some("provider.client_id")),
+            (
+                302,
+                Some("https://id.example.com/login?error=invalid_scope".to_owned()),
+                None,
+            ),
+            (302, Some("/login".to_owned()), None),
+            (200, None, None),
+            (400, None, Some("provider.client_id")),
+            (403, None, None),
+            (503, None, None),
+        ];
+        for (status, location, expected) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(location) = &location {
+                headers.insert(LOCATION, HeaderValue::from_str(location).unwrap());
+            }
+            let status = StatusCode::from_u16(status).unwrap();
+            let lack = judge_authorization(status, &headers, &redirect_uri);
+            let said = lack.map(|lack| lack.to_string());
+            let key = said.as_deref().and_then(|said| said.split(' ').next());
+            assert_eq!(key, expected, "{status} {location:?}");
+        }
+        let settings = settings("https://id.example.com");
+        for (error, expected) in [
+            ("invalid_grant", None),
+            ("invalid_client", Some(("provider.client_secret", true))),
+            ("invalid_request", Some(("provider.issuer", false))),
+            ("invalid_dpop_proof", Some(("provider.issuer", true))),
+            ("<b>", None),
+        ] {
+            let lack = judge_token(error, &settings);
+            let prevents = lack.as_ref().map(Lack::prevents_login);
+            assert_eq!(prevents, expected.map(|(_, prevents)| prevents), "{error}");
+            let said = lack.map(|lack| lack.to_string()).unwrap_or_default();
+            assert!(
+                said.starts_with(expected.map_or("", |(key, _)| key)),
+                "{said}"
+            );
+        }
+    }
+}
