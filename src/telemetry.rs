@@ -130,6 +130,7 @@ const REQUESTS: &str = "bff_requests_total";
 const REQUEST_SECONDS: &str = "bff_request_duration_seconds";
 const UPSTREAM_SECONDS: &str = "bff_upstream_head_duration_seconds";
 const SESSIONS: &str = "bff_sessions";
+const CLOCK_SKEW: &str = "bff_session_store_clock_skew_seconds";
 const LOGINS: &str = "bff_logins_total";
 const LOGOUTS: &str = "bff_logouts_total";
 const REFRESHES: &str = "bff_token_refreshes_total";
@@ -226,6 +227,20 @@ impl Metrics {
             reason = "exact below 2^53 sessions, and a gauge is a float"
         )]
         self.0.sessions.set(count as f64);
+    }
+
+    /// How far this node's clock is ahead of the session store's, in milliseconds.
+    pub fn clock_skew(&self, ahead: i64) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact below 2^53 milliseconds, and a gauge is a float"
+        )]
+        let seconds = ahead as f64 / 1000.0;
+        let gauge = Key::from_static_name(CLOCK_SKEW);
+        self.0
+            .recorder
+            .register_gauge(&gauge, &METADATA)
+            .set(seconds);
     }
 
     /// The handle for one route. `name` is the route as configured, never a path of a request:
@@ -346,6 +361,8 @@ fn describe(recorder: &PrometheusRecorder) {
         recorder.describe_counter(KeyName::from(name), None, text.into());
     }
     recorder.describe_gauge(KeyName::from(SESSIONS), None, "Live sessions.".into());
+    let skew = "How far this node's clock is ahead of the session store's, where that has one.";
+    recorder.describe_gauge(KeyName::from(CLOCK_SKEW), None, skew.into());
     let histograms = [
         (
             REQUEST_SECONDS,
