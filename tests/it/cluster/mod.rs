@@ -2,6 +2,8 @@
 //! at once. Each story is told twice: small, with every run of the tests, and large, by
 //! `tests/cluster.sh`, which prints its figures.
 
+mod channel;
+mod clock;
 mod crash;
 mod keys;
 mod limit;
@@ -132,7 +134,12 @@ struct Setup {
     provider: &'static str,
     /// Whether nodes find the store by way of a relay.
     relays: bool,
+    /// `session.store_timeout`: long, for a story that is not about it on a busy machine.
+    store_timeout: &'static str,
 }
+
+/// As the product has it.
+const PROMPT: &str = "2s";
 
 impl Default for Setup {
     fn default() -> Self {
@@ -141,6 +148,7 @@ impl Default for Setup {
             session: "",
             provider: "",
             relays: false,
+            store_timeout: "10s",
         }
     }
 }
@@ -189,7 +197,12 @@ impl World {
             if let Some(url) = world.store_url(number) {
                 environment.insert("BFF_STORE_URL".to_owned(), url);
             }
-            let node = Node::new(environment, |addr, admin| world.config(addr, admin));
+            let mut node = Node::new(environment, |addr, admin| world.config(addr, admin));
+            if number == 0
+                && let Some(older) = older()
+            {
+                node.runs(older);
+            }
             world.nodes.push(node);
         }
         // The first one makes the schema; that several may, is a test of the store's.
@@ -213,8 +226,11 @@ impl World {
     fn config(&self, addr: SocketAddr, admin: SocketAddr) -> String {
         let keys = format!("{:?}", self.keys);
         let store_url = match self.store {
-            Store::Memory => "",
-            _ => "store_url = \"env:BFF_STORE_URL\"\n",
+            Store::Memory => String::new(),
+            _ => format!(
+                "store_url = \"env:BFF_STORE_URL\"\nstore_timeout = \"{}\"\n",
+                self.setup.store_timeout
+            ),
         };
         format!(
             "[server]\nlisten = \"{addr}\"\nadmin_listen = \"{admin}\"\n\
@@ -283,6 +299,15 @@ impl World {
             assert!(found.is_empty(), "a canary sang:\n{found}");
         }
     }
+}
+
+/// Another build of `bff` for the first node: the release before must live beside this one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a choice of whoever runs the tests"
+)]
+fn older() -> Option<PathBuf> {
+    std::env::var_os("BFF_TEST_OLDER").map(PathBuf::from)
 }
 
 /// How many people the provider knows.
