@@ -2,6 +2,7 @@
 //! binary.
 
 mod bare_proxy;
+mod flood;
 mod logins;
 mod provider;
 mod requests;
@@ -26,6 +27,7 @@ const USAGE: &str = "usage: bench_cast port
        bench_cast store KIND URL COUNT
        bench_cast logins PORT COUNT
        bench_cast idle PORT COUNT
+       bench_cast flood KIND PORT SECONDS COOKIE
        bench_cast requests PORT COUNT METHOD BODY_OCTETS COOKIE";
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["requests", port, count, method, body, cookie] => {
             requests::run(port, count, method, body, cookie)
         }
+        ["flood", kind, port, seconds, cookie] => flood::run(kind, port, seconds, cookie),
         ["idle", port, count] => sessions::hold_connections(port, count),
         _ => {
             say(USAGE);
