@@ -15,6 +15,7 @@ const END_OLDEST: Setup = Setup {
     nodes: 3,
     provider: "",
     relays: false,
+    store_timeout: "10s",
 };
 
 const REFUSE: Setup = Setup {

@@ -132,7 +132,12 @@ struct Setup {
     provider: &'static str,
     /// Whether nodes find the store by way of a relay.
     relays: bool,
+    /// `session.store_timeout`: long, for a story that is not about it on a busy machine.
+    store_timeout: &'static str,
 }
+
+/// As the product has it.
+const PROMPT: &str = "2s";
 
 impl Default for Setup {
     fn default() -> Self {
@@ -141,6 +146,7 @@ impl Default for Setup {
             session: "",
             provider: "",
             relays: false,
+            store_timeout: "10s",
         }
     }
 }
@@ -213,8 +219,11 @@ impl World {
     fn config(&self, addr: SocketAddr, admin: SocketAddr) -> String {
         let keys = format!("{:?}", self.keys);
         let store_url = match self.store {
-            Store::Memory => "",
-            _ => "store_url = \"env:BFF_STORE_URL\"\n",
+            Store::Memory => String::new(),
+            _ => format!(
+                "store_url = \"env:BFF_STORE_URL\"\nstore_timeout = \"{}\"\n",
+                self.setup.store_timeout
+            ),
         };
         format!(
             "[server]\nlisten = \"{addr}\"\nadmin_listen = \"{admin}\"\n\

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::person::{Pending, takes_cookie, told};
 use super::refresh::all_live;
-use super::{Kind, Setup, Store, World, figure, on_stores, pass};
+use super::{Kind, PROMPT, Setup, Store, World, figure, on_stores, pass};
 use crate::support::clock::soon;
 use crate::support::servers::redis::Redis;
 
@@ -33,7 +33,11 @@ const HEALS_WITHIN: Duration = Duration::from_secs(6);
 
 /// DESIGN §4: the store being away is never a logout.
 async fn an_outage_signs_nobody_out(kind: Kind, trouble: Trouble, span: Duration) {
-    let Some(mut world) = World::start(kind, Setup::default()).await else {
+    let setup = Setup {
+        store_timeout: PROMPT,
+        ..Setup::default()
+    };
+    let Some(mut world) = World::start(kind, setup).await else {
         return;
     };
     let people = world.people(6).await;
@@ -234,7 +238,11 @@ on_stores! { an_outage_signs_nobody_out:
 /// L3: tokens that the provider gave out just before the store went away are stored once it is
 /// back, however long that takes; nobody shows the old refresh token again, on any node.
 async fn a_refresh_outlasts_the_store(kind: Kind, span: Duration, rounds: usize) {
-    let Some(mut world) = World::start(kind, Setup::default()).await else {
+    let setup = Setup {
+        store_timeout: PROMPT,
+        ..Setup::default()
+    };
+    let Some(mut world) = World::start(kind, setup).await else {
         return;
     };
     for round in 0..rounds {
