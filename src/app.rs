@@ -52,6 +52,7 @@ use crate::session::store::sql::postgres::PostgresStore;
 use crate::session::store::sql::sqlite::SqliteStore;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::session::store::sql::{Migrations, SqlSettings};
+use crate::session::store::voice::Voice;
 use crate::session::store::{Condition, SessionStore, StoreError};
 use crate::session::{SessionSettings, Sessions, StorePlace, StoreSettings};
 use crate::telemetry::{self, LogError, LogLines, Metrics};
@@ -168,7 +169,7 @@ impl RunningApp {
             .build()
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
-        let (session_cookie, store) = open_sessions(
+        let (session_cookie, store, house_clock) = open_sessions(
             &config.session,
             room_for_cookies(config.server.limits.head_bytes),
             config.auth.needs_id_tokens(),
@@ -177,7 +178,7 @@ impl RunningApp {
             &randomness,
             &care,
         )?;
-        let sessions = Sessions::new(store, Arc::clone(&clock), &config.session);
+        let sessions = Sessions::new(store, Arc::clone(&house_clock), &config.session);
         let mut server = config.server;
         server.limits.connections = connections_that_fit(server.limits.connections, raise());
         let strangers = account_of_strangers(&server, &config.trusted_proxies);
@@ -187,7 +188,7 @@ impl RunningApp {
             provider: provider.clone(),
             sessions: sessions.clone(),
             keys: keys.clone(),
-            clock: Arc::clone(&clock),
+            clock: house_clock,
             randomness: Arc::clone(&randomness),
             metrics: metrics.clone(),
             background: background.clone(),
@@ -495,8 +496,9 @@ const fn room_for_cookies(head_bytes: usize) -> usize {
     }
 }
 
-/// The session cookie, which carries the sessions itself where there is no store, and the store. `room`
-/// is what it may take of a request's head.
+/// The session cookie, which carries the sessions itself where there is no store, the store, and the
+/// clock by which sessions live: nodes that share a store share their time as well. `room` is what the
+/// cookie may take of a request's head.
 fn open_sessions(
     settings: &SessionSettings,
     room: usize,
@@ -505,11 +507,11 @@ fn open_sessions(
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
     care: &Runtime,
-) -> Result<(SessionCookie, Arc<dyn SessionStore>), StoreError> {
+) -> Result<(SessionCookie, Arc<dyn SessionStore>, Arc<dyn Clock>), StoreError> {
     let cookie = settings.cookie.clone();
     if !matches!(settings.store.place, StorePlace::Cookie) {
-        let store = open_store(settings, keys, clock, randomness, care)?;
-        return Ok((SessionCookie::new(cookie, keys.clone()), store));
+        let (store, clock) = open_store(settings, keys, clock, randomness, care)?;
+        return Ok((SessionCookie::new(cookie, keys.clone()), store, clock));
     }
     let store = Arc::new(CookieStore::new(
         settings.idle_timeout,
@@ -525,38 +527,24 @@ fn open_sessions(
     Ok((
         SessionCookie::carrying(cookie, keys.clone(), carrier),
         store,
+        Arc::clone(clock),
     ))
 }
 
 /// The store that the configuration names, ready or on its way: one that is away at start is no
-/// reason not to, since it may come.
+/// reason not to, since it may come. And its clock.
 fn open_store(
     settings: &SessionSettings,
     keys: &Keys,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
     care: &Runtime,
-) -> Result<Arc<dyn SessionStore>, StoreError> {
-    let Some(records) = open_records(&settings.store)? else {
+) -> Result<(Arc<dyn SessionStore>, Arc<dyn Clock>), StoreError> {
+    let voice = Voice::new(keys.clone(), Arc::clone(randomness));
+    let Some(records) = open_records(&settings.store, voice)? else {
         let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
-        return Ok(Arc::new(store));
+        return Ok((Arc::new(store), Arc::clone(clock)));
     };
-    // From a thread of its own: whoever starts an app may stand in a runtime already. It logs where
-    // this one does.
-    let log = dispatcher::get_default(Dispatch::clone);
-    let prepared = std::thread::scope(|scope| {
-        let prepare = || dispatcher::with_default(&log, || care.block_on(records.prepare()));
-        let prepared = scope.spawn(prepare);
-        let broken = || Err(StoreError::Away("its thread broke".into()));
-        prepared.join().unwrap_or_else(|_| broken())
-    });
-    match prepared {
-        Ok(()) => {}
-        Err(error @ StoreError::Away(_)) => {
-            tracing::warn!(%error, "starting without sessions; they are served once it answers");
-        }
-        Err(error @ StoreError::Unusable(_)) => return Err(error),
-    }
     let near_cache = NearCacheSettings {
         kind: settings.store.place.kind(),
         idle_timeout: settings.idle_timeout,
@@ -565,18 +553,49 @@ fn open_store(
         capacity: settings.store.near_cache,
         timeout: settings.store.timeout,
     };
-    Ok(Arc::new(NearCache::new(
-        records,
+    let store = NearCache::new(
+        Arc::clone(&records),
         near_cache,
         keys.clone(),
         Arc::clone(clock),
         Arc::clone(randomness),
         care.handle().clone(),
-    )))
+    );
+    let prepared = on_its_own_thread(care, async {
+        records.prepare().await?;
+        // Before the first request: a wrong clock must end no session.
+        store.compare_clocks().await.map(drop)
+    });
+    match prepared {
+        Ok(()) => {}
+        Err(error @ StoreError::Away(_)) => {
+            tracing::warn!(%error, "starting without sessions; they are served once it answers");
+        }
+        Err(error @ StoreError::Unusable(_)) => return Err(error),
+    }
+    let clock = store.clock();
+    Ok((Arc::new(store), clock))
+}
+
+/// Waits for a step on a thread of its own, which logs where this one does: whoever starts an app may
+/// stand in a runtime already.
+fn on_its_own_thread(
+    care: &Runtime,
+    step: impl Future<Output = Result<(), StoreError>> + Send,
+) -> Result<(), StoreError> {
+    let log = dispatcher::get_default(Dispatch::clone);
+    std::thread::scope(|scope| {
+        let step = || dispatcher::with_default(&log, || care.block_on(step));
+        let broken = || Err(StoreError::Away("its thread broke".into()));
+        scope.spawn(step).join().unwrap_or_else(|_| broken())
+    })
 }
 
 /// What keeps sessions outside this process; `None` where nothing does.
-fn open_records(settings: &StoreSettings) -> Result<Option<Arc<dyn RecordStore>>, StoreError> {
+fn open_records(
+    settings: &StoreSettings,
+    voice: Voice,
+) -> Result<Option<Arc<dyn RecordStore>>, StoreError> {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     let sql = SqlSettings {
         timeout: settings.timeout,
@@ -592,12 +611,12 @@ fn open_records(settings: &StoreSettings) -> Result<Option<Arc<dyn RecordStore>>
         StorePlace::Sqlite(path) => Some(Arc::new(SqliteStore::new(path, sql))),
         #[cfg(feature = "postgres")]
         StorePlace::Postgres(url) => {
-            let store = PostgresStore::new(url.expose(), settings.ca.as_deref(), sql)?;
+            let store = PostgresStore::new(url.expose(), settings.ca.as_deref(), sql, voice)?;
             Some(Arc::new(store))
         }
         #[cfg(feature = "redis")]
         StorePlace::Redis(url) => {
-            let store = RedisStore::new(url, settings.ca.as_deref(), settings.timeout)?;
+            let store = RedisStore::new(url, settings.ca.as_deref(), settings.timeout, voice)?;
             Some(Arc::new(store))
         }
         #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "redis")))]
@@ -606,6 +625,15 @@ fn open_records(settings: &StoreSettings) -> Result<Option<Arc<dyn RecordStore>>
             return Err(StoreError::Unusable(what.into()));
         }
     })
+}
+
+/// The voice of who asks a store and tells nobody anything.
+fn silent_voice(config: &Config) -> Voice {
+    let randomness = SystemRandomness;
+    Voice::new(
+        key_ring(&config.session.keys, &randomness),
+        Arc::new(randomness),
+    )
 }
 
 /// Asks the configured store whether it would serve, and changes nothing in it; its word, `None` where
@@ -625,7 +653,7 @@ pub fn ask_store(config: &Config) -> Result<Option<&'static str>, StartError> {
     {
         return Ok(Some("a new SQLite file"));
     }
-    let Some(records) = open_records(&settings)? else {
+    let Some(records) = open_records(&settings, silent_voice(config))? else {
         return Ok(None);
     };
     let care = runtime::Builder::new_current_thread()
@@ -653,7 +681,7 @@ pub fn migrate(config: &Config) -> Result<&'static str, StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    if let Some(records) = open_records(&settings)? {
+    if let Some(records) = open_records(&settings, silent_voice(config))? {
         care.block_on(records.prepare())?;
     }
     Ok(settings.place.kind())
@@ -713,6 +741,9 @@ impl Caretaker {
                 }
             }
             self.metrics.sessions(self.sessions.count());
+            if let Some(ahead) = self.sessions.clock_skew() {
+                self.metrics.clock_skew(ahead);
+            }
             for pressure in self.strangers.pressure(self.clock.now()) {
                 let Pressure {
                     demand,

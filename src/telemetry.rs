@@ -146,6 +146,7 @@ const REQUESTS: &str = "bff_requests_total";
 const REQUEST_SECONDS: &str = "bff_request_duration_seconds";
 const UPSTREAM_SECONDS: &str = "bff_upstream_head_duration_seconds";
 const SESSIONS: &str = "bff_sessions";
+const CLOCK_SKEW: &str = "bff_session_store_clock_skew_seconds";
 const LOGINS: &str = "bff_logins_total";
 const LOGOUTS: &str = "bff_logouts_total";
 const REFRESHES: &str = "bff_token_refreshes_total";
@@ -260,6 +261,20 @@ impl Metrics {
         let gauge = self.0.recorder.register_gauge(&key, &METADATA);
         gauge.set(f64::from(u32::try_from(used).unwrap_or(u32::MAX)));
         self.counter(STRANGERS_REFUSED, labels).absolute(refused);
+    }
+
+    /// How far this node's clock is ahead of the session store's, in milliseconds.
+    pub fn clock_skew(&self, ahead: i64) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact below 2^53 milliseconds, and a gauge is a float"
+        )]
+        let seconds = ahead as f64 / 1000.0;
+        let gauge = Key::from_static_name(CLOCK_SKEW);
+        self.0
+            .recorder
+            .register_gauge(&gauge, &METADATA)
+            .set(seconds);
     }
 
     /// The handle for one route. `name` is the route as configured, never a path of a request:
@@ -392,6 +407,8 @@ fn describe(recorder: &PrometheusRecorder) {
         None,
         "What strangers have us keep, open or send, by demand.".into(),
     );
+    let skew = "How far this node's clock is ahead of the session store's, where that has one.";
+    recorder.describe_gauge(KeyName::from(CLOCK_SKEW), None, skew.into());
     let histograms = [
         (
             REQUEST_SECONDS,

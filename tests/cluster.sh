@@ -2,6 +2,7 @@
 # The stories of tests/it/cluster at full length: kills by the thousand, races by ten thousands,
 # outages of half a minute. Prints a line of figures a story. Takes an hour or two; some stories
 # alone: tests/cluster.sh kills races
+# With BFF_TEST_OLDER=/path/to/another/bff the first node of each story is of that build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +29,8 @@ else
       crashes) run crash::large || failed=1 ;;
       outages) run outage::large || failed=1 ;;
       dumps) run keys::large || failed=1 ;;
-      *) echo "unknown story: $story; one of: storms kills ends races logins crashes outages dumps" >&2; exit 2 ;;
+      floods) run channel::large || failed=1 ;;
+      *) echo "unknown story: $story; one of: storms kills ends races logins crashes outages dumps floods" >&2; exit 2 ;;
     esac
   done
 fi

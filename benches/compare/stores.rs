@@ -18,6 +18,7 @@ use bff::session::store::redis::RedisStore;
 use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::sqlite::SqliteStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
+use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SessionStore};
 use bff::web::ending::EndReason;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -49,6 +50,8 @@ fn open(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Arc<dyn SessionStore>, Box<dyn std::error::Error + Send + Sync>> {
     let settings = settings();
+    let keys = Keys::of(&SessionKey::random(&SystemRandomness));
+    let voice = Voice::new(keys.clone(), Arc::new(SystemRandomness));
     let sql = SqlSettings {
         timeout: TIMEOUT,
         migrations: Migrations::Run,
@@ -59,10 +62,16 @@ fn open(
             return Ok(Arc::new(MemoryStore::new(idle, life)));
         }
         "sqlite" => ("sqlite", Arc::new(SqliteStore::new(Path::new(url), sql))),
-        "postgres" => ("postgres", Arc::new(PostgresStore::new(url, None, sql)?)),
+        "postgres" => (
+            "postgres",
+            Arc::new(PostgresStore::new(url, None, sql, voice)?),
+        ),
         _ => {
             let url = StoreUrl::new(url);
-            ("redis", Arc::new(RedisStore::new(&url, None, TIMEOUT)?))
+            (
+                "redis",
+                Arc::new(RedisStore::new(&url, None, TIMEOUT, voice)?),
+            )
         }
     };
     runtime.block_on(records.prepare())?;
@@ -78,7 +87,7 @@ fn open(
     Ok(Arc::new(NearCache::new(
         records,
         near_cache,
-        Keys::of(&SessionKey::random(&SystemRandomness)),
+        keys,
         Arc::new(SystemClock),
         Arc::new(SystemRandomness),
         runtime.handle().clone(),

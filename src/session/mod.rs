@@ -223,7 +223,8 @@ impl Sessions {
             return Ok(over);
         }
         if activity == Activity::Slides && self.slide_is_due(&session, now) {
-            self.store.slide(&session, now);
+            // The store may have put our clock right.
+            self.store.slide(&session, self.clock.now());
         }
         Ok(Found::Live(session))
     }
@@ -245,6 +246,8 @@ impl Sessions {
         if self.store.expire(&session.hash, now).await? {
             return Ok(over);
         }
+        // The store may have put our clock right.
+        let now = self.clock.now();
         match self.store.find(&session.hash, now).await? {
             Found::Live(_) if now < session.expires(self.idle_timeout) => Ok(None),
             // It was stored under a longer limit than ours.
@@ -453,6 +456,12 @@ impl Sessions {
     /// How many sessions there are, about.
     pub fn count(&self) -> u64 {
         self.store.count()
+    }
+
+    /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
+    /// its own.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.store.clock_skew()
     }
 }
 

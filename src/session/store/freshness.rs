@@ -4,10 +4,13 @@
 //! stores hand on a word behind what they were told before it, so when it comes back, all of that has
 //! been heard. The moment it was sent bounds how old a remembered answer is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::session::store::record_store::Server;
 
 /// What is known of the push channel.
 #[derive(Debug)]
@@ -18,27 +21,46 @@ pub(super) struct Freshness {
     heard_since: AtomicI64,
     /// When the last word was sent that came back; the beginning of time until one does.
     proven: AtomicI64,
+    /// Our words on their way.
+    words: Mutex<Words>,
     /// Counts what may have kept events from us.
     gaps: AtomicU64,
     /// The count of gaps at which open streams were last looked after.
     looked_after: AtomicU64,
-    words: AtomicU64,
 }
+
+/// Our words on their way, by their numbers; none before one that came back.
+#[derive(Debug, Default)]
+struct Words {
+    count: u64,
+    under_way: BTreeMap<u64, UnderWay>,
+}
+
+/// A word on its way.
+#[derive(Debug)]
+struct UnderWay {
+    said: Timestamp,
+    /// By which servers it came.
+    came: BTreeSet<usize>,
+}
+
+/// How many words may be on their way. More are, where a server hangs: then the older give way.
+const WORDS: usize = 64;
 
 const CUT: i64 = i64::MAX;
 const UNPROVEN: i64 = i64::MIN;
 
 impl Freshness {
     /// Of a store that others may write to, or not; with answers at most `bound` old.
-    pub(super) const fn new(is_shared: bool, bound: Duration) -> Self {
+    pub(super) fn new(is_shared: bool, bound: Duration) -> Self {
         Self {
             is_shared,
             bound,
             heard_since: AtomicI64::new(CUT),
             proven: AtomicI64::new(UNPROVEN),
+            words: Mutex::default(),
             gaps: AtomicU64::new(1),
             looked_after: AtomicU64::new(0),
-            words: AtomicU64::new(0),
         }
     }
 
@@ -69,6 +91,7 @@ impl Freshness {
 
     /// The channel stands since `now`.
     pub(super) fn subscribed(&self, now: Timestamp) {
+        self.words().under_way.clear();
         self.proven.store(UNPROVEN, Ordering::Release);
         self.heard_since.store(now.unix_millis(), Ordering::Release);
         self.gaps.fetch_add(1, Ordering::AcqRel);
@@ -83,25 +106,48 @@ impl Freshness {
 
     /// How often a word should be sent; `None` where nobody else could be heard.
     pub(super) fn word_every(&self) -> Option<Duration> {
-        let fits = self.is_shared && !self.bound.is_zero();
-        fits.then(|| (self.bound / 4).clamp(Duration::from_millis(20), Duration::from_secs(1)))
+        const MOST: Duration = Duration::from_secs(1);
+        let every = if self.bound.is_zero() {
+            MOST
+        } else {
+            (self.bound / 4).clamp(Duration::from_millis(20), MOST)
+        };
+        self.is_shared.then_some(every)
     }
 
-    /// A word that says who sends it and when.
-    pub(super) fn next_word(&self, node: &str, now: Timestamp) -> String {
-        let number = self.words.fetch_add(1, Ordering::Relaxed);
-        format!("{node} {number} {}", now.unix_millis())
-    }
-
-    /// A word came back. Those of other nodes prove nothing of ours.
-    pub(super) fn echoed(&self, node: &str, word: &str) {
-        let sent = word
-            .strip_prefix(node)
-            .and_then(|rest| rest.rsplit_once(' '))
-            .and_then(|(_, sent)| sent.parse().ok());
-        if let Some(sent) = sent {
-            self.proven.store(sent, Ordering::Release);
+    /// The number of the word that is said at `now`.
+    pub(super) fn next_word(&self, now: Timestamp) -> u64 {
+        let mut words = self.words();
+        words.count += 1;
+        let number = words.count;
+        let word = UnderWay {
+            said: now,
+            came: BTreeSet::new(),
+        };
+        words.under_way.insert(number, word);
+        if words.under_way.len() > WORDS {
+            words.under_way.pop_first();
         }
+        number
+    }
+
+    /// A word of ours came back by one of the servers. It proves that we hear everything once it came
+    /// by all of them; one that comes again, or behind a later one, proves nothing.
+    pub(super) fn came_back(&self, number: u64, by: Server) {
+        let mut words = self.words();
+        let Some(word) = words.under_way.get_mut(&number) else {
+            return;
+        };
+        word.came.insert(by.number);
+        if word.came.len() >= by.of {
+            self.proven
+                .store(word.said.unix_millis(), Ordering::Release);
+            words.under_way = words.under_way.split_off(&(number + 1));
+        }
+    }
+
+    fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was heard that could not be looked into: what is open is looked after as after a gap.
@@ -138,8 +184,7 @@ mod tests {
     }
 
     fn prove(freshness: &Freshness, sent: Timestamp) {
-        let word = freshness.next_word("node", sent);
-        freshness.echoed("node", &word);
+        freshness.came_back(freshness.next_word(sent), Server::ONLY);
     }
 
     #[test]
@@ -181,8 +226,6 @@ mod tests {
         prove(&freshness, at(100));
         freshness.subscribed(at(200));
         assert!(!freshness.hears_everything(at(1500)));
-        freshness.echoed("node", "other 1 1001400");
-        assert!(!freshness.hears_everything(at(1500)), "another node's word");
         prove(&freshness, at(1400));
         assert!(freshness.hears_everything(at(1500)));
     }
@@ -201,7 +244,39 @@ mod tests {
         freshness.subscribed(at(0));
         prove(&freshness, at(0));
         assert!(!freshness.is_fresh(at(0), at(0)));
-        assert_eq!(freshness.word_every(), None);
+        assert_eq!(freshness.word_every(), Some(Duration::from_secs(1)));
+    }
+
+    /// Whoever may speak on the channel can send our words once more, and make up others.
+    #[test]
+    fn a_word_proves_once_and_none_was_said_before_it_was() {
+        let freshness = hearing_since(0);
+        let (first, second) = (freshness.next_word(at(1000)), freshness.next_word(at(2000)));
+        freshness.came_back(second, Server::ONLY);
+        assert!(freshness.hears_everything(at(3000)));
+        for number in [first, second, second + 1] {
+            freshness.came_back(number, Server::ONLY);
+            assert!(freshness.hears_everything(at(3000)), "word {number}");
+            assert!(!freshness.hears_everything(at(3001)), "word {number}");
+        }
+    }
+
+    /// What one server of a Cluster told says nothing of what the other did.
+    #[test]
+    fn a_word_proves_when_it_came_by_all_servers() {
+        let freshness = hearing_since(0);
+        let by = |number| Server { number, of: 3 };
+        let word = freshness.next_word(at(1000));
+        for number in [0, 2, 0] {
+            freshness.came_back(word, by(number));
+            assert!(!freshness.hears_everything(at(1000)));
+        }
+        freshness.came_back(word, by(1));
+        assert!(freshness.hears_everything(at(1000)));
+        for _ in 0..2 * WORDS {
+            freshness.came_back(freshness.next_word(at(1100)), by(0));
+        }
+        assert_eq!(freshness.words().under_way.len(), WORDS);
     }
 
     #[test]

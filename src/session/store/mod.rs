@@ -11,8 +11,10 @@ pub mod record_store;
 pub mod redis;
 mod revocations;
 pub(in crate::session) mod sealed;
+mod skew;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
+pub mod voice;
 
 use std::fmt;
 use std::future::Future;
@@ -261,6 +263,12 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
 
     /// How many sessions there are, about.
     fn count(&self) -> u64;
+
+    /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
+    /// its own.
+    fn clock_skew(&self) -> Option<i64> {
+        None
+    }
 
     /// Which store this is, in the word of `session.store`.
     fn kind(&self) -> &'static str;

@@ -103,8 +103,26 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// to be, those of two in any.
     fn heard(&self, event: Event);
 
-    /// An [`announce`](RecordStore::announce)d word came back: every event before it was heard.
-    fn echoed(&self, word: &str);
+    /// As [`heard`](Self::heard), in the clear: of a node of the release before, or of anybody.
+    fn hinted(&self, event: Event);
+
+    /// An [`announce`](RecordStore::announce)d word came back by this server: every event that this
+    /// one told before it was heard.
+    fn echoed(&self, word: &str, by: Server);
+}
+
+/// One of the servers that a store's channel goes by: a Cluster has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    /// Which, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Server {
+    /// The only one.
+    pub const ONLY: Self = Self { number: 0, of: 1 };
 }
 
 /// Keeps rows. Every method is one step: done whole, or not at all and answered with an error.
@@ -223,9 +241,13 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// A store of one process has no other to hear: it calls `subscribed` and waits for ever.
     fn listen(&self, listener: Arc<dyn Listener>) -> StoreFuture<'_, ()>;
 
-    /// Sends a word round the whole channel, behind all events so far; every listener is told of it
-    /// with [`Listener::echoed`].
+    /// Sends a word round the whole channel, by each of its servers, behind all events so far; every
+    /// listener is told of it with [`Listener::echoed`].
     fn announce<'a>(&'a self, word: &'a str) -> StoreFuture<'a, ()>;
+
+    /// What the store's own clock shows, which all nodes share; `None` where it has none, or may not
+    /// be asked.
+    fn time(&self) -> StoreFuture<'_, Option<Timestamp>>;
 
     /// Whether other processes may change what is here; if not, no answer ever grows stale.
     fn is_shared(&self) -> bool;

@@ -2,6 +2,8 @@
 //! at once. Each story is told twice: small, with every run of the tests, and large, by
 //! `tests/cluster.sh`, which prints its figures.
 
+mod channel;
+mod clock;
 mod crash;
 mod keys;
 mod limit;
@@ -195,7 +197,12 @@ impl World {
             if let Some(url) = world.store_url(number) {
                 environment.insert("BFF_STORE_URL".to_owned(), url);
             }
-            let node = Node::new(environment, |addr, admin| world.config(addr, admin));
+            let mut node = Node::new(environment, |addr, admin| world.config(addr, admin));
+            if number == 0
+                && let Some(older) = older()
+            {
+                node.runs(older);
+            }
             world.nodes.push(node);
         }
         // The first one makes the schema; that several may, is a test of the store's.
@@ -292,6 +299,15 @@ impl World {
             assert!(found.is_empty(), "a canary sang:\n{found}");
         }
     }
+}
+
+/// Another build of `bff` for the first node: the release before must live beside this one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a choice of whoever runs the tests"
+)]
+fn older() -> Option<PathBuf> {
+    std::env::var_os("BFF_TEST_OLDER").map(PathBuf::from)
 }
 
 /// How many people the provider knows.

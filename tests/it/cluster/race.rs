@@ -14,6 +14,7 @@ use bff::session::store::record_store::{Lookup, RecordStore, Standing};
 use bff::session::store::redis::RedisStore;
 use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
+use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SaveOutcome, SessionStore as _};
 use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
 use bff::web::ending::EndReason;
@@ -43,7 +44,8 @@ impl Drop for InProcess {
 
 impl InProcess {
     fn on(store: &Store, keys: &Keys) -> Self {
-        let records = records(store);
+        let voice = Voice::new(keys.clone(), Arc::new(SystemRandomness));
+        let records = records(store, voice);
         let settings = settings();
         let cache = NearCache::new(
             Arc::clone(&records),
@@ -64,7 +66,7 @@ impl InProcess {
             let cache = cache.clone();
             async move { cache.tend().await }
         });
-        let sessions = Sessions::new(Arc::new(cache.clone()), Arc::new(SystemClock), &settings);
+        let sessions = Sessions::new(Arc::new(cache.clone()), cache.clock(), &settings);
         Self {
             records,
             cache,
@@ -75,19 +77,19 @@ impl InProcess {
 }
 
 /// The store as a node opens it.
-fn records(store: &Store) -> Arc<dyn RecordStore> {
+fn records(store: &Store, voice: Voice) -> Arc<dyn RecordStore> {
     let timeout = Duration::from_secs(10);
     match store {
         Store::Redis(redis) => {
             let url = StoreUrl::new(redis.url());
-            Arc::new(RedisStore::new(&url, None, timeout).unwrap())
+            Arc::new(RedisStore::new(&url, None, timeout, voice).unwrap())
         }
         Store::Postgres(_, url) => {
             let settings = SqlSettings {
                 timeout,
                 migrations: Migrations::Run,
             };
-            Arc::new(PostgresStore::new(url, None, settings).unwrap())
+            Arc::new(PostgresStore::new(url, None, settings, voice).unwrap())
         }
         other => panic!("{other:?} is one process's own"),
     }

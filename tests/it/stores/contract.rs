@@ -4,16 +4,16 @@
 //! nodes would. Times are those of a test: stores may compare them with each other and with the
 //! `now` that is passed, and never with the machine's clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bff::clock::{Clock as _, Timestamp};
+use bff::clock::{Clock as _, SystemClock, Timestamp};
 use bff::session::id::SessionHash;
 use bff::session::store::record_store::{
-    Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
+    Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Server, Standing,
 };
 use bff::session::store::{Cursor, Limit, OnLimit, folded};
 use bff::web::ending::EndReason;
@@ -85,6 +85,8 @@ pub(crate) async fn holds(fresh: impl AsyncFn() -> Nodes) {
         of_many_logins_exactly_the_limit_stays,
         of_many_logins_exactly_the_limit_is_let_in,
         the_other_node_hears_each_session_in_order,
+        nodes_of_the_release_before_are_told_in_the_clear,
+        a_shared_store_has_a_clock,
     ];
     let mut broken = Vec::new();
     for (name, promise) in promises {
@@ -969,16 +971,23 @@ async fn of_many_logins_exactly_the_limit_is_let_in(nodes: Nodes) {
 pub(crate) enum Told {
     Subscribed,
     Event(Event),
+    /// What was told in the clear.
+    Hint(Event),
+    /// A word that came by all servers.
     Echo(String),
 }
 
 #[derive(Debug)]
-struct Ear(mpsc::UnboundedSender<Told>);
+struct Ear {
+    sender: mpsc::UnboundedSender<Told>,
+    /// By which servers each word came.
+    words: Mutex<HashMap<String, BTreeSet<usize>>>,
+}
 
 impl Ear {
     fn tell(&self, told: Told) {
         // The test may have heard enough.
-        drop(self.0.send(told));
+        drop(self.sender.send(told));
     }
 }
 
@@ -991,8 +1000,17 @@ impl Listener for Ear {
         self.tell(Told::Event(event));
     }
 
-    fn echoed(&self, word: &str) {
-        self.tell(Told::Echo(word.to_owned()));
+    fn hinted(&self, event: Event) {
+        self.tell(Told::Hint(event));
+    }
+
+    fn echoed(&self, word: &str, by: Server) {
+        let mut words = self.words.lock().unwrap();
+        let came = words.entry(word.to_owned()).or_default();
+        assert!(came.insert(by.number), "{word} came twice by {by:?}");
+        if came.len() == by.of {
+            self.tell(Told::Echo(word.to_owned()));
+        }
     }
 }
 
@@ -1002,7 +1020,11 @@ pub(crate) async fn listening(store: &Arc<dyn RecordStore>) -> mpsc::UnboundedRe
     let (sender, mut told) = mpsc::unbounded_channel();
     let store = store.clone();
     tokio::spawn(async move {
-        let ended = store.listen(Arc::new(Ear(sender))).await;
+        let ear = Ear {
+            sender,
+            words: Mutex::default(),
+        };
+        let ended = store.listen(Arc::new(ear)).await;
         assert!(ended.is_err(), "listening ended without an error");
     });
     let first = soon("the channel", told.recv()).await;
@@ -1024,6 +1046,8 @@ pub(crate) async fn told_until(
             Told::Echo(echo) if echo == word => break,
             Told::Echo(_) => {}
             Told::Event(event) => events.push(event),
+            // Said to nodes of the release before, besides.
+            Told::Hint(_) => {}
             Told::Subscribed => panic!("subscribed twice"),
         }
     }
@@ -1086,5 +1110,57 @@ async fn the_other_node_hears_each_session_in_order(nodes: Nodes) {
         end(one, &hash(round)).await;
         let events = told_until(one, &mut told_other, &format!("word {round}")).await;
         assert_eq!(events, [Event::Ended(hash(round), EndReason::Logout)]);
+    }
+}
+
+/// They understand nothing else. A node that just started does not know yet whether one is there.
+async fn nodes_of_the_release_before_are_told_in_the_clear(nodes: Nodes) {
+    let (one, other) = (&nodes.one, &nodes.other);
+    if !one.is_shared() {
+        return;
+    }
+    let mut told = listening(other).await;
+    insert(one, &row(1)).await;
+    one.replace(&hash(1), 2, b"new").await.unwrap();
+    end(one, &hash(1)).await;
+    one.announce("word").await.unwrap();
+    let (mut events, mut hints) = (Vec::new(), Vec::new());
+    loop {
+        match soon("the word to come back", told.recv()).await.unwrap() {
+            Told::Event(event) => events.push(event),
+            Told::Hint(event) => hints.push(event),
+            Told::Echo(_) => break,
+            Told::Subscribed => panic!("subscribed twice"),
+        }
+    }
+    let expected = [
+        Event::Changed(hash(1), 2),
+        Event::Ended(hash(1), EndReason::Logout),
+    ];
+    assert_eq!(events, expected);
+    // The bus of a Cluster brings them more than once.
+    assert!(
+        expected.iter().all(|event| hints.contains(event)),
+        "{hints:?}"
+    );
+}
+
+async fn a_shared_store_has_a_clock(nodes: Nodes) {
+    let (one, other) = (&nodes.one, &nodes.other);
+    let before = SystemClock.now();
+    let shown = (one.time().await.unwrap(), other.time().await.unwrap());
+    let after = SystemClock.now();
+    match shown {
+        // On this machine there is but one.
+        (Some(shown), Some(again)) => {
+            let moment = Duration::from_millis(5);
+            assert!(
+                before - moment <= shown && again <= after + moment,
+                "{shown:?}"
+            );
+            assert!(shown <= again + moment, "{shown:?} {again:?}");
+        }
+        (None, None) => assert!(!one.is_shared()),
+        other => panic!("{other:?}"),
     }
 }

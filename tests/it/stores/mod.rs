@@ -8,7 +8,19 @@ mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use std::sync::Arc;
+
+use bff::clock::{SeededRandomness, SystemRandomness};
+use bff::secret::SessionKey;
+use bff::session::seal::Keys;
 use bff::session::store::StoreError;
+use bff::session::store::voice::Voice;
+
+/// The voice of a node; all have the same key.
+pub(crate) fn voice() -> Voice {
+    let key = SessionKey::random(&SeededRandomness::new(7));
+    Voice::new(Keys::of(&key), Arc::new(SystemRandomness))
+}
 
 /// The sentence of a store that will not do until it is mended.
 #[track_caller]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::contract::{self, HOUR, Nodes, hash, listening, now, row, told_until, until};
-use super::{away, unusable};
+use super::{away, unusable, voice};
 use crate::support::clock::soon;
 use crate::support::servers::postgres::Postgres;
 
@@ -23,7 +23,7 @@ const SETTINGS: SqlSettings = SqlSettings {
 };
 
 fn store(url: &str) -> Arc<dyn RecordStore> {
-    Arc::new(PostgresStore::new(url, None, SETTINGS).unwrap())
+    Arc::new(PostgresStore::new(url, None, SETTINGS, voice()).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +170,7 @@ async fn a_database_that_will_not_do_is_named_with_the_remedy() {
 
     // No such thing as a URL: known before anything is asked.
     for url in ["", "sessions.db", "postgres://u:p@host:notaport/db"] {
-        let sentence = unusable(PostgresStore::new(url, None, SETTINGS));
+        let sentence = unusable(PostgresStore::new(url, None, SETTINGS, voice()));
         assert!(sentence.contains("session.store_url"), "{sentence}");
     }
 }
@@ -209,7 +209,7 @@ async fn nodes_that_start_together_migrate_once() {
         migrations: Migrations::Check,
         ..SETTINGS
     };
-    let checking = PostgresStore::new(&url, None, check_only).unwrap();
+    let checking = PostgresStore::new(&url, None, check_only, voice()).unwrap();
     let sentence = unusable(checking.prepare().await);
     assert!(sentence.contains("run `bff migrate`"), "{sentence}");
 
@@ -238,7 +238,7 @@ async fn a_call_that_hangs_ends_in_time() {
         ..SETTINGS
     };
     store(&url).insert(&row(1), None, now()).await.unwrap();
-    let hasty = PostgresStore::new(&url, None, settings).unwrap();
+    let hasty = PostgresStore::new(&url, None, settings, voice()).unwrap();
     until("a first answer", || async { hasty.check().await.is_ok() }).await;
     let holding = tokio::spawn({
         let hold = "BEGIN; LOCK TABLE bff_sessions; SELECT pg_sleep(1); COMMIT";
@@ -276,7 +276,7 @@ async fn a_server_that_falls_silent_is_noticed() {
         ..SETTINGS
     };
     let store: Arc<dyn RecordStore> =
-        Arc::new(PostgresStore::new(&through, None, settings).unwrap());
+        Arc::new(PostgresStore::new(&through, None, settings, voice()).unwrap());
     let mut told = listening(&store).await;
     assert_eq!(told_until(&store, &mut told, "heard").await, []);
     // Longer than the listening connection waits in silence: it asks, and goes on.
@@ -304,7 +304,7 @@ async fn the_servers_certificate_is_checked() {
     let url = |host: &str| {
         format!("postgres://postgres:correct-horse@{host}:{port}/postgres?sslmode=verify-full")
     };
-    let with = |host: &str, ca| PostgresStore::new(&url(host), ca, SETTINGS).unwrap();
+    let with = |host: &str, ca| PostgresStore::new(&url(host), ca, SETTINGS, voice()).unwrap();
     with("localhost", Some(&*root)).prepare().await.unwrap();
     let in_the_url = format!("{}&sslrootcert={}", url("localhost"), root.display());
     store(&in_the_url).prepare().await.unwrap();

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::contract::{HOUR, Nodes, Told, hash, holds, listening, now, row, told_until};
-use super::{away, unusable};
+use super::{away, unusable, voice};
 use crate::support::clock::soon;
 use crate::support::logs::Logs;
 use crate::support::servers::redis::{Certificates, Cluster, Redis, Watched, is_here};
@@ -24,7 +24,7 @@ fn store(url: &str) -> Arc<dyn RecordStore> {
 }
 
 fn settled(url: &str, ca: Option<&Path>, timeout: Duration) -> Arc<dyn RecordStore> {
-    Arc::new(RedisStore::new(&StoreUrl::new(url), ca, timeout).unwrap())
+    Arc::new(RedisStore::new(&StoreUrl::new(url), ca, timeout, voice()).unwrap())
 }
 
 /// The key of a session.
@@ -438,9 +438,9 @@ async fn tls_is_verified() {
     away(store(&redis.url()).prepare().await);
 
     let key = certificates.ca().with_file_name("key.pem");
-    let unread = RedisStore::new(&StoreUrl::new(url.as_str()), Some(&key), timeout);
+    let unread = RedisStore::new(&StoreUrl::new(url.as_str()), Some(&key), timeout, voice());
     is_unusable(unread, "holds no certificate");
-    let unread = RedisStore::new(&StoreUrl::new("redis://a,b"), None, timeout);
+    let unread = RedisStore::new(&StoreUrl::new("redis://a,b"), None, timeout, voice());
     is_unusable(unread, "session.store_url names several hosts");
 }
 
@@ -529,12 +529,12 @@ async fn a_word_in_a_cluster_comes_from_every_master() {
     let cluster = Cluster::start().await;
     let (one, other) = (store(&cluster.url()), store(&cluster.url()));
     let mut told = listening(&other).await;
-    // One master's copy alone, though the bus carries it to all.
     let [first, second, _] = cluster.nodes.as_slice() else {
         panic!("three masters")
     };
-    for node in [first, second, second] {
-        let copy = format!("w {} forged", first.address());
+    // Whoever may speak on the channel can make up words, in the clear as nodes once sent them.
+    for (node, word) in [(first, "forged"), (second, "forged 1 1795251600000")] {
+        let copy = format!("w {} {word}", node.address());
         node.cli(&["PUBLISH", "bff:events", &copy]);
     }
     assert_eq!(told_until(&one, &mut told, "word").await, []);

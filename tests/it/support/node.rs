@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
     dir: TempDir,
+    program: PathBuf,
     environment: BTreeMap<String, String>,
     child: Option<Child>,
 }
@@ -42,6 +44,7 @@ impl Node {
             addr,
             admin,
             dir: tempfile::tempdir().unwrap(),
+            program: env!("CARGO_BIN_EXE_bff").into(),
             environment,
             child: None,
         };
@@ -65,6 +68,23 @@ impl Node {
         fs::read_to_string(self.dir.path().join("bff.toml")).unwrap()
     }
 
+    /// Has another build of `bff` run here.
+    pub(crate) fn runs(&mut self, program: PathBuf) {
+        self.program = program;
+    }
+
+    /// A variable of its environment, from the next start on.
+    pub(crate) fn variable(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A file of its own, in its folder.
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
     /// Starts the process, and does not wait.
     pub(crate) fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs");
@@ -73,7 +93,7 @@ impl Node {
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_bff"))
+        let child = Command::new(&self.program)
             .arg("serve")
             .current_dir(self.dir.path())
             .env_clear()
@@ -137,8 +157,22 @@ impl Node {
 
     /// What `/readyz` answers.
     pub(crate) async fn ready(&self) -> Reply {
-        let call = Call::bare("GET", "/readyz").header("Host", "admin");
-        ask(self.admin, &call).await.expect("/readyz answers")
+        self.administration("/readyz").await
+    }
+
+    /// What the administration listener answers to whoever asks.
+    pub(crate) async fn administration(&self, path: &str) -> Reply {
+        let call = Call::bare("GET", path).header("Host", "admin");
+        let reply = ask(self.admin, &call).await;
+        reply.unwrap_or_else(|| panic!("{path} answers"))
+    }
+
+    /// How much memory it holds, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
     }
 }
 

@@ -3,9 +3,12 @@
 //!
 //! A listener has one connection to every master, for an event is published on the master of its
 //! session. The bus of a Cluster carries it to the other masters too, and may lose it on the way
-//! without a sign; a connection of our own may not. So a word is published on every master, and has
-//! come back when every connection brought the copy of its own master: then nothing that was told
-//! before is still under way, nor lost.
+//! without a sign; a connection of our own may not. So a word is published on every master, and
+//! proves of each by the copy that the connection to it brought: then nothing that it told before is
+//! still under way, nor lost.
+//!
+//! `s` and an event, sealed; `w`, a master and a word, sealed. In the clear, as the release before
+//! tells them: `e` and `c` with a number and a hash.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt as _};
 use redis::aio::{PubSub, PubSubSink};
-use redis::{Msg, RedisResult};
+use redis::{Msg, RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
 use super::link::Link;
@@ -23,7 +26,8 @@ use super::names::{EVENTS, unhex};
 use super::rows::reason_of;
 use super::trouble::Trouble;
 use super::url::Address;
-use crate::session::store::record_store::{Event, Listener};
+use crate::session::store::record_store::{Event, Listener, Server};
+use crate::session::store::voice::Voice;
 
 /// How often each connection is asked whether it still stands.
 const PING_INTERVAL: Duration = Duration::from_millis(250);
@@ -33,16 +37,27 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 const PINGS_A_LOOK: u32 = 4;
 /// How many events are remembered, to tell each but once.
 const REMEMBERED: usize = 4096;
-/// How many words may be on their way; those of nodes that vanished give way.
-const WORDS: usize = 256;
+
+/// What is told of an event.
+pub(super) fn tellings(voice: &Voice, event: Event) -> Vec<String> {
+    let mut told = vec![format!("s {}", voice.event(event))];
+    if voice.speaks_plainly() {
+        told.push(match event {
+            Event::Ended(hash, reason) => format!("e {} {}", reason as u8, hash.to_hex()),
+            Event::Changed(hash, version) => format!("c {version} {}", hash.to_hex()),
+        });
+    }
+    told
+}
 
 /// Sends a word round.
-pub(super) async fn announce(link: &Link, word: &str) -> Result<(), Trouble> {
+pub(super) async fn announce(link: &Link, voice: &Voice, word: &str) -> Result<(), Trouble> {
     let masters = link.known_masters().await?;
     let copies = masters.iter().map(async |master| {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(EVENTS).arg(format!("w {master} {word}"));
-        link.query_master(master, &publish).await
+        let sealed = voice.word(&master.to_string(), word);
+        publish.arg(EVENTS).arg(format!("w {master} {sealed}"));
+        link.query_master::<Value>(master, &publish).await
     });
     let sent = try_join_all(copies).await.map(drop);
     if sent.is_err() {
@@ -53,7 +68,7 @@ pub(super) async fn announce(link: &Link, word: &str) -> Result<(), Trouble> {
 }
 
 /// Hands on what comes, until the channel breaks.
-pub(super) async fn listen(link: &Link, listener: &dyn Listener) -> Trouble {
+pub(super) async fn listen(link: &Link, voice: &Voice, listener: &dyn Listener) -> Trouble {
     let opened = timeout(link.timeout(), open(link)).await;
     let (masters, connections) = match opened {
         Ok(Ok(opened)) => opened,
@@ -70,9 +85,9 @@ pub(super) async fn listen(link: &Link, listener: &dyn Listener) -> Trouble {
     }
     let mut hearing = Hearing {
         listener,
+        voice,
         names: masters.iter().map(Address::to_string).collect(),
         told: Told::default(),
-        words: VecDeque::new(),
     };
     let hear = async {
         while let Some(Some((number, message))) = messages.next().await {
@@ -115,7 +130,7 @@ async fn watch(link: &Link, masters: &[Address], sinks: &mut [PubSubSink]) -> Tr
         sleep(PING_INTERVAL).await;
         let asked = sinks
             .iter_mut()
-            .map(async |sink| -> RedisResult<redis::Value> { sink.ping().await });
+            .map(async |sink| -> RedisResult<Value> { sink.ping().await });
         match timeout(PING_TIMEOUT, join_all(asked)).await {
             Ok(answers) if answers.iter().all(Result::is_ok) => {}
             Ok(_) => return Trouble::Cut,
@@ -135,62 +150,46 @@ async fn watch(link: &Link, masters: &[Address], sinks: &mut [PubSubSink]) -> Tr
 
 struct Hearing<'a> {
     listener: &'a dyn Listener,
+    voice: &'a Voice,
     /// The names of the masters, by the number of their connection.
     names: Vec<String>,
     told: Told,
-    words: VecDeque<Word>,
-}
-
-/// A word under way.
-struct Word {
-    text: Box<str>,
-    /// The connections that brought the copy of their own master.
-    came: Vec<usize>,
 }
 
 impl Hearing<'_> {
     fn take(&mut self, number: usize, payload: &[u8]) {
-        let Some(text) = std::str::from_utf8(payload).ok() else {
-            return;
-        };
-        match text.split_once(' ') {
+        let text = std::str::from_utf8(payload).ok();
+        match text.and_then(|text| text.split_once(' ')) {
             Some(("w", copy)) => self.take_copy(number, copy),
-            // Each comes once from its master, and once by the bus to each other master.
-            Some((kind, rest)) if self.names.len() == 1 || self.told.is_new(text) => {
-                if let Some(event) = read_event(kind, rest) {
+            Some(("s", sealed)) => {
+                // Each comes once from its master, and once by the bus to each other master.
+                if let Some(event) = self.voice.read_event(sealed)
+                    && (self.names.len() == 1 || self.told.is_new(sealed))
+                {
                     self.listener.heard(event);
                 }
             }
-            _ => {}
+            Some((kind, rest)) => {
+                if let Some(event) = read_event(kind, rest) {
+                    self.listener.hinted(event);
+                }
+            }
+            None => {}
         }
     }
 
-    fn take_copy(&mut self, number: usize, copy: &str) {
-        let Some((master, word)) = copy.split_once(' ') else {
+    fn take_copy(&self, number: usize, copy: &str) {
+        let Some((master, said)) = copy.split_once(' ') else {
             return;
         };
-        // A connection that came by way of the bus says nothing about what its master told.
+        // A copy that came by way of the bus says nothing about what its master told.
         if self.names.get(number).is_none_or(|name| name != master) {
             return;
         }
-        let position = self.words.iter().position(|known| *known.text == *word);
-        let mut known = position
-            .and_then(|position| self.words.remove(position))
-            .unwrap_or_else(|| Word {
-                text: word.into(),
-                came: Vec::new(),
-            });
-        if !known.came.contains(&number) {
-            known.came.push(number);
+        if let Some(word) = self.voice.read_word(master, said) {
+            let of = self.names.len();
+            self.listener.echoed(&word, Server { number, of });
         }
-        if known.came.len() == self.names.len() {
-            self.listener.echoed(word);
-            return;
-        }
-        if self.words.len() == WORDS {
-            self.words.pop_front();
-        }
-        self.words.push_back(known);
     }
 }
 

@@ -116,8 +116,13 @@ impl Link {
     }
 
     /// Asks one of the [`masters`](Self::masters).
-    pub(super) async fn query_master(&self, at: &Address, command: &Cmd) -> Result<(), Trouble> {
-        self.ask(Request::Node(at, command)).await.map(drop)
+    pub(super) async fn query_master<T: FromRedisValue>(
+        &self,
+        at: &Address,
+        command: &Cmd,
+    ) -> Result<T, Trouble> {
+        let value = self.ask(Request::Node(at, command)).await?;
+        Ok(redis::from_redis_value(value)?)
     }
 
     /// The masters of this moment, in order.

@@ -14,7 +14,7 @@
 //! ACL SETUSER bff on >PASSWORD resetkeys ~bff:* resetchannels &bff:events -@all
 //!   +eval +evalsha +hget +hmget +hset +exists +del +get +getdel +set +pexpire +pttl
 //!   +zadd +zrem +zrange +zrangebylex +zrangebyscore +zscore +zcard
-//!   +publish +subscribe +ping +select +role +cluster|slots +asking +info +config|get
+//!   +publish +subscribe +ping +time +select +role +cluster|slots +asking +info +config|get
 //! ```
 
 pub mod url;
@@ -32,6 +32,7 @@ mod trouble;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -48,8 +49,9 @@ use crate::clock::Timestamp;
 use crate::secret::StoreUrl;
 use crate::session::id::SessionHash;
 use crate::session::store::record_store::{
-    Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
+    Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
 };
+use crate::session::store::voice::Voice;
 use crate::session::store::{Cursor, Limit, OnLimit, StoreError, StoreFuture, folded};
 use crate::web::ending::EndReason;
 
@@ -66,6 +68,9 @@ const AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct RedisStore {
     link: Link,
+    voice: Voice,
+    /// Whether its clock may be asked.
+    shows_time: AtomicBool,
 }
 
 impl RedisStore {
@@ -75,7 +80,12 @@ impl RedisStore {
     /// # Errors
     ///
     /// [`StoreError::Unusable`] where the address cannot be meant or the roots cannot be read.
-    pub fn new(url: &StoreUrl, ca: Option<&Path>, timeout: Duration) -> Result<Self, StoreError> {
+    pub fn new(
+        url: &StoreUrl,
+        ca: Option<&Path>,
+        timeout: Duration,
+        voice: Voice,
+    ) -> Result<Self, StoreError> {
         let url = RedisUrl::read(url).map_err(Trouble::from)?;
         let certificates = ca.map(read_ca).transpose()?.map(|ca| TlsCertificates {
             client_tls: None,
@@ -84,7 +94,37 @@ impl RedisStore {
         let servers = Servers::new(url, certificates, timeout);
         Ok(Self {
             link: Link::new(servers)?,
+            voice,
+            shows_time: AtomicBool::new(true),
         })
+    }
+
+    /// The time of the first master. A user who may not ask is told once what that costs.
+    async fn time(&self) -> Result<Option<Timestamp>, Trouble> {
+        if !self.shows_time.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let masters = self.link.known_masters().await?;
+        let first = masters.first().ok_or(Trouble::NoMaster)?;
+        match self.link.query_master(first, &command("TIME")).await {
+            Ok((seconds, micros)) => {
+                let (seconds, micros): (i64, i64) = (seconds, micros);
+                let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+                Ok(Some(Timestamp::from_unix_millis(millis)))
+            }
+            Err(Trouble::Permission(_)) => {
+                self.shows_time.store(false, Ordering::Relaxed);
+                tracing::warn!(
+                    "the Redis user in session.store_url may not ask for TIME, so a node whose \
+                     clock is wrong goes unnoticed; grant it +time"
+                );
+                Ok(None)
+            }
+            Err(trouble) => {
+                self.link.forget_masters();
+                Err(trouble)
+            }
+        }
     }
 
     async fn insert(
@@ -151,7 +191,8 @@ impl RedisStore {
         sealed: &[u8],
     ) -> Result<Replacement, Trouble> {
         let call = self.link.scripts.replace.on(names::record(hash));
-        let call = call.number(version).bytes(sealed);
+        let told = channel::tellings(&self.voice, Event::Changed(*hash, version));
+        let call = call.number(version).bytes(sealed).telling(told);
         match self.link.call::<String>(call).await?.as_str() {
             "saved" => Ok(Replacement::Saved),
             "ended" => Ok(Replacement::Ended),
@@ -196,10 +237,10 @@ impl RedisStore {
         now: Option<Timestamp>,
     ) -> Result<Option<Row>, Trouble> {
         let call = self.link.scripts.end.on(names::record(hash));
-        let mut call = call.number(reason as u8).number(remember.as_millis());
-        if let Some(now) = now {
-            call = call.number(now.unix_millis());
-        }
+        let now = now.map(|now| now.unix_millis().to_string());
+        let told = channel::tellings(&self.voice, Event::Ended(*hash, reason));
+        let call = call.number(reason as u8).number(remember.as_millis());
+        let call = call.bytes(now.unwrap_or_default()).telling(told);
         let values: Values = match self.link.call::<Value>(call).await? {
             Value::Array(values) => redis::from_redis_value(Value::Array(values))?,
             Value::BulkString(expires) => {
@@ -587,11 +628,19 @@ impl RecordStore for RedisStore {
     }
 
     fn listen(&self, listener: Arc<dyn Listener>) -> StoreFuture<'_, ()> {
-        Box::pin(async move { Err(channel::listen(&self.link, listener.as_ref()).await.into()) })
+        Box::pin(async move {
+            Err(channel::listen(&self.link, &self.voice, listener.as_ref())
+                .await
+                .into())
+        })
     }
 
     fn announce<'a>(&'a self, word: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(async move { Ok(channel::announce(&self.link, word).await?) })
+        Box::pin(async move { Ok(channel::announce(&self.link, &self.voice, word).await?) })
+    }
+
+    fn time(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        Box::pin(async move { Ok(self.time().await?) })
     }
 
     fn is_shared(&self) -> bool {

@@ -14,13 +14,13 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 ";
 
-/// ARGV: version, data.
+/// ARGV: version, data, then what to tell.
 const REPLACE: &str = "
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then return 'ended' end
 if tonumber(version) + 1 ~= tonumber(ARGV[1]) then return 'overtaken' end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'data', ARGV[2])
-redis.call('PUBLISH', 'bff:events', 'c ' .. ARGV[1] .. ' ' .. string.sub(KEYS[1], 7))
+for i = 3, #ARGV do redis.call('PUBLISH', 'bff:events', ARGV[i]) end
 return 'saved'
 ";
 
@@ -42,19 +42,19 @@ redis.call('HSET', KEYS[1], 'expires', ARGV[2])
 return ARGV[2]
 ";
 
-/// ARGV: reason, how long to remember it, and the present where only an expired session is to end.
-/// The record as it was; `expires` of one that lives on; nothing where there was none.
+/// ARGV: reason, how long to remember it, the present where only an expired session is to end (or
+/// nothing), then what to tell. The record as it was; `expires` of one that lives on; nothing where there was none.
 const END: &str = "
 local row = redis.call('HMGET', KEYS[1], 'version', 'created', 'seen', 'expires', 'ends',
   'subject', 'sid', 'name', 'data', 'ended')
 if not row[1] then return false end
-if ARGV[3] and tonumber(row[4]) > tonumber(ARGV[3]) then return row[4] end
+if ARGV[3] ~= '' and tonumber(row[4]) > tonumber(ARGV[3]) then return row[4] end
 redis.call('DEL', KEYS[1])
 if tonumber(ARGV[2]) > 0 then
   redis.call('HSET', KEYS[1], 'ended', ARGV[1])
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-redis.call('PUBLISH', 'bff:events', 'e ' .. ARGV[1] .. ' ' .. string.sub(KEYS[1], 7))
+for i = 4, #ARGV do redis.call('PUBLISH', 'bff:events', ARGV[i]) end
 return row
 ";
 
@@ -197,6 +197,11 @@ impl Call<'_> {
 
     pub(super) fn number(self, argument: impl Copy + ToString) -> Self {
         self.bytes(argument.to_string())
+    }
+
+    /// What the step tells the others.
+    pub(super) fn telling(self, told: Vec<String>) -> Self {
+        told.into_iter().fold(self, Self::bytes)
     }
 
     /// By its digest, which is short, and fails where the server has not seen the script.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
-use crate::session::store::record_store::{Listener, Row};
+use crate::session::store::record_store::{Event, Listener, Row};
 use crate::web::ending::EndReason;
 
 use super::Migrations;
@@ -31,8 +31,10 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
     const LOAD: &'static str;
     /// `$1` hashes one behind the other, `$2` how many → for each version, ended.
     const STANDINGS: &'static str;
-    /// `$1` hash, `$2` version, `$3` sealed → a row where it was replaced.
+    /// `$1` hash, `$2` version, `$3` sealed, and from `$4` on what to tell → a row where it was replaced.
     const REPLACE: &'static str;
+    /// The time in milliseconds; empty where that is the machine's.
+    const TIME: &'static str;
     /// Holds back other inserts of the subject `$1` until the transaction ends; empty where no
     /// other connection is.
     const LOCK_SUBJECT: &'static str;
@@ -57,6 +59,9 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
 
+    /// What the others are told of an event; where there are none, nothing.
+    fn tellings(&self, event: Event) -> Vec<String>;
+
     /// Ends a session whose `expires` is not after `due`, if it lives, and tells the others.
     fn end(
         connection: &mut Self::Connection,
@@ -64,6 +69,7 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
         reason: EndReason,
         remember: Duration,
         due: i64,
+        told: &[String],
     ) -> impl Future<Output = Result<Option<Row>, sqlx::Error>> + Send;
 
     /// As [`RecordStore::listen`](super::RecordStore::listen).
@@ -74,6 +80,7 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// As [`RecordStore::announce`](super::RecordStore::announce).
     fn announce(
+        &self,
         connection: &mut Self::Connection,
         word: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

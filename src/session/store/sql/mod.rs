@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::store::record_store::{
-    Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
+    Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
 };
 use crate::session::store::{Cursor, Limit, OnLimit, StoreError, StoreFuture};
 use crate::web::ending::EndReason;
@@ -102,7 +102,8 @@ impl<D: Dialect> SqlStore<D> {
         self.pool
             .step(async {
                 let mut held = self.pool.hold().await?;
-                let row = D::end(&mut held.connection, hash, reason, remember, due).await?;
+                let told = self.pool.dialect().tellings(Event::Ended(*hash, reason));
+                let row = D::end(&mut held.connection, hash, reason, remember, due, &told).await?;
                 Ok((held, row))
             })
             .await
@@ -195,11 +196,13 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
         sealed: &'a [u8],
     ) -> StoreFuture<'a, Replacement> {
         Box::pin(async move {
-            let values = [
+            let told = self.pool.dialect().tellings(Event::Changed(*hash, version));
+            let mut values = vec![
                 bytes_of(hash),
                 Value::Int(int(version)),
                 Value::Bytes(sealed),
             ];
+            values.extend(told.iter().map(|told| Value::Text(told)));
             if !self.ask(D::REPLACE, &values).await?.is_empty() {
                 return Ok(Replacement::Saved);
             }
@@ -378,9 +381,21 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
     fn announce<'a>(&'a self, word: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(self.pool.step(async {
             let mut held = self.pool.hold().await?;
-            D::announce(&mut held.connection, word).await?;
+            let dialect = self.pool.dialect();
+            dialect.announce(&mut held.connection, word).await?;
             Ok((held, ()))
         }))
+    }
+
+    fn time(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            if D::TIME.is_empty() {
+                return Ok(None);
+            }
+            let shown = self.ask_each(D::TIME, &[], |row| row.int(0)).await?;
+            let shown = shown.into_iter().next().flatten();
+            Ok(shown.map(Timestamp::from_unix_millis))
+        })
     }
 
     fn is_shared(&self) -> bool {

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
-use crate::session::store::record_store::{Event, Listener, Row};
+use crate::session::store::record_store::{Event, Listener, Row, Server};
+use crate::session::store::voice::{Voice, reason_of};
 use crate::web::ending::EndReason;
 
 use super::dialect::{
@@ -37,7 +38,12 @@ impl PostgresStore {
     /// # Errors
     ///
     /// If the URL names no database that could be connected to.
-    pub fn new(url: &str, ca: Option<&Path>, settings: SqlSettings) -> Result<Self, StoreError> {
+    pub fn new(
+        url: &str,
+        ca: Option<&Path>,
+        settings: SqlSettings,
+        voice: Voice,
+    ) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse().map_err(|error| {
             let sentence = format!("session.store_url is no URL of a PostgreSQL database: {error}");
             unusable(sentence, error)
@@ -46,7 +52,11 @@ impl PostgresStore {
         if let Some(ca) = ca {
             options = options.ssl_root_cert(ca);
         }
-        let postgres = Postgres { options, settings };
+        let postgres = Postgres {
+            options,
+            settings,
+            voice,
+        };
         Ok(Self::over(postgres, settings.timeout))
     }
 }
@@ -56,10 +66,14 @@ impl PostgresStore {
 pub struct Postgres {
     options: PgConnectOptions,
     settings: SqlSettings,
+    voice: Voice,
 }
 
 /// Where nodes hear each other.
 const CHANNEL: &str = "bff_events";
+
+/// The one server that words go round by.
+const SERVER: &str = "postgres";
 
 /// The database's time in milliseconds, for leases and remembered ends.
 macro_rules! clock {
@@ -79,7 +93,7 @@ const END: &str = concat!(
         FROM found WHERE bff_sessions.hash = found.hash RETURNING bff_sessions.hash AS gone) \
      SELECT ",
     columns!(),
-    ", pg_notify('bff_events', 'e' || encode(gone, 'hex') || $2) \
+    ", pg_notify('bff_events', $5), pg_notify('bff_events', $6) \
      FROM found JOIN emptied ON hash = gone"
 );
 
@@ -110,7 +124,8 @@ impl Dialect for Postgres {
     const REPLACE: &'static str = "WITH changed AS (UPDATE bff_sessions \
             SET version = $2, sealed = $3 \
             WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING hash) \
-        SELECT pg_notify('bff_events', 'c' || encode(hash, 'hex') || $2) FROM changed";
+        SELECT pg_notify('bff_events', $4), pg_notify('bff_events', $5) FROM changed";
+    const TIME: &'static str = concat!("SELECT ", clock!());
     const LOCK_SUBJECT: &'static str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     const LEASE: &'static str = concat!(
         "INSERT INTO bff_leases (name, owner, expires) VALUES ($1, $2, ",
@@ -164,19 +179,35 @@ impl Dialect for Postgres {
         fetch(connection, statement, values).await
     }
 
+    /// Two, since statements tell two: PostgreSQL sends the same twice of one transaction but once.
+    fn tellings(&self, event: Event) -> Vec<String> {
+        let sealed = format!("s{}", self.voice.event(event));
+        let second = if self.voice.speaks_plainly() {
+            match event {
+                Event::Ended(hash, reason) => format!("e{}{}", hash.to_hex(), reason as u8),
+                Event::Changed(hash, version) => format!("c{}{version}", hash.to_hex()),
+            }
+        } else {
+            sealed.clone()
+        };
+        vec![sealed, second]
+    }
+
     async fn end(
         connection: &mut PgConnection,
         hash: &SessionHash,
         reason: EndReason,
         remember: Duration,
         due: i64,
+        told: &[String],
     ) -> Result<Option<Row>, sqlx::Error> {
-        let values = [
+        let mut values = vec![
             bytes_of(hash),
             Value::Int(reason as i64),
             Value::Int(int(remember.as_millis())),
             Value::Int(due),
         ];
+        values.extend(told.iter().map(|told| Value::Text(told)));
         let ended = fetch(connection, END, &values).await?;
         ended.first().map(to_row).transpose()
     }
@@ -199,7 +230,7 @@ impl Dialect for Postgres {
         listener.subscribed();
         loop {
             match timeout(deadline, channel.try_recv()).await {
-                Ok(Ok(Some(told))) => tell(&*listener, told.payload()),
+                Ok(Ok(Some(told))) => self.tell(&*listener, told.payload()),
                 Ok(Ok(None)) => {
                     let sentence = format!("{} cut off the listening connection", self.place());
                     return Err(away(sentence, None).into());
@@ -214,8 +245,8 @@ impl Dialect for Postgres {
         }
     }
 
-    async fn announce(connection: &mut PgConnection, word: &str) -> Result<(), sqlx::Error> {
-        let word = format!("w{word}");
+    async fn announce(&self, connection: &mut PgConnection, word: &str) -> Result<(), sqlx::Error> {
+        let word = format!("w{}", self.voice.word(SERVER, word));
         let statement = "SELECT pg_notify('bff_events', $1)";
         fetch(connection, statement, &[Value::Text(&word)]).await?;
         Ok(())
@@ -270,6 +301,29 @@ impl Postgres {
         format!("PostgreSQL at {host}:{port}/{database}")
     }
 
+    /// `s` and an event, `w` and a word, both sealed. In the clear, as the release before tells them:
+    /// `e` hash reason, `c` hash version. What another version may send is passed over.
+    fn tell(&self, listener: &dyn Listener, payload: &str) {
+        match payload.split_at_checked(1) {
+            Some(("w", said)) => {
+                if let Some(word) = self.voice.read_word(SERVER, said) {
+                    listener.echoed(&word, Server::ONLY);
+                }
+            }
+            Some(("s", sealed)) => {
+                if let Some(event) = self.voice.read_event(sealed) {
+                    listener.heard(event);
+                }
+            }
+            Some((kind, rest)) => {
+                if let Some(event) = read_event(kind, rest) {
+                    listener.hinted(event);
+                }
+            }
+            None => {}
+        }
+    }
+
     fn untrusted(&self, error: sqlx::Error) -> StoreError {
         let sentence = format!(
             "{} offers no TLS that could be trusted ({error}): check its certificate, \
@@ -314,27 +368,13 @@ impl Postgres {
     }
 }
 
-/// `e` hash reason, `c` hash version, `w` word: see the statements that send them. What another
-/// version of `bff` may send is passed over.
-fn tell(listener: &dyn Listener, payload: &str) {
-    let parts = payload.split_at_checked(1).and_then(|(kind, rest)| {
-        if kind == "w" {
-            listener.echoed(rest);
-            return None;
-        }
-        let (hash, number) = rest.split_at_checked(64)?;
-        Some((kind, SessionHash::from_hex(hash)?, number))
-    });
-    let event = parts.and_then(|(kind, hash, number)| match kind {
-        "e" => Some(Event::Ended(
-            hash,
-            EndReason::from_u8(number.parse().ok()?)?,
-        )),
-        "c" => Some(Event::Changed(hash, number.parse().ok()?)),
+fn read_event(kind: &str, rest: &str) -> Option<Event> {
+    let (hash, number) = rest.split_at_checked(64)?;
+    let (hash, number) = (SessionHash::from_hex(hash)?, number.parse().ok()?);
+    match kind {
+        "e" => Some(Event::Ended(hash, reason_of(number))),
+        "c" => Some(Event::Changed(hash, number)),
         _ => None,
-    });
-    if let Some(event) = event {
-        listener.heard(event);
     }
 }
 

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
-use crate::session::store::record_store::{Listener, Row};
+use crate::session::store::record_store::{Event, Listener, Row};
 use crate::web::ending::EndReason;
 
 use super::dialect::{
@@ -97,6 +97,7 @@ impl Dialect for Sqlite {
     );
     const REPLACE: &'static str = "UPDATE bff_sessions SET version = $2, sealed = $3 \
         WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING version";
+    const TIME: &'static str = "";
     const LOCK_SUBJECT: &'static str = "";
     const LEASE: &'static str = concat!(
         "INSERT INTO bff_leases (name, owner, expires) VALUES ($1, $2, ",
@@ -141,12 +142,17 @@ impl Dialect for Sqlite {
         fetch(connection, statement, values).await
     }
 
+    fn tellings(&self, _: Event) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn end(
         connection: &mut SqliteConnection,
         hash: &SessionHash,
         reason: EndReason,
         remember: Duration,
         due: i64,
+        _: &[String],
     ) -> Result<Option<Row>, sqlx::Error> {
         let hash = bytes_of(hash);
         fetch(connection, "BEGIN IMMEDIATE", &[]).await?;
@@ -167,7 +173,7 @@ impl Dialect for Sqlite {
         std::future::pending().await
     }
 
-    async fn announce(_: &mut SqliteConnection, _: &str) -> Result<(), sqlx::Error> {
+    async fn announce(&self, _: &mut SqliteConnection, _: &str) -> Result<(), sqlx::Error> {
         Ok(())
     }
 

@@ -1,0 +1,463 @@
+//! The near cache: what this process knows of sessions that live in a store outside it, so that a
+//! request costs no network trip.
+//!
+//! An answer from here is never older than [`NearCacheSettings::max_staleness`]. The store tells of
+//! every end and every change; a word of our own that it sends round behind them proves that we hear
+//! it ([`freshness`](super::freshness)). Where we do not, each look goes to the store.
+//!
+//! One [`Session`] stands for one row in this process, so that whoever holds it sees other tokens and
+//! learns of its end.
+
+mod cleaning;
+mod doubts;
+mod known;
+mod reading;
+mod tending;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use self::doubts::Doubts;
+use self::known::{Entry, Known};
+use crate::clock::{Clock, Randomness, Timestamp};
+use crate::secret::random_base64url;
+use crate::session::id::SessionHash;
+use crate::session::record::{Session, Tokens};
+use crate::session::seal::Keys;
+use crate::session::store::freshness::Freshness;
+use crate::session::store::health::Health;
+use crate::session::store::record_store::{Insertion, Lookup, RecordStore, Replacement};
+use crate::session::store::sealed;
+use crate::session::store::skew::{HouseClock, Skew};
+use crate::session::store::{
+    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, STORE_AGAIN_AFTER, SaveOutcome,
+    SessionStore, StoreError, StoreFuture,
+};
+use crate::web::ending::EndReason;
+
+/// How the near cache behaves.
+#[derive(Debug, Clone)]
+pub struct NearCacheSettings {
+    /// `session.store`, for people.
+    pub kind: &'static str,
+    /// Without a call for this long, a session ends.
+    pub idle_timeout: Duration,
+    /// How long an end is remembered: no session lives longer.
+    pub max_lifetime: Duration,
+    /// How old an answer may be; zero asks the store each time.
+    pub max_staleness: Duration,
+    /// Sessions that are remembered; those with open streams come on top.
+    pub capacity: usize,
+    /// How long the store may take for an answer.
+    pub timeout: Duration,
+}
+
+/// Sessions in a store outside this process.
+#[derive(Debug, Clone)]
+pub struct NearCache(Arc<Inner>);
+
+struct Inner {
+    records: Arc<dyn RecordStore>,
+    settings: NearCacheSettings,
+    keys: Keys,
+    /// The time of the house, by which sessions live.
+    clock: Arc<dyn Clock>,
+    skew: Arc<Skew>,
+    randomness: Arc<dyn Randomness>,
+    /// Where the store is spoken to: its connections outlive any worker, and no browser that leaves
+    /// breaks a step off.
+    runtime: Handle,
+    known: Known,
+    doubts: Doubts,
+    freshness: Freshness,
+    health: Health,
+    /// How many sessions the store held when it was last asked.
+    count: AtomicU64,
+    /// When sessions that nobody uses any more were last looked for.
+    cleaned: AtomicI64,
+    /// Who we are among the nodes.
+    node: String,
+}
+
+impl NearCache {
+    /// The near cache of `records`, which are spoken to on `runtime`.
+    pub fn new(
+        records: Arc<dyn RecordStore>,
+        settings: NearCacheSettings,
+        keys: Keys,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+        runtime: Handle,
+    ) -> Self {
+        let node = random_base64url::<9>(&*randomness);
+        let skew = Arc::new(Skew::new(Arc::clone(&clock)));
+        // A store of one process has no clock but the machine's.
+        let clock: Arc<dyn Clock> = if records.is_shared() {
+            Arc::new(HouseClock(Arc::clone(&skew)))
+        } else {
+            clock
+        };
+        Self(Arc::new(Inner {
+            freshness: Freshness::new(records.is_shared(), settings.max_staleness),
+            known: Known::new(settings.capacity, settings.idle_timeout),
+            doubts: Doubts::default(),
+            records,
+            settings,
+            keys,
+            clock,
+            skew,
+            randomness,
+            runtime,
+            health: Health::default(),
+            count: AtomicU64::new(0),
+            cleaned: AtomicI64::new(0),
+            node,
+        }))
+    }
+
+    /// The time by which sessions here live, which nodes that share the store share as well.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    /// Looks at the store's clock; what it shows, where it has one.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn compare_clocks(&self) -> Result<Option<Timestamp>, StoreError> {
+        let skew = &self.0.skew;
+        let before = skew.own_now();
+        let there = self
+            .ask(|inner| async move { inner.records.time().await })
+            .await?;
+        if let Some(there) = there {
+            skew.measured(before, there, skew.own_now());
+        }
+        Ok(there)
+    }
+
+    /// Carries a step out where the store is spoken to, within the deadline, whoever leaves.
+    async fn ask<T, F>(
+        &self,
+        step: impl FnOnce(Arc<Inner>) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        let within = inner.settings.timeout;
+        let answer = inner.runtime.spawn({
+            let inner = Arc::clone(&inner);
+            async move {
+                let answer = timeout(within, step(Arc::clone(&inner))).await;
+                answer.unwrap_or_else(|_| Err(inner.late()))
+            }
+        });
+        let answer = answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Away("the process is stopping".into())));
+        match &answer {
+            Ok(_) => inner.health.answered(),
+            Err(error) => inner.health.failed(error),
+        }
+        answer
+    }
+}
+
+impl Inner {
+    /// What becomes of a call when its time is over.
+    fn late(&self) -> StoreError {
+        StoreError::Away(format!("no answer within {:?}", self.settings.timeout).into())
+    }
+
+    fn contents(&self, session: &Session, tokens: &Tokens) -> Vec<u8> {
+        sealed::contents(session, tokens, &self.keys, &*self.randomness)
+    }
+}
+
+impl SessionStore for NearCache {
+    fn at_hand(&self, hash: &SessionHash, now: Timestamp) -> Option<Arc<Session>> {
+        let freshness = &self.0.freshness;
+        self.0
+            .known
+            .at_hand(hash, |known_at| freshness.is_fresh(known_at, now))
+    }
+
+    fn find<'a>(&'a self, hash: &'a SessionHash, _: Timestamp) -> StoreFuture<'a, Found> {
+        Box::pin(async move {
+            match self.0.known.get(hash) {
+                Some(Entry::Ended(reason)) => Ok(Found::Ended(reason)),
+                Some(Entry::Live(..)) | None => self.load(*hash).await,
+            }
+        })
+    }
+
+    fn insert(
+        &self,
+        session: Arc<Session>,
+        limit: Option<Limit>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Admission> {
+        Box::pin(async move {
+            let hash = session.hash;
+            let look = self.0.known.look(hash, now);
+            let row = sealed::row(
+                &session,
+                &session.tokens(),
+                self.0.settings.idle_timeout,
+                &self.0.keys,
+                &*self.0.randomness,
+            );
+            let inserted =
+                self.ask(move |inner| async move { inner.records.insert(&row, limit, now).await });
+            match inserted.await? {
+                Insertion::Refused => Ok(Admission::Refused),
+                Insertion::Stored { beyond } => {
+                    // Another login may have taken its place already.
+                    if look.take_in(session).is_overtaken {
+                        self.load(hash).await?;
+                    }
+                    let mut superseded = Vec::new();
+                    for hash in beyond {
+                        superseded.extend(self.end(&hash, EndReason::Superseded).await?);
+                        tracing::info!(session.id_hash = ?hash, "another login took its place");
+                    }
+                    Ok(Admission::Admitted(superseded))
+                }
+            }
+        })
+    }
+
+    fn save_tokens<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+        tokens: Arc<Tokens>,
+    ) -> StoreFuture<'a, SaveOutcome> {
+        Box::pin(async move {
+            let sealed = self.0.contents(session, &tokens);
+            let (hash, version) = (session.hash, tokens.version);
+            let replaced = self.ask(move |inner| async move {
+                inner.records.replace(&hash, version, &sealed).await
+            });
+            Ok(match replaced.await? {
+                Replacement::Saved => {
+                    session.replace_tokens(&tokens);
+                    SaveOutcome::Saved
+                }
+                Replacement::Ended => {
+                    self.load(hash).await?;
+                    SaveOutcome::Ended
+                }
+                Replacement::Overtaken => {
+                    self.load(hash).await?;
+                    // Our own write may have been carried out though its answer got lost.
+                    if session.tokens().bearer == tokens.bearer {
+                        SaveOutcome::Saved
+                    } else {
+                        SaveOutcome::Overtaken
+                    }
+                }
+            })
+        })
+    }
+
+    fn slide(&self, session: &Arc<Session>, now: Timestamp) {
+        let before = session.last_seen();
+        session.seen_at(now);
+        let (this, session) = (self.clone(), Arc::clone(session));
+        session.changes.notify_waiters();
+        let (hash, expires) = (session.hash, session.expires(self.0.settings.idle_timeout));
+        self.0.runtime.spawn(async move {
+            let slid = this
+                .ask(move |inner| async move { inner.records.slide(&hash, now, expires).await });
+            match slid.await {
+                Ok(true) => {}
+                // It is over; why, the store knows.
+                Ok(false) => drop(this.load(hash).await),
+                // The next request tries again.
+                Err(_) => session.unsee(now, before),
+            }
+        });
+    }
+
+    fn end<'a>(
+        &'a self,
+        hash: &'a SessionHash,
+        reason: EndReason,
+    ) -> StoreFuture<'a, Option<Arc<Session>>> {
+        Box::pin(async move {
+            let hash = *hash;
+            let row = self
+                .ask(move |inner| async move {
+                    let remember = inner.settings.max_lifetime;
+                    inner.records.end(&hash, reason, remember).await
+                })
+                .await?;
+            let Some(row) = row else {
+                // Somebody else was faster; the browser is told what the store remembers.
+                self.load(hash).await?;
+                return Ok(None);
+            };
+            self.0.known.end(&hash, Some(reason));
+            Ok(sealed::open(&row, &self.0.keys).ok())
+        })
+    }
+
+    fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(self.end_if_expired(*hash, now))
+    }
+
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
+        Box::pin(self.end_expired_sessions(now))
+    }
+
+    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
+        let subject = subject.to_owned();
+        let rows = self.ask(move |inner| async move { inner.records.of_subject(&subject).await });
+        Box::pin(self.listed(rows))
+    }
+
+    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
+        let sid = sid.to_owned();
+        let rows = self.ask(move |inner| async move { inner.records.of_provider_sid(&sid).await });
+        Box::pin(self.listed(rows))
+    }
+
+    fn page<'a>(
+        &'a self,
+        name_prefix: &'a str,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        let (prefix, after) = (name_prefix.to_owned(), after.cloned());
+        let rows = self.ask(move |inner| async move {
+            inner.records.page(&prefix, after.as_ref(), at_most).await
+        });
+        Box::pin(self.listed(rows))
+    }
+
+    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
+        Box::pin(async move {
+            let hash = *hash;
+            let lookup = self.ask(move |inner| async move { inner.records.load(&hash).await });
+            Ok(match lookup.await? {
+                Lookup::Row(row) => Some(self.0.listed(row)),
+                Lookup::Ended(_) | Lookup::Nothing => None,
+            })
+        })
+    }
+
+    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
+        let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
+        Box::pin(
+            self.ask(
+                move |inner| async move { inner.records.lease(&name, &owner, LEASE_SPAN).await },
+            ),
+        )
+    }
+
+    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
+        let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
+        Box::pin(self.ask(move |inner| async move { inner.records.release(&name, &owner).await }))
+    }
+
+    fn unsettled(&self) -> Duration {
+        // Theirs may be a call that waits in vain for one deadline more; then they try again.
+        let span = self.0.settings.timeout + 2 * STORE_AGAIN_AFTER;
+        self.0.health.settles_within(span)
+    }
+
+    fn keep<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a [u8],
+        span: Duration,
+        now: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        // What is kept may be an address with an ID token in it.
+        let sealed = self.0.keys.seal_bytes(key, value, &*self.0.randomness);
+        let key = key.to_owned();
+        Box::pin(
+            self.ask(
+                move |inner| async move { inner.records.keep(&key, &sealed, span, now).await },
+            ),
+        )
+    }
+
+    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let owned = key.to_owned();
+            let sealed = self
+                .ask(move |inner| async move { inner.records.take(&owned, now).await })
+                .await?;
+            let opened = sealed.and_then(|sealed| self.0.keys.open_bytes(key, &sealed).ok());
+            Ok(opened.map(|opened| opened.to_vec()))
+        })
+    }
+
+    fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            tokio::join!(
+                self.listen(),
+                self.prove(),
+                self.settle_doubts(),
+                self.look_after_streams(),
+                self.keep_house(),
+            );
+        })
+    }
+
+    fn count(&self) -> u64 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    fn clock_skew(&self) -> Option<i64> {
+        self.0.skew.ahead()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.0.settings.kind
+    }
+
+    fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>> {
+        Box::pin(async {
+            match self
+                .ask(|inner| async move { inner.records.check().await })
+                .await
+            {
+                Ok(()) => match self.0.skew.condition() {
+                    Condition::Well => self.0.health.condition(),
+                    Condition::Noticed(clocks) => match self.0.health.condition() {
+                        Condition::Noticed(fault) => {
+                            Condition::Noticed(format!("{fault}; {clocks}"))
+                        }
+                        Condition::Well | Condition::Unwell(_) => Condition::Noticed(clocks),
+                    },
+                    unwell @ Condition::Unwell(_) => unwell,
+                },
+                Err(error) => Condition::Unwell(error.to_string()),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearCache")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lease_name(hash: &SessionHash) -> String {
+    format!("refresh {}", hash.to_hex())
+}
