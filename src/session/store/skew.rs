@@ -174,10 +174,9 @@ impl Skew {
         }
         let before = std::mem::replace(&mut *lock(&self.verdict), verdict);
         if before != verdict {
-            if let Some(sentence) = sentence(verdict, ours) {
-                tracing::warn!(ahead_ms = ours, "{sentence}");
-            } else {
-                tracing::info!("this node's clock agrees with the session store's again");
+            match sentence(verdict, ours) {
+                Some(sentence) => tracing::warn!(ahead_ms = ours, "{sentence}"),
+                None => tracing::info!("this node's clock agrees with the session store's again"),
             }
         }
     }

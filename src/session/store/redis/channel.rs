@@ -19,6 +19,7 @@ use futures_util::stream::{self, SelectAll};
 use futures_util::{Stream, StreamExt as _};
 use redis::aio::{PubSub, PubSubSink};
 use redis::{Msg, RedisResult, Value};
+use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 
 use super::link::Link;
@@ -89,12 +90,13 @@ pub(super) async fn listen(link: &Link, voice: &Voice, listener: &dyn Listener) 
         names: masters.iter().map(Address::to_string).collect(),
         told: Told::default(),
     };
-    let hear = async {
+    // All that has come is taken before more is read: what waits for us has no bound of its own.
+    let hear = unconstrained(async {
         while let Some(Some((number, message))) = messages.next().await {
             hearing.take(number, message.get_payload_bytes());
         }
         Trouble::Cut
-    };
+    });
     tokio::select! {
         // What has come is told before anything else.
         biased;
