@@ -169,7 +169,7 @@ impl RunningApp {
             .build()
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
-        let (session_cookie, store, house_clock) = open_sessions(
+        let (session_cookie, (store, house_clock)) = open_sessions(
             &config.session,
             room_for_cookies(config.server.limits.head_bytes),
             config.auth.needs_id_tokens(),
@@ -507,11 +507,11 @@ fn open_sessions(
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
     care: &Runtime,
-) -> Result<(SessionCookie, Arc<dyn SessionStore>, Arc<dyn Clock>), StoreError> {
+) -> Result<(SessionCookie, OpenStore), StoreError> {
     let cookie = settings.cookie.clone();
     if !matches!(settings.store.place, StorePlace::Cookie) {
-        let (store, clock) = open_store(settings, keys, clock, randomness, care)?;
-        return Ok((SessionCookie::new(cookie, keys.clone()), store, clock));
+        let opened = open_store(settings, keys, clock, randomness, care)?;
+        return Ok((SessionCookie::new(cookie, keys.clone()), opened));
     }
     let store = Arc::new(CookieStore::new(
         settings.idle_timeout,
@@ -524,11 +524,8 @@ fn open_sessions(
         room,
         id_token: keep_id_tokens,
     };
-    Ok((
-        SessionCookie::carrying(cookie, keys.clone(), carrier),
-        store,
-        Arc::clone(clock),
-    ))
+    let cookie = SessionCookie::carrying(cookie, keys.clone(), carrier);
+    Ok((cookie, (store, Arc::clone(clock))))
 }
 
 /// Where sessions are, and the clock by which they live.
@@ -542,7 +539,7 @@ fn open_store(
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
     care: &Runtime,
-) -> Result<(Arc<dyn SessionStore>, Arc<dyn Clock>), StoreError> {
+) -> Result<OpenStore, StoreError> {
     let voice = Voice::new(keys.clone(), Arc::clone(randomness));
     let Some(records) = open_records(&settings.store, voice)? else {
         let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
@@ -744,9 +741,6 @@ impl Caretaker {
                 }
             }
             self.metrics.sessions(self.sessions.count());
-            if let Some(ahead) = self.sessions.clock_skew() {
-                self.metrics.clock_skew(ahead);
-            }
             for pressure in self.strangers.pressure(self.clock.now()) {
                 let Pressure {
                     demand,
