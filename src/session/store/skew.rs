@@ -174,9 +174,10 @@ impl Skew {
         }
         let before = std::mem::replace(&mut *lock(&self.verdict), verdict);
         if before != verdict {
-            match sentence(verdict, ours) {
-                Some(sentence) => tracing::warn!(ahead_ms = ours, "{sentence}"),
-                None => tracing::info!("this node's clock agrees with the session store's again"),
+            if let Some(sentence) = sentence(verdict, ours) {
+                tracing::warn!(ahead_ms = ours, "{sentence}");
+            } else {
+                tracing::info!("this node's clock agrees with the session store's again");
             }
         }
     }

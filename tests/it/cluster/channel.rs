@@ -1,5 +1,6 @@
 //! Whoever may speak on the channel between nodes, and may do nothing else, does them no harm.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::person::Person;
 use super::refresh::all_live;
 use super::{Kind, Setup, Store, World, figure, on_stores, pass};
 use crate::support::clock::soon;
+use crate::support::node::Node;
 
 /// What a flood may make a node grow by, beside what it holds anyway for those who sign in meanwhile.
 const BOUND: u64 = 32 * 1024 * 1024;
@@ -63,7 +65,7 @@ impl Loud {
             Self::Redis(loud) => {
                 let mut commands = String::new();
                 for text in said {
-                    commands += &format!("PUBLISH bff:events \"{text}\"\r\n");
+                    writeln!(commands, "PUBLISH bff:events \"{text}\"\r").unwrap();
                 }
                 loud.get_mut().write_all(commands.as_bytes()).await.unwrap();
                 for _ in said {
@@ -143,7 +145,7 @@ async fn a_flood_is_one_doubt(kind: Kind, messages: usize) {
     let hash = the_hash(&world.store).await;
     assert!(all_live(&world, std::slice::from_ref(&alice)).await);
     let mut loud = Loud::on(&world.store).await;
-    let before: Vec<_> = world.nodes.iter().map(|node| node.memory()).collect();
+    let before: Vec<_> = world.nodes.iter().map(Node::memory).collect();
     let over = AtomicBool::new(false);
     let peaks: Vec<_> = before.iter().map(|_| AtomicU64::new(0)).collect();
     let began = Instant::now();

@@ -1045,8 +1045,8 @@ pub(crate) async fn told_until(
         match soon("the word to come back", told.recv()).await.unwrap() {
             Told::Echo(echo) if echo == word => break,
             Told::Event(event) => events.push(event),
-            // Said to nodes of the release before, besides.
-            Told::Hint(_) => {}
+            // Hints are said to nodes of the release before, besides.
+            Told::Echo(_) | Told::Hint(_) => {}
             Told::Subscribed => panic!("subscribed twice"),
         }
     }
