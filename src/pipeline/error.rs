@@ -21,12 +21,12 @@ use crate::clock::Timestamp;
 use crate::oidc::{ExchangeError, ProviderError};
 use crate::pipeline::context::{Context, Reader};
 use crate::pipeline::csrf::CsrfFault;
+use crate::pipeline::refusal_log;
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
 use crate::proxy::upgrade::HandshakeFault;
 use crate::session::store::StoreError;
-use crate::telemetry::chain;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimitReached;
@@ -111,6 +111,9 @@ pub enum Refusal {
     Forward(#[from] ForwardError),
 }
 
+/// The code of a store that is away.
+pub(in crate::pipeline) const STORE_AWAY: &str = "store_unavailable";
+
 /// What a refusal comes to.
 struct Verdict {
     status: StatusCode,
@@ -189,7 +192,7 @@ const PROVIDER_UNAVAILABLE: Verdict = verdict(
 
 const STORE_UNAVAILABLE: Verdict = verdict(
     StatusCode::SERVICE_UNAVAILABLE,
-    "store_unavailable",
+    STORE_AWAY,
     "Session store unavailable",
     "Your session cannot be looked up right now. You are not signed out; try again in a moment.",
 );
@@ -334,10 +337,6 @@ impl Refusal {
             ),
             Self::Forward(error) => forward(error),
         }
-    }
-
-    fn is_ours_or_upstreams(status: StatusCode) -> bool {
-        status.is_server_error()
     }
 }
 
@@ -503,7 +502,7 @@ fn forward(error: &ForwardError) -> Verdict {
 /// The answer to a refused request, in the shape its reader understands.
 pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Body> {
     let verdict = refusal.verdict();
-    log(refusal, &verdict, ctx, site);
+    refusal_log::write(refusal, (verdict.status, verdict.code), ctx, site);
     let offers_login = matches!(
         verdict.code,
         "login_required"
@@ -604,57 +603,4 @@ fn ended(refusal: &Refusal) -> Map<String, Value> {
     };
     let member = |reason: EndReason| ("ended".to_owned(), Value::from(reason.as_str()));
     reason.map(member).into_iter().collect()
-}
-
-/// What a refusal is to the reader of the log.
-enum Told {
-    /// A warning each: an upstream or we ourselves failed, and nobody else says so.
-    Warning,
-    /// A line each, under the id that the page shows: the part that met the cause warns of it.
-    Line,
-    /// A line each, and a warning once a minute and cause: nobody else says so, and it may come in
-    /// floods.
-    Login,
-    /// For whoever looks closely: the browser's own doing.
-    Detail,
-}
-
-fn log(refusal: &Refusal, verdict: &Verdict, ctx: &Context, site: &Site<'_>) {
-    let (status, code, id) = (verdict.status.as_u16(), verdict.code, ctx.request_id());
-    let cause = chain(refusal);
-    match told(refusal, verdict) {
-        Told::Warning => {
-            tracing::warn!(request.id = id, status, code, cause, "request failed");
-        }
-        Told::Line => tracing::info!(request.id = id, status, code, cause, "request refused"),
-        Told::Login => {
-            tracing::info!(request.id = id, status, code, cause, "login failed");
-            if let Some(left_out) = site.warnings.due(&cause, site.now) {
-                let remedy = remedy(refusal);
-                tracing::warn!(cause, remedy, left_out, "logins fail");
-            }
-        }
-        Told::Detail => tracing::debug!(request.id = id, status, code, cause, "request refused"),
-    }
-}
-
-fn told(refusal: &Refusal, verdict: &Verdict) -> Told {
-    match refusal {
-        Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(LoginError::Provider(_)) => {
-            Told::Login
-        }
-        // What anybody may send is told by whoever reads it.
-        Refusal::BackchannelLogout(_) => Told::Detail,
-        Refusal::Token(_) => Told::Line,
-        _ if verdict.code == STORE_UNAVAILABLE.code => Told::Line,
-        _ if Refusal::is_ours_or_upstreams(verdict.status) => Told::Warning,
-        _ => Told::Detail,
-    }
-}
-
-fn remedy(refusal: &Refusal) -> Option<&'static str> {
-    match refusal {
-        Refusal::Callback(error) => error.cause.remedy(),
-        _ => None,
-    }
 }

@@ -11,6 +11,7 @@ pub mod endpoint;
 mod endpoints;
 pub mod error;
 mod pages;
+mod refusal_log;
 
 use std::sync::Arc;
 

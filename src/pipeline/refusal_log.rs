@@ -1,0 +1,71 @@
+//! What the log says of a refused request: how loud, and how often.
+//!
+//! The cause is written for operators, with the request id that the browser was shown (N4); the
+//! answer itself is `error`'s.
+
+use http::StatusCode;
+
+use crate::auth::login::LoginError;
+use crate::pipeline::context::Context;
+use crate::pipeline::error::{Refusal, STORE_AWAY, Site};
+use crate::telemetry::chain;
+
+/// What a refusal is to the reader of the log.
+enum Told {
+    /// A warning each: an upstream or we ourselves failed, and nobody else says so.
+    Warning,
+    /// A line each, under the id that the page shows: the part that met the cause warns of it.
+    Line,
+    /// A line each, and a warning once a minute and cause: nobody else says so, and it may come in
+    /// floods.
+    Login,
+    /// For whoever looks closely: the browser's own doing.
+    Detail,
+}
+
+/// Writes why the request was refused, and with which status and code.
+pub(in crate::pipeline) fn write(
+    refusal: &Refusal,
+    (status, code): (StatusCode, &'static str),
+    ctx: &Context,
+    site: &Site<'_>,
+) {
+    let (id, cause) = (ctx.request_id(), chain(refusal));
+    let told = told(refusal, status, code);
+    let status = status.as_u16();
+    match told {
+        Told::Warning => {
+            tracing::warn!(request.id = id, status, code, cause, "request failed");
+        }
+        Told::Line => tracing::info!(request.id = id, status, code, cause, "request refused"),
+        Told::Login => {
+            tracing::info!(request.id = id, status, code, cause, "login failed");
+            if let Some(left_out) = site.warnings.due(&cause, site.now) {
+                let remedy = remedy(refusal);
+                tracing::warn!(cause, remedy, left_out, "logins fail");
+            }
+        }
+        Told::Detail => tracing::debug!(request.id = id, status, code, cause, "request refused"),
+    }
+}
+
+fn told(refusal: &Refusal, status: StatusCode, code: &str) -> Told {
+    match refusal {
+        Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(LoginError::Provider(_)) => {
+            Told::Login
+        }
+        // What anybody may send is told by whoever reads it.
+        Refusal::BackchannelLogout(_) => Told::Detail,
+        Refusal::Token(_) => Told::Line,
+        _ if code == STORE_AWAY => Told::Line,
+        _ if status.is_server_error() => Told::Warning,
+        _ => Told::Detail,
+    }
+}
+
+fn remedy(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Callback(error) => error.cause.remedy(),
+        _ => None,
+    }
+}
