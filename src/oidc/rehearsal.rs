@@ -132,7 +132,7 @@ fn judge_token(error: &str, settings: &ProviderSettings) -> Option<Lack> {
         ),
         ClientAuth::Secret(_) | ClientAuth::SecretBasic(_) | ClientAuth::SecretPost(_) => (
             "provider.client_secret",
-            "put the secret of this client there, and see that the client is enabled",
+            "put the secret of this client there and see that the client is enabled; some clients want client_auth = \"client_secret_post\"",
         ),
     };
     match error {
