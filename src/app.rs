@@ -225,7 +225,8 @@ impl RunningApp {
                 age: timeouts.upstream_age,
             };
             let upstreams = Upstreams::new(limits, Arc::clone(&tls), Arc::new(SystemResolver));
-            Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
+            let names = Arc::clone(&names);
+            Pipeline::new(Arc::clone(&shared), upstreams, names, worker.shutdown)
         };
         let public = Server::start(server, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();

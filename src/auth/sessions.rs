@@ -95,10 +95,7 @@ impl RelyingParty {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 if named.hash == current.hash {
                     self.end_own(named, EndReason::Logout).await?;
-                    return Ok(with_cookies(
-                        answer,
-                        self.session_cookie.delete(&parts.headers),
-                    ));
+                    return Ok(with_cookies(answer, self.take_back(presented)));
                 }
                 if !self.end_own(named, EndReason::SignedOutElsewhere).await? {
                     return Err(SessionsError::NoSuchSession);

@@ -58,6 +58,9 @@ table! {
         admin_listen: SocketAddr,
         /// The secret bearer key of administration. Default none: health and metrics only.
         admin_key: SecretSource,
+        /// Names that the second listener answers to, beside IP addresses and "localhost". Default
+        /// none.
+        admin_hosts: Vec<Written<String>>,
         /// Networks of proxies before us whose X-Forwarded-For counts. Default none.
         trusted_proxies: Vec<Written<IpNet>>,
         /// Whether a path may hold a semicolon. Default false: such a path is answered 400.
@@ -212,7 +215,8 @@ table! {
 table! {
     /// The session cookie.
     CookieTable {
-        /// Its name. Default "__Host-Http-bff"; "bff" where `public_url` is http.
+        /// Its name. Default "__Host-Http-bff"; "bff" where `public_url` is http; on loopback with the
+        /// port, as in "bff-8080".
         name: String,
         /// Its `SameSite` attribute. Default "Strict".
         same_site: Chosen<SameSite>,

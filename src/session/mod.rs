@@ -104,14 +104,24 @@ impl StorePlace {
 /// `[session.cookie]`, checked against the rules of its prefix (G1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieSettings {
-    /// The name, `__Host-Http-bff`, or `bff` on http loopback.
+    /// The name, `__Host-Http-bff`; on loopback with the port, `bff-8080`.
     pub name: String,
+    /// The default of releases that put no port into it, where a default with one took its place: still
+    /// read, so that nobody is signed out.
+    pub former_name: Option<String>,
     /// `Secure`; left out only on http loopback.
     pub secure: bool,
     /// `SameSite`.
     pub same_site: SameSite,
     /// Whether the cookie outlives the browser's closing (`Max-Age`).
     pub persistent: bool,
+}
+
+impl CookieSettings {
+    /// Every name that the cookie may stand under.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.name).chain(self.former_name.as_deref())
+    }
 }
 
 /// The `SameSite` attribute of the session cookie.
@@ -476,6 +486,7 @@ mod tests {
             store: StoreSettings::memory(),
             cookie: CookieSettings {
                 name: "bff".to_owned(),
+                former_name: None,
                 secure: false,
                 same_site: SameSite::Strict,
                 persistent: false,
@@ -525,11 +536,7 @@ mod tests {
         let session = sessions.prepare(new);
         let admission = sessions.admit(&session).await.unwrap();
         assert!(matches!(admission, Admission::Admitted(_)));
-        let cookie = OpenedCookie {
-            hash: session.hash,
-            issued: session.created,
-            carries: None,
-        };
+        let cookie = OpenedCookie::of(session.hash, session.created);
         (session, cookie)
     }
 

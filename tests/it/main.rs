@@ -22,6 +22,7 @@ mod client_auth;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
 mod cluster;
 mod cookie_store;
+mod cookies;
 mod csrf;
 #[cfg(feature = "redis")]
 mod damaged_records;

@@ -50,12 +50,41 @@ fn a_cookie_that_breaks_its_prefix_is_refused() {
     ]);
     let on_loopback = file_with("server", "public_url = \"http://localhost:8080\"");
     let (config, _) = serve(&on_loopback).unwrap();
-    assert_eq!(config.session.cookie.name, "bff");
+    assert_eq!(config.session.cookie.name, "bff-8080");
     assert!(!config.session.cookie.secure);
     let errors = serve(&format!(
         "{on_loopback}[session.cookie]\nname = \"__Host-x\"\n"
     ));
     assert_snapshot!(errors.unwrap_err(), @r#"bff.toml:14:8: session.cookie.name has a prefix that browsers refuse without https; write "bff" or leave the key out while public_url is http"#);
+}
+
+/// G1: cookies know no ports, so on this machine the default name has the port in it; the name without is
+/// still read. What is written stays as it is written.
+#[test]
+fn the_default_name_has_the_port_on_loopback() {
+    for (public_url, name, former) in [
+        ("https://app.example.com", "__Host-Http-bff", None),
+        ("https://app.example.com:8443", "__Host-Http-bff", None),
+        ("http://localhost:8080", "bff-8080", Some("bff")),
+        ("http://127.0.0.1", "bff-80", Some("bff")),
+        // bff-7 is a chunk of bff.
+        ("http://localhost:7", "bff-07", Some("bff")),
+        ("http://[::1]:3000", "bff-3000", Some("bff")),
+        (
+            "https://localhost:8443",
+            "__Host-Http-bff-8443",
+            Some("__Host-Http-bff"),
+        ),
+    ] {
+        let file = file_with("server", &format!("public_url = \"{public_url}\""));
+        let (config, _) = serve(&file).unwrap();
+        let cookie = config.session.cookie;
+        assert_eq!(cookie.name, name, "{public_url}");
+        assert_eq!(cookie.former_name.as_deref(), former, "{public_url}");
+        let (config, _) = serve(&format!("{file}[session.cookie]\nname = \"app\"\n")).unwrap();
+        assert_eq!(config.session.cookie.name, "app");
+        assert_eq!(config.session.cookie.former_name, None);
+    }
 }
 
 /// G7, G9.

@@ -137,7 +137,7 @@ impl Node {
 
     /// What `/readyz` answers.
     pub(crate) async fn ready(&self) -> Reply {
-        let call = Call::bare("GET", "/readyz").header("Host", "admin");
+        let call = Call::bare("GET", "/readyz").header("Host", "127.0.0.1");
         ask(self.admin, &call).await.expect("/readyz answers")
     }
 }
