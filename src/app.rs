@@ -487,7 +487,7 @@ fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
 
 /// The octets of a request's head that the cookies of a session may take: other fields must have
 /// room beside them.
-const fn room_for_cookies(head_bytes: usize) -> usize {
+pub(crate) const fn room_for_cookies(head_bytes: usize) -> usize {
     const FOR_OTHERS: usize = 8 * 1024;
     if head_bytes > 2 * FOR_OTHERS {
         head_bytes - FOR_OTHERS

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{self, StartError};
-use crate::cli::{CheckOptions, CommandError, Exit, Terminal, load};
+use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load};
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::config::{Config, Variables};
 use crate::frontend::Frontend;
 use crate::oidc::{Provider, ProviderError, ProviderSettings};
 use crate::proxy::route::RouteTable;
 use crate::server;
+use crate::session::store::{Limit, OnLimit};
 use crate::telemetry::Metrics;
 use crate::web::outbound::Outbound;
 
@@ -84,6 +85,13 @@ pub(super) fn check(
         config.server.listen,
         routes(config.routes.len()),
     );
+    let notes: Vec<String> = config
+        .session
+        .limit
+        .map(sessions_a_user)
+        .into_iter()
+        .chain([largest_head::note(&config)])
+        .collect();
     if options.online {
         let issuer = config.provider.issuer.clone();
         let store = app::ask_store(&config)?;
@@ -96,7 +104,21 @@ pub(super) fn check(
     } else {
         writeln!(terminal.out, "{summary}")?;
     }
+    for note in notes {
+        writeln!(terminal.out, "{note}")?;
+    }
     Ok(())
+}
+
+fn sessions_a_user(limit: Limit) -> String {
+    let more = match limit.on_limit {
+        OnLimit::EndOldest => "one more ends the oldest",
+        OnLimit::Refuse => "one more is refused",
+    };
+    format!(
+        "note: a user may have {} sessions at once, and {more} (session.max_per_user)",
+        limit.most
+    )
 }
 
 /// Makes what `serve` makes of the configuration before it listens, and throws it away.

@@ -13,7 +13,7 @@ use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
-use crate::config::words::{Chosen, ClientAuthMethod, Size, Store};
+use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
@@ -191,8 +191,9 @@ table! {
         max_staleness: Duration,
         /// Sessions that a node remembers. Default 100000.
         near_cache: u64,
-        /// How many sessions a user may have. Default any number.
-        max_per_user: u64,
+        /// How many sessions a user may have; "none" for any number. Default 64; with the store
+        /// "cookie" any number, since nobody counts them.
+        max_per_user: AtMost,
         /// What happens to one more. Default `"end_oldest"`.
         on_limit: Chosen<OnLimit>,
         /// Whether the refresh tokens of sessions that expired are revoked. Default false.

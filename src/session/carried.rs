@@ -19,7 +19,7 @@ use crate::session::store::sealed;
 const FORM: i64 = 1;
 
 /// The most octets of a cookie, with its name and its attributes: what every browser keeps (G8).
-const LARGEST_COOKIE: usize = 4096;
+pub const LARGEST_COOKIE: usize = 4096;
 
 /// What may be said of a session whose cookie is too large is of claims this large.
 const WORTH_NAMING: usize = 256;

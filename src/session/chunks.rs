@@ -12,7 +12,7 @@ use crate::session::cookie::{MOST_VALUES, cookies};
 use crate::session::seal::begins_as_sealed;
 
 /// The most chunks of one value.
-pub(super) const MOST_CHUNKS: usize = 8;
+pub const MOST_CHUNKS: usize = 8;
 
 /// Where names stand twice, so many ways to join them are tried (G2); where there are more, none.
 const MOST_WAYS: usize = MOST_VALUES;
@@ -142,11 +142,10 @@ impl<'a> Chunks<'a> {
 /// Whether a value seems to be whole by itself, with a count in front or without: then it is nobody's
 /// chunk. A chunk that seems so by chance stays where it is, and does no harm.
 fn is_whole(value: &[u8]) -> bool {
-    let text = match value {
-        [b'1'..=b'8', text @ ..] => text,
-        text => text,
-    };
-    begins_as_sealed(text)
+    let counted = value
+        .split_first()
+        .is_some_and(|(count, text)| (b'1'..=b'8').contains(count) && begins_as_sealed(text));
+    counted || begins_as_sealed(value)
 }
 
 /// The number of the chunk that a cookie of this name is.

@@ -10,14 +10,15 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::{Randomness, Timestamp};
 use crate::session::carried::{self, Place};
-use crate::session::chunks::{Chunks, Joined, MOST_CHUNKS, chunk_name};
+use crate::session::chunks::{Chunks, Joined, chunk_name};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::Session;
 use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len};
 use crate::session::{CookieSettings, SameSite};
 use crate::web::cookie_line::pairs;
 
-pub use crate::session::carried::{Carrier, Carries, TooLarge};
+pub use crate::session::carried::{Carrier, Carries, LARGEST_COOKIE, TooLarge};
+pub use crate::session::chunks::MOST_CHUNKS;
 
 /// Of one name, so many values are tried and no more: each costs a decryption, and HTTP/2 lets a
 /// stranger repeat a field full of them for three octets (G2).
@@ -534,13 +535,12 @@ impl OpenedCookies {
                 ..Memory::default()
             };
         }
-        let opened = match memory.young.get(value) {
-            Some(opened) => *opened,
-            None => {
-                let (value, opened) = memory.old.remove_entry(value)?;
-                memory.remember(value, opened);
-                opened
-            }
+        let opened = if let Some(opened) = memory.young.get(value) {
+            *opened
+        } else {
+            let (value, opened) = memory.old.remove_entry(value)?;
+            memory.remember(value, opened);
+            opened
         };
         (opened.under == under).then_some(opened)
     }

@@ -333,6 +333,21 @@ impl Sessions {
         Ok(self.living(self.store.of_subject(subject).await?))
     }
 
+    /// Those of a user's live sessions that were used last, at most so many, the last one first; and how
+    /// many there are in all.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn newest_of_subject(
+        &self,
+        subject: &str,
+        at_most: usize,
+    ) -> Result<(Vec<Listed>, usize), StoreError> {
+        let now = self.clock.now();
+        self.store.newest_of_subject(subject, at_most, now).await
+    }
+
     /// The live sessions that came of one session at the provider, oldest first (E10).
     ///
     /// # Errors

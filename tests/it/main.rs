@@ -15,6 +15,7 @@ mod support;
 mod administration;
 mod architecture;
 mod backchannel_logout;
+mod behind_nginx;
 mod callback;
 mod cast;
 mod cli;

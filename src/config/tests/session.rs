@@ -2,6 +2,8 @@
 
 use insta::assert_snapshot;
 
+use crate::session::store::OnLimit;
+
 use super::{case, check_refused, check_warned, file_with, serve};
 
 /// G1: what the prefix of the cookie's name promises must hold.
@@ -87,6 +89,23 @@ fn the_default_name_has_the_port_on_loopback() {
     }
 }
 
+/// A user's sessions are few enough to list and to end at once, unless the file says otherwise.
+#[test]
+fn a_user_has_64_sessions_at_most_by_default() {
+    let most = |session: &str| {
+        let file = file_with("session", session);
+        let limit = serve(&file).unwrap().0.session.limit;
+        limit.map(|limit| (limit.most, limit.on_limit))
+    };
+    assert_eq!(most(""), Some((64, OnLimit::EndOldest)));
+    let refuse = "on_limit = \"refuse\"";
+    assert_eq!(most(refuse), Some((64, OnLimit::Refuse)));
+    assert_eq!(most("max_per_user = 3"), Some((3, OnLimit::EndOldest)));
+    assert_eq!(most("max_per_user = \"none\""), None);
+    assert_eq!(most("store = \"cookie\""), None);
+    assert_eq!(most("store = \"cookie\"\nmax_per_user = \"none\""), None);
+}
+
 /// G7, G9.
 #[test]
 fn keys_and_lifetimes_that_cannot_work_are_refused() {
@@ -167,8 +186,18 @@ fn a_store_that_cannot_work_is_refused() {
         case("session", "max_per_user = 0", "session.max_per_user"),
         case(
             "session",
-            "on_limit = \"refuse\"",
+            "on_limit = \"refuse\"\nmax_per_user = \"none\"",
             "says what happens at a limit, and there is none",
+        ),
+        case(
+            "session",
+            "max_per_user = \"64\"",
+            "write a number without quotes, or \"none\"",
+        ),
+        case(
+            "session",
+            "max_per_user = 10001",
+            "\"none\" to lift the limit",
         ),
         case(
             "session",

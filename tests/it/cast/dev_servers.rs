@@ -119,8 +119,9 @@ async fn the_demo_api_streams_the_time_and_says_back_what_is_said() {
 
     let url = Url::parse(&format!("http://127.0.0.1:{port}/api/events")).unwrap();
     let mut wire = crate::support::wire::Wire::connect(([127, 0, 0, 1], port).into()).await;
-    let request =
-        format!("GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n");
+    let request = format!(
+        "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n"
+    );
     wire.send(request.as_bytes()).await;
     let head = soon("a head", wire.head(&url)).await.unwrap();
     assert_eq!(head.header("content-type"), Some("text/event-stream"));
