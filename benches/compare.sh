@@ -108,7 +108,7 @@ bare_port=$(line bare 1)
 # A real login: the cookie is what the browser would hold.
 until_answers -L -c "$work/jar" -b "$work/jar" \
   "http://localhost:$bff_port/bff/login?login_hint=alice&return_to=/api/small" -H 'X-CSRF: 1'
-cookie=$(awk '$6 == "bff" { print $6 "=" $7 }' "$work/jar")
+cookie=$(awk '$6 ~ /^bff(-[0-9]+)?$/ { print $6 "=" $7 }' "$work/jar")
 [ -n "$cookie" ] || { echo "the login gave no session cookie" >&2; exit 1; }
 
 declare -A port=([bff]=$bff_port [nginx]=$nginx_port [bare]=$bare_port)

@@ -42,6 +42,7 @@ fn keys() -> Keys {
 fn cookie_settings() -> CookieSettings {
     CookieSettings {
         name: "__Host-Http-bff".to_owned(),
+        former_name: None,
         secure: true,
         same_site: SameSite::Strict,
         persistent: false,
@@ -110,8 +111,8 @@ fn carried(octets: usize) -> Option<(SessionCookie, HeaderMap)> {
     let sessions = Sessions::new(store, clock, &session_settings());
     let id = SessionId::random(&SystemRandomness);
     let session = sessions.prepare(new_session(&id, &"t".repeat(octets))?);
-    let none = HeaderMap::new();
-    let lines = cookie.begin(&id, &session, &none, HOUR, &SystemRandomness);
+    let none = Presented::Nothing;
+    let lines = cookie.begin(&id, &session, none, HOUR, &SystemRandomness);
     let lines = lines.ok()?;
     let pairs: Vec<&str> = lines
         .iter()
@@ -239,11 +240,7 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
             let new = new_session(&SessionId::random(&SystemRandomness), "at")?;
             let session = sessions.prepare(new);
             sessions.admit(&session).now_or_never()?.ok()?;
-            Some(OpenedCookie {
-                hash: session.hash,
-                issued: session.created,
-                carries: None,
-            })
+            Some(OpenedCookie::of(session.hash, session.created))
         })
         .collect();
     (sessions, cookies)

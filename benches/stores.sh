@@ -115,7 +115,7 @@ TOML
   root[$store]=$pid
   until_answers -L -c "$work/jar.$store" -b "$work/jar.$store" -H 'X-CSRF: 1' \
     "http://localhost:${port[$store]}/bff/login?login_hint=alice&return_to=/api/small"
-  cookie[$store]=$(awk '$6 == "bff" { print $6 "=" $7 }' "$work/jar.$store")
+  cookie[$store]=$(awk '$6 ~ /^bff(-[0-9]+)?$/ { print $6 "=" $7 }' "$work/jar.$store")
   [ -n "${cookie[$store]}" ] || { echo "$store: the login gave no session cookie" >&2; exit 1; }
 done
 

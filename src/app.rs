@@ -226,7 +226,8 @@ impl RunningApp {
                 age: timeouts.upstream_age,
             };
             let upstreams = Upstreams::new(limits, Arc::clone(&tls), Arc::new(SystemResolver));
-            Pipeline::new(Arc::clone(&shared), upstreams, &*names, worker.shutdown)
+            let names = Arc::clone(&names);
+            Pipeline::new(Arc::clone(&shared), upstreams, names, worker.shutdown)
         };
         let public = Server::start(server, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
@@ -487,7 +488,7 @@ fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
 
 /// The octets of a request's head that the cookies of a session may take: other fields must have
 /// room beside them.
-const fn room_for_cookies(head_bytes: usize) -> usize {
+pub(crate) const fn room_for_cookies(head_bytes: usize) -> usize {
     const FOR_OTHERS: usize = 8 * 1024;
     if head_bytes > 2 * FOR_OTHERS {
         head_bytes - FOR_OTHERS

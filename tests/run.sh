@@ -38,7 +38,7 @@ docs() {
 }
 
 tests() {
-  need postgresql redis-server redis-sentinel faketime
+  need nginx postgresql redis-server redis-sentinel faketime
   cargo test --locked
 }
 

@@ -27,9 +27,10 @@ fn log_in(port: u16) -> Outcome {
     let cookie = pair(&begun).ok_or("the login set no cookie")?;
     let asked = get(&start.join(location(&begun)?)?, "")?;
     let done = get(&start.join(location(&asked)?)?, cookie)?;
+    let session = format!("set-cookie: bff-{port}=");
     let signed_in = done
         .lines()
-        .any(|line| line.to_ascii_lowercase().starts_with("set-cookie: bff="));
+        .any(|line| line.to_ascii_lowercase().starts_with(&session));
     if signed_in {
         Ok(())
     } else {

@@ -49,6 +49,7 @@ pub(crate) fn settings() -> SessionSettings {
         store: StoreSettings::memory(),
         cookie: CookieSettings {
             name: "bff".to_owned(),
+            former_name: None,
             secure: false,
             same_site: SameSite::Strict,
             persistent: false,

@@ -82,10 +82,10 @@ impl Stage {
             runtime,
             routes: RouteTable::new(vec![settings]).expect("a route"),
             public: PublicOrigin::new(&PUBLIC_URL).expect("an origin"),
-            strip: StripCookies {
-                exact: vec![COOKIE_NAME.to_owned()],
-                prefix: vec![format!("{COOKIE_NAME}-login-")],
-            },
+            strip: StripCookies::new(
+                vec![COOKIE_NAME.to_owned()],
+                vec![format!("{COOKIE_NAME}-login-")],
+            ),
             authority,
         }
     }

@@ -34,6 +34,7 @@ pub const COOKIE_NAME: &str = "__Host-Http-bff";
 pub fn session_cookie() -> SessionCookie {
     let settings = CookieSettings {
         name: COOKIE_NAME.to_owned(),
+        former_name: None,
         secure: true,
         same_site: SameSite::Strict,
         persistent: false,

@@ -30,6 +30,7 @@ use crate::server::{
 use crate::session::Sessions;
 use crate::telemetry::{LogLines, Metrics};
 use crate::web::body::Body;
+use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
 use filter::Asked;
@@ -48,6 +49,8 @@ pub struct AdminSettings {
     pub listen: SocketAddr,
     /// The bearer key; without one there is only health and metrics.
     pub key: Option<AdminKey>,
+    /// The hosts that it answers to.
+    pub hosts: OwnHosts,
 }
 
 /// What the second listener tells about.
@@ -81,17 +84,14 @@ pub fn start(
     shutdown: CancellationToken,
     log: &LogLines,
 ) -> Result<Server, StartError> {
-    let key = settings.key.map(Arc::new);
+    let AdminSettings { listen, key, hosts } = settings;
+    let key = key.map(Arc::new);
     let make_handler = move |_: WorkerContext| AdminHandler {
         key: key.clone(),
+        hosts: hosts.clone(),
         admin: admin.clone(),
     };
-    Server::start(
-        server_settings(settings.listen),
-        make_handler,
-        shutdown,
-        log,
-    )
+    Server::start(server_settings(listen), make_handler, shutdown, log)
 }
 
 /// A few operators and one scraper; whoever else gets this far gets no room.
@@ -122,6 +122,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
 
 struct AdminHandler {
     key: Option<Arc<AdminKey>>,
+    hosts: OwnHosts,
     admin: Admin,
 }
 
@@ -130,6 +131,12 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Handler for AdminHandler {
     async fn handle(&self, request: Request<Incoming>, _: Connection) -> Response<Body> {
+        // Before anything is told, health included: a page that asks under its own name can read the
+        // answer.
+        if !self.hosts.serve(request.uri(), request.headers()) {
+            let id = random_base64url::<9>(&*self.admin.randomness);
+            return Refusal::UnknownHost.answer(&id);
+        }
         let known = match request.uri().path() {
             "/livez" => Known::Live,
             "/readyz" => Known::Ready,

@@ -11,6 +11,8 @@ use crate::web::problem::Problem;
 /// Why the API does not do what it was asked.
 #[derive(Debug)]
 pub(super) enum Refusal {
+    /// It is asked under a name that is not this listener's.
+    UnknownHost,
     /// The key is missing or wrong.
     Unauthorized,
     /// A page of another origin asks.
@@ -66,6 +68,11 @@ impl Refusal {
 
     const fn words(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
+            Self::UnknownHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "unknown_host",
+                "This host is not served here",
+            ),
             Self::Unauthorized => (
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
@@ -108,6 +115,11 @@ impl Refusal {
 
     fn detail(&self) -> String {
         match self {
+            Self::UnknownHost => {
+                "This listener answers to IP addresses, to localhost and to the names in \
+                                  server.admin_hosts."
+                    .to_owned()
+            }
             Self::Unauthorized => "Send server.admin_key as a bearer token.".to_owned(),
             Self::OriginNotAllowed => {
                 "Only the page of this listener, and what is no page, may ask.".to_owned()

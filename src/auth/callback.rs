@@ -291,7 +291,9 @@ impl RelyingParty {
             .await
             .map_err(CallbackFault::Exchange)?;
         let previous = previous_sessions(pending.previous_session, presented);
-        let cookies = self.begin_session(grant, asked, headers, &previous).await?;
+        let cookies = self
+            .begin_session(grant, asked, headers, presented, &previous)
+            .await?;
         self.end_previous(&previous).await;
         Ok(LoggedIn {
             return_to: pending.return_to,
@@ -311,6 +313,7 @@ impl RelyingParty {
         grant: Grant,
         asked: Timestamp,
         headers: &HeaderMap,
+        presented: Presented,
         previous: &[SessionHash],
     ) -> Result<Vec<HeaderValue>, CallbackFault> {
         let randomness = &*self.randomness;
@@ -348,7 +351,7 @@ impl RelyingParty {
         let lifetime = self.sessions.max_lifetime();
         let begun = self
             .session_cookie
-            .begin(&id, &session, headers, lifetime, randomness);
+            .begin(&id, &session, presented, lifetime, randomness);
         let cookies = match begun {
             Ok(cookies) => cookies,
             Err(too_large) => {
@@ -457,7 +460,7 @@ impl RelyingParty {
 fn previous_sessions(at_start: Option<SessionHash>, presented: Presented) -> Vec<SessionHash> {
     let now = match presented {
         Presented::Session(cookie) => Some(cookie.hash),
-        Presented::Nothing | Presented::Unreadable => None,
+        Presented::Nothing => None,
     };
     let mut previous: Vec<_> = at_start.into_iter().chain(now).collect();
     previous.dedup();

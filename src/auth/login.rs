@@ -239,7 +239,7 @@ impl RelyingParty {
             prompt,
             previous_session: match presented {
                 Presented::Session(cookie) => Some(cookie.hash),
-                Presented::Nothing | Presented::Unreadable => None,
+                Presented::Nothing => None,
             },
             started: self.clock.now(),
             return_to: request.return_to,

@@ -13,7 +13,7 @@ use crate::auth::{LogoutHint, RelyingParty};
 use crate::oidc::{EndSessionRequest, Provider};
 use crate::secret::random_base64url;
 use crate::session::Activity;
-use crate::session::cookie::{Presented, set_cookie, values_of};
+use crate::session::cookie::{MOST_VALUES, Presented, set_cookie, values_of};
 use crate::session::record::Session;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
@@ -77,7 +77,7 @@ impl RelyingParty {
                 .find(&cookie, Activity::Observes)
                 .await?
                 .live(),
-            Presented::Nothing | Presented::Unreadable => None,
+            Presented::Nothing => None,
         };
         let Some(session) = session else {
             let answer = match by {
@@ -87,9 +87,7 @@ impl RelyingParty {
                     &json!({ "redirect_to": return_to.as_str() }),
                 ),
             };
-            let dead = (presented != Presented::Nothing)
-                .then(|| self.session_cookie.delete(&parts.headers));
-            return Ok(with_cookies(answer, dead.into_iter().flatten()));
+            return Ok(with_cookies(answer, self.take_back(presented)));
         };
         if by == LogoutBy::Link && !sid.is_some_and(|sid| session.logout_sid.matches(&sid)) {
             return Err(LogoutError::ForeignLink);
@@ -114,33 +112,26 @@ impl RelyingParty {
                 )
             }
         };
-        let answer = with_cookies(answer, self.session_cookie.delete(&parts.headers));
+        let answer = with_cookies(answer, self.take_back(presented));
         Ok(with_cookies(answer, continuation))
     }
 
     /// Answers `/bff/logout/continue`: the navigation that a script was told to make, so that it
     /// never sees the `id_token_hint`.
     pub async fn logout_continue(&self, parts: &Parts) -> Response<Body> {
-        let name = self.continuation_cookie();
-        let mut values = values_of(&parts.headers, &name).peekable();
-        if values.peek().is_none() {
-            return see_other("/");
-        }
-        let handles = values.filter_map(|value| self.keys.open(&name, value));
         let mut onward = None;
-        for handle in handles.take(MOST_HANDLES) {
-            let key = pending_logout(&handle);
-            onward = onward.or(self.sessions.take(&key).await.ok().flatten());
+        let mut used = Vec::new();
+        for name in self.continuation_cookies() {
+            let values = values_of(&parts.headers, &name).take(MOST_VALUES);
+            for handle in values.filter_map(|value| self.keys.open(&name, value)) {
+                let key = pending_logout(&handle);
+                onward = onward.or(self.sessions.take(&key).await.ok().flatten());
+                used.push(self.continuation(&name, "", Duration::ZERO));
+            }
         }
+        used.dedup();
         let onward = onward.and_then(|onward| String::from_utf8(onward).ok());
-        let delete = set_cookie(
-            &name,
-            "",
-            self.session_cookie.settings().secure,
-            cookie::SameSite::Strict,
-            Some(Duration::ZERO),
-        );
-        with_cookies(see_other(onward.as_deref().unwrap_or("/")), [delete])
+        with_cookies(see_other(onward.as_deref().unwrap_or("/")), used)
     }
 
     /// Answers `/bff/logout/callback`, where the provider sends the browser afterwards: does
@@ -203,7 +194,7 @@ impl RelyingParty {
             return (onward, None);
         }
         let handle = random_base64url::<16>(&*self.randomness);
-        let name = self.continuation_cookie();
+        let name = continuation_name(self.session_cookie.name());
         let sealed = self.keys.seal(&name, handle.as_bytes(), &*self.randomness);
         let key = pending_logout(handle.as_bytes());
         let kept = self.sessions.keep(&key, onward.as_bytes(), CONTINUE_WITHIN);
@@ -212,29 +203,32 @@ impl RelyingParty {
             tracing::warn!("the way to the provider's logout could not be kept");
             return (return_to.to_string(), None);
         }
-        let cookie = set_cookie(
-            &name,
-            &sealed,
-            self.session_cookie.settings().secure,
-            cookie::SameSite::Strict,
-            Some(CONTINUE_WITHIN),
-        );
+        let cookie = self.continuation(&name, &sealed, CONTINUE_WITHIN);
         (
             format!("{}/logout/continue", self.settings.base_path),
             Some(cookie),
         )
     }
 
-    fn continuation_cookie(&self) -> String {
-        format!("{}-logout", self.session_cookie.name())
+    /// The names that the cookie of a way on may have, the one that it is written under first.
+    fn continuation_cookies(&self) -> impl Iterator<Item = String> {
+        let names = self.session_cookie.settings().names();
+        names.map(continuation_name)
+    }
+
+    fn continuation(&self, name: &str, value: &str, max_age: Duration) -> HeaderValue {
+        let secure = self.session_cookie.settings().secure;
+        let strict = cookie::SameSite::Strict;
+        set_cookie(name, value, secure, strict, Some(max_age))
     }
 }
 
 /// What the `state` of an end-session request is sealed for.
 const LOGOUT_STATE: &str = "logout state";
 
-/// Cookies of a way on that are looked at: a browser has one.
-const MOST_HANDLES: usize = 4;
+fn continuation_name(session_cookie: &str) -> String {
+    format!("{session_cookie}-logout")
+}
 
 fn pending_logout(handle: &[u8]) -> String {
     format!("pending logout {}", String::from_utf8_lossy(handle))

@@ -22,13 +22,14 @@ pub mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::{Provider, ResponseMode};
 use crate::session::Sessions;
-use crate::session::cookie::SessionCookie;
+use crate::session::cookie::{Presented, SessionCookie};
 use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
@@ -156,8 +157,7 @@ impl RelyingParty {
         let mut post_logout_redirect_uri = settings.public_url.clone();
         post_logout_redirect_uri.set_path(&format!("{}/logout/callback", settings.base_path));
         let pending_logins = PendingLoginCookie::new(
-            session_cookie.name(),
-            session_cookie.settings().secure,
+            session_cookie.settings(),
             provider.settings().response_mode == ResponseMode::FormPost,
             keys.clone(),
         );
@@ -229,9 +229,13 @@ impl RelyingParty {
         self.provider.settings().response_mode
     }
 
-    /// What the names of the cookies of pending logins begin with.
-    pub fn pending_login_prefix(&self) -> &str {
-        self.pending_logins.prefix()
+    /// `Set-Cookie` lines that take back the cookie of a session that is over. One that did not open is
+    /// not ours to take (G6).
+    fn take_back(&self, presented: Presented) -> Vec<HeaderValue> {
+        match presented {
+            Presented::Session(cookie) => self.session_cookie.delete(&cookie),
+            Presented::Nothing => Vec::new(),
+        }
     }
 
     /// Where a browser signs in.

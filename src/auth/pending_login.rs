@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
 use crate::secret::{CodeVerifier, Nonce, State};
-use crate::session::cookie::{cookies, set_cookie};
+use crate::session::CookieSettings;
+use crate::session::cookie::{MOST_VALUES, cookies, set_cookie, values_of};
 use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 
@@ -20,6 +21,9 @@ pub const LIFETIME: Duration = Duration::from_mins(10);
 
 /// Logins under way in one browser; one more drops the oldest (B4).
 const MAX_PER_BROWSER: usize = 5;
+
+/// Cookies named as logins that are tried, our own and others'; each costs a decryption.
+const MOST_TRIED: usize = 2 * MAX_PER_BROWSER;
 
 /// What the callback must know of the login that it ends.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub enum Prompt {
 #[derive(Debug, Clone)]
 pub struct PendingLoginCookie {
     prefix: String,
+    /// What it was before the session cookie's name changed; read, and not written.
+    former_prefix: Option<String>,
     secure: bool,
     same_site: cookie::SameSite,
     keys: Keys,
@@ -63,11 +69,13 @@ pub struct PendingLoginCookie {
 impl PendingLoginCookie {
     /// Cookies named after the session cookie; `cross_site_post` where the callback is a form
     /// post, which a Lax cookie does not accompany (B3).
-    pub fn new(session_cookie: &str, secure: bool, cross_site_post: bool, keys: Keys) -> Self {
+    pub fn new(session_cookie: &CookieSettings, cross_site_post: bool, keys: Keys) -> Self {
+        let prefix = |name: &str| format!("{name}-login-");
         Self {
-            prefix: format!("{session_cookie}-login-"),
+            prefix: prefix(&session_cookie.name),
+            former_prefix: session_cookie.former_name.as_deref().map(prefix),
             // SameSite=None asks for Secure, which browsers take from loopback too.
-            secure: secure || cross_site_post,
+            secure: session_cookie.secure || cross_site_post,
             same_site: if cross_site_post {
                 cookie::SameSite::None
             } else {
@@ -77,9 +85,8 @@ impl PendingLoginCookie {
         }
     }
 
-    /// What all their names begin with.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
+    fn prefixes(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.prefix).chain(self.former_prefix.as_deref())
     }
 
     /// `Set-Cookie` lines that begin this login, dropping the oldest where there are too many.
@@ -117,34 +124,35 @@ impl PendingLoginCookie {
         lines
     }
 
+    /// Lines that take back the logins that are over, and the oldest of those under way. What does not
+    /// open is another product's, or another `bff`'s on another port of this host (G6).
     fn drop_oldest(&self, headers: &HeaderMap, now: Timestamp) -> Vec<HeaderValue> {
-        let mut open: Vec<(Timestamp, &str)> = cookies(headers)
-            .filter_map(|(name, value)| {
-                let name = std::str::from_utf8(name).ok()?;
-                name.strip_prefix(self.prefix.as_str())
-                    .filter(|rest| is_suffix(rest))?;
-                // One that does not open any more is the oldest of all.
-                let started = self
-                    .open(name, value)
-                    .filter(|pending| is_current(pending, now))
-                    .map_or(Timestamp::from_unix_millis(i64::MIN), |pending| {
-                        pending.started
-                    });
-                Some((started, name))
-            })
+        let named = cookies(headers).filter_map(|(name, value)| {
+            let name = std::str::from_utf8(name).ok()?;
+            self.is_ours(name).then_some((name, value))
+        });
+        let mut own: Vec<(Timestamp, &str)> = named
+            .take(MOST_TRIED)
+            .filter_map(|(name, value)| Some((self.open(name, value)?.started, name)))
             .collect();
-        open.sort_unstable();
-        let unreadable = open
+        own.sort_unstable();
+        let over = own
             .iter()
-            .filter(|(at, _)| *at == Timestamp::from_unix_millis(i64::MIN))
+            .filter(|(started, _)| !is_current(*started, now))
             .count();
-        let surplus = (open.len() + 1)
-            .saturating_sub(MAX_PER_BROWSER)
-            .max(unreadable);
-        open.iter()
+        let surplus = (own.len() + 1).saturating_sub(MAX_PER_BROWSER).max(over);
+        own.iter()
             .take(surplus)
             .map(|(_, name)| self.delete(name))
             .collect()
+    }
+
+    /// Whether a cookie is named as a login is.
+    fn is_ours(&self, name: &str) -> bool {
+        let mut rests = self
+            .prefixes()
+            .filter_map(|prefix| name.strip_prefix(prefix));
+        rests.any(is_suffix)
     }
 
     /// The login that `state` belongs to, if this browser began it lately (C3), and the line
@@ -155,11 +163,16 @@ impl PendingLoginCookie {
         state: &str,
         now: Timestamp,
     ) -> Option<(PendingLogin, HeaderValue)> {
-        let name = format!("{}{}", self.prefix, State::new(state).cookie_suffix());
-        let pending = cookies(headers)
-            .filter(|(own, _)| *own == name.as_bytes())
-            .find_map(|(_, value)| self.open(&name, value))?;
-        let fits = pending.state.matches(state) && is_current(&pending, now);
+        let suffix = State::new(state).cookie_suffix();
+        let names = self.prefixes().map(|prefix| format!("{prefix}{suffix}"));
+        let mut found = names.filter_map(|name| {
+            let pending = values_of(headers, &name)
+                .take(MOST_VALUES)
+                .find_map(|value| self.open(&name, value))?;
+            Some((pending, name))
+        });
+        let (pending, name) = found.next()?;
+        let fits = pending.state.matches(state) && is_current(pending.started, now);
         fits.then(|| (pending, self.delete(&name)))
     }
 
@@ -189,8 +202,8 @@ impl PendingLoginCookie {
     }
 }
 
-fn is_current(pending: &PendingLogin, now: Timestamp) -> bool {
-    now < pending.started + LIFETIME
+fn is_current(started: Timestamp, now: Timestamp) -> bool {
+    now < started + LIFETIME
 }
 
 /// Whether `rest` can be the end of a name that we wrote: what goes into `Set-Cookie` again is

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::auth::RelyingParty;
 use crate::clock::Clock;
 use crate::oidc::{Provider, RevocationError};
@@ -10,6 +12,10 @@ use crate::session::record::{Session, Tokens};
 use crate::telemetry::chain;
 use crate::web::background::Background;
 use crate::web::repeats::Repeats;
+
+/// Sessions whose tokens are revoked at once: a user, or an administrator, may end thousands with one
+/// word, and the provider is to hear of them one after the other.
+const AT_ONCE: usize = 8;
 
 /// Revokes tokens; cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,6 +27,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     background: Background,
     warnings: Repeats,
+    turns: Semaphore,
 }
 
 impl Revocations {
@@ -34,6 +41,7 @@ impl Revocations {
             clock,
             background,
             warnings: Repeats::default(),
+            turns: Semaphore::new(AT_ONCE),
         }))
     }
 
@@ -46,6 +54,9 @@ impl Revocations {
 
     async fn revoke(&self, tokens: &Tokens) {
         let inner = &*self.0;
+        let Ok(_turn) = inner.turns.acquire().await else {
+            return;
+        };
         let (refresh_token, access_token) = (tokens.refresh_token.as_deref(), &tokens.access_token);
         let revoked = inner.provider.revoke(refresh_token, Some(access_token));
         let Err(error) = revoked.await else {

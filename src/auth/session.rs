@@ -27,29 +27,24 @@ impl RelyingParty {
         presented: Presented,
     ) -> Result<Response<Body>, StoreError> {
         let Presented::Session(cookie) = presented else {
-            return Ok(self.anonymous(parts, presented, None));
+            return Ok(self.anonymous(presented, None));
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
             Found::Live(session) => {
                 let lifetime = self.sessions.remaining(&session).absolute;
                 let renewed =
                     self.session_cookie
-                        .renew(&parts.headers, lifetime, &*self.randomness);
+                        .renew(&cookie, &parts.headers, lifetime, &*self.randomness);
                 let facts = json(StatusCode::OK, &self.facts(&session));
                 Ok(with_cookies(facts, renewed))
             }
-            Found::Ended(reason) => Ok(self.anonymous(parts, presented, Some(reason))),
-            Found::Nothing => Ok(self.anonymous(parts, presented, None)),
+            Found::Ended(reason) => Ok(self.anonymous(presented, Some(reason))),
+            Found::Nothing => Ok(self.anonymous(presented, None)),
         }
     }
 
     /// Nobody is signed in, any more: then with the reason, in the words of the `ended` event.
-    fn anonymous(
-        &self,
-        parts: &Parts,
-        presented: Presented,
-        ended: Option<EndReason>,
-    ) -> Response<Body> {
+    fn anonymous(&self, presented: Presented, ended: Option<EndReason>) -> Response<Body> {
         let status = match self.settings.anonymous {
             AnonymousAnswer::Ok => StatusCode::OK,
             AnonymousAnswer::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -60,9 +55,11 @@ impl RelyingParty {
         }
         // The browser itself may have signed in anew meanwhile, and this answer may come late: it
         // must not take the new cookie away.
-        let is_dead = presented != Presented::Nothing && ended != Some(EndReason::Superseded);
-        let dead = is_dead.then(|| self.session_cookie.delete(&parts.headers));
-        with_cookies(json(status, &body), dead.into_iter().flatten())
+        let dead = match ended {
+            Some(EndReason::Superseded) => Vec::new(),
+            _ => self.take_back(presented),
+        };
+        with_cookies(json(status, &body), dead)
     }
 
     fn facts(&self, session: &Session) -> Value {

@@ -12,13 +12,16 @@ use crate::auth::answer::{json, not_stored, with_cookies};
 use crate::auth::session::activity;
 use crate::session::cookie::Presented;
 use crate::session::record::Session;
-use crate::session::store::{Found, Listed, StoreError, Who};
+use crate::session::store::{Found, StoreError, Who};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
 
 /// What a session's browser is called that nobody knows.
 const UNKNOWN_BROWSER: &str = "Unknown browser";
+
+/// Sessions that are shown, the current one among them: those used last.
+const MOST_SHOWN: usize = 100;
 
 /// Why nothing is listed and nothing was ended.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +44,8 @@ pub enum SessionsError {
 }
 
 impl RelyingParty {
-    /// Answers `GET /bff/sessions`: the current one first, then those used last.
+    /// Answers `GET /bff/sessions`: the current one first, then those used last, and how many there
+    /// are in all.
     ///
     /// # Errors
     ///
@@ -51,7 +55,16 @@ impl RelyingParty {
         parts: &Parts,
         presented: Presented,
     ) -> Result<Response<Body>, SessionsError> {
-        let (current, mut own) = self.own(parts, presented).await?;
+        let current = self.current(parts, presented).await?;
+        let newest = self
+            .sessions
+            .newest_of_subject(&current.subject, MOST_SHOWN);
+        let (mut own, total) = newest.await?;
+        // One that is about to expire may be used least lately of all.
+        if !own.iter().any(|listed| listed.hash == current.hash) {
+            own.truncate(MOST_SHOWN - 1);
+            own.extend(self.sessions.look_up(&current.hash).await?);
+        }
         own.sort_by_key(|listed| {
             let is_other = listed.hash != current.hash;
             (is_other, std::cmp::Reverse(listed.seen))
@@ -71,7 +84,8 @@ impl RelyingParty {
             }))
         });
         let shown: Vec<Value> = shown.collect();
-        Ok(json(StatusCode::OK, &json!({ "sessions": shown })))
+        let body = json!({ "sessions": shown, "total": total });
+        Ok(json(StatusCode::OK, &body))
     }
 
     /// Answers `DELETE /bff/sessions`: ends the one that `tag` names, else all but this browser's.
@@ -85,7 +99,8 @@ impl RelyingParty {
         presented: Presented,
     ) -> Result<Response<Body>, SessionsError> {
         let wanted = Wanted::read(parts.uri.query().unwrap_or_default())?;
-        let (current, own) = self.own(parts, presented).await?;
+        let current = self.current(parts, presented).await?;
+        let own = self.sessions.of_subject(&current.subject).await?;
         match wanted {
             Wanted::Tag(tag) => {
                 let named = own.iter().filter_map(|listed| listed.session.as_ref());
@@ -95,10 +110,7 @@ impl RelyingParty {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 if named.hash == current.hash {
                     self.end_own(named, EndReason::Logout).await?;
-                    return Ok(with_cookies(
-                        answer,
-                        self.session_cookie.delete(&parts.headers),
-                    ));
+                    return Ok(with_cookies(answer, self.take_back(presented)));
                 }
                 if !self.end_own(named, EndReason::SignedOutElsewhere).await? {
                     return Err(SessionsError::NoSuchSession);
@@ -121,20 +133,17 @@ impl RelyingParty {
         }
     }
 
-    /// This browser's session, and all of its user's.
-    async fn own(
+    /// This browser's session.
+    async fn current(
         &self,
         parts: &Parts,
         presented: Presented,
-    ) -> Result<(Arc<Session>, Vec<Listed>), SessionsError> {
+    ) -> Result<Arc<Session>, SessionsError> {
         let Presented::Session(cookie) = presented else {
             return Err(SessionsError::Anonymous);
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
-            Found::Live(session) => {
-                let own = self.sessions.of_subject(&session.subject).await?;
-                Ok((session, own))
-            }
+            Found::Live(session) => Ok(session),
             Found::Ended(reason) => Err(SessionsError::Ended(reason)),
             Found::Nothing => Err(SessionsError::Ended(EndReason::Expired)),
         }

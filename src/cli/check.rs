@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{self, StartError};
-use crate::cli::{CheckOptions, CommandError, Exit, Terminal, load};
+use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load};
 use crate::clock::{Clock as _, SystemClock, SystemRandomness};
 use crate::config::{Config, Variables};
 use crate::frontend::Frontend;
 use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::route::RouteTable;
 use crate::server;
+use crate::session::store::{Limit, OnLimit};
 use crate::telemetry::Metrics;
 use crate::web::outbound::{self, Outbound};
 use crate::web::way_out::WayOut;
@@ -90,6 +91,13 @@ pub(super) fn check(
         config.server.listen,
         routes(config.routes.len()),
     );
+    let notes: Vec<String> = config
+        .session
+        .limit
+        .map(sessions_a_user)
+        .into_iter()
+        .chain([largest_head::note(&config)])
+        .collect();
     if options.online {
         let issuer = config.provider.issuer.clone();
         let way = config.way_out.describe(&issuer);
@@ -105,7 +113,21 @@ pub(super) fn check(
     } else {
         writeln!(terminal.out, "{summary}")?;
     }
+    for note in notes {
+        writeln!(terminal.out, "{note}")?;
+    }
     Ok(())
+}
+
+fn sessions_a_user(limit: Limit) -> String {
+    let more = match limit.on_limit {
+        OnLimit::EndOldest => "one more ends the oldest",
+        OnLimit::Refuse => "one more is refused",
+    };
+    format!(
+        "note: a user may have {} sessions at once, and {more} (session.max_per_user)",
+        limit.most
+    )
 }
 
 /// Makes what `serve` makes of the configuration before it listens, and throws it away.

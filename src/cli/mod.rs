@@ -6,6 +6,7 @@ mod admin_client;
 mod check;
 mod explain;
 mod keygen;
+mod largest_head;
 mod sessions;
 
 use std::ffi::OsString;

@@ -13,7 +13,7 @@ use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
-use crate::config::words::{Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
+use crate::config::words::{AtMost, Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
@@ -58,6 +58,9 @@ table! {
         admin_listen: SocketAddr,
         /// The secret bearer key of administration. Default none: health and metrics only.
         admin_key: SecretSource,
+        /// Names that the second listener answers to, beside IP addresses and "localhost". Default
+        /// none.
+        admin_hosts: Vec<Written<String>>,
         /// Networks of proxies before us whose X-Forwarded-For counts. Default none.
         trusted_proxies: Vec<Written<IpNet>>,
         /// Whether a path may hold a semicolon. Default false: such a path is answered 400.
@@ -217,8 +220,9 @@ table! {
         max_staleness: Duration,
         /// Sessions that a node remembers. Default 100000.
         near_cache: u64,
-        /// How many sessions a user may have. Default any number.
-        max_per_user: u64,
+        /// How many sessions a user may have; "none" for any number. Default 64; with the store
+        /// "cookie" any number, since nobody counts them.
+        max_per_user: AtMost,
         /// What happens to one more. Default `"end_oldest"`.
         on_limit: Chosen<OnLimit>,
         /// Whether the refresh tokens of sessions that expired are revoked. Default false.
@@ -241,7 +245,8 @@ table! {
 table! {
     /// The session cookie.
     CookieTable {
-        /// Its name. Default "__Host-Http-bff"; "bff" where `public_url` is http.
+        /// Its name. Default "__Host-Http-bff"; "bff" where `public_url` is http; on loopback with the
+        /// port, as in "bff-8080".
         name: String,
         /// Its `SameSite` attribute. Default "Strict".
         same_site: Chosen<SameSite>,

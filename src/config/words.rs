@@ -100,6 +100,37 @@ impl Read for Size {
     }
 }
 
+/// How many of something there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtMost {
+    /// So many.
+    Number(u64),
+    /// "none": there is no limit.
+    NoLimit,
+}
+
+impl Read for AtMost {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        match &node.value {
+            Value::Text(text) | Value::Untyped(text) if text == "none" => Some(Self::NoLimit),
+            Value::Text(text) => {
+                faults.refuse(
+                    &node.place,
+                    key,
+                    format!("is {text:?}, which is no number"),
+                    "write a number without quotes, or \"none\" to lift the limit",
+                );
+                None
+            }
+            _ => u64::read(node, key, faults).map(Self::Number),
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "none" }] })
+    }
+}
+
 impl Read for SocketAddr {
     fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
         let text = text(node, key, "an address", "\"127.0.0.1:8080\"", faults)?;

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::web::body::Body;
+use crate::web::own_hosts::OwnHosts;
 
 /// The most that a request's body may hold.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -24,7 +25,8 @@ const BODY_BYTES: usize = 1024 * 1024;
 #[error("the connection is closed with no answer")]
 pub struct Dropped;
 
-/// Answers what comes to `listener` until `shutdown`.
+/// Answers what comes to `listener` until `shutdown`; a page of another site that has its name point
+/// here is told nothing.
 pub(super) async fn serve<F, Fut>(listener: TcpListener, shutdown: CancellationToken, answer: F)
 where
     F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
@@ -41,8 +43,18 @@ where
             continue;
         };
         let answer = answer.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let own = OwnHosts::default().serve(request.uri(), request.headers());
+            let answer = own.then(|| answer(request));
+            async move {
+                match answer {
+                    Some(answer) => answer.await,
+                    None => Ok(unknown_host()),
+                }
+            }
+        });
         let connection = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service_fn(answer))
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -50,6 +62,12 @@ where
             }
         });
     }
+}
+
+fn unknown_host() -> Response<Body> {
+    let sentence = "The development servers answer to IP addresses and to localhost.\n";
+    let kind = "text/plain; charset=utf-8";
+    reply(StatusCode::MISDIRECTED_REQUEST, kind, sentence)
 }
 
 /// The request with its body read.

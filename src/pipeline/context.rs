@@ -1,7 +1,8 @@
 //! What one request carries through the steps: who asks, as what, and under which id.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use crate::clock::Randomness;
 use crate::secret::random_base64url;
 use crate::server::Connection;
+use crate::session::cookie::Presented;
 use crate::telemetry::RouteMetrics;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -30,6 +32,8 @@ pub struct Context {
     pub counted: Option<RouteMetrics>,
     /// Whether its answer is made in the session that it presents, if any.
     pub in_session: bool,
+    /// The session cookie that it presents, once that was asked: it is read once a request.
+    pub presented: Option<Presented>,
 }
 
 /// Who will read the answer: this decides between a problem document and a page.
@@ -51,6 +55,7 @@ impl Context {
             started: Instant::now(),
             counted: None,
             in_session: false,
+            presented: None,
         }
     }
 
@@ -84,39 +89,38 @@ pub fn is_document_navigation(parts: &Parts) -> bool {
     parts.method == Method::GET && to_document && Reader::of(&parts.headers) == Reader::Person
 }
 
-/// Names requests: a random word for the worker and a count, so that an id costs no system call.
+/// Names requests at random, so that an id tells a stranger nothing of the traffic, nor of the worker
+/// that gave it. They are drawn by the heap: an id costs no system call.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: String,
-    next: AtomicU64,
+    randomness: Arc<dyn Randomness>,
+    drawn: Mutex<Bytes>,
 }
 
+/// Characters of an id: 96 bits.
+const ID_LENGTH: usize = 16;
+/// Ids in a heap.
+const HEAP: usize = 256;
+
 impl RequestIds {
-    /// Ids that no other worker gives.
-    pub fn new(randomness: &dyn Randomness) -> Self {
+    /// Ids that nobody else gives.
+    pub fn new(randomness: Arc<dyn Randomness>) -> Self {
         Self {
-            prefix: random_base64url::<6>(randomness),
-            next: AtomicU64::new(0),
+            randomness,
+            drawn: Mutex::default(),
         }
     }
 
     /// The next id.
     pub fn next(&self) -> HeaderValue {
-        const MOST_DIGITS: usize = 16;
-        let mut count = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut id = Vec::with_capacity(self.prefix.len() + 1 + MOST_DIGITS);
-        id.extend_from_slice(self.prefix.as_bytes());
-        id.push(b'-');
-        // The lowest digit first: it is a name, and `format!` costs a thousand instructions.
-        loop {
-            let digit = char::from_digit((count & 0xf) as u32, 16);
-            id.push(digit.map_or(b'-', |digit| digit as u8));
-            count >>= 4;
-            if count == 0 {
-                break;
-            }
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        if drawn.is_empty() {
+            const OCTETS: usize = HEAP * ID_LENGTH / 4 * 3;
+            *drawn = random_base64url::<OCTETS>(&*self.randomness).into();
         }
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        let end = ID_LENGTH.min(drawn.len());
+        let id = drawn.split_to(end);
+        HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 }
 
@@ -125,10 +129,12 @@ mod tests {
     use super::*;
     use crate::clock::SeededRandomness;
 
+    /// N4: an id is one request's alone, over heaps as well.
     #[test]
     fn no_two_requests_have_one_id() {
-        let ids = RequestIds::new(&SeededRandomness::new(1));
+        let ids = RequestIds::new(Arc::new(SeededRandomness::new(1)));
         let given: std::collections::HashSet<_> = (0..5000).map(|_| ids.next()).collect();
         assert_eq!(given.len(), 5000);
+        assert!(given.iter().all(|id| id.len() == ID_LENGTH));
     }
 }

@@ -37,7 +37,7 @@ impl Pipeline {
     pub(super) async fn answer_endpoint(
         &self,
         endpoint: Endpoint,
-        ctx: &Context,
+        ctx: &mut Context,
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
@@ -52,7 +52,7 @@ impl Pipeline {
         if let Some(check) = csrf_check(endpoint, &parts.method) {
             csrf::check(check, parts, &self.shared.public).map_err(Refusal::Csrf)?;
         }
-        let presented = self.presented(parts);
+        let presented = self.presented(ctx, parts);
         match endpoint {
             Endpoint::Login => {
                 relying_party.admit_login(self.source(ctx, parts))?;

@@ -26,6 +26,7 @@ use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
 use crate::proxy::upgrade::HandshakeFault;
+use crate::session::cookie::{Presented, SessionCookie};
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
@@ -347,7 +348,8 @@ fn message(fault: MessageFault) -> Verdict {
         | MessageFault::Target
         | MessageFault::Repeated(_)
         | MessageFault::ConnectionField
-        | MessageFault::BlankAround => bad_request("The request is malformed."),
+        | MessageFault::BlankAround
+        | MessageFault::Nominations => bad_request("The request is malformed."),
         MessageFault::UnknownCoding => verdict(
             StatusCode::NOT_IMPLEMENTED,
             "not_implemented",
@@ -558,9 +560,9 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
     // A superseded session's cookie stays: where the browser itself signed in anew, an answer to the
     // old cookie that comes late would take the new one away.
     let session_is_over = matches!(verdict.code, "login_required" | "session_expired");
-    if session_is_over {
-        for line in &site.delete_session_cookie {
-            headers.append(SET_COOKIE, line.clone());
+    if session_is_over && let Some(Presented::Session(cookie)) = &ctx.presented {
+        for line in site.session_cookie.delete(cookie) {
+            headers.append(SET_COOKIE, line);
         }
     }
     response
@@ -588,8 +590,8 @@ pub struct Site<'a> {
     pub warnings: &'a Repeats,
     /// The present moment.
     pub now: Timestamp,
-    /// Takes the session cookie back, where the request brought one.
-    pub delete_session_cookie: Vec<HeaderValue>,
+    /// Takes the session cookie back, where the request brought one that is over.
+    pub session_cookie: &'a SessionCookie,
 }
 
 /// Why the session ended, in the words of `/bff/session`: the next request brings no cookie any more.

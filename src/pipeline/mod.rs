@@ -37,7 +37,7 @@ use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
-use crate::session::cookie::{OpenedCookies, Presented};
+use crate::session::cookie::{OpenedCookies, Presented, SessionCookie};
 use crate::session::record::Session;
 use crate::session::store::Found;
 use crate::telemetry::{Metrics, RouteMetrics};
@@ -124,13 +124,8 @@ impl Shared {
             frontend: metrics.route("frontend"),
             other: metrics.route("none"),
         };
-        let cookie = relying_party.session_cookie().name();
         Self {
-            // The session cookie, its chunks, and logins and logouts under way.
-            strip_cookies: StripCookies {
-                exact: relying_party.session_cookie().names().collect(),
-                prefix: vec![format!("{cookie}-login-"), format!("{cookie}-logout")],
-            },
+            strip_cookies: cookies_of_ours(relying_party.session_cookie()),
             sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
             login_url: relying_party.login_url(),
             login_warnings: Repeats::default(),
@@ -163,8 +158,10 @@ impl Handler for Pipeline {
             Ok(response) => response,
             Err(refusal) => error::answer(&refusal, &ctx, &self.site(&parts)),
         };
-        if ctx.in_session && self.shared.relying_party.cookie_carries_sessions() {
-            let presented = self.presented(&parts);
+        if let Some(presented) = ctx.presented
+            && ctx.in_session
+            && self.shared.relying_party.cookie_carries_sessions()
+        {
             self.shared
                 .relying_party
                 .renew_cookie(&parts, presented, &mut response);
@@ -186,7 +183,7 @@ impl Pipeline {
     pub fn new(
         shared: Arc<Shared>,
         upstreams: Upstreams,
-        randomness: &dyn Randomness,
+        randomness: Arc<dyn Randomness>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -254,7 +251,7 @@ impl Pipeline {
         &self,
         route: &Route,
         path: &RequestPath,
-        ctx: &Context,
+        ctx: &mut Context,
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
@@ -272,7 +269,7 @@ impl Pipeline {
             }
             None
         };
-        let session = match self.session_for(route, parts).await {
+        let session = match self.session_for(route, ctx, parts).await {
             Ok(session) => session,
             // A person on the way to a page is sent to sign in; a script is told (B10).
             Err(
@@ -363,17 +360,19 @@ impl Pipeline {
         self.client(ctx, parts).address().into()
     }
 
-    fn presented(&self, parts: &Parts) -> Presented {
-        self.shared
-            .relying_party
-            .session_cookie()
-            .read(&parts.headers, &self.opened_cookies)
+    /// The session cookie that the request presents; its values are tried once, whoever asks again.
+    fn presented(&self, ctx: &mut Context, parts: &Parts) -> Presented {
+        *ctx.presented.get_or_insert_with(|| {
+            let cookie = self.shared.relying_party.session_cookie();
+            cookie.read(&parts.headers, &self.opened_cookies)
+        })
     }
 
     /// The session that a route's calls are made in, where the route has any use for one.
     async fn session_for(
         &self,
         route: &Route,
+        ctx: &mut Context,
         parts: &Parts,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let needed = match route.settings().auth {
@@ -381,7 +380,7 @@ impl Pipeline {
             RouteAuth::Optional => false,
             RouteAuth::Required => true,
         };
-        let Presented::Session(cookie) = self.presented(parts) else {
+        let Presented::Session(cookie) = self.presented(ctx, parts) else {
             return if needed {
                 Err(Refusal::LoginRequired)
             } else {
@@ -406,7 +405,7 @@ impl Pipeline {
     /// Starts a login that comes back to this page.
     async fn login_for_page(
         &self,
-        ctx: &Context,
+        ctx: &mut Context,
         parts: &Parts,
         path: &RequestPath,
     ) -> Result<Response<Body>, Refusal> {
@@ -420,27 +419,36 @@ impl Pipeline {
             .unwrap_or_else(|_| ReturnTo::root());
         let request = LoginRequest::returning_to(place);
         relying_party.admit_login(self.source(ctx, parts))?;
-        let presented = self.presented(parts);
+        let presented = self.presented(ctx, parts);
         Ok(relying_party
             .begin_login(request, &parts.headers, presented)
             .await?)
     }
 
     fn site<'a>(&'a self, parts: &Parts) -> Site<'a> {
-        let presented = self.presented(parts);
-        let cookie = self.shared.relying_party.session_cookie();
         Site {
             login_url: &self.shared.login_url,
             version: parts.version,
             warnings: &self.shared.login_warnings,
             now: self.shared.relying_party.now(),
-            delete_session_cookie: if presented == Presented::Nothing {
-                Vec::new()
-            } else {
-                cookie.delete(&parts.headers)
-            },
+            session_cookie: self.shared.relying_party.session_cookie(),
         }
     }
+}
+
+/// The session cookie and its chunks, logins and logouts under way; on loopback also those of a
+/// `bff` on another port, since cookies know no ports (I3).
+fn cookies_of_ours(cookie: &SessionCookie) -> StripCookies {
+    let mut exact: Vec<String> = cookie.chunk_names().collect();
+    let mut prefix = Vec::new();
+    for name in cookie.settings().names() {
+        prefix.extend([format!("{name}-login-"), format!("{name}-logout")]);
+    }
+    if let Some(name) = &cookie.settings().former_name {
+        exact.push(name.clone());
+        prefix.extend((0..=9).map(|digit| format!("{name}-{digit}")));
+    }
+    StripCookies::new(exact, prefix)
 }
 
 impl Shared {

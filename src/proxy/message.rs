@@ -31,6 +31,9 @@ pub enum MessageFault {
     /// An HTTP/2 field whose value begins or ends with a blank: 400.
     #[error("a blank around a field value in HTTP/2")]
     BlankAround,
+    /// `Connection` names more fields than there may be: 400.
+    #[error("Connection names too many fields")]
+    Nominations,
     /// TRACE or CONNECT: 405.
     #[error("the method is not served")]
     Method,
@@ -38,6 +41,9 @@ pub enum MessageFault {
     #[error("an unknown expectation")]
     Expectation,
 }
+
+/// The fields that `Connection` may name. Each is looked for among all others of the head (I6).
+pub(in crate::proxy) const MOST_NOMINATIONS: usize = 32;
 
 /// Fields of which a second one would be read by one party and ignored by another (J20).
 const SINGLE: [&str; 17] = [
@@ -72,7 +78,12 @@ pub fn check_request(parts: &Parts) -> Result<(), MessageFault> {
         return Err(MessageFault::Method);
     }
     match parts.version {
-        Version::HTTP_10 | Version::HTTP_11 => check_framing(parts)?,
+        Version::HTTP_10 | Version::HTTP_11 => {
+            check_framing(parts)?;
+            if nominates_too_many(&parts.headers) {
+                return Err(MessageFault::Nominations);
+            }
+        }
         _ => check_http_2_fields(&parts.headers)?,
     }
     check_target(parts)?;
@@ -121,6 +132,13 @@ fn check_framing(parts: &Parts) -> Result<(), MessageFault> {
     } else {
         Err(MessageFault::Framing("an invalid Transfer-Encoding"))
     }
+}
+
+/// Whether `Connection` names more fields than any sender has a reason to.
+pub(in crate::proxy) fn nominates_too_many(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    names.take(MOST_NOMINATIONS + 1).count() > MOST_NOMINATIONS
 }
 
 /// J15: RFC 9113 §8.2.1, §8.2.2.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Randomness, Timestamp};
 use crate::session::chunks::{Chunks, MOST_CHUNKS, chunk_name, count_of, split};
-use crate::session::id::SessionId;
+use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::{Session, Tokens};
 use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len, token_sizes};
 use crate::session::store::cookie::CookieStore;
@@ -19,7 +19,7 @@ use crate::session::store::sealed;
 const FORM: i64 = 1;
 
 /// The most octets of a cookie, with its name and its attributes: what every browser keeps (G8).
-const LARGEST_COOKIE: usize = 4096;
+pub const LARGEST_COOKIE: usize = 4096;
 
 /// What may be said of a session whose cookie is too large is of claims this large.
 const WORTH_NAMING: usize = 256;
@@ -42,10 +42,10 @@ pub struct Carries {
     pub(super) version: u64,
     /// The last use that it knows of.
     pub(super) seen: Timestamp,
-    /// Whether it was sealed by another key than the first (G7).
-    pub(super) outdated: bool,
-    /// Whether the request has chunks that are not of it.
-    pub(super) surplus: bool,
+    /// The numbers of its chunks, a bit each.
+    pub(super) chunks: u8,
+    /// And of chunks that the request has behind them.
+    pub(super) left_over: u8,
 }
 
 impl Carries {
@@ -53,8 +53,7 @@ impl Carries {
     pub(super) fn is_current(&self, session: &Session) -> bool {
         self.version >= session.tokens().version
             && self.seen >= session.last_seen()
-            && !self.outdated
-            && !self.surplus
+            && self.left_over == 0
     }
 }
 
@@ -162,12 +161,19 @@ fn read(plaintext: &Zeroizing<Vec<u8>>, joined: i64) -> Option<Opened> {
     (reader.is_empty() && count == joined).then_some(Opened { id, session })
 }
 
-/// The first of the request's values that opens (G2).
-pub(super) fn find(name: &str, keys: &Keys, headers: &HeaderMap) -> Option<Opened> {
+/// The id of the session that a cookie of the request carries.
+pub(super) fn find(
+    name: &str,
+    keys: &Keys,
+    headers: &HeaderMap,
+    hash: &SessionHash,
+) -> Option<SessionId> {
     let chunks = Chunks::of(headers, name);
-    chunks
+    let mut opened = chunks
         .joined()
-        .find_map(|joined| open(name, keys, &joined.whole))
+        .filter_map(|joined| open(name, keys, &joined.whole));
+    let found = opened.find(|opened| opened.session.hash == *hash)?;
+    Some(found.id)
 }
 
 /// What of a session is large, the largest first.
@@ -237,6 +243,7 @@ mod tests {
             let keys = Keys::of(&key(1));
             let settings = CookieSettings {
                 name: NAME.to_owned(),
+                former_name: None,
                 secure: true,
                 same_site: SameSite::Strict,
                 persistent: false,
@@ -262,7 +269,7 @@ mod tests {
             let (id, session) = self.session(octets);
             let lines = self
                 .cookie
-                .begin(&id, &session, &HeaderMap::new(), HOUR, &SystemRandomness)
+                .begin(&id, &session, Presented::Nothing, HOUR, &SystemRandomness)
                 .unwrap();
             (session, pairs(&lines))
         }
@@ -292,7 +299,7 @@ mod tests {
         fn opens(&self, pairs: &[(String, String)], session: &Session) -> bool {
             match self.read(pairs) {
                 Presented::Session(cookie) => cookie.hash == session.hash,
-                Presented::Nothing | Presented::Unreadable => false,
+                Presented::Nothing => false,
             }
         }
     }
@@ -440,7 +447,7 @@ mod tests {
             ),
         ];
         for (name, pairs) in cases {
-            assert_eq!(stage.read(&pairs), Presented::Unreadable, "{name}");
+            assert_eq!(stage.read(&pairs), Presented::Nothing, "{name}");
         }
     }
 
@@ -471,6 +478,7 @@ mod tests {
         else {
             panic!("it opens");
         };
+        let of_three = cookie;
         let session = stage
             .store
             .at_hand(&cookie.hash, stage.clock.now())
@@ -498,7 +506,7 @@ mod tests {
             panic!("it opens");
         };
         assert_eq!(taken_back(&renew(&cookie, &headers)), left_over[1..]);
-        let all = taken_back(&stage.cookie.delete(&request(&three)));
+        let all = taken_back(&stage.cookie.delete(&of_three));
         assert_eq!(all, [NAME, &left_over[0], &left_over[1]]);
     }
 
@@ -536,7 +544,7 @@ mod tests {
         let new = pairs(&renew());
         stage.keys.replace(&[key(2)]);
         assert!(stage.opens(&new, &begun));
-        assert_eq!(stage.cookie.read(&headers, &opened), Presented::Unreadable);
+        assert_eq!(stage.cookie.read(&headers, &opened), Presented::Nothing);
     }
 
     /// G5: a cookie that holds an id alone is no session here, nor the other way round.
@@ -546,15 +554,15 @@ mod tests {
         let plain = SessionCookie::new(stage.cookie.settings().clone(), stage.keys.clone());
         let (id, session) = stage.session(100);
         let line = plain.issue(&id, session.created, HOUR, &SystemRandomness);
-        assert_eq!(stage.read(&pairs(&[line])), Presented::Unreadable);
+        assert_eq!(stage.read(&pairs(&[line])), Presented::Nothing);
         let (_, carried) = stage.begin(100);
         let presented = plain.read(&request(&carried), &OpenedCookies::default());
-        assert_eq!(presented, Presented::Unreadable);
+        assert_eq!(presented, Presented::Nothing);
         // Not even what was sealed in it, without its count.
         let mut bare = carried;
         bare[0].1.remove(0);
         let presented = plain.read(&request(&bare), &OpenedCookies::default());
-        assert_eq!(presented, Presented::Unreadable);
+        assert_eq!(presented, Presented::Nothing);
     }
 
     /// G8: what does not fit is refused, with what makes it large; where no logout needs the ID token,
@@ -564,7 +572,7 @@ mod tests {
         let stage = Stage::with_room(4_000);
         let (id, session) = stage.session(3_000);
         let begin = |cookie: &SessionCookie| {
-            cookie.begin(&id, &session, &HeaderMap::new(), HOUR, &SystemRandomness)
+            cookie.begin(&id, &session, Presented::Nothing, HOUR, &SystemRandomness)
         };
         let text = begin(&stage.cookie).unwrap_err().to_string();
         for says in [
@@ -593,7 +601,7 @@ mod tests {
         let far_too_large = with_room(usize::MAX, true).begin(
             &more_than_eight.0,
             &more_than_eight.1,
-            &HeaderMap::new(),
+            Presented::Nothing,
             HOUR,
             &SystemRandomness,
         );

@@ -8,17 +8,14 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
-use crate::session::cookie::cookies;
+use crate::session::cookie::{MOST_VALUES, cookies};
+use crate::session::seal::begins_as_sealed;
 
 /// The most chunks of one value.
-pub(super) const MOST_CHUNKS: usize = 8;
+pub const MOST_CHUNKS: usize = 8;
 
 /// Where names stand twice, so many ways to join them are tried (G2); where there are more, none.
-const MOST_WAYS: usize = 16;
-
-/// Of one name, so many different values are looked at: each way costs a decryption, and whoever
-/// sends a head full of them would be given a minute of the processor.
-const MOST_VALUES: usize = 4;
+const MOST_WAYS: usize = MOST_VALUES;
 
 /// The cookie of this name and its chunks: `name`, `name-1`, ….
 pub(super) fn chunk_name(name: &str, index: usize) -> String {
@@ -62,6 +59,13 @@ pub(super) struct Joined<'a> {
     pub(super) whole: Cow<'a, [u8]>,
 }
 
+impl Joined<'_> {
+    /// Its chunks by their numbers, a bit each.
+    pub(super) fn chunks(&self) -> u8 {
+        u8::MAX >> MOST_CHUNKS.saturating_sub(self.count)
+    }
+}
+
 /// The chunks that a request carries.
 #[derive(Debug)]
 pub(super) struct Chunks<'a>([Vec<&'a [u8]>; MOST_CHUNKS]);
@@ -74,7 +78,6 @@ impl<'a> Chunks<'a> {
             if let Some(index) = index_of(chunk, name.as_bytes())
                 && let Some(values) = own.get_mut(index)
                 && values.len() < MOST_VALUES
-                && !values.contains(&value)
             {
                 values.push(value);
             }
@@ -82,12 +85,14 @@ impl<'a> Chunks<'a> {
         Self(own)
     }
 
-    /// The numbers of those there are.
-    pub(super) fn indexes(&self) -> impl Iterator<Item = usize> {
-        let carried = self.0.iter().enumerate();
-        carried
-            .filter(|(_, values)| !values.is_empty())
-            .map(|(index, _)| index)
+    /// The chunks behind those of a value that opened: what is left of a longer one under its name,
+    /// and can be joined to nothing any more. A cookie that is whole by itself is another's.
+    pub(super) fn left_over_behind(&self, opened: u8) -> u8 {
+        let others = self.0.iter().enumerate().map(|(index, values)| {
+            let left_over = !values.is_empty() && !values.iter().any(|value| is_whole(value));
+            u8::from(left_over) << index
+        });
+        others.fold(0, |all, other| all | other) & !opened
     }
 
     /// Every whole value that they may stand for, all or nothing: a value with a chunk missing is
@@ -132,6 +137,15 @@ impl<'a> Chunks<'a> {
             }
         })
     }
+}
+
+/// Whether a value seems to be whole by itself, with a count in front or without: then it is nobody's
+/// chunk. A chunk that seems so by chance stays where it is, and does no harm.
+fn is_whole(value: &[u8]) -> bool {
+    let counted = value
+        .split_first()
+        .is_some_and(|(count, text)| (b'1'..=b'8').contains(count) && begins_as_sealed(text));
+    counted || begins_as_sealed(value)
 }
 
 /// The number of the chunk that a cookie of this name is.
@@ -227,7 +241,7 @@ mod tests {
             (
                 "twice the same",
                 &[("s", "2a"), ("s-1", "b"), ("s-1", "b")],
-                &["2ab"],
+                &["2ab", "2ab"],
             ),
             (
                 "twice",

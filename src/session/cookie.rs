@@ -6,27 +6,33 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cookie::Cookie;
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::{Randomness, Timestamp};
 use crate::session::carried::{self, Place};
-use crate::session::chunks::{Chunks, Joined, MOST_CHUNKS, chunk_name};
+use crate::session::chunks::{Chunks, Joined, chunk_name};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::Session;
-use crate::session::seal::{FieldReader, FieldWriter, Keys};
+use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len};
 use crate::session::{CookieSettings, SameSite};
 use crate::web::cookie_line::pairs;
 
-pub use crate::session::carried::{Carrier, Carries, TooLarge};
+pub use crate::session::carried::{Carrier, Carries, LARGEST_COOKIE, TooLarge};
+pub use crate::session::chunks::MOST_CHUNKS;
+
+/// Of one name, so many values are tried and no more: each costs a decryption, and HTTP/2 lets a
+/// stranger repeat a field full of them for three octets (G2).
+pub const MOST_VALUES: usize = 4;
+
+/// How long a value is that holds an id alone; any other is none.
+const VALUE_LEN: usize = sealed_len(4 + SessionId::LEN + 4 + 8);
 
 /// What a request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presented {
-    /// No cookie of ours.
+    /// No cookie that opens, or several, of which none is believed (G2). What does not open may be
+    /// another product's, or another `bff`'s on another port of this host: it is left alone (G6).
     Nothing,
-    /// A cookie of our name that does not open: as good as none, and to be deleted (G6).
-    Unreadable,
     /// A cookie that opened.
     Session(OpenedCookie),
 }
@@ -38,8 +44,54 @@ pub struct OpenedCookie {
     pub hash: SessionHash,
     /// When it was written.
     pub issued: Timestamp,
+    /// Which of our names it stood under.
+    pub under: Name,
+    /// Whether another key than the first sealed it (G7).
+    pub outdated: bool,
     /// What it says of the session, where it carries the whole of it.
     pub carries: Option<Carries>,
+}
+
+/// A name that the session cookie is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// The one that it is written under.
+    Current,
+    /// The one of an older release, which is read and no longer written.
+    Former,
+}
+
+/// What stands under one name.
+enum Reading {
+    Nothing,
+    One(OpenedCookie),
+    Several,
+}
+
+impl OpenedCookie {
+    /// A cookie that holds an id alone, sealed by the first key.
+    pub const fn of(hash: SessionHash, issued: Timestamp) -> Self {
+        Self {
+            hash,
+            issued,
+            under: Name::Current,
+            outdated: false,
+            carries: None,
+        }
+    }
+
+    /// Whether the same should be written anew: under the name or by the key of today.
+    pub fn is_to_be_replaced(&self) -> bool {
+        self.outdated || self.under == Name::Former
+    }
+
+    /// The numbers of its chunks, and of those that are left over behind them.
+    fn chunks(&self) -> impl Iterator<Item = usize> {
+        let own = self
+            .carries
+            .map_or(1, |carries| carries.chunks | carries.left_over);
+        (0..MOST_CHUNKS).filter(move |index| own & (1 << index) != 0)
+    }
 }
 
 /// Reads and writes the session cookie.
@@ -79,86 +131,132 @@ impl SessionCookie {
         &self.settings
     }
 
-    /// What the request presents. Of two cookies of our name the one that opens counts (G2).
-    /// A session that one carries is known from here on, unless it is over.
-    pub fn read(&self, headers: &HeaderMap, opened: &OpenedCookies) -> Presented {
-        if let Some(carrier) = &self.carrier {
-            return self.read_carried(headers, opened, carrier);
+    fn name_of(&self, under: Name) -> Option<&str> {
+        match under {
+            Name::Current => Some(&self.settings.name),
+            Name::Former => self.settings.former_name.as_deref(),
         }
-        let mut presented = Presented::Nothing;
-        for value in values_of(headers, &self.settings.name) {
-            match opened.open(self, value) {
-                Some(cookie) => return Presented::Session(cookie),
-                None => presented = Presented::Unreadable,
-            }
-        }
-        presented
     }
 
-    fn open(&self, value: &[u8]) -> Option<OpenedCookie> {
-        let plaintext = self.keys.open(&self.settings.name, value)?;
-        let mut fields = FieldReader::new(&plaintext);
-        let id = SessionId::from_opened(fields.bytes()?)?;
-        let issued = Timestamp::from_unix_millis(fields.number()?);
-        fields.is_empty().then(|| OpenedCookie {
-            hash: id.hash(),
-            issued,
-            carries: None,
+    /// What the request presents: the one cookie of our name that opens, wherever it stands (G2). The
+    /// former name counts where nothing opens under the current one. A session that a cookie carries
+    /// is known from here on, unless it is over.
+    pub fn read(&self, headers: &HeaderMap, opened: &OpenedCookies) -> Presented {
+        let current = self.read_under(Name::Current, headers, opened);
+        let found = match current {
+            Reading::Nothing => self.read_under(Name::Former, headers, opened),
+            found => found,
+        };
+        match found {
+            Reading::One(cookie) => Presented::Session(cookie),
+            Reading::Nothing => Presented::Nothing,
+            Reading::Several => {
+                tracing::info!(
+                    "several session cookies that open were presented: none is believed"
+                );
+                Presented::Nothing
+            }
+        }
+    }
+
+    fn read_under(&self, under: Name, headers: &HeaderMap, opened: &OpenedCookies) -> Reading {
+        let Some(name) = self.name_of(under) else {
+            return Reading::Nothing;
+        };
+        if let Some(carrier) = &self.carrier {
+            let chunks = Chunks::of(headers, name);
+            let joined = chunks.joined();
+            let found =
+                joined.filter_map(|joined| self.open_joined(under, &joined, opened, carrier));
+            let mut found = only(found);
+            if let Reading::One(cookie) = &mut found
+                && let Some(carries) = &mut cookie.carries
+            {
+                carries.left_over = chunks.left_over_behind(carries.chunks);
+            }
+            return found;
+        }
+        let values = values_of(headers, name).take(MOST_VALUES);
+        only(values.filter_map(|value| self.open_value(under, value, opened)))
+    }
+
+    fn open_value(
+        &self,
+        under: Name,
+        value: &[u8],
+        opened: &OpenedCookies,
+    ) -> Option<OpenedCookie> {
+        if value.len() != VALUE_LEN {
+            return None;
+        }
+        let keys = self.keys.generation();
+        opened.remembered(keys, under, value).or_else(|| {
+            let (id, issued) = self.open(self.name_of(under)?, value)?;
+            let cookie = OpenedCookie {
+                under,
+                outdated: self.keys.is_outdated(value),
+                ..OpenedCookie::of(id.hash(), issued)
+            };
+            opened.remember(keys, value.into(), cookie);
+            Some(cookie)
         })
     }
 
-    fn read_carried(
+    fn open(&self, name: &str, value: &[u8]) -> Option<(SessionId, Timestamp)> {
+        let plaintext = self.keys.open(name, value)?;
+        let mut fields = FieldReader::new(&plaintext);
+        let id = SessionId::from_opened(fields.bytes()?)?;
+        let issued = Timestamp::from_unix_millis(fields.number()?);
+        fields.is_empty().then_some((id, issued))
+    }
+
+    fn open_joined(
         &self,
-        headers: &HeaderMap,
+        under: Name,
+        joined: &Joined<'_>,
         opened: &OpenedCookies,
         carrier: &Carrier,
-    ) -> Presented {
-        let chunks = Chunks::of(headers, &self.settings.name);
+    ) -> Option<OpenedCookie> {
         let keys = self.keys.generation();
-        for Joined { count, whole } in chunks.joined() {
-            let known = opened.remembered(keys, &whole).filter(|cookie| {
+        let known = opened
+            .remembered(keys, under, &joined.whole)
+            .filter(|cookie| {
                 let hash = &cookie.hash;
                 let brings_nothing =
                     |own: Carries| carrier.store.knows(hash, own.version, own.seen);
                 cookie.carries.is_some_and(brings_nothing)
             });
-            let known = known.or_else(|| {
-                let cookie = self.open_carried(&whole, carrier)?;
-                opened.remember(keys, whole.into(), cookie);
-                Some(cookie)
-            });
-            if let Some(mut cookie) = known {
-                if let Some(carries) = &mut cookie.carries {
-                    carries.surplus = chunks.indexes().any(|index| index >= count);
-                }
-                return Presented::Session(cookie);
-            }
-        }
-        if chunks.indexes().next().is_some() {
-            Presented::Unreadable
-        } else {
-            Presented::Nothing
-        }
+        known.or_else(|| {
+            let cookie = self.open_carried(under, joined, carrier)?;
+            opened.remember(keys, joined.whole.to_vec().into(), cookie);
+            Some(cookie)
+        })
     }
 
-    fn open_carried(&self, whole: &[u8], carrier: &Carrier) -> Option<OpenedCookie> {
-        let session = carried::open(&self.settings.name, &self.keys, whole)?.session;
+    fn open_carried(
+        &self,
+        under: Name,
+        joined: &Joined<'_>,
+        carrier: &Carrier,
+    ) -> Option<OpenedCookie> {
+        let session = carried::open(self.name_of(under)?, &self.keys, &joined.whole)?.session;
         let cookie = OpenedCookie {
-            hash: session.hash,
-            issued: session.created,
+            under,
+            outdated: self.keys.is_outdated(joined.whole.get(1..)?),
             carries: Some(Carries {
                 version: session.tokens().version,
                 seen: session.last_seen(),
-                outdated: self.keys.is_outdated(whole.get(1..)?),
-                surplus: false,
+                chunks: joined.chunks(),
+                left_over: 0,
             }),
+            ..OpenedCookie::of(session.hash, session.created)
         };
         carrier.store.take_in(session);
         Some(cookie)
     }
 
-    /// `Set-Cookie` lines that give the browser a session that has just begun; `headers` are those of
-    /// its request.
+    /// `Set-Cookie` lines that give the browser a session that has just begun, in the place of the
+    /// cookie that it presented.
     ///
     /// # Errors
     ///
@@ -167,14 +265,18 @@ impl SessionCookie {
         &self,
         id: &SessionId,
         session: &Session,
-        headers: &HeaderMap,
+        presented: Presented,
         lifetime: Duration,
         randomness: &dyn Randomness,
     ) -> Result<Vec<HeaderValue>, TooLarge> {
-        match &self.carrier {
-            Some(carrier) => self.carry(id, session, carrier, headers, lifetime, randomness),
-            None => Ok(vec![self.issue(id, session.created, lifetime, randomness)]),
+        let mut lines = match &self.carrier {
+            Some(carrier) => self.carry(id, session, carrier, lifetime, randomness)?,
+            None => vec![self.issue(id, session.created, lifetime, randomness)],
+        };
+        if let Presented::Session(before) = presented {
+            self.take_back(&before, &mut lines);
         }
+        Ok(lines)
     }
 
     /// `Set-Cookie` lines with the session as it is now, where the request's cookie carried an older
@@ -194,29 +296,32 @@ impl SessionCookie {
         let (Some(carrier), Some(carries)) = (&self.carrier, &cookie.carries) else {
             return Ok(Vec::new());
         };
-        if carries.is_current(session) || carrier.store.has_outgrown(session) {
+        let says_it_all = carries.is_current(session) && !cookie.is_to_be_replaced();
+        if says_it_all || carrier.store.has_outgrown(session) {
             return Ok(Vec::new());
         }
-        let Some(opened) = carried::find(&self.settings.name, &self.keys, headers) else {
+        let name = self.name_of(cookie.under).unwrap_or_default();
+        let Some(id) = carried::find(name, &self.keys, headers, &session.hash) else {
             return Ok(Vec::new());
         };
-        if opened.session.hash != session.hash {
-            return Ok(Vec::new());
+        match self.carry(&id, session, carrier, lifetime, randomness) {
+            Ok(mut lines) => {
+                self.take_back(cookie, &mut lines);
+                Ok(lines)
+            }
+            Err(too_large) => {
+                carrier.store.outgrows(session);
+                Err(too_large)
+            }
         }
-        let lines = self.carry(&opened.id, session, carrier, headers, lifetime, randomness);
-        if lines.is_err() {
-            carrier.store.outgrows(session);
-        }
-        lines
     }
 
-    /// Writes all chunks anew, and takes back those of the request that are left over.
+    /// Writes all chunks anew.
     fn carry(
         &self,
         id: &SessionId,
         session: &Session,
         carrier: &Carrier,
-        headers: &HeaderMap,
         lifetime: Duration,
         randomness: &dyn Randomness,
     ) -> Result<Vec<HeaderValue>, TooLarge> {
@@ -229,12 +334,10 @@ impl SessionCookie {
             frame: line(&last, "").len(),
         };
         let chunks = carried::seal(id, session, carrier, &place, randomness)?;
-        let mut lines: Vec<_> = chunks
+        Ok(chunks
             .iter()
             .map(|(name, value)| line(name, value))
-            .collect();
-        lines.extend(self.delete_chunks(headers, chunks.len()));
-        Ok(lines)
+            .collect())
     }
 
     /// Whether the whole session travels in it.
@@ -260,49 +363,57 @@ impl SessionCookie {
         self.line(&self.settings.name, &sealed, max_age)
     }
 
-    /// `Set-Cookie` with the same session sealed by the first key, where the request's cookie was
-    /// sealed by an older one: so a key can be retired and nobody is signed out (G7). A cookie that
-    /// carries the session is [brought up to date](Self::bring_up_to_date) with any answer.
+    /// `Set-Cookie` lines with the same session under the name and by the key of today, where the
+    /// request's cookie has an older one: so a key can be retired and nobody is signed out (G7). A
+    /// cookie that carries the session is [brought up to date](Self::bring_up_to_date) with any
+    /// answer.
     pub fn renew(
         &self,
+        cookie: &OpenedCookie,
         headers: &HeaderMap,
         lifetime: Duration,
         randomness: &dyn Randomness,
-    ) -> Option<HeaderValue> {
-        if self.carrier.is_some() {
-            return None;
+    ) -> Vec<HeaderValue> {
+        if self.carrier.is_some() || !cookie.is_to_be_replaced() {
+            return Vec::new();
         }
-        let outdated = values_of(headers, &self.settings.name)
-            .filter(|value| self.keys.is_outdated(value))
-            .find_map(|value| self.keys.open(&self.settings.name, value))?;
-        let mut fields = FieldReader::new(&outdated);
-        let id = SessionId::from_opened(fields.bytes()?)?;
-        let issued = Timestamp::from_unix_millis(fields.number()?);
-        Some(self.issue(&id, issued, lifetime, randomness))
-    }
-
-    /// `Set-Cookie` lines that take the cookie back, with every chunk that the request carries and the
-    /// attributes they were given with (E2).
-    pub fn delete(&self, headers: &HeaderMap) -> Vec<HeaderValue> {
-        let first = self.line(&self.settings.name, "", Some(Duration::ZERO));
-        let mut lines = vec![first];
-        lines.extend(self.delete_chunks(headers, 1));
+        let name = self.name_of(cookie.under).unwrap_or_default();
+        let found = values_of(headers, name)
+            .take(MOST_VALUES)
+            .filter_map(|value| self.open(name, value))
+            .find(|(id, _)| id.hash() == cookie.hash);
+        let Some((id, issued)) = found else {
+            return Vec::new();
+        };
+        let mut lines = vec![self.issue(&id, issued, lifetime, randomness)];
+        self.take_back(cookie, &mut lines);
         lines
     }
 
-    /// The names of all cookies that it may be written to.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        (0..MOST_CHUNKS).map(|index| chunk_name(&self.settings.name, index))
+    /// `Set-Cookie` lines that take a cookie back that opened and whose session is over, with every
+    /// chunk of it and the attributes they were given with (E2).
+    pub fn delete(&self, cookie: &OpenedCookie) -> Vec<HeaderValue> {
+        let mut lines = Vec::new();
+        self.take_back(cookie, &mut lines);
+        lines
     }
 
-    /// Takes the request's chunks back from the one of this number on.
-    fn delete_chunks(&self, headers: &HeaderMap, from: usize) -> Vec<HeaderValue> {
-        let chunks = Chunks::of(headers, &self.settings.name);
-        let left_over = chunks.indexes().filter(|index| *index >= from);
-        left_over
-            .map(|index| chunk_name(&self.settings.name, index))
-            .map(|name| self.line(&name, "", Some(Duration::ZERO)))
-            .collect()
+    /// Adds the lines that take back what of `cookie` the lines before do not write over.
+    fn take_back(&self, cookie: &OpenedCookie, lines: &mut Vec<HeaderValue>) {
+        let written = match cookie.under {
+            Name::Current => lines.len(),
+            Name::Former => 0,
+        };
+        let name = self.name_of(cookie.under).unwrap_or_default();
+        let left = cookie.chunks().filter(|index| *index >= written);
+        lines.extend(
+            left.map(|index| self.line(&chunk_name(name, index), "", Some(Duration::ZERO))),
+        );
+    }
+
+    /// The names of all cookies that it is written to.
+    pub fn chunk_names(&self) -> impl Iterator<Item = String> {
+        (0..MOST_CHUNKS).map(|index| chunk_name(&self.settings.name, index))
     }
 
     fn line(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {
@@ -311,6 +422,15 @@ impl SessionCookie {
             SameSite::Lax => cookie::SameSite::Lax,
         };
         set_cookie(name, value, self.settings.secure, same_site, max_age)
+    }
+}
+
+/// The one that opened, where it is one alone (G2).
+fn only(mut opened: impl Iterator<Item = OpenedCookie>) -> Reading {
+    match (opened.next(), opened.next()) {
+        (None, _) => Reading::Nothing,
+        (Some(cookie), None) => Reading::One(cookie),
+        (Some(_), Some(_)) => Reading::Several,
     }
 }
 
@@ -341,14 +461,13 @@ pub fn set_cookie(
     header
 }
 
-/// Every cookie of the request, in order, as bytes; names are compared by exact case (G2).
+/// The cookies of the request, in order, as bytes; names are compared by exact case (G2). Of a head
+/// full of them, as many as a browser might send.
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers.get_all(COOKIE).iter().flat_map(|line| {
-        pairs(line.as_bytes()).filter_map(|pair| {
-            let at = pair.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = pair.split_at_checked(at)?;
-            Some((name, value.get(1..)?))
-        })
+    pairs(headers).filter_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = pair.split_at_checked(at)?;
+        Some((name, value.get(1..)?))
     })
 }
 
@@ -407,16 +526,8 @@ const GENERATION: usize = 4096;
 const GENERATION_OCTETS: usize = 8 << 20;
 
 impl OpenedCookies {
-    fn open(&self, cookie: &SessionCookie, value: &[u8]) -> Option<OpenedCookie> {
-        let keys = cookie.keys.generation();
-        self.remembered(keys, value).or_else(|| {
-            let opened = cookie.open(value)?;
-            self.remember(keys, value.into(), opened);
-            Some(opened)
-        })
-    }
-
-    fn remembered(&self, keys: u64, value: &[u8]) -> Option<OpenedCookie> {
+    /// `under` is the name that it is presented under now: it opens under that which it was sealed for.
+    fn remembered(&self, keys: u64, under: Name, value: &[u8]) -> Option<OpenedCookie> {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if memory.keys != keys {
             *memory = Memory {
@@ -424,12 +535,14 @@ impl OpenedCookies {
                 ..Memory::default()
             };
         }
-        if let Some(opened) = memory.young.get(value) {
-            return Some(*opened);
-        }
-        let (value, opened) = memory.old.remove_entry(value)?;
-        memory.remember(value, opened);
-        Some(opened)
+        let opened = if let Some(opened) = memory.young.get(value) {
+            *opened
+        } else {
+            let (value, opened) = memory.old.remove_entry(value)?;
+            memory.remember(value, opened);
+            opened
+        };
+        (opened.under == under).then_some(opened)
     }
 
     /// `keys` are those that it was opened with.
@@ -460,6 +573,8 @@ impl std::fmt::Debug for Memory {
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
     use crate::clock::{SeededRandomness, SystemRandomness};
     use crate::secret::SessionKey;
@@ -470,6 +585,7 @@ mod tests {
             secure: true,
             same_site: SameSite::Strict,
             persistent: false,
+            former_name: None,
         };
         let key = SessionKey::random(&SeededRandomness::new(1));
         SessionCookie::new(settings, Keys::new(&[key]).unwrap())
@@ -513,8 +629,10 @@ mod tests {
     /// E2: deleted with the attributes it was given with.
     #[test]
     fn the_cookie_is_deleted_as_it_was_given() {
+        let hash = SessionId::random(&SystemRandomness).hash();
+        let opened = OpenedCookie::of(hash, Timestamp::from_unix_seconds(0));
         assert_eq!(
-            session_cookie().delete(&HeaderMap::new()),
+            session_cookie().delete(&opened),
             ["__Host-Http-bff=; HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=0"]
         );
     }
@@ -572,9 +690,9 @@ mod tests {
         }
     }
 
-    /// G6: a bad cookie is told apart from none only so that it can be deleted.
+    /// G6: a bad cookie is no cookie.
     #[test]
-    fn a_cookie_that_does_not_open_is_unreadable() {
+    fn a_cookie_that_does_not_open_is_none() {
         let cookie = session_cookie();
         let (_, value) = issued(&cookie);
         let truncated = format!("__Host-Http-bff={}", value.get(2..).unwrap());
@@ -584,7 +702,7 @@ mod tests {
             b"__Host-Http-bff=%%%",
         ] {
             let presented = cookie.read(&request(&[line]), &OpenedCookies::default());
-            assert_eq!(presented, Presented::Unreadable);
+            assert_eq!(presented, Presented::Nothing);
         }
         assert_eq!(
             cookie.read(&request(&[b"a=b"]), &OpenedCookies::default()),
@@ -598,24 +716,26 @@ mod tests {
         let cookie = session_cookie();
         let (id, value) = issued(&cookie);
         let headers = request(&[format!("__Host-Http-bff={value}").as_bytes()]);
-        let renew = || cookie.renew(&headers, Duration::from_mins(1), &SystemRandomness);
-        assert!(renew().is_none(), "the first key's cookie stays");
+        let opened = OpenedCookies::default();
+        let renew = || match cookie.read(&headers, &opened) {
+            Presented::Session(own) => {
+                cookie.renew(&own, &headers, Duration::from_mins(1), &SystemRandomness)
+            }
+            Presented::Nothing => panic!("it opens"),
+        };
+        assert!(renew().is_empty(), "the first key's cookie stays");
         let (old, new) = (
             SessionKey::random(&SeededRandomness::new(1)),
             SessionKey::random(&SeededRandomness::new(2)),
         );
         cookie.keys.replace(&[new.clone(), old]);
-        let renewed = renew().unwrap();
-        let value = renewed.to_str().unwrap().split(';').next().unwrap();
+        let renewed = renew();
+        let value = renewed[0].to_str().unwrap().split(';').next().unwrap();
+        assert_eq!(renewed.len(), 1);
         cookie.keys.replace(&[new]);
         let presented = cookie.read(&request(&[value.as_bytes()]), &OpenedCookies::default());
-        let expected = OpenedCookie {
-            hash: id.hash(),
-            issued: Timestamp::from_unix_seconds(1000),
-            carries: None,
-        };
+        let expected = OpenedCookie::of(id.hash(), Timestamp::from_unix_seconds(1000));
         assert_eq!(presented, Presented::Session(expected));
-        assert!(renew().is_none(), "what does not open is not renewed");
     }
 
     /// G7: what a worker remembers does not outlive the key that sealed it.
@@ -634,6 +754,6 @@ mod tests {
         cookie
             .keys
             .replace(&[SessionKey::random(&SeededRandomness::new(2))]);
-        assert_eq!(cookie.read(&headers, &opened), Presented::Unreadable);
+        assert_eq!(cookie.read(&headers, &opened), Presented::Nothing);
     }
 }

@@ -104,14 +104,24 @@ impl StorePlace {
 /// `[session.cookie]`, checked against the rules of its prefix (G1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieSettings {
-    /// The name, `__Host-Http-bff`, or `bff` on http loopback.
+    /// The name, `__Host-Http-bff`; on loopback with the port, `bff-8080`.
     pub name: String,
+    /// The default of releases that put no port into it, where a default with one took its place: still
+    /// read, so that nobody is signed out.
+    pub former_name: Option<String>,
     /// `Secure`; left out only on http loopback.
     pub secure: bool,
     /// `SameSite`.
     pub same_site: SameSite,
     /// Whether the cookie outlives the browser's closing (`Max-Age`).
     pub persistent: bool,
+}
+
+impl CookieSettings {
+    /// Every name that the cookie may stand under.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.name).chain(self.former_name.as_deref())
+    }
 }
 
 /// The `SameSite` attribute of the session cookie.
@@ -326,6 +336,21 @@ impl Sessions {
         Ok(self.living(self.store.of_subject(subject).await?))
     }
 
+    /// Those of a user's live sessions that were used last, at most so many, the last one first; and how
+    /// many there are in all.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn newest_of_subject(
+        &self,
+        subject: &str,
+        at_most: usize,
+    ) -> Result<(Vec<Listed>, usize), StoreError> {
+        let now = self.clock.now();
+        self.store.newest_of_subject(subject, at_most, now).await
+    }
+
     /// The live sessions that came of one session at the provider, oldest first (E10).
     ///
     /// # Errors
@@ -485,6 +510,7 @@ mod tests {
             store: StoreSettings::memory(),
             cookie: CookieSettings {
                 name: "bff".to_owned(),
+                former_name: None,
                 secure: false,
                 same_site: SameSite::Strict,
                 persistent: false,
@@ -534,11 +560,7 @@ mod tests {
         let session = sessions.prepare(new);
         let admission = sessions.admit(&session).await.unwrap();
         assert!(matches!(admission, Admission::Admitted(_)));
-        let cookie = OpenedCookie {
-            hash: session.hash,
-            issued: session.created,
-            carries: None,
-        };
+        let cookie = OpenedCookie::of(session.hash, session.created);
         (session, cookie)
     }
 

@@ -140,6 +140,11 @@ impl Keys {
     }
 }
 
+/// Whether a text begins as each sealed one does, with the version; of any others one in 256 does.
+pub fn begins_as_sealed(text: &[u8]) -> bool {
+    matches!(text, [b'A', b'Q'..=b'Z' | b'a'..=b'f', ..])
+}
+
 /// How long the text is that `len` octets are sealed into.
 pub const fn sealed_len(len: usize) -> usize {
     ((1 + KEY_ID_LEN + NONCE_LEN + len + TAG_LEN) * 4).div_ceil(3)

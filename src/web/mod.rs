@@ -7,6 +7,7 @@ pub mod cookie_line;
 pub mod ending;
 pub mod open_limits;
 pub mod outbound;
+pub mod own_hosts;
 pub mod pace;
 pub mod problem;
 pub mod public_origin;

@@ -564,7 +564,7 @@ async fn a_download_outlives_the_order_to_stop() {
     })
     .await;
     let ready = Call::bare("GET", "/readyz")
-        .header("Host", "admin")
+        .header("Host", "localhost")
         .send(admin)
         .await;
     assert_eq!(

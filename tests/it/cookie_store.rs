@@ -246,7 +246,9 @@ async fn a_restart_signs_nobody_out() {
     alice.resolve(PUBLIC_URL, bff.public_addr);
     let reply = call(&mut alice, "/api/orders").await;
     assert_eq!(refusal(&reply), "401 login_required");
-    assert!(chunks(&alice).is_empty());
+    assert!(!chunks(&alice).is_empty(), "it may be another's");
+    alice.sign_in("alice").await;
+    assert_eq!(call(&mut alice, "/api/orders").await.status, 200);
 }
 
 /// G8, I3, E2: eight kibibytes of tokens travel in several cookies, none larger than a browser takes; no
@@ -298,11 +300,11 @@ async fn large_tokens_travel_in_chunks() {
             .iter()
             .any(|name| names.iter().any(|own| own == name))
     );
-    // What remains of chunks is no session, and is taken back too.
+    // What remains of chunks is no session, and may be another's.
     let rest = all.split_once("; ").unwrap().1;
     let reply = replay(&bff, rest).await;
     assert_eq!(refusal(&reply), "401 login_required");
-    assert_eq!(set_and_taken_back(&reply).1, names);
+    assert_eq!(reply.header("set-cookie"), None);
 }
 
 /// I11: no upstream sets a chunk.

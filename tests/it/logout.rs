@@ -364,15 +364,15 @@ async fn a_forged_post_signs_nobody_out() {
     assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
 }
 
-/// E1: without a session there is nothing to end: no error, and no cookie that was not there.
+/// E1: without a session there is nothing to end: no error, and no cookie of ours to take back.
 #[tokio::test]
 async fn without_a_session_a_logout_is_no_error() {
     let idp = Idp::start(&nine_o_clock());
     let bff = Bff::with(&idp, &Upstream::start()).start();
-    for (cookie, taken_back) in [
-        (None, 0),
-        (Some(format!("{SESSION_COOKIE}=garbage")), 1),
-        (Some("theme=dark".to_owned()), 0),
+    for cookie in [
+        None,
+        Some(format!("{SESSION_COOKIE}=garbage")),
+        Some("theme=dark".to_owned()),
     ] {
         let mut fields = vec![("X-CSRF", "1")];
         fields.extend(cookie.as_deref().map(|cookie| ("Cookie", cookie)));
@@ -386,10 +386,7 @@ async fn without_a_session_a_logout_is_no_error() {
         assert_eq!(posted.json(), json!({ "redirect_to": "/bye" }));
         for reply in [linked, posted] {
             assert_eq!(reply.header("cache-control"), Some("no-store"));
-            let lines = reply.all("set-cookie");
-            assert_eq!(lines.len(), taken_back, "{cookie:?}");
-            let own = format!("{SESSION_COOKIE}=; ");
-            assert!(lines.iter().all(|line| line.starts_with(&own)), "{lines:?}");
+            assert_eq!(reply.header("set-cookie"), None, "{cookie:?}");
         }
     }
     assert_eq!(idp.count(Endpoint::EndSession), 0);

@@ -15,6 +15,7 @@ mod support;
 mod administration;
 mod architecture;
 mod backchannel_logout;
+mod behind_nginx;
 mod callback;
 mod cast;
 mod cli;
@@ -22,6 +23,7 @@ mod client_auth;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
 mod cluster;
 mod cookie_store;
+mod cookies;
 mod csrf;
 #[cfg(feature = "redis")]
 mod damaged_records;

@@ -10,12 +10,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::bff::Bff;
+use crate::support::bff::{ADMIN_KEY, Bff};
 use crate::support::browser::Fetch;
 use crate::support::call::{Call, HOST, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
+use crate::support::journey::refusal;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::wire::Reply;
 
@@ -45,9 +46,66 @@ async fn the_second_listener_is_another_house() {
     }
     for path in ["/bff/session", "/api/orders", "/sessions", "/debug", "/"] {
         let call = Call::get(path).of(&alice).send(bff.admin_addr.unwrap());
-        assert_eq!(call.await.status, 404, "{path}");
+        assert_eq!(call.await.status, 421, "{path}: the public host");
+        let call = Call::get(path).of(&alice).with("Host", "admin");
+        let inside = call.send(bff.admin_addr.unwrap()).await;
+        assert_eq!(inside.status, 404, "{path}");
     }
     assert!(upstream.seen().is_empty());
+}
+
+/// N1: a page of another site can have its own name point at this machine (DNS rebinding): the second
+/// listener answers to no name that is not its own, whoever has the key.
+#[tokio::test]
+async fn the_second_listener_answers_to_its_own_names() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .set("server.admin_hosts", vec!["admin", "bff.internal"])
+        .administered()
+        .start();
+    let address = bff.admin_addr.unwrap();
+    let ask = async |path: &str, host: &str| {
+        let key = format!("Bearer {ADMIN_KEY}");
+        let call = Call::bare("GET", path).header("Host", host);
+        call.header("Authorization", &key).send(address).await
+    };
+    for path in ["/livez", "/readyz", "/metrics", "/", "/api/sessions"] {
+        let by_address = address.to_string();
+        let own = ["localhost", "10.1.2.3:9090", "[::1]", "bff.internal:9090"];
+        for host in own.into_iter().chain([by_address.as_str()]) {
+            assert_eq!(ask(path, host).await.status, 200, "{path} as {host}");
+        }
+        for host in [HOST, "rebound.example:9090", "127.0.0.1.rebound.example"] {
+            let reply = ask(path, host).await;
+            assert_eq!(refusal(&reply), "421 unknown_host", "{path} as {host}");
+            assert!(
+                reply.text().contains("server.admin_hosts"),
+                "{}",
+                reply.text()
+            );
+        }
+    }
+}
+
+/// N4: an id tells a stranger nothing of the traffic: not how many requests came before it, nor which of
+/// them one worker answered. It was the worker's word and a count.
+#[tokio::test]
+async fn a_request_id_tells_nothing_of_the_traffic() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).set("server.workers", 1).start();
+    let mut ids = Vec::new();
+    for _ in 0..300 {
+        let reply = Call::get("/api/x").send(bff.public_addr).await;
+        ids.push(reply.header("x-request-id").unwrap().to_owned());
+    }
+    let distinct = |part: fn(&str) -> &str| {
+        let parts: std::collections::HashSet<&str> = ids.iter().map(|id| part(id)).collect();
+        parts.len()
+    };
+    // Neither half repeats: six characters of each are 36 random bits.
+    assert_eq!(distinct(|id| &id[..6]), ids.len());
+    assert_eq!(distinct(|id| &id[id.len() - 6..]), ids.len());
+    assert!(ids.iter().all(|id| id.len() == ids[0].len()));
 }
 
 /// N1: with a key, whoever lacks it learns nothing of what else there is.

@@ -53,6 +53,7 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     let settings = AdminSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
         key: key.map(AdminKey::new),
+        hosts: OwnHosts::new(vec!["a".to_owned(), "admin.example".to_owned()]),
     };
     let store = Arc::new(Shelf::default());
     let told = Arc::new(Mutex::new(Vec::new()));

@@ -47,6 +47,7 @@ pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
         revoke_abandoned: false,
         cookie: CookieSettings {
             name: "bff".to_owned(),
+            former_name: None,
             secure: false,
             same_site: SameSite::Strict,
             persistent: false,

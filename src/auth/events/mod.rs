@@ -76,9 +76,7 @@ impl RelyingParty {
                 }
             }
             // Signed out in another tab, which took the cookie.
-            Presented::Nothing | Presented::Unreadable => {
-                last.is_some().then_some(EndReason::Logout)
-            }
+            Presented::Nothing => last.is_some().then_some(EndReason::Logout),
         };
         Ok(match reason {
             Some(reason) if last != Some(LastEvent::Ended) => {

@@ -62,6 +62,7 @@ impl Stage {
             store: StoreSettings::memory(),
             cookie: CookieSettings {
                 name: "bff".to_owned(),
+                former_name: None,
                 secure: false,
                 same_site: SameSite::Strict,
                 persistent: false,
@@ -116,11 +117,8 @@ impl Stage {
 
     /// The session is used, now.
     async fn used(&self) {
-        let cookie = crate::session::cookie::OpenedCookie {
-            hash: self.session.hash,
-            issued: self.session.created,
-            carries: None,
-        };
+        let cookie =
+            crate::session::cookie::OpenedCookie::of(self.session.hash, self.session.created);
         let found = self.sessions.find(&cookie, Activity::Slides).await;
         assert!(found.unwrap().live().is_some());
     }

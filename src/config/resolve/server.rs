@@ -18,6 +18,7 @@ use crate::config::resolve::{
 use crate::config::words::Size;
 use crate::secret::AdminKey;
 use crate::server::{Limits, ServerSettings, Timeouts, TlsFiles};
+use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -38,6 +39,13 @@ impl Public {
     /// Whether browsers reach us over https.
     pub(super) fn is_https(&self) -> bool {
         self.url.scheme() == "https"
+    }
+
+    /// The port, where browsers find us on this machine: others may be on its other ports, and cookies
+    /// know no ports.
+    pub(super) fn loopback_port(&self) -> Option<u16> {
+        let port = self.url.port_or_known_default();
+        port.filter(|_| is_loopback(&self.url))
     }
 }
 
@@ -268,6 +276,7 @@ pub(super) fn admin(
 ) -> Option<AdminSettings> {
     let (server, _) = table(field);
     let key = admin_key(&server, surroundings, faults);
+    let hosts = admin_hosts(&server, faults);
     let listen = server.admin_listen.written()?;
     if listen.value == server.listen.or(LISTEN) && listen.value.port() != 0 {
         listen.refuse(
@@ -279,7 +288,42 @@ pub(super) fn admin(
     Some(AdminSettings {
         listen: listen.value,
         key,
+        hosts,
     })
+}
+
+/// The names alone: a port or a scheme in one would never be found in a Host field.
+fn admin_hosts(server: &ServerTable, faults: &mut Faults) -> OwnHosts {
+    let Some(written) = server.admin_hosts.written() else {
+        return OwnHosts::default();
+    };
+    if !server.admin_listen.stands() {
+        written.refuse(
+            faults,
+            "are for a listener that is not there",
+            "write admin_listen = \"127.0.0.1:9090\" too",
+        );
+    }
+    let is_name = |name: &str| {
+        let mut bytes = name.bytes();
+        !name.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    for host in &written.value {
+        if !is_name(&host.value) {
+            host.refuse(
+                faults,
+                format!("is not a host's name: {:?}", host.value),
+                "write the name alone, without scheme and port, as in \"bff.internal\"",
+            );
+        }
+    }
+    OwnHosts::new(
+        written
+            .value
+            .iter()
+            .map(|host| host.value.clone())
+            .collect(),
+    )
 }
 
 fn admin_key(

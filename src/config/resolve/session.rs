@@ -194,14 +194,19 @@ fn cookie(
     let (cookie, _) = table(field);
     let public = public?;
     let secure = public.is_https();
-    let name = match cookie.name.written() {
-        Some(written) => cookie_name(written, secure, faults)?,
+    let default = if secure { "__Host-Http-bff" } else { "bff" };
+    let (name, former_name) = match cookie.name.written() {
+        Some(written) => (cookie_name(written, secure, faults)?, None),
         None if cookie.name.stands() => return None,
-        None if secure => "__Host-Http-bff".to_owned(),
-        None => "bff".to_owned(),
+        None => match public.loopback_port() {
+            // Two digits at least: bff-1 is a chunk of bff.
+            Some(port) => (format!("{default}-{port:02}"), Some(default.to_owned())),
+            None => (default.to_owned(), None),
+        },
     };
     Some(CookieSettings {
         name,
+        former_name,
         secure,
         same_site: cookie.same_site.or(Chosen(SameSite::Strict)).0,
         persistent: cookie.persistent.or(false),

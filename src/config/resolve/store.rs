@@ -8,7 +8,7 @@ use crate::config::file::SessionTable;
 use crate::config::reader::Written;
 use crate::config::resolve::{Surroundings, count, span};
 use crate::config::secret_source::AddressSource;
-use crate::config::words::{Chosen, Store};
+use crate::config::words::{AtMost, Chosen, Store};
 use crate::secret::StoreUrl;
 #[cfg(feature = "redis")]
 use crate::session::store::redis::url::RedisUrl;
@@ -247,29 +247,49 @@ fn file(
     Some(surroundings.folder.join(path))
 }
 
+/// More than anybody has browsers, and few enough to list and to end at once.
+const MAX_PER_USER: usize = 64;
+
 /// `session.max_per_user` and `session.on_limit`.
 pub(super) fn limit(session: &SessionTable, faults: &mut Faults) -> Option<Limit> {
-    if !session.max_per_user.stands() {
-        if let Some(written) = session.on_limit.written() {
-            written.refuse(
-                faults,
-                "says what happens at a limit, and there is none",
-                "write max_per_user too, or leave on_limit out",
-            );
-        }
-        return None;
-    }
-    if kind(session) == Store::Cookie
-        && let Some(written) = session.max_per_user.written()
+    let most = most_per_user(session, faults);
+    if most.is_none()
+        && let Some(written) = session.on_limit.written()
     {
+        written.refuse(
+            faults,
+            "says what happens at a limit, and there is none",
+            "write a number as max_per_user too, or leave on_limit out",
+        );
+    }
+    Some(Limit {
+        most: most?,
+        on_limit: session.on_limit.or(Chosen(OnLimit::EndOldest)).0,
+    })
+}
+
+fn most_per_user(session: &SessionTable, faults: &mut Faults) -> Option<usize> {
+    let in_cookies = kind(session) == Store::Cookie;
+    let Some(written) = session.max_per_user.written() else {
+        return (!in_cookies).then_some(MAX_PER_USER);
+    };
+    let AtMost::Number(number) = written.value else {
+        return None;
+    };
+    if in_cookies {
         written.refuse(
             faults,
             "limits sessions that nobody counts: with store = \"cookie\" they are in the browsers alone",
             "choose another store, or leave max_per_user out",
         );
     }
-    Some(Limit {
-        most: count(&session.max_per_user, 1, 1, 10_000, faults),
-        on_limit: session.on_limit.or(Chosen(OnLimit::EndOldest)).0,
-    })
+    let most = 10_000;
+    if !(1..=most).contains(&number) {
+        written.refuse(
+            faults,
+            format!("is {number}, out of bounds"),
+            format!("write a number from 1 to {most}, or \"none\" to lift the limit"),
+        );
+    }
+    usize::try_from(number).ok()
 }

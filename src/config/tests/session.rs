@@ -2,6 +2,8 @@
 
 use insta::assert_snapshot;
 
+use crate::session::store::OnLimit;
+
 use super::{case, check_refused, check_warned, file_with, serve};
 
 /// G1: what the prefix of the cookie's name promises must hold.
@@ -50,12 +52,58 @@ fn a_cookie_that_breaks_its_prefix_is_refused() {
     ]);
     let on_loopback = file_with("server", "public_url = \"http://localhost:8080\"");
     let (config, _) = serve(&on_loopback).unwrap();
-    assert_eq!(config.session.cookie.name, "bff");
+    assert_eq!(config.session.cookie.name, "bff-8080");
     assert!(!config.session.cookie.secure);
     let errors = serve(&format!(
         "{on_loopback}[session.cookie]\nname = \"__Host-x\"\n"
     ));
     assert_snapshot!(errors.unwrap_err(), @r#"bff.toml:14:8: session.cookie.name has a prefix that browsers refuse without https; write "bff" or leave the key out while public_url is http"#);
+}
+
+/// G1: cookies know no ports, so on this machine the default name has the port in it; the name without is
+/// still read. What is written stays as it is written.
+#[test]
+fn the_default_name_has_the_port_on_loopback() {
+    for (public_url, name, former) in [
+        ("https://app.example.com", "__Host-Http-bff", None),
+        ("https://app.example.com:8443", "__Host-Http-bff", None),
+        ("http://localhost:8080", "bff-8080", Some("bff")),
+        ("http://127.0.0.1", "bff-80", Some("bff")),
+        // bff-7 is a chunk of bff.
+        ("http://localhost:7", "bff-07", Some("bff")),
+        ("http://[::1]:3000", "bff-3000", Some("bff")),
+        (
+            "https://localhost:8443",
+            "__Host-Http-bff-8443",
+            Some("__Host-Http-bff"),
+        ),
+    ] {
+        let file = file_with("server", &format!("public_url = \"{public_url}\""));
+        let (config, _) = serve(&file).unwrap();
+        let cookie = config.session.cookie;
+        assert_eq!(cookie.name, name, "{public_url}");
+        assert_eq!(cookie.former_name.as_deref(), former, "{public_url}");
+        let (config, _) = serve(&format!("{file}[session.cookie]\nname = \"app\"\n")).unwrap();
+        assert_eq!(config.session.cookie.name, "app");
+        assert_eq!(config.session.cookie.former_name, None);
+    }
+}
+
+/// A user's sessions are few enough to list and to end at once, unless the file says otherwise.
+#[test]
+fn a_user_has_64_sessions_at_most_by_default() {
+    let most = |session: &str| {
+        let file = file_with("session", session);
+        let limit = serve(&file).unwrap().0.session.limit;
+        limit.map(|limit| (limit.most, limit.on_limit))
+    };
+    assert_eq!(most(""), Some((64, OnLimit::EndOldest)));
+    let refuse = "on_limit = \"refuse\"";
+    assert_eq!(most(refuse), Some((64, OnLimit::Refuse)));
+    assert_eq!(most("max_per_user = 3"), Some((3, OnLimit::EndOldest)));
+    assert_eq!(most("max_per_user = \"none\""), None);
+    assert_eq!(most("store = \"cookie\""), None);
+    assert_eq!(most("store = \"cookie\"\nmax_per_user = \"none\""), None);
 }
 
 /// G7, G9.
@@ -138,8 +186,18 @@ fn a_store_that_cannot_work_is_refused() {
         case("session", "max_per_user = 0", "session.max_per_user"),
         case(
             "session",
-            "on_limit = \"refuse\"",
+            "on_limit = \"refuse\"\nmax_per_user = \"none\"",
             "says what happens at a limit, and there is none",
+        ),
+        case(
+            "session",
+            "max_per_user = \"64\"",
+            "write a number without quotes, or \"none\"",
+        ),
+        case(
+            "session",
+            "max_per_user = 10001",
+            "\"none\" to lift the limit",
         ),
         case(
             "session",

@@ -10,29 +10,39 @@ use crate::web::cookie_line::pairs;
 #[derive(Debug, Clone, Default)]
 pub struct StripCookies {
     /// Whole names.
-    pub exact: Vec<String>,
+    exact: Vec<String>,
     /// Beginnings of names: chunks, logins under way.
-    pub prefix: Vec<String>,
+    prefix: Vec<String>,
+    /// What all of them begin with, so that a stranger's cookie costs one comparison.
+    stem: String,
 }
 
 impl StripCookies {
+    /// The cookies of these names, and those whose names begin so.
+    pub fn new(exact: Vec<String>, prefix: Vec<String>) -> Self {
+        let all = || exact.iter().chain(&prefix).map(String::as_bytes);
+        let mut stem = all().next().unwrap_or_default();
+        while !all().all(|name| name.starts_with(stem)) {
+            stem = stem.split_last().map_or(&[], |(_, rest)| rest);
+        }
+        Self {
+            stem: String::from_utf8_lossy(stem).into_owned(),
+            exact,
+            prefix,
+        }
+    }
+
     /// The Cookie field to send on: all lines joined into one (J16), ours taken out, the others in
-    /// their order. `None` where nothing is left. Any bytes at all are survived.
+    /// their order. `None` where nothing is left. Any bytes at all are survived; what no browser would
+    /// send any more, behind its first few hundred cookies, is left out.
     pub(super) fn remaining(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut lines = headers.get_all(COOKIE).iter();
         let first = lines.next()?;
-        let second = lines.next();
-        if second.is_none() && !self.any_in(first.as_bytes()) {
+        if lines.next().is_none() && !self.any_in(headers) {
             return Some(first.clone());
         }
         let mut joined = BytesMut::new();
-        let pairs = [first]
-            .into_iter()
-            .chain(second)
-            .chain(lines)
-            .flat_map(|line| pairs(line.as_bytes()))
-            .filter(|pair| !self.matches(name(pair)));
-        for pair in pairs {
+        for pair in pairs(headers).filter(|pair| !self.matches(name(pair))) {
             if !joined.is_empty() {
                 joined.put_slice(b"; ");
             }
@@ -47,15 +57,18 @@ impl StripCookies {
 
     /// Whether a cookie of this name is ours; names differ by case (G2).
     pub(super) fn matches(&self, name: &[u8]) -> bool {
-        self.exact.iter().any(|ours| ours.as_bytes() == name)
-            || self
-                .prefix
-                .iter()
-                .any(|ours| name.starts_with(ours.as_bytes()))
+        name.starts_with(self.stem.as_bytes())
+            && (self.exact.iter().any(|ours| ours.as_bytes() == name)
+                || self
+                    .prefix
+                    .iter()
+                    .any(|ours| name.starts_with(ours.as_bytes())))
     }
 
-    fn any_in(&self, line: &[u8]) -> bool {
-        pairs(line).any(|pair| self.matches(name(pair)))
+    /// Whether one of ours is among them, or may be.
+    fn any_in(&self, headers: &HeaderMap) -> bool {
+        let mut pairs = pairs(headers);
+        pairs.any(|pair| self.matches(name(pair))) || pairs.is_cut()
     }
 }
 
@@ -73,10 +86,10 @@ mod tests {
     use super::*;
 
     fn strip() -> StripCookies {
-        StripCookies {
-            exact: vec!["__Host-Http-bff".to_owned()],
-            prefix: vec!["__Host-Http-bff-login-".to_owned()],
-        }
+        StripCookies::new(
+            vec!["__Host-Http-bff".to_owned()],
+            vec!["__Host-Http-bff-login-".to_owned()],
+        )
     }
 
     fn remaining(lines: &[&[u8]]) -> Option<Vec<u8>> {
@@ -117,6 +130,19 @@ mod tests {
             let left = remaining(&lines).map(|bytes| String::from_utf8(bytes).unwrap());
             assert_eq!(left.as_deref(), expected, "{lines:?}");
         }
+    }
+
+    /// I3: nobody's cookie is what begins as ours does and goes on otherwise; what is not looked at any
+    /// more does not pass.
+    #[test]
+    fn a_flood_of_cookies_carries_none_of_ours_through() {
+        let strangers = "bff=1; __Host-Http=2; __Host-Http-bf=3".as_bytes();
+        assert_eq!(remaining(&[strangers]).as_deref(), Some(strangers));
+        let flood = format!("{}__Host-Http-bff=canary", "a=1;".repeat(10_000));
+        let left = String::from_utf8(remaining(&[flood.as_bytes()]).unwrap()).unwrap();
+        assert!(left.starts_with("a=1; a=1; ") && !left.contains("canary"));
+        assert!(left.len() < 3_000, "{}", left.len());
+        assert!(!StripCookies::default().matches(b"a"));
     }
 
     proptest! {

@@ -266,10 +266,7 @@ mod tests {
             client: &client,
             public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
             request_id: &HeaderValue::from_static("r-1"),
-            strip: &StripCookies {
-                exact: vec!["bff".to_owned()],
-                prefix: Vec::new(),
-            },
+            strip: &StripCookies::new(vec!["bff".to_owned()], Vec::new()),
             changes,
         };
         lines(&build(parts, &head))

@@ -7,7 +7,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::{KEEP_ALIVE, Nominated, apply, is_hop_by_hop, words};
-use crate::proxy::message::is_length;
+use crate::proxy::message::{is_length, nominates_too_many};
 use crate::proxy::route::{Route, Upstream};
 use crate::proxy::{PathRewrite, RouteAuth};
 
@@ -20,6 +20,9 @@ pub enum AnswerFault {
     /// A 101 that nobody asked for, or one that does not fit the request (J10, M3).
     #[error("it switches protocols without being asked, or to another one")]
     Switch,
+    /// `Connection` names more fields than there may be.
+    #[error("its Connection field names too many others")]
+    Nominations,
 }
 
 /// Whether the browser gets trailers.
@@ -33,6 +36,9 @@ pub(in crate::proxy) enum Trailers {
 pub(in crate::proxy) fn check(parts: &Parts) -> Result<(), AnswerFault> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(AnswerFault::Switch);
+    }
+    if nominates_too_many(&parts.headers) {
+        return Err(AnswerFault::Nominations);
     }
     let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();

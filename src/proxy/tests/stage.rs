@@ -181,10 +181,7 @@ impl House {
             client: &client,
             public: &self.public,
             request_id: &HeaderValue::from_static("r-1"),
-            strip: &StripCookies {
-                exact: vec!["bff".to_owned()],
-                prefix: Vec::new(),
-            },
+            strip: &StripCookies::new(vec!["bff".to_owned()], Vec::new()),
             ending: Some(self.ending.clone()),
         };
         let outcome = if is_websocket(&parts) {

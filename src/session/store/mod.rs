@@ -215,6 +215,24 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// All sessions of a subject, oldest first.
     fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>>;
 
+    /// Those of a subject that are live and were used last, at most so many, the last one first; and how
+    /// many there are in all.
+    fn newest_of_subject<'a>(
+        &'a self,
+        subject: &'a str,
+        at_most: usize,
+        now: Timestamp,
+    ) -> StoreFuture<'a, (Vec<Listed>, usize)> {
+        Box::pin(async move {
+            let mut listed = self.of_subject(subject).await?;
+            listed.retain(|listed| now < listed.expires);
+            let total = listed.len();
+            listed.sort_by_key(|listed| std::cmp::Reverse(listed.seen));
+            listed.truncate(at_most);
+            Ok((listed, total))
+        })
+    }
+
     /// All sessions of one at the provider, oldest first.
     fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>>;
 

@@ -160,5 +160,5 @@ export async function callApi(page: Page): Promise<{ status: number; code?: stri
 }
 
 export async function sessionCookie(context: BrowserContext) {
-  return (await context.cookies()).find((cookie) => /^(__Host-Http-)?bff$/.test(cookie.name))
+  return (await context.cookies()).find((cookie) => /^(__Host-Http-)?bff-\d+$/.test(cookie.name))
 }

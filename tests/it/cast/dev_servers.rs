@@ -13,6 +13,7 @@ use url::Url;
 
 use super::relying_party::{RelyingParty, get, send_body};
 use crate::support::browser::Browser;
+use crate::support::call::Call;
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::idp::PUBLIC_URL;
 use crate::support::upstream::Upstream;
@@ -49,6 +50,25 @@ fn servers_of(app: &Upstream) -> DevServers {
 fn relying_party(servers: &DevServers) -> RelyingParty {
     let secret = servers.client_secret.expose();
     RelyingParty::new(&servers.issuer, &servers.client_id, secret)
+}
+
+/// A page of another site can have its own name point at this machine (DNS rebinding), where the control
+/// page turns the provider about and anybody signs in as anybody.
+#[tokio::test]
+async fn the_development_servers_answer_to_no_strangers_name() {
+    let servers = servers();
+    for url in [&servers.control_url, &servers.demo_url] {
+        let address = url.socket_addrs(|| None).unwrap()[0];
+        for (host, expected) in [
+            (address.to_string(), 200),
+            (format!("localhost:{}", address.port()), 200),
+            (format!("rebound.example:{}", address.port()), 421),
+        ] {
+            let call = Call::bare("GET", url.path()).header("Host", &host);
+            let reply = call.send(address).await;
+            assert_eq!(reply.status, expected, "{url} as {host}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -99,8 +119,9 @@ async fn the_demo_api_streams_the_time_and_says_back_what_is_said() {
 
     let url = Url::parse(&format!("http://127.0.0.1:{port}/api/events")).unwrap();
     let mut wire = crate::support::wire::Wire::connect(([127, 0, 0, 1], port).into()).await;
-    let request =
-        format!("GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n");
+    let request = format!(
+        "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n"
+    );
     wire.send(request.as_bytes()).await;
     let head = soon("a head", wire.head(&url)).await.unwrap();
     assert_eq!(head.header("content-type"), Some("text/event-stream"));

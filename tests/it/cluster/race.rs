@@ -104,6 +104,7 @@ fn settings() -> SessionSettings {
         revoke_abandoned: false,
         cookie: CookieSettings {
             name: "bff".to_owned(),
+            former_name: None,
             secure: false,
             same_site: SameSite::Strict,
             persistent: false,
@@ -153,11 +154,7 @@ async fn known(node: &InProcess, cookie: &OpenedCookie) -> Arc<Session> {
 async fn race(one: &InProcess, other: &InProcess, number: usize) -> (SessionHash, SaveOutcome) {
     let session = one.sessions.prepare(new_session(number));
     one.sessions.admit(&session).await.unwrap();
-    let cookie = OpenedCookie {
-        hash: session.hash,
-        issued: session.created,
-        carries: None,
-    };
+    let cookie = OpenedCookie::of(session.hash, session.created);
     let (session, there) = (known(one, &cookie).await, known(other, &cookie).await);
     let use_it = |node: &InProcess, session: &Arc<Session>| {
         let now = SystemClock.now() + Duration::from_mins(5);

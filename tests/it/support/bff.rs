@@ -78,6 +78,7 @@ impl<'a> Bff<'a> {
         builder
             .set("server.listen", "127.0.0.1:0")
             .set("server.admin_listen", "127.0.0.1:0")
+            .set("server.admin_hosts", vec!["admin"])
             .set("server.public_url", PUBLIC_URL)
             .set("server.workers", 2)
             .set("server.timeouts.drain", "5s")

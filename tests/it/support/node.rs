@@ -162,7 +162,7 @@ impl Node {
 
     /// What the administration listener answers to whoever asks.
     pub(crate) async fn administration(&self, path: &str) -> Reply {
-        let call = Call::bare("GET", path).header("Host", "admin");
+        let call = Call::bare("GET", path).header("Host", "127.0.0.1");
         let reply = ask(self.admin, &call).await;
         reply.unwrap_or_else(|| panic!("{path} answers"))
     }

@@ -14,6 +14,7 @@ mod known;
 mod reading;
 mod tending;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -324,6 +325,26 @@ impl SessionStore for NearCache {
         let subject = subject.to_owned();
         let rows = self.ask(move |inner| async move { inner.records.of_subject(&subject).await });
         Box::pin(self.listed(rows))
+    }
+
+    /// Of thousands, those that are shown are opened, and no other.
+    fn newest_of_subject<'a>(
+        &'a self,
+        subject: &'a str,
+        at_most: usize,
+        now: Timestamp,
+    ) -> StoreFuture<'a, (Vec<Listed>, usize)> {
+        let subject = subject.to_owned();
+        let rows = self.ask(move |inner| async move { inner.records.of_subject(&subject).await });
+        Box::pin(async move {
+            let mut rows = rows.await?;
+            rows.retain(|row| now < row.expires);
+            let total = rows.len();
+            rows.sort_by_key(|row| Reverse(row.seen));
+            rows.truncate(at_most);
+            let listed = self.listed(std::future::ready(Ok(rows))).await?;
+            Ok((listed, total))
+        })
     }
 
     fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {

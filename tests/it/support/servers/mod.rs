@@ -1,5 +1,6 @@
 //! Servers that keep sessions, started for one test on a free port and ended with it.
 
+pub(crate) mod nginx;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]
