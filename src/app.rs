@@ -32,12 +32,12 @@ use crate::pipeline::{Pipeline, Shared, SharedParts};
 use crate::proxy::dial::SystemResolver;
 use crate::proxy::path::Semicolons;
 use crate::proxy::route::{RouteFault, RouteTable};
-use crate::proxy::upstream::{UpstreamLimits, Upstreams};
+use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
-use crate::server::descriptors::{connections_that_fit, raise};
-use crate::server::{self, Server, ServerSettings};
+use crate::server::descriptors::{connections_that_fit, raise, upstreams_that_fit};
+use crate::server::{self, Callers, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::seal::Keys;
 use crate::session::store::cookie::CookieStore;
@@ -180,8 +180,17 @@ impl RunningApp {
         )?;
         let sessions = Sessions::new(store, Arc::clone(&house_clock), &config.session);
         let mut server = config.server;
-        server.limits.connections = connections_that_fit(server.limits.connections, raise());
+        let descriptors = raise();
+        let connections = connections_that_fit(server.limits.connections, descriptors);
+        server.limits.connections = connections;
+        let upstream_room =
+            UpstreamRoom::new(upstreams_that_fit(connections, descriptors), server.workers);
         let strangers = account_of_strangers(&server, &config.trusted_proxies);
+        let trusted_proxies = TrustedProxies::new(config.trusted_proxies);
+        let callers = Callers::Strangers {
+            account: strangers.clone(),
+            proxies: trusted_proxies.clone(),
+        };
         let revoke_abandoned = config.session.revoke_abandoned;
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             session_cookie,
@@ -202,7 +211,10 @@ impl RunningApp {
             relying_party,
             routes: RouteTable::new(config.routes)?,
             frontend: config.frontend.map(Frontend::new).transpose()?,
-            trusted_proxies: TrustedProxies::new(config.trusted_proxies),
+            trusted_proxies,
+            websocket_ping: server.timeouts.websocket_ping,
+            strangers: strangers.clone(),
+            clock: Arc::clone(&clock),
             semicolons: if config.allow_semicolon {
                 Semicolons::Allow
             } else {
@@ -225,11 +237,16 @@ impl RunningApp {
                 least_rate,
                 age: timeouts.upstream_age,
             };
-            let upstreams = Upstreams::new(limits, Arc::clone(&tls), Arc::new(SystemResolver));
+            let upstreams = Upstreams::new(
+                limits,
+                upstream_room.clone(),
+                Arc::clone(&tls),
+                Arc::new(SystemResolver),
+            );
             let names = Arc::clone(&names);
             Pipeline::new(Arc::clone(&shared), upstreams, names, worker.shutdown)
         };
-        let public = Server::start(server, make_pipeline, shutdown.clone(), &log)?;
+        let public = Server::start(server, &callers, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
         let history = config.admin.as_ref().map(|_| History::new());
@@ -790,8 +807,10 @@ fn account_of_strangers(server: &ServerSettings, trusted_proxies: &[IpNet]) -> S
     } else {
         Addresses::MayBeShared
     };
-    let connections = server.limits.connections;
-    Strangers::new(addresses, |demand| Budget::of(demand, connections))
+    let limits = &server.limits;
+    Strangers::new(addresses, |demand| {
+        Budget::of(demand, limits.connections, limits.connections_per_address)
+    })
 }
 
 /// The session keys and where they are read again.

@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Randomness;
 use crate::secret::{AdminKey, random_base64url};
 use crate::server::{
-    Connection, Handler, Limits, Server, ServerSettings, StartError, Timeouts, WorkerContext,
+    Callers, Connection, Handler, Limits, Server, ServerSettings, StartError, Timeouts,
+    WorkerContext,
 };
 use crate::session::Sessions;
 use crate::telemetry::{LogLines, Metrics};
@@ -91,7 +92,13 @@ pub fn start(
         hosts: hosts.clone(),
         admin: admin.clone(),
     };
-    Server::start(server_settings(listen), make_handler, shutdown, log)
+    Server::start(
+        server_settings(listen),
+        &Callers::Operators,
+        make_handler,
+        shutdown,
+        log,
+    )
 }
 
 /// A few operators and one scraper; whoever else gets this far gets no room.
@@ -104,6 +111,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
             head_bytes: 8 * 1024,
             head_fields: 100,
             connections: 64,
+            connections_per_address: None,
             h2_streams: 16,
             h2_resets: 16,
             least_rate: LeastRate::ANY,
@@ -114,6 +122,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
             idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(10),
             connect: Duration::from_secs(5),
+            websocket_ping: None,
             upstream_age: Duration::from_mins(5),
             drain: Duration::from_secs(1),
         },

@@ -91,6 +91,8 @@ table! {
         head_fields: u64,
         /// Connections open at once. Default 10000.
         connections: u64,
+        /// Of these, those of one address, where addresses tell clients apart. Default a quarter.
+        connections_per_address: u64,
         /// HTTP/2 streams open at once on a connection. Default 100.
         h2_streams: u64,
         /// HTTP/2 streams that a browser may reset before its connection is closed. Default 100.
@@ -112,6 +114,9 @@ table! {
         idle: Duration,
         /// Between two pieces of a body, either way. Default "30s".
         body_idle: Duration,
+        /// A browser's silence on a WebSocket before it is pinged, and again before it is let go.
+        /// Default "30s"; "0s" lets it be silent for ever.
+        websocket_ping: Duration,
         /// For connecting to an upstream. Default "5s".
         connect: Duration,
         /// How long a connection to an upstream takes new requests. Default "5m".

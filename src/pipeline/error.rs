@@ -107,6 +107,9 @@ pub enum Refusal {
     /// Too many WebSockets are open.
     #[error(transparent)]
     Sockets(#[from] OpenLimitReached),
+    /// Too many of them are open without a session.
+    #[error(transparent)]
+    StrangersSockets(OverBudget),
     /// The upstream did not answer it.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -330,7 +333,8 @@ impl Refusal {
                 "Too many event streams are open. Close some and try again.",
             ),
             Self::Handshake(fault) => handshake(*fault),
-            Self::Sockets(OpenLimitReached::Total | OpenLimitReached::Owner) => verdict(
+            Self::Sockets(OpenLimitReached::Total | OpenLimitReached::Owner)
+            | Self::StrangersSockets(OverBudget::Address(_) | OverBudget::All(_)) => verdict(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "Too many connections",
@@ -464,6 +468,12 @@ fn forward(error: &ForwardError) -> Verdict {
             "upstream_unavailable",
             "Service unavailable",
             "The service behind this address cannot be reached or does not answer properly.",
+        ),
+        ForwardError::Busy => verdict(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too busy",
+            "More is under way than can be served at once. Try again in a moment.",
         ),
         ForwardError::Timeout => verdict(
             StatusCode::GATEWAY_TIMEOUT,

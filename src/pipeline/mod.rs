@@ -14,6 +14,7 @@ mod pages;
 mod refusal_log;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::RelyingParty;
 use crate::auth::login::LoginRequest;
 use crate::auth::return_to::ReturnTo;
-use crate::clock::Randomness;
+use crate::clock::{Clock, Randomness};
 use crate::frontend::{Frontend, FrontendAnswer};
 use crate::proxy::RouteAuth;
 use crate::proxy::forward::{Call, RequestBody};
@@ -47,7 +48,7 @@ use crate::web::ending::EndReason;
 use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
 use crate::web::repeats::Repeats;
-use crate::web::strangers::Source;
+use crate::web::strangers::{Demand, Source, Strangers};
 
 use context::{Context, RequestIds, is_document_navigation};
 use endpoint::{Endpoint, UnderBase};
@@ -72,6 +73,9 @@ pub struct Shared {
     semicolons: Semicolons,
     strip_cookies: StripCookies,
     sockets: OpenLimits,
+    websocket_ping: Option<Duration>,
+    strangers: Strangers,
+    clock: Arc<dyn Clock>,
     login_url: String,
     /// Of logins that failed, on whichever worker.
     login_warnings: Repeats,
@@ -88,6 +92,9 @@ pub struct SharedParts {
     pub public: PublicOrigin,
     pub trusted_proxies: TrustedProxies,
     pub semicolons: Semicolons,
+    pub websocket_ping: Option<Duration>,
+    pub strangers: Strangers,
+    pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
 
@@ -109,6 +116,9 @@ impl Shared {
             public,
             trusted_proxies,
             semicolons,
+            websocket_ping,
+            strangers,
+            clock,
             metrics,
         } = parts;
         let base_path = &relying_party.settings().base_path;
@@ -127,6 +137,9 @@ impl Shared {
         Self {
             strip_cookies: cookies_of_ours(relying_party.session_cookie()),
             sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
+            websocket_ping,
+            strangers,
+            clock,
             login_url: relying_party.login_url(),
             login_warnings: Repeats::default(),
             relying_party,
@@ -335,16 +348,25 @@ impl Pipeline {
         handshake: &Handshake,
         session: Option<&Session>,
     ) -> Result<Response<Body>, Refusal> {
-        let permit = self
-            .shared
-            .sockets
-            .take(session.map(|session| &*session.tag))?;
+        let shared = &*self.shared;
+        let permit = shared.sockets.take(session.map(|session| &*session.tag))?;
+        let stranger = if session.is_some() {
+            None
+        } else {
+            let now = shared.clock.now();
+            let turn = shared
+                .strangers
+                .hold(Demand::Socket, call.client.address(), now);
+            Some(turn.map_err(Refusal::StrangersSockets)?)
+        };
         // Only a connection that cannot become a tunnel has none: HTTP/2.
         let browser = call.parts.extensions.get::<OnUpgrade>().cloned();
         let upgrade = Upgrade {
             handshake,
             browser: browser.ok_or(HandshakeFault::Malformed)?,
             permit,
+            stranger,
+            ping: shared.websocket_ping,
             shutdown: self.shutdown.clone(),
         };
         Ok(self.upstreams.upgrade(call, upgrade).await?)

@@ -8,6 +8,7 @@ use http::StatusCode;
 use crate::auth::login::LoginError;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::{Refusal, STORE_AWAY, Site};
+use crate::proxy::forward::ForwardError;
 use crate::telemetry::chain;
 
 /// What a refusal is to the reader of the log.
@@ -54,8 +55,8 @@ fn told(refusal: &Refusal, status: StatusCode, code: &str) -> Told {
         Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(LoginError::Provider(_)) => {
             Told::Login
         }
-        // What anybody may send is told by whoever reads it.
-        Refusal::BackchannelLogout(_) => Told::Detail,
+        // What anybody may send is told by whoever reads it, and a want of room where it is met.
+        Refusal::BackchannelLogout(_) | Refusal::Forward(ForwardError::Busy) => Told::Detail,
         Refusal::Token(_) => Told::Line,
         _ if code == STORE_AWAY => Told::Line,
         _ if status.is_server_error() => Told::Warning,

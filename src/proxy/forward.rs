@@ -61,6 +61,9 @@ pub enum ForwardError {
         /// What the network said.
         source: io::Error,
     },
+    /// As many connections to upstreams are open as may be, all of them in use: 503.
+    #[error("no more connections to upstreams may be opened")]
+    Busy,
     /// The upstream took too long to answer: 504.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -154,6 +157,8 @@ impl Upstreams {
             loop {
                 let mut link = match self.link(upstream, freshness).await {
                     Ok(link) => link,
+                    // No fault of the upstream's, and no other would fare better.
+                    Err(ForwardError::Busy) => return Err(ForwardError::Busy),
                     Err(error) => {
                         self.pass_over(call.route, upstream);
                         unreached = Some(error);
@@ -198,8 +203,9 @@ impl Upstreams {
         {
             return Ok(link);
         }
+        let room = self.room().ok_or(ForwardError::Busy)?;
         // Boxed: it is large, rare, and would make every request's future as large.
-        Box::pin(self.connect(origin))
+        Box::pin(self.connect(origin, room))
             .await
             .map_err(|source| ForwardError::Connect {
                 upstream: origin.as_str().to_owned(),

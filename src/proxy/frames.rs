@@ -9,6 +9,8 @@ pub(super) enum Close {
     Ended(EndReason),
     /// 1001, going away: `bff` stops.
     Shutdown,
+    /// 1001 as well: the browser has left without a word.
+    Silence,
 }
 
 /// Where in the stream of frames a direction is (RFC 6455 §5.2).
@@ -94,11 +96,14 @@ impl Frames {
     }
 }
 
+/// A ping that carries nothing (§5.5.2), as a server sends it.
+pub(super) const PING: [u8; 2] = [0x89, 0];
+
 /// A close frame with its code, and the reason where there is one.
 pub(super) fn close_frame(close: Close, mask: Option<[u8; 4]>) -> Vec<u8> {
     let (code, reason): (u16, &str) = match close {
         Close::Ended(reason) => (1008, reason.as_str()),
-        Close::Shutdown => (1001, ""),
+        Close::Shutdown | Close::Silence => (1001, ""),
     };
     let payload = code.to_be_bytes().into_iter().chain(reason.bytes());
     // A control frame holds 125 bytes at most (§5.5); our words are far from that.

@@ -4,6 +4,7 @@
 //! §7.8 allows.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,7 @@ use crate::proxy::upload::Outgoing;
 use crate::proxy::upstream::{Link, Upstreams};
 use crate::web::body::Body;
 use crate::web::open_limits::OpenPermit;
+use crate::web::strangers::Turn;
 
 /// What every accept is made with (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -137,6 +139,10 @@ pub struct Upgrade<'a> {
     pub browser: OnUpgrade,
     /// Held for as long as the socket is open.
     pub permit: OpenPermit,
+    /// Held as long, where it is open without a session.
+    pub stranger: Option<Turn>,
+    /// How long the browser may be silent before it is pinged, and again before it is let go.
+    pub ping: Option<Duration>,
     /// Comes when `bff` stops.
     pub shutdown: CancellationToken,
 }
@@ -166,6 +172,7 @@ impl Upstreams {
             // Never a used connection: this one will not come back, and must not be stale.
             let mut link = match self.link(upstream, Freshness::New).await {
                 Ok(link) => link,
+                Err(ForwardError::Busy) => return Err(ForwardError::Busy),
                 Err(error) => {
                     self.pass_over(call.route, upstream);
                     unreached = Some(error);
@@ -222,6 +229,8 @@ fn open_tunnel(call: Call<'_>, upgrade: Upgrade<'_>, mut link: Box<Link>) {
         handshake: _,
         browser,
         permit,
+        stranger,
+        ping,
         shutdown,
     } = upgrade;
     drop(tokio::spawn(async move {
@@ -240,9 +249,10 @@ fn open_tunnel(call: Call<'_>, upgrade: Upgrade<'_>, mut link: Box<Link>) {
             upstream: upstream.io.into_inner(),
             early: upstream.read_buf,
             mask,
+            ping,
         };
         tunnel::run(tunnel, ending, shutdown).await;
-        drop(permit);
+        drop((permit, stranger, link.room));
     }));
 }
 

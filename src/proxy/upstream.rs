@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 use crate::proxy::dial::{Dialer, Resolve, Socket, TRY_AGAIN};
@@ -46,8 +48,48 @@ pub struct UpstreamLimits {
     pub age: Duration,
 }
 
+/// How many connections to upstreams all workers may have open; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct UpstreamRoom {
+    free: Arc<Semaphore>,
+    /// What one worker keeps idle: all of them together half, so that no worker finds all of it kept
+    /// idle by others.
+    most_idle: usize,
+    told_at: Arc<Mutex<Option<Instant>>>,
+}
+
+/// How often it is said that there is no more room.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
+impl UpstreamRoom {
+    /// Room for `most`, which so many workers share.
+    pub fn new(most: usize, workers: NonZeroUsize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            most_idle: (most / 2 / workers).max(1),
+            told_at: Arc::default(),
+        }
+    }
+
+    /// Tells the operator that calls are refused.
+    fn tell(&self) {
+        let now = Instant::now();
+        let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if told_at.is_none_or(|at| now.duration_since(at) >= TOLD_EVERY) {
+            *told_at = Some(now);
+            tracing::warn!(
+                "as many connections to upstreams are open as the process may have, and calls are \
+                 answered 503: an upstream is slow, or the limit on open files is low \
+                 (LimitNOFILE= in systemd, ulimit -n)"
+            );
+        }
+    }
+}
+
 struct Shared {
     limits: UpstreamLimits,
+    room: UpstreamRoom,
     dialer: Dialer,
     pool: Mutex<Pool>,
 }
@@ -56,6 +98,8 @@ struct Shared {
 struct Pool {
     /// The longest idle first.
     idle: HashMap<Arc<Origin>, Vec<Idle>>,
+    /// How many that are.
+    kept: usize,
     /// Whether a sweep is on its way.
     swept: bool,
 }
@@ -77,6 +121,8 @@ pub(super) struct Link {
     pub(super) origin: Arc<Origin>,
     /// When it is too old for another request.
     old_at: Instant,
+    /// The right to be open.
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 /// A timer that is set anew for every wait but touches the runtime's wheel only when it must: it
@@ -90,12 +136,14 @@ impl Upstreams {
     /// Connections made with these limits; `tls` verifies the upstreams that are https.
     pub fn new(
         limits: UpstreamLimits,
+        room: UpstreamRoom,
         tls: Arc<rustls::ClientConfig>,
         resolver: Arc<dyn Resolve>,
     ) -> Self {
         let dialer = Dialer::new(limits.connect, tls, resolver);
         Self(Arc::new(Shared {
             limits,
+            room,
             dialer,
             pool: Mutex::default(),
         }))
@@ -133,8 +181,26 @@ impl Upstreams {
         }
     }
 
+    /// The right to open a connection. Where all are in use, one that is kept idle makes room.
+    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(room) = Arc::clone(&self.0.room.free).try_acquire_owned() {
+                return Some(room);
+            }
+            let Some(idlest) = self.0.lock().take_idlest() else {
+                self.0.room.tell();
+                return None;
+            };
+            drop(idlest);
+        }
+    }
+
     /// A new connection.
-    pub(super) async fn connect(&self, origin: &Arc<Origin>) -> io::Result<Box<Link>> {
+    pub(super) async fn connect(
+        &self,
+        origin: &Arc<Origin>,
+        room: OwnedSemaphorePermit,
+    ) -> io::Result<Box<Link>> {
         let socket = self.0.dialer.dial(origin).await?;
         let (sender, connection) = http1::Builder::new()
             // One write of head and body: cheaper than a vectored one for what requests carry.
@@ -157,6 +223,7 @@ impl Upstreams {
             deadline: Deadline::new(),
             origin: Arc::clone(origin),
             old_at: Instant::now() + self.0.limits.age,
+            room,
         }))
     }
 
@@ -181,6 +248,9 @@ impl Upstreams {
         }
         let until = link.old_at.min(Instant::now() + IDLE_AGE);
         let mut pool = self.0.lock();
+        if pool.kept >= self.0.room.most_idle {
+            return;
+        }
         let idle = match pool.idle.get_mut(&link.origin) {
             Some(idle) => idle,
             None => pool.idle.entry(Arc::clone(&link.origin)).or_default(),
@@ -189,6 +259,7 @@ impl Upstreams {
             return;
         }
         idle.push(Idle { link, until });
+        pool.kept += 1;
         if !pool.swept {
             pool.swept = true;
             drop(pool);
@@ -203,7 +274,10 @@ impl Shared {
     }
 
     fn pop(&self, origin: &Arc<Origin>) -> Option<Idle> {
-        self.lock().idle.get_mut(origin)?.pop()
+        let mut pool = self.lock();
+        let idle = pool.idle.get_mut(origin)?.pop()?;
+        pool.kept -= 1;
+        Some(idle)
     }
 
     /// Closes what is too old or was closed by the upstream; says whether any are left.
@@ -214,12 +288,26 @@ impl Shared {
             idle.retain_mut(|idle| now < idle.until && idle.link.is_idle());
         }
         pool.idle.retain(|_, idle| !idle.is_empty());
+        pool.kept = pool.idle.values().map(Vec::len).sum();
         if pool.idle.is_empty() {
             pool.swept = false;
             Kept::None
         } else {
             Kept::Some
         }
+    }
+}
+
+impl Pool {
+    /// The one that would be closed first anyway.
+    fn take_idlest(&mut self) -> Option<Idle> {
+        let idlest = self
+            .idle
+            .values_mut()
+            .filter(|idle| !idle.is_empty())
+            .min_by_key(|idle| idle.first().map(|first| first.until))?;
+        self.kept -= 1;
+        Some(idlest.remove(0))
     }
 }
 
@@ -246,7 +334,10 @@ async fn try_again(shared: Weak<Shared>, origin: Arc<Origin>) {
         let Some(upstreams) = shared.upgrade().map(Upstreams) else {
             return;
         };
-        if let Ok(link) = upstreams.connect(&origin).await {
+        let Some(room) = upstreams.room() else {
+            continue;
+        };
+        if let Ok(link) = upstreams.connect(&origin, room).await {
             upstreams.give_back(link);
         }
     }

@@ -11,19 +11,22 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::callers::Callers;
 use super::connection::{self, PREFACE, Requests};
 use super::drive::Patience;
 use super::listener::let_nobody_queue;
+use super::room::{Place, Room};
 use super::shutdown::Drain;
 use super::stream::{Held, Pulse, READ_AHEAD, Watched};
 use super::tls::{Certificates, H2};
 use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
+use crate::clock::{Clock as _, SystemClock};
 use crate::web::pace::LeastRate;
+use crate::web::strangers::{OverBudget, Turn};
 
 /// How long accepting pauses when the machine is out of sockets or memory.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
@@ -61,7 +64,8 @@ pub(super) struct Acceptor<H> {
     least_rate: LeastRate,
     head_fields: usize,
     h2_resets: usize,
-    connections: Arc<Semaphore>,
+    callers: Callers,
+    room: Room,
     drain: Arc<Drain>,
 }
 
@@ -70,7 +74,8 @@ impl<H: Handler> Acceptor<H> {
         handler: H,
         certificates: Option<&Certificates>,
         settings: &ServerSettings,
-        connections: Arc<Semaphore>,
+        callers: Callers,
+        room: Room,
         drain: Arc<Drain>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -82,7 +87,8 @@ impl<H: Handler> Acceptor<H> {
             least_rate: settings.limits.least_rate,
             head_fields: settings.limits.head_fields,
             h2_resets: settings.limits.h2_resets,
-            connections,
+            callers,
+            room,
             drain,
         })
     }
@@ -120,24 +126,39 @@ impl<H: Handler> Acceptor<H> {
                 return tokio::time::sleep(OUT_OF_SOCKETS).await;
             }
         };
-        // After the accept, not before it: a worker that waits at its door with a permit in hand
-        // would keep the last one from a worker whose door is being knocked at.
-        let permit = Arc::clone(&self.connections).acquire_owned().await;
-        let Ok(permit) = permit else { return };
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        tokio::spawn(Arc::clone(self).serve(socket, peer, permit));
+        // After the accept, not before it: a worker that waits at its door with a place in hand
+        // would keep the last one from a worker whose door is being knocked at.
+        match self.place_for(peer).await {
+            Ok(Some((turn, place))) => {
+                let held = Held {
+                    _turn: turn,
+                    place,
+                    _drain: self.drain.hold(),
+                };
+                tokio::spawn(Arc::clone(self).serve(socket, peer, held));
+            }
+            Ok(None) => {}
+            // Closed at once: whoever has so many open learns nothing by waiting.
+            Err(over) => tracing::debug!(%over, "a connection was refused"),
+        }
     }
 
-    async fn serve(
-        self: Arc<Self>,
-        socket: TcpStream,
+    /// The right to be served, as soon as there is room.
+    async fn place_for(
+        &self,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let held = Held {
-            _connection: permit,
-            _drain: self.drain.hold(),
+    ) -> Result<Option<(Option<Turn>, Place)>, OverBudget> {
+        // Before anybody gives way for it.
+        self.callers.judge(peer.ip())?;
+        let Some(place) = self.room.enter(self.callers.source(peer.ip())).await else {
+            return Ok(None);
         };
+        let turn = self.callers.hold(peer.ip(), SystemClock.now())?;
+        Ok(Some((turn, place)))
+    }
+
+    async fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, held: Held) {
         match &self.tls {
             None => self.serve_cleartext(socket, peer, held).await,
             // In a box: a cleartext connection need not carry the room for it.
@@ -146,10 +167,14 @@ impl<H: Handler> Acceptor<H> {
     }
 
     async fn serve_cleartext(&self, mut socket: TcpStream, peer: SocketAddr, held: Held) {
-        let opening = tokio::select! {
-            biased;
-            opening = timeout(self.timeouts.head, first_bytes(&mut socket)) => opening,
-            () = self.drain.leaves_no_time() => return,
+        let opening = {
+            let mut resting = held.place.rest().begin(Instant::now());
+            tokio::select! {
+                biased;
+                opening = timeout(self.timeouts.head, first_bytes(&mut socket)) => opening,
+                () = self.drain.leaves_no_time() => return,
+                () = resting.told() => return,
+            }
         };
         let Ok(Ok(Some((ahead, version)))) = opening else {
             return;
@@ -160,10 +185,14 @@ impl<H: Handler> Acceptor<H> {
     }
 
     async fn serve_tls(&self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, held: Held) {
-        let handshake = tokio::select! {
-            biased;
-            handshake = timeout(self.timeouts.handshake, tls.accept(socket)) => handshake,
-            () = self.drain.leaves_no_time() => return,
+        let handshake = {
+            let mut resting = held.place.rest().begin(Instant::now());
+            tokio::select! {
+                biased;
+                handshake = timeout(self.timeouts.handshake, tls.accept(socket)) => handshake,
+                () = self.drain.leaves_no_time() => return,
+                () = resting.told() => return,
+            }
         };
         let socket = match handshake {
             Ok(Ok(socket)) => socket,
@@ -199,11 +228,12 @@ impl<H: Handler> Acceptor<H> {
             head_fields: self.head_fields,
             h2_resets: self.h2_resets,
         });
-        let socket = Watched::new(socket, ahead, pulse, held);
         let patience = Patience {
             timeouts: &self.timeouts,
             least_rate: self.least_rate,
+            rest: &held.place.rest(),
         };
+        let socket = Watched::new(socket, ahead, pulse, held);
         match version {
             Version::Http1 => {
                 connection::http1(&self.http1, socket, requests, patience).await;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
 use super::drive::{End, PARK_AFTER, Patience, drive};
+use super::room::Rest;
 use super::shutdown::Drain;
 use super::stream::{BodyAhead, Pulse, Wait, Watched};
 use super::unread::Unread;
@@ -163,23 +164,25 @@ pub(super) async fn http1<H: Handler, S>(
             End::Late(Wait::NextRequest) => {
                 socket.put_back(parts.read_buf);
                 let left = patience.timeouts.idle.saturating_sub(PARK_AFTER);
-                if parked(&mut socket, &drain, left).await == Parked::Over {
+                if parked(&mut socket, &drain, left, patience.rest).await == Parked::Over {
                     return;
                 }
             }
-            End::Late(Wait::Head) => return refuse_late_head(socket).await,
+            End::Late(Wait::Head) => return refuse_late_head(socket, patience.rest).await,
             End::Done(Err(error)) => {
                 tracing::debug!(%error, "a connection ended in an error");
                 // An answer that broke off has no last words: the sooner the browser knows, the
                 // better. A stream whose session ended ends so (M7).
                 if !error.is_user() {
-                    linger(socket).await;
+                    linger(socket, patience.rest).await;
                 }
                 return;
             }
-            End::Done(Ok(())) if pulse.body_left() => return linger(socket).await,
+            End::Done(Ok(())) if pulse.body_left() => {
+                return linger(socket, patience.rest).await;
+            }
             End::Late(Wait::Write) => return tracing::debug!("an answer was left unread"),
-            End::Done(Ok(())) | End::Late(_) => return,
+            End::Done(Ok(())) | End::Late(_) | End::GivesWay => return,
         }
     }
 }
@@ -196,7 +199,10 @@ async fn parked<S: AsyncRead + Unpin>(
     socket: &mut Watched<S>,
     drain: &Drain,
     left: Duration,
+    rest: &Rest,
 ) -> Parked {
+    let now = Instant::now();
+    let mut resting = rest.begin(now.checked_sub(PARK_AFTER).unwrap_or(now));
     tokio::select! {
         biased;
         come = timeout(left, socket.read_ahead()) => match come {
@@ -204,6 +210,8 @@ async fn parked<S: AsyncRead + Unpin>(
             Ok(Ok(0) | Err(_)) | Err(_) => Parked::Over,
         },
         () = drain.has_begun() => Parked::Over,
+        // Last: what has come is served.
+        () = resting.told() => Parked::Over,
     }
 }
 
@@ -242,6 +250,11 @@ pub(super) async fn http2<H: Handler, S>(
             conn.as_mut().graceful_shutdown();
             drop(timeout(LINGER, conn).await);
         }
+        End::GivesWay => {
+            // The same in what the socket takes at once: somebody waits for the room.
+            conn.as_mut().graceful_shutdown();
+            drop(conn.poll(&mut Context::from_waker(Waker::noop())));
+        }
     }
 }
 
@@ -271,19 +284,19 @@ async fn storm(pulse: &Pulse, most: usize) {
 }
 
 /// J18: a head that came too slowly is told so.
-async fn refuse_late_head<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
+async fn refuse_late_head<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, rest: &Rest) {
     let told = async {
         socket.write_all(REQUEST_TIMEOUT).await?;
         socket.shutdown().await
     };
     if let Ok(Ok(())) = timeout(LINGER, told).await {
-        linger(socket).await;
+        linger(socket, rest).await;
     }
 }
 
 /// Reads on for a moment, to nobody, so that our last words are not lost to a reset. The peer
 /// sees at once that no more will come: a stream that broke off has ended for it now.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, rest: &Rest) {
     let listen = async {
         // A peer that is gone has nothing more to say either.
         if socket.shutdown().await.is_err() {
@@ -298,5 +311,10 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
             }
         }
     };
-    drop(timeout(LINGER, listen).await);
+    let mut resting = rest.begin(Instant::now());
+    tokio::select! {
+        biased;
+        _ = timeout(LINGER, listen) => {}
+        () = resting.told() => {}
+    }
 }

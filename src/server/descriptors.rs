@@ -30,6 +30,17 @@ pub fn raise() -> Option<u64> {
     }
 }
 
+/// How many connections to upstreams fit beside so many of browsers: what is left, which is half or
+/// more.
+pub fn upstreams_that_fit(connections: usize, descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else {
+        return usize::MAX;
+    };
+    let left = descriptors.saturating_sub(RESERVE.min(descriptors / 2));
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    left.saturating_sub(connections).max(1)
+}
+
 /// How many of `wanted` connections fit, where each may need one more to an upstream.
 pub fn connections_that_fit(wanted: usize, descriptors: Option<u64>) -> usize {
     let Some(descriptors) = descriptors else {
@@ -65,6 +76,23 @@ mod tests {
         ] {
             assert_eq!(
                 connections_that_fit(wanted, descriptors),
+                fit,
+                "{descriptors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn upstreams_have_what_is_left() {
+        for (connections, descriptors, fit) in [
+            (10_000, None, usize::MAX),
+            (10_000, Some(1_048_576), 1_038_448),
+            (448, Some(1024), 448),
+            (100, Some(1024), 796),
+            (1, Some(0), 1),
+        ] {
+            assert_eq!(
+                upstreams_that_fit(connections, descriptors),
                 fit,
                 "{descriptors:?}"
             );

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -14,6 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep_until};
 
 use super::Timeouts;
+use super::room::{Rest, Resting};
 use super::shutdown::{Drain, FIRST_REQUEST};
 use super::stream::{Pulse, Wait};
 use crate::web::body::BodyError;
@@ -21,7 +22,8 @@ use crate::web::pace::{LeastRate, Pace};
 
 /// How long an HTTP/1.1 connection keeps its engine while nothing comes. The engine's buffers and
 /// the room for a request under way are some 20 KiB, of which an idle connection needs nothing:
-/// after this only the socket stays, and a new engine is made when something comes.
+/// after this only the socket stays, and a new engine is made when something comes. Of any version, a
+/// connection that has waited for so long rests: it may have to make room.
 pub(super) const PARK_AFTER: Duration = Duration::from_millis(500);
 
 /// How a connection ended.
@@ -29,6 +31,8 @@ pub(super) enum End {
     Done(hyper::Result<()>),
     /// It kept us waiting for this.
     Late(Wait),
+    /// It rested, and has to make room for another.
+    GivesWay,
 }
 
 /// How long and how slowly the peer of a connection may do things.
@@ -36,6 +40,8 @@ pub(super) enum End {
 pub(super) struct Patience<'a> {
     pub(super) timeouts: &'a Timeouts,
     pub(super) least_rate: LeastRate,
+    /// Where it waits when it waits for nothing of ours.
+    pub(super) rest: &'a Rest,
 }
 
 /// Runs a connection to its end, its timers and the drain beside it.
@@ -51,6 +57,7 @@ pub(super) async fn drive<C: Drains>(
     let mut draining = Draining::Unasked;
     let mut waiting = (C::as_told(Wait::FirstHead), 0);
     let mut since = Instant::now();
+    let mut repose = Repose::new();
     let mut reader = Reader::new(patience.least_rate);
     std::future::poll_fn(move |ctx| {
         if draining == Draining::Unasked {
@@ -81,6 +88,12 @@ pub(super) async fn drive<C: Drains>(
             }
             waiting = (wait, turn);
             since = Instant::now();
+            repose.ends(since, pulse.written());
+        } else if wait.is_rest() {
+            repose.looks(pulse.written());
+            if repose.poll_told(ctx).is_ready() {
+                return Poll::Ready(End::GivesWay);
+            }
         }
         let Some(limit) = C::limit(wait, patience.timeouts) else {
             return Poll::Pending;
@@ -94,7 +107,7 @@ pub(super) async fn drive<C: Drains>(
         loop {
             let look_at = match wait {
                 Wait::Write => reader.waits().map_or(late_at, |at| at.min(late_at)),
-                _ => late_at,
+                _ => repose.begins_at().map_or(late_at, |at| at.min(late_at)),
             };
             if armed && timer.deadline() <= look_at && !timer.is_elapsed() {
                 // A timer set for earlier stays: moving it at each request costs more than one vain
@@ -103,8 +116,16 @@ pub(super) async fn drive<C: Drains>(
             }
             armed = true;
             let now = Instant::now();
-            if now >= late_at || (now >= look_at && reader.is_too_slow()) {
+            let is_slow = wait == Wait::Write && now >= look_at && reader.is_too_slow();
+            if now >= late_at || is_slow {
                 return Poll::Ready(End::Late(wait));
+            }
+            if wait.is_rest() && now >= look_at {
+                repose.begin(patience.rest, since);
+                if repose.poll_told(ctx).is_ready() {
+                    return Poll::Ready(End::GivesWay);
+                }
+                continue;
             }
             timer.as_mut().reset(look_at);
             if timer.as_mut().poll(ctx).is_pending() {
@@ -141,6 +162,56 @@ impl Reader {
 
     fn is_too_slow(&mut self) -> bool {
         self.pace.is_too_slow()
+    }
+}
+
+/// Whether a connection rests, which it does once nothing has moved for a while.
+struct Repose {
+    quiet_since: Instant,
+    written: u64,
+    resting: Option<Resting>,
+}
+
+impl Repose {
+    fn new() -> Self {
+        Self {
+            quiet_since: Instant::now(),
+            written: 0,
+            resting: None,
+        }
+    }
+
+    /// Something else is waited for now.
+    fn ends(&mut self, now: Instant, written: u64) {
+        self.quiet_since = now;
+        self.written = written;
+        self.resting = None;
+    }
+
+    /// An answer of HTTP/2 is out of our hands when its stream still takes it: who takes it does not
+    /// rest.
+    fn looks(&mut self, written: u64) {
+        if self.written != written {
+            self.ends(Instant::now(), written);
+        }
+    }
+
+    /// When it begins to rest, if it does not.
+    fn begins_at(&self) -> Option<Instant> {
+        self.resting
+            .is_none()
+            .then(|| self.quiet_since + PARK_AFTER)
+    }
+
+    fn begin(&mut self, rest: &Rest, since: Instant) {
+        self.resting = Some(rest.begin(since));
+    }
+
+    fn poll_told(&mut self, ctx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.resting {
+            Some(resting) => resting.poll_told(ctx),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -12,10 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::Acceptor;
+use super::callers::Callers;
+use super::room::Room;
 use super::shutdown::Drain;
 use super::tls::Certificates;
 use super::{Handler, ServerSettings, StartError, WorkerContext};
@@ -119,7 +121,8 @@ pub(super) struct Worker {
     pub(super) listener: TcpListener,
     pub(super) certificates: Option<Certificates>,
     pub(super) settings: Arc<ServerSettings>,
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) callers: Callers,
+    pub(super) room: Room,
     pub(super) alive: mpsc::Sender<()>,
     pub(super) log: LogLines,
 }
@@ -189,7 +192,8 @@ impl Worker {
             handler,
             self.certificates.as_ref(),
             &self.settings,
-            self.connections,
+            self.callers,
+            self.room,
             Arc::clone(&drain),
         );
         report(started, Ok(()));

@@ -3,11 +3,13 @@
 //! Knows nothing of what a request means; every request goes to a [`Handler`].
 
 mod accept;
+mod callers;
 mod connection;
 pub mod descriptors;
 mod drive;
 mod frames;
 mod listener;
+mod room;
 mod shutdown;
 mod stream;
 mod tls;
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -34,8 +36,10 @@ use crate::web::body::Body;
 use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
+use self::room::Room;
 use self::tls::{Certificates, Told};
 
+pub use self::callers::Callers;
 pub use self::tls::TlsError;
 
 /// How the public listener behaves.
@@ -71,6 +75,8 @@ pub struct Limits {
     pub head_fields: usize,
     /// Connections open at once, over all workers.
     pub connections: usize,
+    /// Of these, those of one address, where addresses tell one from another; `None` is a quarter.
+    pub connections_per_address: Option<usize>,
     /// HTTP/2 streams open at once on a connection.
     pub h2_streams: u32,
     /// HTTP/2 requests that the peer may reset within 30 s before its connection is closed.
@@ -92,6 +98,9 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// Connecting to an upstream.
     pub connect: Duration,
+    /// A browser's silence on a WebSocket before it is pinged, and from then until it is let go;
+    /// `None` for ever.
+    pub websocket_ping: Option<Duration>,
     /// Using one connection to an upstream for new requests.
     pub upstream_age: Duration,
     /// Open streams at shutdown.
@@ -173,6 +182,7 @@ impl Server {
     /// See [`StartError`]. Nothing is left running then, and `shutdown` is cancelled.
     pub fn start<H: Handler>(
         settings: ServerSettings,
+        callers: &Callers,
         make_handler: impl Fn(WorkerContext) -> H + Send + Sync + 'static,
         shutdown: CancellationToken,
         log: &LogLines,
@@ -183,9 +193,7 @@ impl Server {
             .map(|files| Certificates::load(files, SystemClock.now()))
             .transpose()?;
         let (local_addr, listeners) = listener::bind(settings.listen, settings.workers)?;
-        let connections = Arc::new(Semaphore::new(
-            settings.limits.connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let room = Room::new(settings.limits.connections);
         let settings = Arc::new(settings);
         let make_handler = Arc::new(make_handler);
         let (alive, running) = mpsc::channel(1);
@@ -201,7 +209,8 @@ impl Server {
                 listener,
                 certificates: certificates.clone(),
                 settings: Arc::clone(&settings),
-                connections: Arc::clone(&connections),
+                callers: callers.clone(),
+                room: room.clone(),
                 alive: alive.clone(),
                 log: log.clone(),
             };

@@ -14,10 +14,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::frames::Frames;
+use super::room::Place;
+use crate::web::strangers::Turn;
 
 /// What a connection is doing. One thread touches it; atomics since hyper wants `Send`.
 #[derive(Debug, Default)]
@@ -48,6 +49,16 @@ pub(super) enum Wait {
     Answer,
     /// The peer to take what we wrote.
     Write,
+}
+
+impl Wait {
+    /// Whether nothing of ours is waited for, and nobody for an answer.
+    pub(super) const fn is_rest(self) -> bool {
+        match self {
+            Self::FirstHead | Self::Head | Self::NextRequest => true,
+            Self::Answer | Self::Write => false,
+        }
+    }
 }
 
 impl Pulse {
@@ -158,10 +169,12 @@ pub(super) enum BodyAhead {
     Some,
 }
 
-/// What an open socket counts against; both free themselves with it.
+/// What an open socket counts against; all of it frees itself with it.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) _connection: OwnedSemaphorePermit,
+    /// Before the place: who takes that is counted next.
+    pub(super) _turn: Option<Turn>,
+    pub(super) place: Place,
     pub(super) _drain: TaskTrackerToken,
 }
 

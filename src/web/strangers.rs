@@ -70,10 +70,14 @@ impl Budget {
     ///
     /// An office behind one address signs in at nine: that fits. A mark of a used callback is about
     /// 200 bytes in the store, so a flood takes 4 MiB of it at most.
-    pub const fn of(demand: Demand, connections: usize) -> Self {
+    /// `connections_per_address` is the operator's word on the one kind that has a key.
+    pub fn of(demand: Demand, connections: usize, connections_per_address: Option<usize>) -> Self {
         let (total, per_address) = match demand {
-            Demand::Connection => (connections - connections / 5, connections / 4),
-            Demand::Socket => (4096, 256),
+            Demand::Connection => (
+                connections - connections / 5,
+                connections_per_address.unwrap_or_else(|| (connections / 4).max(1)),
+            ),
+            Demand::Socket => ((connections / 2).max(1), (connections / 40).max(1)),
             Demand::UsedState => (16_384, 1024),
             Demand::CodeExchange => (128, 64),
         };
@@ -210,7 +214,7 @@ impl Strangers {
         source: impl Into<Source>,
         now: Timestamp,
     ) -> Result<Turn, OverBudget> {
-        let source = self.source(source.into());
+        let source = self.source(source);
         let book = self.book(demand);
         let mut ledger = book.ledger();
         ledger.let_go(now);
@@ -235,7 +239,7 @@ impl Strangers {
         source: impl Into<Source>,
         patience: Duration,
     ) -> Result<Turn, OverBudget> {
-        let source = self.source(source.into());
+        let source = self.source(source);
         let book = self.book(demand);
         let granted = {
             let mut ledger = book.ledger();
@@ -279,11 +283,29 @@ impl Strangers {
         source: impl Into<Source>,
         now: Timestamp,
     ) -> Result<(), OverBudget> {
-        let source = self.source(source.into());
+        let source = self.source(source);
         let book = self.book(demand);
         let mut ledger = book.ledger();
         ledger.let_go(now);
         book.judge(&ledger, source, self.0.addresses)
+    }
+
+    /// Whether this address has less than one may have, whoever else has how much.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget::Address`], which counts as refused.
+    pub fn below_cap(&self, demand: Demand, source: impl Into<Source>) -> Result<(), OverBudget> {
+        if self.0.addresses == Addresses::MayBeShared {
+            return Ok(());
+        }
+        let book = self.book(demand);
+        let own = book.ledger().of.get(&source.into()).copied();
+        if own.unwrap_or(0) < book.budget.per_address {
+            return Ok(());
+        }
+        book.refused.fetch_add(1, Ordering::Relaxed);
+        Err(OverBudget::Address(demand))
     }
 
     /// How things stand, a line a kind.
@@ -311,10 +333,10 @@ impl Strangers {
         }
     }
 
-    /// Where addresses say nothing, all are one.
-    fn source(&self, source: Source) -> Source {
+    /// On whose account an address goes: where addresses say nothing, all are one.
+    pub fn source(&self, address: impl Into<Source>) -> Source {
         match self.0.addresses {
-            Addresses::TellApart => source,
+            Addresses::TellApart => address.into(),
             Addresses::MayBeShared => Source(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         }
     }

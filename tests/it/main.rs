@@ -22,6 +22,7 @@ mod cli;
 mod client_auth;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
 mod cluster;
+mod connections;
 mod cookie_store;
 mod cookies;
 mod csrf;

@@ -487,3 +487,88 @@ async fn a_route_may_take_no_sockets() {
     assert_eq!((reply.status, reply.text()), (200, "hello".to_owned()));
     assert_eq!(upstream.the_one().header("upgrade"), None);
 }
+
+/// M6: a browser that answers no ping is let go, and its upstream with it. (Three hundred silent sockets
+/// on an anonymous route lived for ever.)
+#[tokio::test]
+async fn a_silent_socket_is_let_go() {
+    const SILENT: usize = 30;
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    upstream.answers(echo);
+    let bff = Bff::with(&idp, &upstream)
+        .set("server.timeouts.websocket_ping", "200ms")
+        .route("path = '/hmr'\nauth = 'none'".parse().unwrap(), &upstream)
+        .start();
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        let mut wire = handshake("/hmr").begin(bff.public_addr).await;
+        let head = soon("a head", wire.head(&home())).await.unwrap();
+        assert_eq!(head.status, 101);
+        silent.push(wire);
+    }
+    let closes = upstream.web_sockets_closed(SILENT).await;
+    assert_eq!(closes, [Some(1001); SILENT]);
+}
+
+/// M6: one that answers lives, however little either side has to say.
+#[tokio::test]
+async fn a_socket_that_answers_pings_lives() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    upstream.answers(echo);
+    let bff = Bff::with(&idp, &upstream)
+        .set("server.timeouts.websocket_ping", "200ms")
+        .start();
+    let mut alice = signed_in(&bff, "alice").await;
+    let mut socket = alice
+        .web_socket("wss://app.example/api/socket")
+        .await
+        .unwrap();
+    for _ in 0..5 {
+        let said = soon("a ping", socket.next()).await.unwrap().unwrap();
+        assert!(matches!(said, Message::Ping(_)), "{said:?}");
+    }
+    socket.send(Message::text("still here")).await.unwrap();
+    loop {
+        match soon("an echo", socket.next()).await.unwrap().unwrap() {
+            Message::Ping(_) => {}
+            said => return assert_eq!(said, Message::text("still here")),
+        }
+    }
+}
+
+/// M6: whoever has no session has only so many sockets an address; sessions are not counted with them.
+#[tokio::test]
+async fn one_address_has_only_so_many_sockets_without_a_session() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    upstream.answers(echo);
+    let bff = Bff::with(&idp, &upstream)
+        .set("server.trusted_proxies", vec!["127.0.0.0/8"])
+        // A fortieth of them is an address's.
+        .set("server.limits.connections", 120)
+        .route("path = '/hmr'\nauth = 'none'".parse().unwrap(), &upstream)
+        .start();
+    let alice = signed_in(&bff, "alice").await;
+    let from = |address: &str| handshake("/hmr").header("X-Forwarded-For", address);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut wire = from("198.51.100.7").begin(bff.public_addr).await;
+        let head = soon("a head", wire.head(&home())).await.unwrap();
+        assert_eq!(head.status, 101);
+        open.push(wire);
+    }
+    let refused = from("198.51.100.7").send(bff.public_addr).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.json()["code"], "too_many_requests");
+    assert_eq!(asked(&from("203.0.113.5"), &bff).await, 101);
+    let own = handshake("/api/socket")
+        .of(&alice)
+        .header("X-Forwarded-For", "198.51.100.7");
+    assert_eq!(asked(&own, &bff).await, 101);
+    drop(open.pop());
+    soon("room for one more", async {
+        while asked(&from("198.51.100.7"), &bff).await != 101 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

@@ -27,6 +27,8 @@ const LEAST_KEY_LENGTH: usize = 16;
 const LEAST_RATE: Size = Size(64);
 /// Long enough for a tunnel on the way.
 const RATE_WINDOW: Duration = Duration::from_secs(30);
+/// Below the minute after which proxies and routers forget a silent connection.
+const WEBSOCKET_PING: Duration = Duration::from_secs(30);
 
 /// What browsers see of us.
 #[derive(Debug)]
@@ -207,10 +209,15 @@ fn limits(field: &Field<LimitsTable>, faults: &mut Faults) -> Limits {
             "write a size from \"8KiB\" to \"1MiB\"",
         );
     }
+    let connections = count(&limits.connections, 10_000, 1, 10_000_000, faults);
+    let per_address = &limits.connections_per_address;
     Limits {
         head_bytes: usize::try_from(limits.head.or(Size(32 << 10)).0).unwrap_or(usize::MAX),
         head_fields: count(&limits.head_fields, 100, 16, 1000, faults),
-        connections: count(&limits.connections, 10_000, 1, 10_000_000, faults),
+        connections,
+        connections_per_address: per_address
+            .stands()
+            .then(|| count(per_address, connections, 1, 10_000_000, faults)),
         h2_streams: count(&limits.h2_streams, 100, 1, 10_000, faults),
         h2_resets: count(&limits.h2_resets, 100, 1, 100_000, faults),
         least_rate: LeastRate::new(limits.least_rate.or(LEAST_RATE).0, RATE_WINDOW),
@@ -224,6 +231,8 @@ fn timeouts(field: &Field<TimeoutsTable>, faults: &mut Faults) -> Timeouts {
         head: span(&timeouts.head, Duration::from_secs(10), faults),
         idle: span(&timeouts.idle, Duration::from_secs(75), faults),
         body_idle: span(&timeouts.body_idle, Duration::from_secs(30), faults),
+        websocket_ping: Some(timeouts.websocket_ping.or(WEBSOCKET_PING))
+            .filter(|silence| !silence.is_zero()),
         connect: span(&timeouts.connect, Duration::from_secs(5), faults),
         upstream_age: span(&timeouts.upstream_age, Duration::from_mins(5), faults),
         drain: timeouts.drain.or(Duration::from_secs(30)),

@@ -255,7 +255,7 @@ fn an_unknown_key_is_refused() {
         case(
             "server.limits",
             "zzz = 1",
-            "the keys are connections, h2_resets",
+            "the keys are connections, connections_per_address, h2_resets",
         ),
         case(
             "metrics",

@@ -1,7 +1,12 @@
 //! Which connection a request takes, and what becomes of it.
 
-use super::stage::{Proxy, Upstream, no_roots, tls_client};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::stage::{Proxy, Upstream, limits, no_roots, tls_client};
+use crate::proxy::dial::SystemResolver;
 use crate::proxy::route::tests::settings;
+use crate::proxy::upstream::{UpstreamRoom, Upstreams};
 use crate::proxy::{PathRewrite, RouteSettings};
 
 const GET: &str = "GET /x HTTP/1.1\r\nhost: app.example\r\n\r\n";
@@ -290,7 +295,7 @@ async fn hops_are_counted() {
 async fn an_https_upstream_is_verified() {
     let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let cert = key.cert.der().clone();
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -300,7 +305,7 @@ async fn an_https_upstream_is_verified() {
             rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap(),
         )
         .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let serving = tokio::spawn(async move {
@@ -329,4 +334,40 @@ async fn an_https_upstream_is_verified() {
         assert!(answer.ends_with(end), "{host}: {answer}");
     }
     serving.abort();
+}
+
+/// So many connections to upstreams and no more: a call that would need another is refused, one that
+/// finds a kept one goes on, and what is over makes room.
+#[tokio::test]
+async fn connections_beyond_the_room_are_refused() {
+    let upstream = Upstream::new().await;
+    let room = UpstreamRoom::new(2, NonZeroUsize::MIN);
+    let upstreams = Upstreams::new(limits(), room, no_roots(), Arc::new(SystemResolver));
+    let proxy = Proxy::over(settings("/", &upstream.url()), upstreams).await;
+    let mut first = proxy.browser().await;
+    first.send(GET).await;
+    let mut wire = upstream.accept().await;
+    wire.head().await;
+    let mut second = proxy.browser().await;
+    second.send(GET).await;
+    let mut other = upstream.accept().await;
+    other.head().await;
+
+    assert!(proxy.ask(GET).await.ends_with("fault: Busy"));
+    assert!(upstream.untouched());
+    wire.send(OK).await;
+    first.until("ok").await;
+    // The one that is kept serves the next.
+    let mut third = proxy.browser().await;
+    third.send(GET).await;
+    wire.head().await;
+    assert!(proxy.ask(GET).await.ends_with("fault: Busy"));
+    // One that cannot be kept leaves its room.
+    other
+        .send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    second.until("ok").await;
+    third.send(GET).await;
+    wire.send(OK).await;
+    third.until("ok").await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stage::{Proxy, Upstream, limits, no_roots};
+use super::stage::{Proxy, Upstream, limits, no_roots, room};
 use crate::proxy::dial::{Resolve, Resolving};
 use crate::proxy::route::tests::settings;
 use crate::proxy::upstream::{UpstreamLimits, Upstreams};
@@ -64,7 +64,7 @@ impl Resolve for Directory {
 
 async fn proxy_with(directory: &Arc<Directory>, limits: UpstreamLimits) -> Proxy {
     let resolver = Arc::clone(directory) as Arc<dyn Resolve>;
-    let upstreams = Upstreams::new(limits, no_roots(), resolver);
+    let upstreams = Upstreams::new(limits, room(), no_roots(), resolver);
     Proxy::over(settings("/", "http://api.example"), upstreams).await
 }
 

@@ -1,6 +1,7 @@
 //! The players: a proxy on a free port, a raw browser, a raw upstream.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{RequestPath, Semicolons};
 use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};
 use crate::proxy::upgrade::{Handshake, Upgrade, is_websocket};
-use crate::proxy::upstream::{UpstreamLimits, Upstreams};
+use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::Ending;
@@ -54,6 +55,11 @@ pub(super) fn limits() -> UpstreamLimits {
         least_rate: LeastRate::ANY,
         age: Duration::from_mins(5),
     }
+}
+
+/// Room for any number of connections to upstreams.
+pub(super) fn room() -> UpstreamRoom {
+    UpstreamRoom::new(usize::MAX, NonZeroUsize::MIN)
 }
 
 struct House {
@@ -91,7 +97,7 @@ impl Proxy {
     }
 
     pub(super) async fn start(settings: RouteSettings, tls: Arc<rustls::ClientConfig>) -> Self {
-        let upstreams = Upstreams::new(limits(), tls, Arc::new(SystemResolver));
+        let upstreams = Upstreams::new(limits(), room(), tls, Arc::new(SystemResolver));
         Self::over(settings, upstreams).await
     }
 
@@ -190,6 +196,8 @@ impl House {
                 handshake: &handshake,
                 browser,
                 permit: self.sockets.take(None).unwrap(),
+                stranger: None,
+                ping: None,
                 shutdown: self.shutdown.clone(),
             };
             self.upstreams.upgrade(call, upgrade).await

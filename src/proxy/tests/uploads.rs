@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stage::{Proxy, Upstream, limits, no_roots};
+use super::stage::{Proxy, Upstream, limits, no_roots, room};
 use crate::proxy::RouteSettings;
 use crate::proxy::dial::SystemResolver;
 use crate::proxy::route::tests::settings;
@@ -172,7 +172,7 @@ async fn a_body_that_drips_is_given_up() {
             body_idle: WINDOW * 10,
             ..limits()
         };
-        let upstreams = Upstreams::new(limits, no_roots(), Arc::new(SystemResolver));
+        let upstreams = Upstreams::new(limits, room(), no_roots(), Arc::new(SystemResolver));
         let route = RouteSettings {
             streams,
             ..settings("/", &upstream.url())

@@ -20,6 +20,7 @@ use tokio_rustls::rustls;
 use super::tls::Reload;
 use super::*;
 
+mod crowd;
 mod drain;
 mod http2;
 mod slow;
@@ -157,6 +158,7 @@ fn settings() -> ServerSettings {
             head_bytes: 32 * 1024,
             head_fields: 100,
             connections: 1000,
+            connections_per_address: None,
             h2_streams: 100,
             h2_resets: 20,
             least_rate: LeastRate::ANY,
@@ -167,6 +169,7 @@ fn settings() -> ServerSettings {
             idle: Duration::from_millis(1500),
             body_idle: Duration::from_millis(300),
             connect: Duration::from_secs(5),
+            websocket_ping: None,
             upstream_age: Duration::from_mins(5),
             drain: Duration::from_secs(20),
         },
@@ -174,6 +177,10 @@ fn settings() -> ServerSettings {
 }
 
 fn run(change: impl FnOnce(&mut ServerSettings)) -> Running {
+    run_for(&Callers::Operators, change)
+}
+
+fn run_for(callers: &Callers, change: impl FnOnce(&mut ServerSettings)) -> Running {
     let mut settings = settings();
     change(&mut settings);
     let shutdown = CancellationToken::new();
@@ -188,6 +195,7 @@ fn run(change: impl FnOnce(&mut ServerSettings)) -> Running {
     };
     let server = Server::start(
         settings,
+        callers,
         make_handler,
         shutdown.clone(),
         &LogLines::default(),
@@ -290,6 +298,7 @@ async fn a_port_in_use_is_one_clear_error() {
         settings.listen = listen;
         Server::start(
             settings,
+            &Callers::Operators,
             |_| Cast(Arc::default()),
             CancellationToken::new(),
             &LogLines::default(),
@@ -458,6 +467,7 @@ async fn a_worker_that_cannot_make_its_handler_ends_them_all() {
     };
     let error = Server::start(
         settings(),
+        &Callers::Operators,
         make_handler,
         shutdown.clone(),
         &LogLines::default(),

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     dir: TempDir,
     program: PathBuf,
     environment: BTreeMap<String, String>,
+    /// As many files as it may open, where that is not what the tests may.
+    pub(crate) open_files: Option<u32>,
     child: Option<Child>,
 }
 
@@ -46,6 +48,7 @@ impl Node {
             dir: tempfile::tempdir().unwrap(),
             program: env!("CARGO_BIN_EXE_bff").into(),
             environment,
+            open_files: None,
             child: None,
         };
         node.configure(&config(addr, admin));
@@ -93,8 +96,13 @@ impl Node {
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        let child = Command::new(&self.program)
-            .arg("serve")
+        let limit = self.open_files.map(|most| format!("ulimit -n {most}; "));
+        let child = Command::new("/bin/sh")
+            .args([
+                "-c",
+                &format!("{}exec \"$0\" serve", limit.unwrap_or_default()),
+            ])
+            .arg(&self.program)
             .current_dir(self.dir.path())
             .env_clear()
             .envs(&self.environment)
