@@ -178,7 +178,7 @@ struct ConfigFile {
 struct CheckOptions {
     #[command(flatten)]
     file: ConfigFile,
-    /// Ask the provider whether a login can work, and the session store whether it serves
+    /// Ask the provider whether a login can work, and the store whether it serves
     #[arg(long)]
     online: bool,
     /// Ask the instance that runs with this configuration whether it answers

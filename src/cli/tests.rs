@@ -184,7 +184,7 @@ fn the_help_of_check() {
 
     Options:
           --config <FILE>  The configuration [default: bff.toml]
-          --online         Ask the provider whether a login can work, and the session store whether it serves
+          --online         Ask the provider whether a login can work, and the store whether it serves
           --live           Ask the instance that runs with this configuration whether it answers
       -h, --help           Print help
 

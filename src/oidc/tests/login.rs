@@ -279,7 +279,7 @@ async fn a_code_is_tried_once() {
         ),
         ("429", Answer::json(429, &json!({})), "unavailable"),
         ("refused", refused("invalid_grant"), "invalid_grant"),
-        ("refused oddly", refused("<script>"), "other"),
+        ("refused oddly", refused("<script>"), "refused"),
         (
             "redirect",
             Answer::Redirect("/token".to_owned()),

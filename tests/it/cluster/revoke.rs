@@ -49,7 +49,7 @@ impl End {
             Self::Administrator => {
                 let target = format!("/api/sessions?subject={}", person.name);
                 let call = Call::bare("DELETE", &target)
-                    .header("Host", "admin")
+                    .header("Host", "127.0.0.1")
                     .header("Authorization", &format!("Bearer {}", world.admin_key));
                 ask(node.admin, &call).await
             }
