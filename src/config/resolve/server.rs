@@ -202,6 +202,7 @@ fn limits(field: &Field<LimitsTable>, faults: &mut Faults) -> Limits {
     Limits {
         head_bytes: usize::try_from(limits.head.or(Size(32 << 10)).0).unwrap_or(usize::MAX),
         head_fields: count(&limits.head_fields, 100, 16, 1000, faults),
+        upstream_fields: count(&limits.upstream_fields, 100, 16, 1000, faults),
         connections: count(&limits.connections, 10_000, 1, 10_000_000, faults),
         h2_streams: count(&limits.h2_streams, 100, 1, 10_000, faults),
         h2_resets: count(&limits.h2_resets, 100, 1, 100_000, faults),

@@ -156,6 +156,7 @@ fn settings() -> ServerSettings {
         limits: Limits {
             head_bytes: 32 * 1024,
             head_fields: 100,
+            upstream_fields: 100,
             connections: 1000,
             h2_streams: 100,
             h2_resets: 20,
