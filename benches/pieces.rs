@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bff::clock::{Clock, SystemClock, SystemRandomness};
-use bff::proxy::path::{RequestPath, Semicolons};
+use bff::proxy::path::{PathRules, RequestPath};
 use bff::proxy::route::{RouteMatch, RouteTable};
-use bff::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
+use bff::proxy::{CsrfCheck, RouteAuth, RouteSettings};
 use bff::secret::{AccessToken, LogoutSid, SessionKey};
 use bff::session::cookie::{Carrier, OpenedCookie, OpenedCookies, Presented, SessionCookie};
 use bff::session::id::SessionId;
@@ -149,37 +149,26 @@ fn open_a_carried_session_again(bencher: Bencher<'_, '_>, octets: usize) {
     });
 }
 
-fn route(path: String) -> Option<RouteSettings> {
+fn route(path: &str) -> Option<RouteSettings> {
+    let upstream = Url::parse("http://127.0.0.1:9000").ok()?;
     Some(RouteSettings {
-        name: path.clone(),
-        path,
-        host: None,
-        methods: Vec::new(),
-        upstreams: vec![Url::parse("http://127.0.0.1:9000").ok()?],
         auth: RouteAuth::Required,
         csrf: Some(CsrfCheck::Header),
-        path_rewrite: PathRewrite::Keep,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
-        timeout: HOUR,
-        max_body: None,
-        websocket: true,
-        idle_timeout: None,
-        streams: false,
+        ..RouteSettings::open(path, upstream)
     })
 }
 
 #[divan::bench(args = [1, 1_000])]
 fn match_a_route_among(bencher: Bencher<'_, '_>, routes: usize) {
     let settings: Vec<RouteSettings> = (0..routes)
-        .filter_map(|index| route(format!("/api/v1/service-{index}")))
+        .filter_map(|index| route(&format!("/api/v1/service-{index}")))
         .collect();
     let Ok(table) = RouteTable::new(settings) else {
         return;
     };
     let raw = format!("/api/v1/service-{}/orders/4711", routes / 2);
     bencher.bench_local(|| {
-        let path = RequestPath::parse(black_box(&raw), Semicolons::Refuse);
+        let path = RequestPath::parse(black_box(&raw), PathRules::STRICT);
         let found = path.map(|path| {
             matches!(
                 table.find("app.example", &Method::GET, &path),

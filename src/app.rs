@@ -28,9 +28,8 @@ use crate::config::{Config, KeyReload, RELOAD_INTERVAL};
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
 use crate::oidc::Provider;
-use crate::pipeline::{Pipeline, Shared, SharedParts};
+use crate::pipeline::{NEL, Pipeline, Shared, SharedParts};
 use crate::proxy::dial::SystemResolver;
-use crate::proxy::path::Semicolons;
 use crate::proxy::route::{RouteFault, RouteTable};
 use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 #[cfg(feature = "dev")]
@@ -154,6 +153,8 @@ impl RunningApp {
         } = environment;
         let _lines = log.enter();
         let metrics = Metrics::new();
+        // Nobody takes back what the operator says.
+        let clears_nel = !config.sets_header(&NEL);
         let tls = outbound::tls()?;
         let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout, config.way_out);
         let provider = Provider::new(
@@ -215,16 +216,14 @@ impl RunningApp {
             websocket_ping: server.timeouts.websocket_ping,
             strangers: strangers.clone(),
             clock: Arc::clone(&clock),
-            semicolons: if config.allow_semicolon {
-                Semicolons::Allow
-            } else {
-                Semicolons::Refuse
-            },
+            path_rules: config.path_rules,
+            clears_nel,
             metrics: metrics.clone(),
         }));
         let tls = Arc::new(tls);
         let timeouts = server.timeouts.clone();
         let least_rate = server.limits.least_rate;
+        let upstream_fields = server.limits.upstream_fields;
         let patience = timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
@@ -236,6 +235,7 @@ impl RunningApp {
                 body_idle: timeouts.body_idle,
                 least_rate,
                 age: timeouts.upstream_age,
+                fields: upstream_fields,
             };
             let upstreams = Upstreams::new(
                 limits,

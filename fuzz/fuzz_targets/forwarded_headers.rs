@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bff::proxy::forward::{Call, RequestBody};
 use bff::proxy::headers::StripCookies;
-use bff::proxy::path::{RequestPath, Semicolons};
+use bff::proxy::path::{PathRules, RequestPath};
 use bff::proxy::route::{RouteMatch, RouteTable};
 use bff::proxy::upstream::Upstreams;
-use bff::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
+use bff::proxy::{CsrfCheck, RouteAuth, RouteSettings};
 use bff::web::client_address::{ClientAddress, TrustedProxies};
 use bff::web::public_origin::PublicOrigin;
 use bff_fuzz::{COOKIE_NAME, PUBLIC_URL, head};
@@ -60,22 +60,12 @@ impl Stage {
             .expect("versions")
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
+        let upstream = Url::parse(&format!("http://{authority}")).expect("a URL");
         let settings = RouteSettings {
-            name: "/".to_owned(),
-            path: "/".to_owned(),
-            host: None,
-            methods: Vec::new(),
-            upstreams: vec![Url::parse(&format!("http://{authority}")).expect("a URL")],
             auth: RouteAuth::Required,
             csrf: Some(CsrfCheck::Header),
-            path_rewrite: PathRewrite::Keep,
-            request_headers: HeaderChanges::default(),
-            response_headers: HeaderChanges::default(),
             timeout: Duration::from_secs(5),
-            max_body: None,
-            websocket: false,
-            idle_timeout: None,
-            streams: false,
+            ..RouteSettings::open("/", upstream)
         };
         Self {
             upstreams: Upstreams::new(Duration::from_secs(5), Duration::from_secs(5), Arc::new(tls)),
@@ -113,7 +103,7 @@ fuzz_target!(|data: (&[u8], &[u8])| {
 });
 
 fn check(stage: &Stage, parts: &http::request::Parts, answer: &[u8]) {
-    let Ok(path) = RequestPath::parse(parts.uri.path(), Semicolons::Refuse) else {
+    let Ok(path) = RequestPath::parse(parts.uri.path(), PathRules::STRICT) else {
         return;
     };
     let RouteMatch::Found(route) = stage.routes.find("", &Method::GET, &path) else {
@@ -198,7 +188,14 @@ fn judge_request(heard: &[u8], authority: &str) {
                 && !matches!(&**name, "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"))
             || matches!(
                 &**name,
-                "x-csrf" | "proxy-authorization" | "forwarded" | "upgrade" | "expect" | "dpop"
+                "x-csrf"
+                    | "proxy-authorization"
+                    | "forwarded"
+                    | "upgrade"
+                    | "expect"
+                    | "dpop"
+                    | "remote-user"
+                    | "x-user-id"
             );
         assert!(!kept_back, "{name} in {head}");
     }
@@ -209,6 +206,7 @@ fn judge_answer(headers: &HeaderMap, version: Version) {
     for name in headers.keys() {
         let name = name.as_str();
         let kept_back = name.starts_with("access-control-")
+            || name.starts_with("service-worker")
             || matches!(
                 name,
                 "set-cookie"
@@ -220,6 +218,8 @@ fn judge_answer(headers: &HeaderMap, version: Version) {
                     | "keep-alive"
                     | "upgrade"
                     | "proxy-authenticate"
+                    | "nel"
+                    | "cdn-cache-control"
             );
         assert!(!kept_back, "{name} in {headers:?}");
     }

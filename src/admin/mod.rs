@@ -110,6 +110,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
         limits: Limits {
             head_bytes: 8 * 1024,
             head_fields: 100,
+            upstream_fields: 100,
             connections: 64,
             connections_per_address: None,
             h2_streams: 16,

@@ -1,13 +1,14 @@
 //! `bff explain`: what becomes of one call, in words.
 
-use http::Method;
+use http::{HeaderName, Method};
 use url::Url;
 
 use crate::config::Config;
 use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
-use crate::proxy::path::{RequestPath, Semicolons};
+use crate::proxy::headers::kept_back;
+use crate::proxy::path::{PathFault, RequestPath};
 use crate::proxy::route::{RouteFault, RouteMatch, RouteTable};
-use crate::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
+use crate::proxy::{CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings};
 
 /// Why a call cannot be explained.
 #[derive(Debug, thiserror::Error)]
@@ -18,24 +19,57 @@ pub(super) enum ExplainError {
     /// The path is none.
     #[error("{0:?} is not a path; write one such as /api/orders, or a whole address")]
     Path(String),
+    /// The header has no name.
+    #[error("{0:?} is not a header; write one such as 'X-Team: orders'")]
+    Header(String),
     /// The routes cannot be used.
     #[error(transparent)]
     Routes(#[from] RouteFault),
 }
 
-/// What becomes of `method` on `target`, a path or a whole address.
-pub(super) fn explain(config: &Config, method: &str, target: &str) -> Result<String, ExplainError> {
-    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-        .map_err(|_| ExplainError::Method(method.to_owned()))?;
+/// One call to explain.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    method: Method,
+    /// A path or a whole address, as it was given.
+    target: &'a str,
+    headers: Vec<HeaderName>,
+}
+
+impl<'a> Call<'a> {
+    /// The call of `method` on `target` with `headers`, of which only the names count.
+    pub(super) fn parse(
+        method: &str,
+        target: &'a str,
+        headers: &[String],
+    ) -> Result<Self, ExplainError> {
+        let name = |header: &String| {
+            let name = header.split(':').next().unwrap_or_default().trim();
+            HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| ExplainError::Header(header.clone()))
+        };
+        Ok(Self {
+            method: Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+                .map_err(|_| ExplainError::Method(method.to_owned()))?,
+            target,
+            headers: headers.iter().map(name).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// What becomes of the call.
+pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, ExplainError> {
+    let Call { method, target, .. } = call;
     let url = if target.starts_with('/') {
-        config.auth.public_url.join(target)
+        // Not joined: two slashes would name a host.
+        config.auth.public_url.join(&format!(".{target}"))
     } else {
         Url::parse(target)
     };
     let url = url
         .ok()
         .filter(Url::has_host)
-        .ok_or_else(|| ExplainError::Path(target.to_owned()))?;
+        .ok_or_else(|| ExplainError::Path((*target).to_owned()))?;
     let host = url.host_str().unwrap_or_default();
     let mut page = Page::new(&format!("{method} {target}"));
     if !serves(config, host) {
@@ -45,34 +79,50 @@ pub(super) fn explain(config: &Config, method: &str, target: &str) -> Result<Str
         );
         return Ok(page.0.concat());
     }
-    let semicolons = if config.allow_semicolon {
-        Semicolons::Allow
-    } else {
-        Semicolons::Refuse
-    };
-    let path = match RequestPath::parse(path_as_written(target), semicolons) {
+    let routes = RouteTable::new(config.routes.clone())?;
+    let raw = path_as_written(target);
+    let base_path = &config.auth.base_path;
+    let rules = config.path_rules.or(routes.path_rules());
+    let path = match RequestPath::parse(raw, rules) {
         Ok(path) => path,
         Err(fault) => {
-            page.line("answer", &format!("400: {fault}"));
+            odd_path(&mut page, config, &routes, raw, fault);
             return Ok(page.0.concat());
         }
     };
-    let routes = RouteTable::new(config.routes.clone())?;
-    match UnderBase::at(path.as_str(), &config.auth.base_path) {
-        UnderBase::Endpoint(endpoint) => self::endpoint(&mut page, config, endpoint, &method),
+    match UnderBase::at(path.as_str(), base_path) {
+        UnderBase::Endpoint(endpoint) => self::endpoint(&mut page, config, endpoint, method),
         UnderBase::Nothing => page.line("answer", "404 no_route: no endpoint has this path"),
-        UnderBase::Outside => match routes.find(host, &method, &path) {
-            RouteMatch::Found(route) => self::route(&mut page, config, route.settings(), &path),
+        UnderBase::Outside => match routes.find(host, method, &path) {
+            RouteMatch::Found(route) => match routes.check(route, &path, base_path) {
+                Ok(()) => self::route(&mut page, config, route.settings(), &path, &call.headers),
+                Err(fault) => {
+                    page.line("route", &route.settings().name);
+                    page.line("answer", &format!("400: {fault}"));
+                }
+            },
             RouteMatch::MethodNotAllowed(allowed) => {
                 page.line(
                     "answer",
                     &format!("405: this path takes {} only", list(&allowed)),
                 );
             }
-            RouteMatch::NoRoute => frontend(&mut page, config, &method),
+            RouteMatch::NoRoute => match path.check(config.path_rules) {
+                Ok(()) => frontend(&mut page, config, method),
+                Err(fault) => odd_path(&mut page, config, &routes, raw, fault),
+            },
         },
     }
     Ok(page.0.concat())
+}
+
+fn odd_path(page: &mut Page, config: &Config, routes: &RouteTable, raw: &str, fault: PathFault) {
+    if config.frontend.is_some() && !routes.may_serve(raw, &config.auth.base_path) {
+        page.line("goes to", "the app's index.html, where a page is asked for");
+        page.line("answer", &format!("else 400: {fault}"));
+    } else {
+        page.line("answer", &format!("400: {fault}"));
+    }
 }
 
 /// The path as it was given: a URL would already have tidied what a request is refused for.
@@ -127,7 +177,13 @@ fn frontend(page: &mut Page, config: &Config, method: &Method) {
     }
 }
 
-fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &RequestPath) {
+fn route(
+    page: &mut Page,
+    config: &Config,
+    route: &RouteSettings,
+    path: &RequestPath,
+    headers: &[HeaderName],
+) {
     page.line("route", &route.name);
     let path = rewritten(route, path.as_str());
     let upstreams: Vec<String> = route
@@ -139,21 +195,16 @@ fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &Request
     page.line("token", token(route.auth));
     page.line("must show", proof(route.csrf));
     page.line("anonymous", anonymous(route.auth, route.csrf));
-    page.line(
-        "request",
-        "loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an",
-    );
-    page.line(
-        "",
-        "underscore and hop-by-hop fields; gets Host, Via, X-Request-Id and our own",
-    );
-    page.line("", "X-Forwarded-For, -Host and -Proto");
+    request(page, route, headers);
     changes(page, &route.request_headers);
     page.line(
         "answer",
-        "loses Set-Cookie, Access-Control-*, Strict-Transport-Security, Alt-Svc and",
+        "loses Set-Cookie, Access-Control-*, Strict-Transport-Security, NEL and all else",
     );
-    page.line("", "hop-by-hop fields");
+    page.line(
+        "",
+        "that speaks for the origin (docs/headers.md), and hop-by-hop fields",
+    );
     if route.auth != RouteAuth::None {
         page.line("", "is kept out of shared caches");
     }
@@ -173,12 +224,61 @@ fn route(page: &mut Page, config: &Config, route: &RouteSettings, path: &Request
         "is refused"
     };
     page.line("WebSocket", websocket);
+    let worker = if route.service_worker {
+        "may come from here"
+    } else {
+        "is refused: service_worker is false"
+    };
+    page.line("worker", worker);
     let client = if config.trusted_proxies.is_empty() {
         "is whoever connects; no proxy before us is trusted"
     } else {
         "is taken from X-Forwarded-For of trusted proxies"
     };
     page.line("client", client);
+}
+
+/// What reaches the upstream of the browser's fields, and what of ours.
+fn request(page: &mut Page, route: &RouteSettings, headers: &[HeaderName]) {
+    if route.passed_fields.is_some() {
+        page.line("request", "loses all but what request_headers.pass names");
+    } else {
+        page.line(
+            "request",
+            "loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an",
+        );
+        page.line(
+            "",
+            "underscore, hop-by-hop fields, and those by which proxies vouch for a user",
+        );
+        page.line("", "(X-User, Remote-User, …; all in docs/headers.md)");
+    }
+    for name in headers {
+        let verdict = match (&route.passed_fields, kept_back::reason(name.as_str())) {
+            (Some(passed), _) if !passed.contains(name) => {
+                format!("loses {name}: request_headers.pass does not name it")
+            }
+            (_, _) if *name == http::header::COOKIE => "loses our cookies of cookie".to_owned(),
+            (None, Some(reason)) => format!("loses {name}: {reason}"),
+            (Some(_), _) | (None, None) => format!("passes {name}"),
+        };
+        page.line("", &verdict);
+    }
+    let host = match route.host_sent {
+        HostSent::Upstreams => "Host",
+        HostSent::Ours => "our Host",
+    };
+    let mounted = route
+        .upstreams
+        .iter()
+        .any(|upstream| upstream.path() == "/");
+    let prefix = if mounted && route.path_rewrite == PathRewrite::StripPrefix {
+        ", -Prefix"
+    } else {
+        ""
+    };
+    page.line("", &format!("gets {host}, Via, X-Request-Id and our own"));
+    page.line("", &format!("X-Forwarded-For, -Host{prefix} and -Proto"));
 }
 
 fn rewritten(route: &RouteSettings, path: &str) -> String {

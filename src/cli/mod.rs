@@ -162,6 +162,7 @@ enum Command {
     #[command(
         after_help = "Example: where does this call go, and what must it carry?\n  \
         bff explain GET /api/orders/7\n  \
+        bff explain GET /api/orders -H 'X-User-Timezone: Europe/Berlin' -H X-User\n  \
         bff explain POST https://app.example.com/api/orders --config /etc/bff/bff.toml"
     )]
     Explain(ExplainOptions),
@@ -210,6 +211,9 @@ struct ExplainOptions {
     method: String,
     /// Its path, or its whole address
     path: String,
+    /// A header of it, with a value or without; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -279,7 +283,8 @@ fn perform(
         Command::Explain(options) => {
             // Warnings are for those who start it.
             let (config, _) = Config::load_for_explanation(&options.file.config, variables)?;
-            let explanation = explain::explain(&config, &options.method, &options.path)?;
+            let call = explain::Call::parse(&options.method, &options.path, &options.headers)?;
+            let explanation = explain::explain(&config, &call)?;
             write!(terminal.out, "{explanation}")?;
         }
     }

@@ -385,11 +385,13 @@ fn the_help_of_explain() {
       <PATH>    Its path, or its whole address
 
     Options:
-          --config <FILE>  The configuration [default: bff.toml]
-      -h, --help           Print help
+      -H, --header <NAME: VALUE>  A header of it, with a value or without; may be repeated
+          --config <FILE>         The configuration [default: bff.toml]
+      -h, --help                  Print help
 
     Example: where does this call go, and what must it carry?
       bff explain GET /api/orders/7
+      bff explain GET /api/orders -H 'X-User-Timezone: Europe/Berlin' -H X-User
       bff explain POST https://app.example.com/api/orders --config /etc/bff/bff.toml
     "#);
 }
@@ -754,7 +756,8 @@ fn check_live_prefers_the_administration_listener() {
 
 #[test]
 fn explain_tells_what_becomes_of_a_call() {
-    let (exit, out, err) = Folder::with(CONFIG).run("explain GET /api/orders/7");
+    let (exit, out, err) = Folder::with(CONFIG)
+        .run("explain GET /api/orders/7 -H X-User-Timezone:x -H X-User -H x_user -H Cookie");
     assert_eq!((exit, err.as_str()), (Exit::Done, ""));
     assert_snapshot!(out, @r#"
     GET /api/orders/7
@@ -764,15 +767,22 @@ fn explain_tells_what_becomes_of_a_call() {
       must show  X-CSRF: 1, and no foreign Origin or Sec-Fetch-Site
       anonymous  401 login_required
       request    loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an
-                 underscore and hop-by-hop fields; gets Host, Via, X-Request-Id and our own
-                 X-Forwarded-For, -Host and -Proto
+                 underscore, hop-by-hop fields, and those by which proxies vouch for a user
+                 (X-User, Remote-User, …; all in docs/headers.md)
+                 passes x-user-timezone
+                 loses x-user: it is how proxies vouch for a user
+                 loses x_user: some upstreams read its name as that of another field
+                 loses our cookies of cookie
+                 gets Host, Via, X-Request-Id and our own
+                 X-Forwarded-For, -Host, -Prefix and -Proto
                  sets x-team, as configured
                  removes accept-language, as configured
-      answer     loses Set-Cookie, Access-Control-*, Strict-Transport-Security, Alt-Svc and
-                 hop-by-hop fields
+      answer     loses Set-Cookie, Access-Control-*, Strict-Transport-Security, NEL and all else
+                 that speaks for the origin (docs/headers.md), and hop-by-hop fields
                  is kept out of shared caches
       limits     1m to the head of the answer; bodies stream, of any length
       WebSocket  passes, where Origin is ours
+      worker     is refused: service_worker is false
       client     is whoever connects; no proxy before us is trusted
     "#);
 }

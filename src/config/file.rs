@@ -15,6 +15,7 @@ use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
+use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
@@ -89,6 +90,8 @@ table! {
         head: Size,
         /// Fields in a request's head. Default 100.
         head_fields: u64,
+        /// Fields in the head of an upstream's answer. Default 100.
+        upstream_fields: u64,
         /// Connections open at once. Default 10000.
         connections: u64,
         /// Of these, those of one address, where addresses tell clients apart. Default a quarter.
@@ -279,8 +282,14 @@ table! {
         strip_prefix: bool,
         /// What the route's path becomes on the way. Default itself.
         rewrite: String,
-        /// Changes to the request's headers. Default none.
-        request_headers: HeaderTable,
+        /// Whether a path may hold a semicolon. Default `server.allow_semicolon`.
+        allow_semicolon: bool,
+        /// Whether a path may hold %2F. Default "refuse".
+        encoded_slashes: Chosen<EncodedSlashes>,
+        /// Whether the upstream is called by our host in place of its own. Default false.
+        preserve_host: bool,
+        /// What passes of the request's headers, and changes to them. Default none.
+        request_headers: RequestHeaderTable,
         /// Changes to the answer's headers. Default none.
         response_headers: HeaderTable,
         /// To the head of the upstream's answer. Default "60s".
@@ -293,6 +302,20 @@ table! {
         idle_timeout: Duration,
         /// Whether bodies of requests are streams that may come as slowly as they like. Default false.
         streams: bool,
+        /// Whether its scripts may become service workers. Default false.
+        service_worker: bool,
+    }
+}
+
+table! {
+    /// Headers of a request: to let pass, to set and to remove.
+    RequestHeaderTable {
+        /// The only ones of the browser's that pass. Default all but those that bff drops.
+        pass: Vec<Written<String>>,
+        /// Set, in place of any that came. Default none.
+        set: Named<HeaderText>,
+        /// Removed. Default none.
+        remove: Vec<Written<String>>,
     }
 }
 

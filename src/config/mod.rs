@@ -21,6 +21,7 @@ mod development;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::admin::AdminSettings;
@@ -33,6 +34,7 @@ use crate::config::resolve::{Purpose, Surroundings};
 use crate::dev::DevSettings;
 use crate::frontend::FrontendSettings;
 use crate::oidc::ProviderSettings;
+use crate::proxy::path::PathRules;
 use crate::proxy::{CsrfCheck, RouteSettings};
 use crate::secret::SessionKey;
 use crate::server::ServerSettings;
@@ -55,8 +57,8 @@ pub struct Config {
     pub admin: Option<AdminSettings>,
     /// Proxies before us whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether `;` may stand in a path (I9).
-    pub allow_semicolon: bool,
+    /// What a path may hold where no route says otherwise (I9).
+    pub path_rules: PathRules,
     /// The endpoints under the base path.
     pub auth: AuthSettings,
     /// The provider.
@@ -126,6 +128,16 @@ impl Config {
         variables: &Variables,
     ) -> Result<(Self, Warnings), ConfigErrors> {
         parse(text, file, variables, Purpose::Serve)
+    }
+
+    /// Whether the operator sets this header on any answer.
+    pub fn sets_header(&self, name: &HeaderName) -> bool {
+        let of_routes = self
+            .routes
+            .iter()
+            .flat_map(|route| &route.response_headers.set);
+        let of_files = self.frontend.iter().flat_map(|files| &files.headers);
+        of_routes.chain(of_files).any(|(set, _)| set == name)
     }
 
     /// Logs what an operator should see at each start: the routes that ask for no `X-CSRF` (H7).

@@ -12,6 +12,7 @@ use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, text, wrong_type};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
+use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
@@ -372,6 +373,18 @@ impl Choice for Store {
             "write \"postgres\"",
         ),
     ];
+}
+
+impl Choice for EncodedSlashes {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("refuse", Self::Refuse), ("pass", Self::Pass)]
+    }
+
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "decode",
+        "would make two paths of one, for the routes and for the upstream",
+        "write \"pass\", which leaves them as they are",
+    )];
 }
 
 impl Choice for OnLimit {

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// What tells one state of a file from another.
 #[derive(Debug)]
@@ -18,7 +20,10 @@ pub(super) struct Validators {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     Send,
+    /// The browser has it already.
     Unchanged,
+    /// It is not the state that the browser wants to go on with.
+    Failed,
 }
 
 /// What of the file is wanted.
@@ -40,26 +45,40 @@ impl Validators {
         HeaderValue::from_str(&httpdate::fmt_http_date(self.modified?)).ok()
     }
 
-    /// `If-None-Match`, else `If-Modified-Since`, which counts only where the other is absent.
+    /// In the order of RFC 9110 §13.2.2: first whether this is still the state that is meant, by
+    /// tag, else by date; then whether the browser has it, by tag, else by date. A date counts only
+    /// where no tag is there.
     pub(super) fn judge(&self, headers: &HeaderMap) -> Condition {
+        let meant = if headers.contains_key(IF_MATCH) {
+            // Strongly: all our tags are.
+            tags(headers, IF_MATCH).any(|tag| tag == "*" || tag == self.etag)
+        } else {
+            self.modified_since(headers, IF_UNMODIFIED_SINCE) != Some(true)
+        };
+        if !meant {
+            return Condition::Failed;
+        }
         let unchanged = if headers.contains_key(IF_NONE_MATCH) {
-            headers
-                .get_all(IF_NONE_MATCH)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(','))
-                .map(str::trim)
+            tags(headers, IF_NONE_MATCH)
                 .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.etag)
         } else {
-            let since = headers.get(IF_MODIFIED_SINCE).and_then(parse_date);
-            let modified = self.modified.map(whole_seconds);
-            matches!((since, modified), (Some(since), Some(modified)) if modified <= since)
+            self.modified_since(headers, IF_MODIFIED_SINCE) == Some(false)
         };
         if unchanged {
             Condition::Unchanged
         } else {
             Condition::Send
         }
+    }
+
+    /// Whether the file was changed after the one date that this field holds; `None` without one.
+    fn modified_since(&self, headers: &HeaderMap, name: HeaderName) -> Option<bool> {
+        let mut dates = headers.get_all(name).iter();
+        let date = parse_date(dates.next()?)?;
+        if dates.next().is_some() {
+            return None;
+        }
+        Some(whole_seconds(self.modified?) > date)
     }
 
     /// `If-Range`: a range counts only for the state that the browser has begun with.
@@ -110,6 +129,15 @@ pub(super) fn part(parts: &Parts, validators: &Validators, bytes: u64) -> Part {
     }
 }
 
+fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
 fn parse_date(value: &HeaderValue) -> Option<SystemTime> {
     httpdate::parse_http_date(value.to_str().ok()?).ok()
 }
@@ -138,7 +166,7 @@ mod tests {
         let mut request = http::Request::new(());
         for (name, value) in headers {
             request.headers_mut().append(
-                http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
                 value.parse().unwrap(),
             );
         }
@@ -179,6 +207,48 @@ mod tests {
             ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
         ]);
         assert_eq!(validators().judge(&parts.headers), Condition::Send);
+    }
+
+    /// RFC 9110 §13.1.1, §13.1.4, §13.2.2: a state that is not the one meant is 412, before anything
+    /// else is judged.
+    #[test]
+    fn another_state_than_the_one_meant_is_not_sent() {
+        const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+        const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+        for (headers, expected) in [
+            (&[("if-match", "\"abc\"")][..], Condition::Send),
+            (&[("if-match", "\"x\", \"abc\"")], Condition::Send),
+            (&[("if-match", "*")], Condition::Send),
+            (&[("if-match", "\"x\"")], Condition::Failed),
+            (&[("if-match", "W/\"abc\"")], Condition::Failed),
+            (&[("if-match", "")], Condition::Failed),
+            (&[("if-unmodified-since", NOW)], Condition::Send),
+            (&[("if-unmodified-since", BEFORE)], Condition::Failed),
+            (&[("if-unmodified-since", "yesterday")], Condition::Send),
+            (
+                &[("if-match", "\"abc\""), ("if-unmodified-since", BEFORE)],
+                Condition::Send,
+            ),
+            (
+                &[("if-match", "\"x\""), ("if-none-match", "\"x\"")],
+                Condition::Failed,
+            ),
+            (
+                &[("if-match", "\"abc\""), ("if-none-match", "\"abc\"")],
+                Condition::Unchanged,
+            ),
+            (
+                &[("if-unmodified-since", NOW), ("if-modified-since", NOW)],
+                Condition::Unchanged,
+            ),
+            (
+                &[("if-modified-since", NOW), ("if-modified-since", NOW)],
+                Condition::Send,
+            ),
+        ] {
+            let parts = request(headers);
+            assert_eq!(validators().judge(&parts.headers), expected, "{headers:?}");
+        }
     }
 
     #[test]

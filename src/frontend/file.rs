@@ -34,6 +34,15 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
+    /// The app's own page.
+    pub(super) fn index() -> Self {
+        Self {
+            relative: PathBuf::new(),
+            folder: true,
+            or_index: false,
+        }
+    }
+
     /// `None` for a path that no request may reach. `navigation`: a page is asked for.
     pub(super) fn of(path: &str, navigation: bool) -> Option<Self> {
         let mut relative = PathBuf::new();
@@ -284,16 +293,24 @@ impl Encoding {
 pub(super) struct Encodings {
     brotli: u16,
     gzip: u16,
+    /// What is packed less gladly than this is not packed.
+    identity: u16,
 }
 
 impl Encodings {
+    /// The plain bytes alone.
+    const PLAIN: Self = Self {
+        brotli: 0,
+        gzip: 0,
+        identity: 0,
+    };
+
     /// RFC 9110 §12.5.3. A range is of the plain bytes, so none is packed then.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
-        let mut accepted = Self { brotli: 0, gzip: 0 };
         if headers.contains_key(RANGE) {
-            return accepted;
+            return Self::PLAIN;
         }
-        let (mut brotli, mut gzip, mut any) = (None, None, None);
+        let (mut brotli, mut gzip, mut identity, mut any) = (None, None, None, None);
         let fields = headers.get_all(ACCEPT_ENCODING).iter();
         for item in fields
             .filter_map(|value| value.to_str().ok())
@@ -304,23 +321,27 @@ impl Encodings {
             match coding.trim().to_ascii_lowercase().as_str() {
                 "br" => brotli = Some(weight),
                 "gzip" | "x-gzip" => gzip = Some(weight),
+                "identity" => identity = Some(weight),
                 "*" => any = Some(weight),
                 _ => {}
             }
         }
-        accepted.brotli = brotli.or(any).unwrap_or(0);
-        accepted.gzip = gzip.or(any).unwrap_or(0);
-        accepted
+        Self {
+            brotli: brotli.or(any).unwrap_or(0),
+            gzip: gzip.or(any).unwrap_or(0),
+            // Unnamed, it is what is sent when nothing better is there; refused, it still is.
+            identity: identity.unwrap_or(0),
+        }
     }
 
-    /// Best first; those not taken are left out.
+    /// Those that are taken and not less gladly than the plain bytes, best first.
     fn preferred(self) -> impl Iterator<Item = Encoding> {
         let mut both = [(self.brotli, Encoding::Brotli), (self.gzip, Encoding::Gzip)];
         if self.gzip > self.brotli {
             both.swap(0, 1);
         }
         both.into_iter()
-            .filter(|(weight, _)| *weight > 0)
+            .filter(move |(weight, _)| *weight > 0 && *weight >= self.identity)
             .map(|(_, encoding)| encoding)
     }
 }
@@ -395,6 +416,11 @@ mod tests {
             Case("*;q=0", &[]),
             Case("GZIP ; Q=0.1", &[Gzip]),
             Case("identity", &[]),
+            Case("identity;q=1, br;q=0.5", &[]),
+            Case("identity;q=0.6, br;q=0.5, gzip;q=0.7", &[Gzip]),
+            Case("identity;q=0.5, br;q=0.5", &[Brotli]),
+            Case("identity;q=0.5, *;q=0.4", &[]),
+            Case("identity;q=0, gzip;q=0.1", &[Gzip]),
             Case("", &[]),
         ] {
             let mut headers = HeaderMap::new();

@@ -129,14 +129,26 @@ impl Frontend {
 
     /// Answers for `path`, the normal form of the request's path (I9), percent-encoded.
     pub async fn answer(&self, parts: &Parts, path: &str) -> FrontendAnswer {
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
+        if !is_read(parts) {
             return FrontendAnswer::Answer(self.method_not_allowed());
         }
+        match file::Lookup::of(path, is_navigation(&parts.headers)) {
+            Some(lookup) => self.look_up(parts, lookup).await,
+            None => FrontendAnswer::NotFound,
+        }
+    }
+
+    /// Answers with the app's page, where a page is asked for, whatever the path: none is looked at.
+    pub async fn page(&self, parts: &Parts) -> FrontendAnswer {
+        if is_read(parts) && is_navigation(&parts.headers) {
+            self.look_up(parts, file::Lookup::index()).await
+        } else {
+            FrontendAnswer::NotFound
+        }
+    }
+
+    async fn look_up(&self, parts: &Parts, lookup: file::Lookup) -> FrontendAnswer {
         let encodings = Encodings::accepted(&parts.headers);
-        let navigation = is_navigation(&parts.headers);
-        let Some(lookup) = file::Lookup::of(path, navigation) else {
-            return FrontendAnswer::NotFound;
-        };
         let folder = Arc::clone(&self.0);
         // All that may block, in one trip off the worker.
         let found =
@@ -171,8 +183,13 @@ impl Frontend {
         if let Some(date) = validators.date() {
             headers.insert(LAST_MODIFIED, date);
         }
-        if validators.judge(&parts.headers) == Condition::Unchanged {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        let unsent = match validators.judge(&parts.headers) {
+            Condition::Send => None,
+            Condition::Unchanged => Some(StatusCode::NOT_MODIFIED),
+            Condition::Failed => Some(StatusCode::PRECONDITION_FAILED),
+        };
+        if let Some(status) = unsent {
+            *response.status_mut() = status;
             return response;
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(found.content_type));
@@ -244,6 +261,10 @@ fn laid_over_defaults(headers: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {
         }
     }
     all
+}
+
+fn is_read(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD)
 }
 
 /// Whether a page is asked for. Browsers say so; from the rest, anyone who takes HTML counts.

@@ -183,6 +183,60 @@ async fn what_the_browser_has_is_confirmed() {
     assert_eq!((status, body.as_slice()), (200, &b"<h1>APP</h1>"[..]));
 }
 
+/// RFC 9110 §13.1.1: a download that goes on with another state of the file would be of neither.
+#[tokio::test]
+async fn another_state_than_the_one_meant_is_412() {
+    let (_around, frontend) = built();
+    let (_, headers, _) = ask(&frontend, "GET", "/favicon.ico", &[]).await.unwrap();
+    let etag = headers[ETAG].to_str().unwrap().to_owned();
+    for (method, condition, expected) in [
+        ("GET", ("if-match", etag.as_str()), 200),
+        ("GET", ("if-match", "\"other\""), 412),
+        ("HEAD", ("if-match", "\"other\""), 412),
+        (
+            "GET",
+            ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            412,
+        ),
+    ] {
+        let range = ("range", "bytes=1-2");
+        let headers: &[_] = if expected == 412 {
+            &[condition, range]
+        } else {
+            &[condition]
+        };
+        let (status, answer, body) = ask(&frontend, method, "/favicon.ico", headers)
+            .await
+            .unwrap();
+        assert_eq!(status, expected, "{method} {condition:?}");
+        if expected == 412 {
+            assert!(body.is_empty());
+            assert_eq!(answer[ETAG], etag.as_str(), "what there is instead");
+        }
+    }
+}
+
+/// The app's page for a path that nobody is asked about; nothing but that page.
+#[tokio::test]
+async fn a_page_is_drawn_whatever_the_path() {
+    let (_around, frontend) = built();
+    for (method, mode, expected) in [
+        ("GET", "navigate", Some(200)),
+        ("HEAD", "navigate", Some(200)),
+        ("GET", "cors", None),
+        ("POST", "navigate", None),
+    ] {
+        let request = Request::builder().method(method).uri("/a;b/%2e%2e");
+        let request = request.header("sec-fetch-mode", mode);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let status = match frontend.page(&parts).await {
+            FrontendAnswer::Answer(response) => Some(response.status().as_u16()),
+            FrontendAnswer::NotFound => None,
+        };
+        assert_eq!(status, expected, "{method} {mode}");
+    }
+}
+
 #[tokio::test]
 async fn parts_of_a_file_small_or_large() {
     let (_around, frontend) = built();

@@ -134,7 +134,7 @@ impl Pipeline {
         if !strict || ctx.reader != Reader::Person {
             return false;
         }
-        let Ok(path) = RequestPath::parse(place.path(), self.shared.semicolons) else {
+        let Ok(path) = RequestPath::parse(place.path(), self.shared.path_rules()) else {
             return false;
         };
         let host = external_host(parts).unwrap_or_default();

@@ -53,6 +53,9 @@ pub enum Refusal {
     /// Something is served at its path, by other methods.
     #[error("method not allowed")]
     MethodNotAllowed(Vec<Method>),
+    /// It asks for a service worker's script where none may come from.
+    #[error("a service worker's script on a route without service_worker = true")]
+    ServiceWorker,
     /// It may be forged.
     #[error("refused as forged: {0:?}")]
     Csrf(CsrfFault),
@@ -248,6 +251,12 @@ impl Refusal {
                 "method_not_allowed",
                 "Method not allowed",
                 "This address does not take the method of the request.",
+            ),
+            Self::ServiceWorker => verdict(
+                StatusCode::FORBIDDEN,
+                "service_worker_not_allowed",
+                "Service worker not allowed",
+                "Service workers come from the app itself; this address serves none.",
             ),
             Self::Csrf(CsrfFault::Header) => verdict(
                 StatusCode::FORBIDDEN,
@@ -463,6 +472,7 @@ fn forward(error: &ForwardError) -> Verdict {
         ForwardError::Connect { .. }
         | ForwardError::Closed(_)
         | ForwardError::Unreadable(_)
+        | ForwardError::AnswerHead(_)
         | ForwardError::BadAnswer(_) => verdict(
             StatusCode::BAD_GATEWAY,
             "upstream_unavailable",

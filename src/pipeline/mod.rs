@@ -32,7 +32,7 @@ use crate::proxy::RouteAuth;
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
-use crate::proxy::path::{RequestPath, Semicolons};
+use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
 use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
@@ -54,6 +54,11 @@ use context::{Context, RequestIds, is_document_navigation};
 use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
 
+/// Where a browser reports its failures to reach us.
+pub const NEL: HeaderName = HeaderName::from_static("nel");
+/// Takes back what an upstream once said there: addresses of logins stand in such reports (I11).
+const NO_NEL: HeaderValue = HeaderValue::from_static("{\"max_age\":0}");
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The tag of the session that a page was made for.
 const X_BFF_SESSION: HeaderName = HeaderName::from_static("x-bff-session");
@@ -70,7 +75,9 @@ pub struct Shared {
     frontend: Option<Frontend>,
     public: PublicOrigin,
     trusted_proxies: TrustedProxies,
-    semicolons: Semicolons,
+    /// What the paths of the app's files may hold.
+    path_rules: PathRules,
+    clears_nel: bool,
     strip_cookies: StripCookies,
     sockets: OpenLimits,
     websocket_ping: Option<Duration>,
@@ -91,10 +98,11 @@ pub struct SharedParts {
     pub frontend: Option<Frontend>,
     pub public: PublicOrigin,
     pub trusted_proxies: TrustedProxies,
-    pub semicolons: Semicolons,
     pub websocket_ping: Option<Duration>,
     pub strangers: Strangers,
     pub clock: Arc<dyn Clock>,
+    pub path_rules: PathRules,
+    pub clears_nel: bool,
     pub metrics: Metrics,
 }
 
@@ -115,10 +123,11 @@ impl Shared {
             frontend,
             public,
             trusted_proxies,
-            semicolons,
             websocket_ping,
             strangers,
             clock,
+            path_rules,
+            clears_nel,
             metrics,
         } = parts;
         let base_path = &relying_party.settings().base_path;
@@ -147,7 +156,8 @@ impl Shared {
             frontend,
             public,
             trusted_proxies,
-            semicolons,
+            path_rules,
+            clears_nel,
             metrics,
         }
     }
@@ -169,7 +179,10 @@ impl Handler for Pipeline {
         let mut ctx = Context::new(&parts, connection, self.request_ids.next());
         let mut response = match self.answer(&mut ctx, &parts, body).await {
             Ok(response) => response,
-            Err(refusal) => error::answer(&refusal, &ctx, &self.site(&parts)),
+            Err(refusal) => {
+                let answer = error::answer(&refusal, &ctx, &self.site(&parts));
+                self.shared.without_nel(answer)
+            }
         };
         if let Some(presented) = ctx.presented
             && ctx.in_session
@@ -223,7 +236,10 @@ impl Pipeline {
             shared.warn_of_provider_at(host, parts);
             return Err(Refusal::UnknownHost);
         }
-        let path = RequestPath::parse(parts.uri.path(), shared.semicolons)?;
+        let path = match RequestPath::parse(parts.uri.path(), shared.path_rules()) {
+            Ok(path) => path,
+            Err(fault) => return Box::pin(self.answer_odd_path(fault, ctx, parts)).await,
+        };
         // Ours, whatever the route would say: a preflight is answered here (H4).
         if csrf::is_preflight(parts) {
             return Ok(preflight());
@@ -235,13 +251,15 @@ impl Pipeline {
                 ctx.in_session = true;
                 // In a box, like every way that few requests take: a request's future is moved
                 // several times, with all the room that its longest way needs.
-                return Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
+                let answer = Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
+                return answer.map(|response| shared.without_nel(response));
             }
             UnderBase::Nothing => return Err(Refusal::NoRoute),
             UnderBase::Outside => {}
         }
         match shared.routes.find(host, &parts.method, &path) {
             RouteMatch::Found(route) => {
+                shared.routes.check(route, &path, base_path)?;
                 ctx.counted = shared.metrics.routes.get(route.index()).cloned();
                 ctx.in_session = route.settings().auth != RouteAuth::None;
                 self.answer_route(route, &path, ctx, parts, body).await
@@ -251,13 +269,36 @@ impl Pipeline {
                 let Some(frontend) = &shared.frontend else {
                     return Err(Refusal::NoRoute);
                 };
+                if let Err(fault) = path.check(shared.path_rules) {
+                    return Box::pin(self.answer_odd_path(fault, ctx, parts)).await;
+                }
                 ctx.counted = Some(shared.metrics.frontend.clone());
                 match Box::pin(frontend.answer(parts, path.as_str())).await {
-                    FrontendAnswer::Answer(response) => Ok(response),
+                    FrontendAnswer::Answer(response) => Ok(shared.without_nel(response)),
                     FrontendAnswer::NotFound => Err(Refusal::NoRoute),
                 }
             }
         }
+    }
+
+    /// A path that two readers could take for two is refused, unless there is one reader only: the
+    /// app, which draws a page for it, where nobody could find a route or an endpoint in it.
+    async fn answer_odd_path(
+        &self,
+        fault: PathFault,
+        ctx: &mut Context,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Refusal> {
+        let shared = &*self.shared;
+        let base_path = &shared.relying_party.settings().base_path;
+        if let Some(frontend) = &shared.frontend
+            && !shared.routes.may_serve(parts.uri.path(), base_path)
+            && let FrontendAnswer::Answer(response) = frontend.page(parts).await
+        {
+            ctx.counted = Some(shared.metrics.frontend.clone());
+            return Ok(shared.without_nel(response));
+        }
+        Err(fault.into())
     }
 
     async fn answer_route(
@@ -269,6 +310,10 @@ impl Pipeline {
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &*self.shared;
+        // A worker stands between every page of ours and us, for as long as it likes (I11).
+        if !route.settings().service_worker && parts.headers.contains_key(SERVICE_WORKER) {
+            return Err(Refusal::ServiceWorker);
+        }
         // Before the session is looked for and the body read (H5). A page cannot add a header to a
         // WebSocket: there the handshake's Origin speaks (M1).
         let handshake = if route.settings().websocket && is_websocket(parts) {
@@ -474,6 +519,19 @@ fn cookies_of_ours(cookie: &SessionCookie) -> StripCookies {
 }
 
 impl Shared {
+    /// What a path may hold for anybody here to take it.
+    fn path_rules(&self) -> PathRules {
+        self.path_rules.or(self.routes.path_rules())
+    }
+
+    /// An answer of our own, by which the browser forgets where to report to.
+    fn without_nel(&self, mut response: Response<Body>) -> Response<Body> {
+        if self.clears_nel {
+            response.headers_mut().insert(NEL, NO_NEL);
+        }
+        response
+    }
+
     /// Whether requests for this host are answered: the public one, and those that routes name.
     fn serves(&self, host: &str) -> bool {
         host.eq_ignore_ascii_case(self.public.host()) || self.routes.names_host(host)

@@ -124,6 +124,9 @@ pub(super) async fn exchange(
             }
             Err(match unsent {
                 Some(request) => Failure::Unsent(Box::new(request), error),
+                None if error.is_parse_too_large() => {
+                    Failure::Final(ForwardError::AnswerHead(error))
+                }
                 None if error.is_parse() => Failure::Final(ForwardError::Unreadable(error)),
                 None => Failure::Lost(error),
             })

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use crate::proxy::PathRewrite;
 use crate::proxy::exchange::{self, Bounds, Failure, Tail};
 use crate::proxy::headers::StripCookies;
+use crate::proxy::headers::location::Locations;
 use crate::proxy::headers::request::{self, Framing, HeadFor, MaxForwards};
 use crate::proxy::headers::response::{self, Trailers};
 use crate::proxy::path::RequestPath;
@@ -73,6 +74,11 @@ pub enum ForwardError {
     /// What the upstream sent is not HTTP/1.1: 502.
     #[error("the upstream's answer cannot be read")]
     Unreadable(#[source] hyper::Error),
+    /// The head of the upstream's answer has no end within our limits: 502.
+    #[error(
+        "the head of the upstream's answer has more fields than server.limits.upstream_fields, or more than 64 KiB"
+    )]
+    AnswerHead(#[source] hyper::Error),
     /// What the upstream sent may not be passed on: 502.
     #[error("the upstream's answer is refused")]
     BadAnswer(#[source] AnswerFault),
@@ -94,6 +100,18 @@ pub enum ForwardError {
     /// The request cannot be put into words for this upstream; our fault: 500.
     #[error("the request to the upstream cannot be built")]
     Unbuildable(#[source] http::Error),
+}
+
+impl<'a> Call<'a> {
+    /// How the upstream's addresses look from here.
+    pub(super) fn locations(&self, upstream: &'a Upstream) -> Locations<'a> {
+        Locations {
+            route: self.route,
+            upstream,
+            public: self.public,
+            asked: self.parts,
+        }
+    }
 }
 
 impl From<UploadFault> for ForwardError {
@@ -236,7 +254,7 @@ impl Upstreams {
             Trailers::Drop
         };
         let idle = (!is_event_stream(&parts)).then(|| self.idle_limit(call.route));
-        response::clean(&mut parts, call.route, upstream, trailers);
+        response::clean(&mut parts, &call.locations(upstream), trailers);
         let tail = Tail {
             upstreams: self.clone(),
             link,
@@ -260,7 +278,7 @@ fn build(
     *request.method_mut() = call.parts.method.clone();
     *request.uri_mut() = target(call, upstream)?;
     *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = request::build(call.parts, &head_for(call, upstream, framing));
+    *request.headers_mut() = request::build(call.parts, head_for(call, upstream, framing));
     Ok(request)
 }
 
@@ -270,13 +288,15 @@ pub(super) fn head_for<'a>(
     framing: Framing,
 ) -> HeadFor<'a> {
     HeadFor {
-        host: &upstream.origin().authority,
+        host: call.route.host_sent(upstream, call.public, call.parts),
+        prefix: upstream.forwarded_prefix(),
         framing,
         authorization: call.authorization,
         client: call.client,
         public: call.public,
         request_id: call.request_id,
         strip: call.strip,
+        passed: call.route.settings().passed_fields.as_ref(),
         changes: &call.route.settings().request_headers,
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod message;
 pub mod path;
+pub mod reading;
 pub mod route;
 
 pub mod headers;
@@ -24,6 +25,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
+
+use self::headers::PassedFields;
+use self::path::PathRules;
 
 /// One `[[route]]`, validated.
 #[derive(Debug, Clone)]
@@ -44,6 +48,12 @@ pub struct RouteSettings {
     pub csrf: Option<CsrfCheck>,
     /// What becomes of the path on its way.
     pub path_rewrite: PathRewrite,
+    /// What its paths may hold beyond the plain.
+    pub path_rules: PathRules,
+    /// Whose name the upstream is called by.
+    pub host_sent: HostSent,
+    /// The only fields of the browser's that pass; `None` passes all but those on our list.
+    pub passed_fields: Option<PassedFields>,
     /// Changes to the request's headers, after all of ours.
     pub request_headers: HeaderChanges,
     /// Changes to the answer's headers, after all of ours.
@@ -58,6 +68,35 @@ pub struct RouteSettings {
     pub idle_timeout: Option<Duration>,
     /// Whether bodies of requests are streams, which may come as slowly as they like.
     pub streams: bool,
+    /// Whether its scripts may become service workers, which stand between all pages and us.
+    pub service_worker: bool,
+}
+
+impl RouteSettings {
+    /// A route of `path` to `upstream` that asks for nothing and changes nothing.
+    pub fn open(path: &str, upstream: Url) -> Self {
+        Self {
+            name: path.to_owned(),
+            path: path.to_owned(),
+            host: None,
+            methods: Vec::new(),
+            upstreams: vec![upstream],
+            auth: RouteAuth::None,
+            csrf: None,
+            path_rewrite: PathRewrite::Keep,
+            path_rules: PathRules::STRICT,
+            host_sent: HostSent::Upstreams,
+            passed_fields: None,
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            timeout: Duration::from_mins(1),
+            max_body: None,
+            websocket: true,
+            idle_timeout: None,
+            streams: false,
+            service_worker: false,
+        }
+    }
 }
 
 /// Who may call a route.
@@ -78,6 +117,15 @@ pub enum CsrfCheck {
     Header,
     /// Fetch Metadata says same-origin, or a navigation (H7).
     Origin,
+}
+
+/// Whose name an upstream is called by, in `Host`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostSent {
+    /// Its own, as configured.
+    Upstreams,
+    /// Ours, as the browser asked for it, for upstreams that hold it against `Origin`.
+    Ours,
 }
 
 /// What becomes of the path on its way to the upstream.

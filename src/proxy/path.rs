@@ -7,15 +7,41 @@
 pub struct RequestPath {
     text: String,
     form: Form,
+    holds: Holds,
+}
+
+/// What a path may hold of that which some readers take for more than characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathRules {
+    /// Whether `;` may stand in it.
+    pub semicolons: Semicolons,
+    /// Whether `%2F` may.
+    pub encoded_slashes: EncodedSlashes,
 }
 
 /// Whether `;` may stand in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Semicolons {
-    /// It is a character like others.
+    /// It is a character like others; `.;` and `..;` are dot segments all the same.
     Allow,
     /// Some upstreams cut path parameters off, so `/a;/../b` is not what it seems.
     Refuse,
+}
+
+/// Whether `%2F` may stand in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlashes {
+    /// It stays what it is, within its segment.
+    Pass,
+    /// Some upstreams take it for a slash.
+    Refuse,
+}
+
+/// What of that a path does hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Holds {
+    semicolon: bool,
+    encoded_slash: bool,
 }
 
 /// What makes a path unfit to be forwarded; all of it is the browser's fault.
@@ -48,6 +74,32 @@ pub enum PathFault {
     /// Bytes that are not UTF-8, plain or encoded: overlong forms of `/` and `.` among them.
     #[error("bytes that are not UTF-8")]
     NotUtf8,
+    /// A semicolon or an encoded slash that leads a lenient reader to another route.
+    #[error("a path that reads as another route's to some")]
+    TwoRoutes,
+}
+
+impl PathRules {
+    /// Nothing beyond the plain.
+    pub const STRICT: Self = Self {
+        semicolons: Semicolons::Refuse,
+        encoded_slashes: EncodedSlashes::Refuse,
+    };
+
+    /// All that either of two takes.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            semicolons: match (self.semicolons, other.semicolons) {
+                (Semicolons::Refuse, Semicolons::Refuse) => Semicolons::Refuse,
+                _ => Semicolons::Allow,
+            },
+            encoded_slashes: match (self.encoded_slashes, other.encoded_slashes) {
+                (EncodedSlashes::Refuse, EncodedSlashes::Refuse) => EncodedSlashes::Refuse,
+                _ => EncodedSlashes::Pass,
+            },
+        }
+    }
 }
 
 /// Whether normalising changed anything.
@@ -63,7 +115,7 @@ impl RequestPath {
     /// # Errors
     ///
     /// The first thing found that two readers could take for two paths.
-    pub fn parse(raw: &str, semicolons: Semicolons) -> Result<Self, PathFault> {
+    pub fn parse(raw: &str, rules: PathRules) -> Result<Self, PathFault> {
         if !raw.starts_with('/') {
             return Err(PathFault::NotAbsolute);
         }
@@ -71,6 +123,7 @@ impl RequestPath {
         let mut segment_at = 0;
         let mut percent = false;
         let mut high = false;
+        let mut holds = Holds::default();
         let mut bytes = raw.bytes();
         while let Some(byte) = bytes.next() {
             match byte {
@@ -88,16 +141,28 @@ impl RequestPath {
                         return Err(PathFault::BrokenEncoding);
                     };
                     let decoded = decode(upper, lower).ok_or(PathFault::BrokenEncoding)?;
-                    check_encoded(decoded, semicolons)?;
+                    check_encoded(decoded, rules)?;
                     percent |= decoded == b'%';
                     high |= !decoded.is_ascii();
-                    if is_unreserved(decoded) {
+                    holds.semicolon |= decoded == b';';
+                    if decoded == b'/' {
+                        holds.encoded_slash = true;
+                        check_segment(&text, segment_at)?;
+                        push_encoded(&mut text, decoded);
+                        segment_at = text.len();
+                    } else if is_unreserved(decoded) {
                         text.push(char::from(decoded));
                     } else {
                         push_encoded(&mut text, decoded);
                     }
                 }
-                b';' if semicolons == Semicolons::Refuse => return Err(PathFault::Semicolon),
+                b';' => {
+                    if rules.semicolons == Semicolons::Refuse {
+                        return Err(PathFault::Semicolon);
+                    }
+                    holds.semicolon = true;
+                    text.push(';');
+                }
                 b'\\' => return Err(PathFault::Separator),
                 // What RFC 3986 wants encoded and browsers send plain.
                 b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => {
@@ -112,7 +177,7 @@ impl RequestPath {
         check_segment(&text, segment_at)?;
         // On the normal form, since `%25%32%66` hides a slash as well as `%252f` does.
         if percent {
-            check_hidden(&text, semicolons)?;
+            check_hidden(&text, rules.semicolons)?;
         }
         if high
             && percent_encoding::percent_decode_str(&text)
@@ -126,7 +191,28 @@ impl RequestPath {
         } else {
             Form::Rewritten
         };
-        Ok(Self { text, form })
+        Ok(Self { text, form, holds })
+    }
+
+    /// Holds the path against the rules of whoever is to serve it, where it was parsed by looser
+    /// ones.
+    ///
+    /// # Errors
+    ///
+    /// What those rules refuse.
+    pub fn check(&self, rules: PathRules) -> Result<(), PathFault> {
+        if self.holds.semicolon && rules.semicolons == Semicolons::Refuse {
+            return Err(PathFault::Semicolon);
+        }
+        if self.holds.encoded_slash && rules.encoded_slashes == EncodedSlashes::Refuse {
+            return Err(PathFault::Separator);
+        }
+        Ok(())
+    }
+
+    /// Whether some reader could take it for another path.
+    pub fn has_two_readings(&self) -> bool {
+        self.holds.semicolon || self.holds.encoded_slash
     }
 
     /// The normal form.
@@ -140,24 +226,48 @@ impl RequestPath {
     }
 }
 
+/// A dot segment with parameters is one to readers that cut them off.
 fn check_segment(text: &str, from: usize) -> Result<(), PathFault> {
-    match text.get(from..) {
-        Some("." | "..") => Err(PathFault::DotSegment),
-        _ => Ok(()),
+    let Some(after_one) = text.get(from..).and_then(|rest| rest.strip_prefix('.')) else {
+        return Ok(());
+    };
+    let after_dots = after_one.strip_prefix('.').unwrap_or(after_one);
+    if after_dots.is_empty() || begins_parameters(after_dots) {
+        return Err(PathFault::DotSegment);
     }
+    Ok(())
 }
 
-fn check_encoded(decoded: u8, semicolons: Semicolons) -> Result<(), PathFault> {
+/// Whether `;` stands here, in any encoding.
+fn begins_parameters(text: &str) -> bool {
+    let Some(mut encoded) = text.strip_prefix('%') else {
+        return text.starts_with(';');
+    };
+    while let Some(deeper) = encoded.strip_prefix("25") {
+        encoded = deeper;
+    }
+    encoded
+        .get(..2)
+        .is_some_and(|digits| digits.eq_ignore_ascii_case("3b"))
+}
+
+fn check_encoded(decoded: u8, rules: PathRules) -> Result<(), PathFault> {
     match decoded {
-        b'/' | b'\\' => Err(PathFault::Separator),
-        b';' if semicolons == Semicolons::Refuse => Err(PathFault::Semicolon),
+        b'/' if rules.encoded_slashes == EncodedSlashes::Refuse => Err(PathFault::Separator),
+        b'\\' => Err(PathFault::Separator),
+        b';' if rules.semicolons == Semicolons::Refuse => Err(PathFault::Semicolon),
         byte if byte.is_ascii_control() => Err(PathFault::Forbidden),
         _ => Ok(()),
     }
 }
 
-/// Looks behind each `%25`, however often it is encoded, for what a second reader would decode.
+/// Looks behind each `%25`, however often it is encoded, for what a second reader would decode. A
+/// slash that is hidden so is nobody's wish, even where an encoded one passes.
 fn check_hidden(text: &str, semicolons: Semicolons) -> Result<(), PathFault> {
+    let rules = PathRules {
+        semicolons,
+        encoded_slashes: EncodedSlashes::Refuse,
+    };
     for (at, encoded) in text.match_indices("%25") {
         let mut rest = text.get(at + encoded.len()..).unwrap_or_default();
         while let Some(deeper) = rest.strip_prefix("25") {
@@ -170,7 +280,7 @@ fn check_hidden(text: &str, semicolons: Semicolons) -> Result<(), PathFault> {
         let Some(hidden) = decode(upper, lower) else {
             continue;
         };
-        if hidden == b'.' || hidden == b'#' || check_encoded(hidden, semicolons).is_err() {
+        if hidden == b'.' || hidden == b'#' || check_encoded(hidden, rules).is_err() {
             return Err(PathFault::HiddenEncoding);
         }
     }
@@ -216,7 +326,7 @@ mod tests {
             ("/a%3Fb", "/a%3Fb"),
             ("/a:b@c!$&'()*+,=", "/a:b@c!$&'()*+,="),
         ] {
-            let path = RequestPath::parse(raw, Semicolons::Refuse).unwrap();
+            let path = RequestPath::parse(raw, PathRules::STRICT).unwrap();
             assert_eq!(path.as_str(), normal, "{raw}");
             assert_eq!(path.is_as_it_came(), raw == normal, "{raw}");
         }
@@ -270,16 +380,78 @@ mod tests {
             ("/%e0%80%ae", F::NotUtf8),
             ("/%e9", F::NotUtf8),
         ] {
-            let outcome = RequestPath::parse(raw, Semicolons::Refuse);
+            let outcome = RequestPath::parse(raw, PathRules::STRICT);
             assert_eq!(outcome, Err(fault), "{raw}");
         }
     }
 
+    const SEMICOLONS: PathRules = PathRules {
+        semicolons: Semicolons::Allow,
+        ..PathRules::STRICT
+    };
+    const ENCODED_SLASHES: PathRules = PathRules {
+        encoded_slashes: EncodedSlashes::Pass,
+        ..PathRules::STRICT
+    };
+
     #[test]
     fn semicolons_pass_where_allowed() {
-        for (raw, normal) in [("/a;v=1", "/a;v=1"), ("/a%3bv", "/a%3Bv")] {
-            let path = RequestPath::parse(raw, Semicolons::Allow).unwrap();
+        for (raw, normal) in [
+            ("/a;v=1", "/a;v=1"),
+            ("/a%3bv", "/a%3Bv"),
+            ("/...;v", "/...;v"),
+            ("/.a;v/..b;", "/.a;v/..b;"),
+        ] {
+            let path = RequestPath::parse(raw, SEMICOLONS).unwrap();
             assert_eq!(path.as_str(), normal, "{raw}");
+            assert_eq!(path.check(PathRules::STRICT), Err(PathFault::Semicolon));
+            assert_eq!(path.check(SEMICOLONS), Ok(()));
+        }
+    }
+
+    /// I9: a dot segment stays one, whatever parameters it carries; `/api/..;/admin` went through
+    /// where semicolons were allowed.
+    #[test]
+    fn parameters_hide_no_dot_segment() {
+        for raw in [
+            "/a/..;/b",
+            "/a/.;/b",
+            "/a/..;v=1",
+            "/a/.;",
+            "/a/..%3b/b",
+            "/a/%2e%2e;/b",
+            "/a/..%253b/b",
+            "/a/..%25253B/b",
+        ] {
+            let outcome = RequestPath::parse(raw, SEMICOLONS);
+            assert_eq!(outcome, Err(PathFault::DotSegment), "{raw}");
+        }
+    }
+
+    /// I9: an encoded slash passes where a route asks for it, and hides no dot segment.
+    #[test]
+    fn encoded_slashes_pass_where_asked_for() {
+        for (raw, normal) in [
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%2F/b", "/a%2F/b"),
+            ("/https%3a%2f%2fx", "/https%3A%2F%2Fx"),
+        ] {
+            let path = RequestPath::parse(raw, ENCODED_SLASHES).unwrap();
+            assert_eq!(path.as_str(), normal, "{raw}");
+            assert_eq!(path.check(PathRules::STRICT), Err(PathFault::Separator));
+            assert_eq!(path.check(ENCODED_SLASHES), Ok(()));
+        }
+        for (raw, fault) in [
+            ("/a%2f..%2fb", PathFault::DotSegment),
+            ("/a/..%2fb", PathFault::DotSegment),
+            ("/a%2f..", PathFault::DotSegment),
+            ("/a%2f.", PathFault::DotSegment),
+            ("/a%5cb", PathFault::Separator),
+            ("/a%252fb", PathFault::HiddenEncoding),
+            ("/a;b", PathFault::Semicolon),
+        ] {
+            let outcome = RequestPath::parse(raw, ENCODED_SLASHES);
+            assert_eq!(outcome, Err(fault), "{raw}");
         }
     }
 
@@ -287,13 +459,16 @@ mod tests {
         /// I9: the normal form is its own normal form, and decoding it leaves the segments alone.
         #[test]
         fn normalising_twice_changes_nothing(raw in "/[a-z/.%0-9a-fA-F;|~-]{0,24}") {
-            if let Ok(path) = RequestPath::parse(&raw, Semicolons::Allow) {
-                let again = RequestPath::parse(path.as_str(), Semicolons::Allow).unwrap();
+            let rules = SEMICOLONS.or(ENCODED_SLASHES);
+            if let Ok(path) = RequestPath::parse(&raw, rules) {
+                let again = RequestPath::parse(path.as_str(), rules).unwrap();
                 prop_assert_eq!(again.as_str(), path.as_str());
                 prop_assert!(again.is_as_it_came());
                 let decoded = percent_encoding::percent_decode_str(path.as_str()).decode_utf8().unwrap();
-                prop_assert_eq!(decoded.matches('/').count(), path.as_str().matches('/').count());
-                prop_assert!(!decoded.split('/').any(|segment| segment == ".."));
+                let encoded = path.as_str().matches("%2F").count();
+                prop_assert_eq!(decoded.matches('/').count(), path.as_str().matches('/').count() + encoded);
+                prop_assert!(!decoded.split('/').any(|segment| segment.split(';').next() == Some("..")));
+                prop_assert_eq!(path.has_two_readings(), path.check(PathRules::STRICT).is_err());
             }
         }
     }

@@ -8,11 +8,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use http::request::Parts;
 use http::{HeaderValue, Method};
 use url::Url;
 
-use crate::proxy::RouteSettings;
-use crate::proxy::path::RequestPath;
+use crate::proxy::message::external_host;
+use crate::proxy::path::{PathFault, PathRules, RequestPath};
+use crate::proxy::reading::{lies_below, loosest_reading};
+use crate::proxy::{HostSent, PathRewrite, RouteSettings};
+use crate::web::public_origin::PublicOrigin;
 
 /// All routes.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct RouteTable {
     deepest: usize,
     /// Hosts that routes name.
     hosts: Vec<String>,
+    /// What some route takes.
+    path_rules: PathRules,
 }
 
 /// One route, with what can be worked out beforehand.
@@ -35,6 +41,8 @@ pub struct Route {
     index: usize,
     upstreams: Vec<Upstream>,
     turn: AtomicUsize,
+    /// Its path as a reading is held against it.
+    reading: String,
 }
 
 /// Where a route leads.
@@ -42,6 +50,8 @@ pub struct Route {
 pub struct Upstream {
     origin: Arc<Origin>,
     base_path: String,
+    /// What the browser's path has before the upstream's; told where the route takes it off.
+    forwarded_prefix: Option<HeaderValue>,
 }
 
 /// What a connection is made to, and may be shared by.
@@ -102,12 +112,14 @@ impl RouteTable {
         let mut by_prefix: HashMap<String, Vec<usize>> = HashMap::new();
         let mut deepest = 0;
         let mut hosts = Vec::new();
+        let mut path_rules = PathRules::STRICT;
         for (index, settings) in settings.into_iter().enumerate() {
             if let Some(host) = settings.host.clone()
                 && !hosts.contains(&host)
             {
                 hosts.push(host);
             }
+            path_rules = path_rules.or(settings.path_rules);
             let prefix = settings.path.trim_end_matches('/');
             deepest = deepest.max(prefix.matches('/').count());
             by_prefix.entry(prefix.to_owned()).or_default().push(index);
@@ -126,7 +138,55 @@ impl RouteTable {
             by_prefix,
             deepest,
             hosts,
+            path_rules,
         })
+    }
+
+    /// What a path may hold for some route to take it; [`RouteTable::check`] asks the one it leads
+    /// to.
+    pub const fn path_rules(&self) -> PathRules {
+        self.path_rules
+    }
+
+    /// Whether `route`, which was found for `path`, takes it: by its own rules, and only where the
+    /// loosest reading finds neither another route nor an endpoint of ours.
+    ///
+    /// # Errors
+    ///
+    /// What the route refuses.
+    pub fn check(
+        &self,
+        route: &Route,
+        path: &RequestPath,
+        base_path: &str,
+    ) -> Result<(), PathFault> {
+        if !path.has_two_readings() {
+            return Ok(());
+        }
+        path.check(route.settings.path_rules)?;
+        let reading = loosest_reading(path.as_str()).ok_or(PathFault::TwoRoutes)?;
+        let others = self.routes.iter().map(|route| route.reading.as_str());
+        let leads_elsewhere = lies_below(&reading, &base_path.to_ascii_lowercase())
+            || others
+                .filter(|other| other.len() > route.reading.len())
+                .any(|other| lies_below(&reading, other));
+        if leads_elsewhere {
+            return Err(PathFault::TwoRoutes);
+        }
+        Ok(())
+    }
+
+    /// Whether some reader may take the path to lie below a route, of whatever host and method, or
+    /// below our endpoints.
+    pub fn may_serve(&self, raw_path: &str, base_path: &str) -> bool {
+        let Some(reading) = loosest_reading(raw_path) else {
+            return true;
+        };
+        lies_below(&reading, &base_path.to_ascii_lowercase())
+            || self
+                .routes
+                .iter()
+                .any(|route| lies_below(&reading, &route.reading))
     }
 
     /// The route for a request: the longest prefix wins, and at one prefix a route for this host
@@ -202,9 +262,11 @@ impl Route {
                 route: settings.name.clone(),
                 upstream: url.clone(),
             })?;
+            let base_path = url.path().trim_end_matches('/').to_owned();
             upstreams.push(Upstream {
                 origin,
-                base_path: url.path().trim_end_matches('/').to_owned(),
+                forwarded_prefix: forwarded_prefix(&settings, &base_path),
+                base_path,
             });
         }
         if upstreams.is_empty() {
@@ -212,6 +274,8 @@ impl Route {
         }
         Ok(Self {
             name: settings.name.as_str().into(),
+            // No path of the configuration is unclear.
+            reading: loosest_reading(&settings.path).unwrap_or_default(),
             settings,
             index,
             upstreams,
@@ -254,6 +318,22 @@ impl Route {
         from.iter().chain(before)
     }
 
+    /// The `Host` that an upstream is called by. Of the browser's word for ours only the name
+    /// counts, which was found to be one of ours; the port is that of `public_url` (I8).
+    pub(super) fn host_sent(
+        &self,
+        upstream: &Upstream,
+        public: &PublicOrigin,
+        asked: &Parts,
+    ) -> HeaderValue {
+        match self.settings.host_sent {
+            HostSent::Upstreams => upstream.origin.authority.clone(),
+            HostSent::Ours => external_host(asked)
+                .and_then(|host| public.authority_of(host))
+                .unwrap_or_else(|| public.authority().clone()),
+        }
+    }
+
     fn serves_host(&self, host: &str) -> bool {
         let only = self.settings.host.as_deref();
         only.is_none_or(|only| only.eq_ignore_ascii_case(host))
@@ -278,6 +358,20 @@ impl Upstream {
     pub(super) fn base_path(&self) -> &str {
         &self.base_path
     }
+
+    /// `X-Forwarded-Prefix`, where there is one to tell.
+    pub(super) const fn forwarded_prefix(&self) -> Option<&HeaderValue> {
+        self.forwarded_prefix.as_ref()
+    }
+}
+
+/// An upstream with a path of its own would put the prefix before that, which is no address of
+/// ours.
+fn forwarded_prefix(settings: &RouteSettings, base_path: &str) -> Option<HeaderValue> {
+    let stripped = settings.path_rewrite == PathRewrite::StripPrefix && settings.path != "/";
+    (stripped && base_path.is_empty())
+        .then(|| HeaderValue::from_str(&settings.path).ok())
+        .flatten()
 }
 
 impl Origin {
@@ -299,6 +393,14 @@ impl Origin {
     /// Notes that it was reached; whether that is news.
     pub(super) fn note_back(&self) -> bool {
         self.is_away() && self.away.swap(false, Ordering::Relaxed)
+    }
+
+    /// `http:` or `https:`.
+    pub(super) const fn scheme(&self) -> &'static str {
+        match self.security {
+            Security::Plain => "http:",
+            Security::Tls => "https:",
+        }
     }
 }
 
@@ -353,28 +455,11 @@ impl Origins {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::proxy::path::Semicolons;
-    use crate::proxy::{HeaderChanges, PathRewrite, RouteAuth};
+    use crate::proxy::path::{EncodedSlashes, Semicolons};
 
     /// A route of `path` to `upstream` that asks for nothing.
     pub(in crate::proxy) fn settings(path: &str, upstream: &str) -> RouteSettings {
-        RouteSettings {
-            name: path.to_owned(),
-            path: path.to_owned(),
-            host: None,
-            methods: Vec::new(),
-            upstreams: vec![Url::parse(upstream).unwrap()],
-            auth: RouteAuth::None,
-            csrf: None,
-            path_rewrite: PathRewrite::Keep,
-            request_headers: HeaderChanges::default(),
-            response_headers: HeaderChanges::default(),
-            timeout: std::time::Duration::from_secs(5),
-            max_body: None,
-            websocket: true,
-            idle_timeout: None,
-            streams: false,
-        }
+        RouteSettings::open(path, Url::parse(upstream).unwrap())
     }
 
     /// `name: [METHOD,…] [host]path`
@@ -394,7 +479,7 @@ pub(super) mod tests {
     }
 
     fn find(table: &RouteTable, method: &str, host: &str, path: &str) -> String {
-        let path = RequestPath::parse(path, Semicolons::Refuse).unwrap();
+        let path = RequestPath::parse(path, PathRules::STRICT).unwrap();
         match table.find(host, &method.parse().unwrap(), &path) {
             RouteMatch::Found(route) => route.settings().name.clone(),
             RouteMatch::NoRoute => "none".to_owned(),
@@ -442,6 +527,69 @@ pub(super) mod tests {
                 expected,
                 "{method} {host} {path}"
             );
+        }
+    }
+
+    /// I9: what a route lets pass never leads a lenient upstream to where another route, or an
+    /// endpoint, has other rules.
+    #[test]
+    fn a_path_with_two_readings_stays_with_its_route() {
+        let loose = PathRules {
+            semicolons: Semicolons::Allow,
+            encoded_slashes: EncodedSlashes::Pass,
+        };
+        let of = |path, path_rules| RouteSettings {
+            path_rules,
+            ..settings(path, "http://up.example")
+        };
+        let table = RouteTable::new(vec![
+            of("/", loose),
+            of("/files", loose),
+            of("/files/Admin", PathRules::STRICT),
+            of("/api", PathRules::STRICT),
+        ])
+        .unwrap();
+        assert_eq!(table.path_rules(), loose);
+        for (path, expected) in [
+            ("/files/a%2Fb", Ok(())),
+            ("/files/a;v=1/b", Ok(())),
+            ("/files/a%2Fadmin", Ok(())),
+            ("/x;y", Ok(())),
+            ("/files/Admin/x", Ok(())),
+            ("/files/Admin/a%2Fb", Err(PathFault::Separator)),
+            ("/api/a;b", Err(PathFault::Semicolon)),
+            ("/files/admin%2Fx", Err(PathFault::TwoRoutes)),
+            ("/files/Admin;v=1/x", Err(PathFault::TwoRoutes)),
+            ("/files%2FAdmin", Err(PathFault::TwoRoutes)),
+            ("/api%2Fx", Err(PathFault::TwoRoutes)),
+            ("/BFF%2Flogin", Err(PathFault::TwoRoutes)),
+            ("/bff;x/login", Err(PathFault::TwoRoutes)),
+        ] {
+            let path = RequestPath::parse(path, loose).unwrap();
+            let RouteMatch::Found(route) = table.find("app.example", &Method::GET, &path) else {
+                panic!("{path:?}");
+            };
+            assert_eq!(table.check(route, &path, "/bff"), expected, "{path:?}");
+        }
+    }
+
+    /// I9: beside routes, an odd path is the app's only where no reader finds a route in it.
+    #[test]
+    fn an_odd_path_may_be_a_routes() {
+        let table = table(&[("api", &["POST"], Some("other.example"), "/api")]);
+        for (path, expected) in [
+            ("/heroes;id=15", false),
+            ("/files/a%2Fb", false),
+            ("//", false),
+            ("/apis;x", false),
+            ("//api", true),
+            ("/API;x/y", true),
+            ("/%2561pi", true),
+            ("/x/..;/api", true),
+            ("/x%00", true),
+            ("/bff%2Flogin", true),
+        ] {
+            assert_eq!(table.may_serve(path, "/bff"), expected, "{path}");
         }
     }
 

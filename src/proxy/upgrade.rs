@@ -195,7 +195,7 @@ impl Upstreams {
                 .handshake
                 .check_answer(&parts.headers)
                 .map_err(ForwardError::BadAnswer)?;
-            response::clean(&mut parts, call.route, upstream, Trailers::Drop);
+            response::clean(&mut parts, &call.locations(upstream), Trailers::Drop);
             let headers = &mut parts.headers;
             headers.remove(http::header::CONTENT_LENGTH);
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -213,7 +213,7 @@ fn handshake_request(
 ) -> Result<Request<Outgoing>, ForwardError> {
     let mut request = Request::new(Outgoing::Empty);
     *request.uri_mut() = target(call, upstream)?;
-    let mut headers = request::build(call.parts, &head_for(call, upstream, Framing::None));
+    let mut headers = request::build(call.parts, head_for(call, upstream, Framing::None));
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     *request.headers_mut() = headers;

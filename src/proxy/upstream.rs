@@ -30,6 +30,8 @@ const IDLE_AGE: Duration = Duration::from_secs(30);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// An answer's head must fit in this, and no more of a body is read ahead.
 const READ_BUFFER: usize = 64 * 1024;
+/// Fields that the engine has room for on its stack; any other number costs it an allocation.
+const USUAL_FIELDS: usize = 100;
 
 /// One worker's connections to all upstreams; cheap to clone.
 #[derive(Clone)]
@@ -46,6 +48,8 @@ pub struct UpstreamLimits {
     pub least_rate: LeastRate,
     /// How long a connection is used for new requests: its name may lead elsewhere by then.
     pub age: Duration,
+    /// Fields in the head of an answer.
+    pub fields: usize,
 }
 
 /// How many connections to upstreams all workers may have open; cheap to clone.
@@ -202,7 +206,11 @@ impl Upstreams {
         room: OwnedSemaphorePermit,
     ) -> io::Result<Box<Link>> {
         let socket = self.0.dialer.dial(origin).await?;
-        let (sender, connection) = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        if self.0.limits.fields != USUAL_FIELDS {
+            builder.max_headers(self.0.limits.fields);
+        }
+        let (sender, connection) = builder
             // One write of head and body: cheaper than a vectored one for what requests carry.
             .writev(false)
             .max_buf_size(READ_BUFFER)

@@ -73,6 +73,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Fields in a request's head.
     pub head_fields: usize,
+    /// Fields in the head of an upstream's answer.
+    pub upstream_fields: usize,
     /// Connections open at once, over all workers.
     pub connections: usize,
     /// Of these, those of one address, where addresses tell one from another; `None` is a quarter.

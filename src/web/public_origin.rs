@@ -62,6 +62,13 @@ impl PublicOrigin {
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
     }
+
+    /// The same for another host of ours, which is reached by the same port.
+    pub fn authority_of(&self, host: &str) -> Option<HeaderValue> {
+        let ours = self.authority.to_str().ok()?;
+        let port = ours.strip_prefix(self.host.as_str())?;
+        HeaderValue::try_from(format!("{}{port}", host.to_ascii_lowercase())).ok()
+    }
 }
 
 #[cfg(test)]

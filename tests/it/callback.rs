@@ -56,11 +56,12 @@ async fn a_login_ends_where_it_began() {
     let reply = browser.open(callback.as_str()).await;
     assert_eq!(reply.status, 303);
     assert_eq!(reply.header("location"), Some("/orders?page=2#row-7"));
-    insta::assert_snapshot!(steady_fields(&reply), @r"
+    insta::assert_snapshot!(steady_fields(&reply), @r#"
     cache-control: no-store
     content-length: 0
+    nel: {"max_age":0}
     referrer-policy: no-referrer
-    ");
+    "#);
     let lines = reply.all("set-cookie");
     assert_eq!(lines.len(), 2, "{lines:?}");
     let session = lines[0].split_once(';').unwrap();

@@ -24,11 +24,12 @@ async fn a_login_is_a_redirect_that_leaves_no_trace() {
     let bff = Bff::with(&idp, &Upstream::start()).start();
     let reply = bff.browser().begin_login("").await;
     assert_eq!(reply.status, 303);
-    insta::assert_snapshot!(steady_fields(&reply), @r"
+    insta::assert_snapshot!(steady_fields(&reply), @r#"
     cache-control: no-store
     content-length: 0
+    nel: {"max_age":0}
     referrer-policy: no-referrer
-    ");
+    "#);
     let location = reply.location().unwrap();
     assert!(location.as_str().starts_with(&idp.url("/authorize?")));
 }

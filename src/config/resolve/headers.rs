@@ -3,11 +3,12 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::config::error::Faults;
-use crate::config::file::{HeaderTable, HeaderText};
+use crate::config::file::{HeaderTable, HeaderText, RequestHeaderTable};
 use crate::config::lists::Named;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::table;
 use crate::proxy::HeaderChanges;
+use crate::proxy::headers::{PassedFields, kept_back};
 
 /// Which way the headers travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +49,67 @@ const OURS_IN_REQUESTS: [&str; 8] = [
 /// Fields of an answer that are ours to write (I11).
 const OURS_IN_ANSWERS: [&str; 2] = ["set-cookie", "x-request-id"];
 
-/// The changes that a route asks for.
-pub(super) fn changes(
-    field: &Field<HeaderTable>,
-    direction: Direction,
+/// The changes that a route asks for in its requests.
+pub(super) fn request_changes(
+    field: &Field<RequestHeaderTable>,
     faults: &mut Faults,
 ) -> Option<HeaderChanges> {
     let (headers, _) = table(field);
-    let set = set(&headers.set, direction, faults);
-    let remove = headers
-        .remove
+    changes(&headers.set, &headers.remove, Direction::Request, faults)
+}
+
+/// The changes that a route asks for in its answers.
+pub(super) fn answer_changes(
+    field: &Field<HeaderTable>,
+    faults: &mut Faults,
+) -> Option<HeaderChanges> {
+    let (headers, _) = table(field);
+    changes(&headers.set, &headers.remove, Direction::Answer, faults)
+}
+
+/// The only fields of a request that a route lets pass; the outer `None` after a fault.
+#[expect(clippy::option_option, reason = "no list, or none that can be used")]
+pub(super) fn passed(
+    field: &Field<RequestHeaderTable>,
+    faults: &mut Faults,
+) -> Option<Option<PassedFields>> {
+    let (headers, _) = table(field);
+    let Some(pass) = headers.pass.written() else {
+        return Some(None);
+    };
+    let mut names = Vec::new();
+    for written in &pass.value {
+        let name = header_name(written, &written.value, faults)?;
+        if kept_back::reason(name.as_str()) == Some(kept_back::Reason::Identity) {
+            written.warn(
+                faults,
+                format!("lets browsers write {name}, by which proxies vouch for a user"),
+                "leave it out, unless the upstream reads nothing into it",
+            );
+        }
+        names.push(name);
+    }
+    match PassedFields::new(names) {
+        Ok(passed) => Some(Some(passed)),
+        Err((name, reason)) => {
+            pass.refuse(
+                faults,
+                format!("lets {name} pass, and {reason}"),
+                format!("leave {name} out"),
+            );
+            None
+        }
+    }
+}
+
+fn changes(
+    set: &Field<Named<HeaderText>>,
+    remove: &Field<Vec<Written<String>>>,
+    direction: Direction,
+    faults: &mut Faults,
+) -> Option<HeaderChanges> {
+    let set = self::set(set, direction, faults);
+    let remove = remove
         .or(Vec::new())
         .iter()
         .map(|written| {
@@ -150,7 +202,9 @@ fn is_ours(name: &HeaderName, direction: Direction) -> bool {
     FRAMING.contains(&name)
         || match direction {
             Direction::Request => {
-                OURS_IN_REQUESTS.contains(&name) || name.starts_with("x-forwarded-")
+                // Where the app is mounted, the operator may know better.
+                OURS_IN_REQUESTS.contains(&name)
+                    || (name.starts_with("x-forwarded-") && name != "x-forwarded-prefix")
             }
             Direction::Answer => OURS_IN_ANSWERS.contains(&name),
         }

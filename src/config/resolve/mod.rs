@@ -31,6 +31,7 @@ use crate::config::file::File;
 use crate::config::reader::{Field, Written};
 use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
+use crate::proxy::path::PathRules;
 use crate::telemetry::{LogFormat, LogSettings};
 
 /// Which command the configuration is for.
@@ -102,10 +103,16 @@ pub(super) fn resolve(
     let session = session::session(&file.session, public.as_ref(), surroundings, faults);
     let frontend = frontend::frontend(&file.frontend, surroundings, faults);
     let base_path = public.as_ref().map(|public| public.base_path.as_str());
+    let server_table = table(&file.server).0;
+    let path_rules = PathRules {
+        semicolons: route::semicolons(server_table.allow_semicolon.or(false)),
+        ..PathRules::STRICT
+    };
     let routes = route::routes(
         &file.route,
         base_path,
         frontend.as_ref(),
+        path_rules,
         surroundings.purpose,
         faults,
     );
@@ -113,12 +120,11 @@ pub(super) fn resolve(
     #[cfg(feature = "dev")]
     let dev = dev::dev(&file.dev, faults);
 
-    let server_table = table(&file.server).0;
     Some(Config {
         server,
         admin,
         trusted_proxies: server::trusted_proxies(&server_table, faults),
-        allow_semicolon: server_table.allow_semicolon.or(false),
+        path_rules,
         auth: auth?,
         provider: provider?,
         way_out,

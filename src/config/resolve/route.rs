@@ -10,10 +10,11 @@ use crate::config::file::RouteTable;
 use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
-use crate::config::resolve::headers::{Direction, changes, keep_private};
+use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
 use crate::config::resolve::{Purpose, http_url, path_prefix, span};
 use crate::config::words::{Chosen, Size};
-use crate::proxy::{CsrfCheck, HeaderChanges, PathRewrite, RouteAuth, RouteSettings};
+use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
+use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings};
 
 /// The upstream that stands for the demo API of `bff dev`.
 #[cfg(feature = "dev")]
@@ -31,13 +32,14 @@ pub(super) fn routes(
     field: &Field<Vec<Written<RouteTable>>>,
     base_path: Option<&str>,
     frontend: Option<&Frontend>,
+    defaults: PathRules,
     purpose: Purpose,
     faults: &mut Faults,
 ) -> Option<Vec<RouteSettings>> {
     let written = field.or(Vec::new());
     let read: Vec<Option<RouteSettings>> = written
         .iter()
-        .map(|route| self::route(route, purpose, faults))
+        .map(|route| self::route(route, defaults, purpose, faults))
         .collect();
     for (index, (written, settings)) in written.iter().zip(&read).enumerate() {
         let Some(settings) = settings else { continue };
@@ -136,6 +138,7 @@ fn is_below(path: &str, base: &str) -> bool {
 /// One route by itself.
 fn route(
     written: &Written<RouteTable>,
+    defaults: PathRules,
     purpose: Purpose,
     faults: &mut Faults,
 ) -> Option<RouteSettings> {
@@ -157,8 +160,9 @@ fn route(
     let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
     let csrf = csrf(table, auth, faults);
     let path_rewrite = path_rewrite(table, faults);
-    let request_headers = changes(&table.request_headers, Direction::Request, faults);
-    let response_headers = changes(&table.response_headers, Direction::Answer, faults);
+    let passed_fields = passed(&table.request_headers, faults);
+    let request_headers = request_changes(&table.request_headers, faults);
+    let response_headers = answer_changes(&table.response_headers, faults);
     if auth != RouteAuth::None {
         keep_private(&table.response_headers, faults);
     }
@@ -184,6 +188,19 @@ fn route(
         auth,
         csrf,
         path_rewrite: path_rewrite?,
+        path_rules: PathRules {
+            semicolons: table
+                .allow_semicolon
+                .written()
+                .map_or(defaults.semicolons, |allow| semicolons(allow.value)),
+            encoded_slashes: table.encoded_slashes.or(Chosen(defaults.encoded_slashes)).0,
+        },
+        host_sent: if table.preserve_host.or(false) {
+            HostSent::Ours
+        } else {
+            HostSent::Upstreams
+        },
+        passed_fields: passed_fields?,
         request_headers: request_headers?,
         response_headers: response_headers?,
         timeout,
@@ -191,6 +208,7 @@ fn route(
         websocket: table.websocket.or(true),
         idle_timeout: table.idle_timeout.written().map(|_| idle_timeout),
         streams: table.streams.or(false),
+        service_worker: table.service_worker.or(false),
     })
 }
 
@@ -291,6 +309,15 @@ fn csrf(table: &RouteTable, auth: RouteAuth, faults: &mut Faults) -> Option<Csrf
     }
 }
 
+/// I9: what `allow_semicolon` says, of the server and of a route.
+pub(super) const fn semicolons(allow: bool) -> Semicolons {
+    if allow {
+        Semicolons::Allow
+    } else {
+        Semicolons::Refuse
+    }
+}
+
 fn path_rewrite(table: &RouteTable, faults: &mut Faults) -> Option<PathRewrite> {
     let strip = table.strip_prefix.or(false);
     match table.rewrite.written() {
@@ -305,27 +332,22 @@ fn path_rewrite(table: &RouteTable, faults: &mut Faults) -> Option<PathRewrite> 
             );
             None
         }
+        // The same, in other words.
+        Some(rewrite) if rewrite.value == "/" => Some(PathRewrite::StripPrefix),
         Some(rewrite) => path_prefix(rewrite, "/v2", faults).map(PathRewrite::ReplacePrefix),
     }
 }
 
-/// The app's development server: public files, with the WebSocket of its hot reload.
+/// The app's development server: public files, with the WebSocket of its hot reload. Its paths are
+/// the app's own, as they are where the app comes from a folder.
 fn frontend_route(url: Url) -> RouteSettings {
     RouteSettings {
-        name: "/".to_owned(),
-        path: "/".to_owned(),
-        host: None,
-        methods: Vec::new(),
-        upstreams: vec![url],
-        auth: RouteAuth::None,
-        csrf: None,
-        path_rewrite: PathRewrite::Keep,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
+        path_rules: PathRules {
+            semicolons: Semicolons::Allow,
+            encoded_slashes: EncodedSlashes::Pass,
+        },
         timeout: TIMEOUT,
-        max_body: None,
-        websocket: true,
-        idle_timeout: None,
-        streams: false,
+        service_worker: true,
+        ..RouteSettings::open("/", url)
     }
 }

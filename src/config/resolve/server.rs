@@ -214,6 +214,7 @@ fn limits(field: &Field<LimitsTable>, faults: &mut Faults) -> Limits {
     Limits {
         head_bytes: usize::try_from(limits.head.or(Size(32 << 10)).0).unwrap_or(usize::MAX),
         head_fields: count(&limits.head_fields, 100, 16, 1000, faults),
+        upstream_fields: count(&limits.upstream_fields, 100, 16, 1000, faults),
         connections,
         connections_per_address: per_address
             .stands()

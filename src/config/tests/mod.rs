@@ -362,11 +362,7 @@ fn a_variable_overrides_a_key() {
     for (name, value, says) in [
         ("BFF_SERVER__LISTEN", "0.0.0.0:1234", "listen: 0.0.0.0:1234"),
         ("BFF_SERVER__WORKERS", "3", "workers: 3"),
-        (
-            "BFF_SERVER__ALLOW_SEMICOLON",
-            "true",
-            "allow_semicolon: true",
-        ),
+        ("BFF_SERVER__ALLOW_SEMICOLON", "true", "semicolons: Allow"),
         (
             "BFF_SERVER__TRUSTED_PROXIES",
             "10.0.0.0/8, 192.0.2.1",

@@ -1,15 +1,22 @@
 //! What of a head is ours, the connection's, or passes: both directions, and trailers.
 
+mod names;
+
 pub mod cookies;
+pub mod kept_back;
+mod passed;
 pub(super) mod request;
+
+pub(super) mod location;
+pub mod origin;
 pub(super) mod response;
 
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use cookies::StripCookies;
+pub use passed::PassedFields;
 
-pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The fields that a head's `Connection` lines name as meant for the next hop alone (I6).
@@ -82,8 +89,8 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap, direction: Direction) {
 
 fn is_forbidden_trailer(name: &str, direction: Direction) -> bool {
     let in_a_head = match direction {
-        Direction::ToUpstream => request::is_dropped(name),
-        Direction::ToBrowser => response::is_dropped(name),
+        Direction::ToUpstream => kept_back::reason(name).is_some(),
+        Direction::ToBrowser => origin::is_kept_back(name),
     };
     in_a_head
         || is_hop_by_hop(name)
@@ -168,6 +175,19 @@ pub(super) mod tests {
             .collect();
         lines.sort();
         lines
+    }
+
+    /// docs/headers.md shows people both lists, whole.
+    #[test]
+    fn the_documentation_holds_every_name() {
+        let text = include_str!("../../../docs/headers.md");
+        let requests = kept_back::groups().iter().flat_map(|group| group.names);
+        let answers = origin::groups().iter().flat_map(|group| group.names);
+        let missing: Vec<_> = requests
+            .chain(answers)
+            .filter(|name| !text.contains(&format!("`{name}`")))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     /// J12: trailers carry no framing, no routing, no credential and no cookie.

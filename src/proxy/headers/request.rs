@@ -8,7 +8,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::{Nominated, StripCookies, X_REQUEST_ID, apply, is_hop_by_hop, words};
+use super::{Nominated, PassedFields, StripCookies, X_REQUEST_ID, apply, kept_back, words};
 use crate::proxy::HeaderChanges;
 use crate::web::client_address::ClientAddress;
 use crate::web::public_origin::PublicOrigin;
@@ -16,6 +16,7 @@ use crate::web::public_origin::PublicOrigin;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Our name in `Via`.
 const PSEUDONYM: &str = "bff";
@@ -38,29 +39,37 @@ pub(in crate::proxy) enum Framing {
 /// What the head is made of beside the browser's own.
 #[derive(Debug)]
 pub(in crate::proxy) struct HeadFor<'a> {
-    pub(in crate::proxy) host: &'a HeaderValue,
+    pub(in crate::proxy) host: HeaderValue,
+    pub(in crate::proxy) prefix: Option<&'a HeaderValue>,
     pub(in crate::proxy) framing: Framing,
     pub(in crate::proxy) authorization: Option<&'a HeaderValue>,
     pub(in crate::proxy) client: &'a ClientAddress,
     pub(in crate::proxy) public: &'a PublicOrigin,
     pub(in crate::proxy) request_id: &'a HeaderValue,
     pub(in crate::proxy) strip: &'a StripCookies,
+    pub(in crate::proxy) passed: Option<&'a PassedFields>,
     pub(in crate::proxy) changes: &'a HeaderChanges,
 }
 
 /// Builds the head: first what may pass, then ours, then the operator's changes.
-pub(in crate::proxy) fn build(parts: &Parts, head: &HeadFor<'_>) -> HeaderMap {
+pub(in crate::proxy) fn build(parts: &Parts, head: HeadFor<'_>) -> HeaderMap {
     let came = &parts.headers;
     let nominated = Nominated::of(came);
     let mut headers = HeaderMap::with_capacity(came.len() + 10);
-    headers.insert(HOST, head.host.clone());
+    headers.insert(HOST, head.host);
     for (name, value) in came {
-        let text = name.as_str();
-        if !is_dropped(text) && !nominated.contains(text) {
+        let passes = match head.passed {
+            // Which of its cookies pass is told below.
+            Some(passed) => passed.contains(name) && *name != COOKIE,
+            None => kept_back::reason(name.as_str()).is_none(),
+        };
+        if passes && !nominated.contains(name.as_str()) {
             headers.append(name.clone(), value.clone());
         }
     }
-    if let Some(cookies) = head.strip.remaining(came) {
+    if head.passed.is_none_or(|passed| passed.contains(&COOKIE))
+        && let Some(cookies) = head.strip.remaining(came)
+    {
         headers.insert(COOKIE, cookies);
     }
     match head.framing {
@@ -71,8 +80,11 @@ pub(in crate::proxy) fn build(parts: &Parts, head: &HeadFor<'_>) -> HeaderMap {
         // Said outright, since the engine takes a GET of unknown length for one without a body.
         Framing::Chunked => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            for announced in came.get_all(TRAILER) {
-                headers.append(TRAILER, announced.clone());
+            // Those that are not announced stay here.
+            if head.passed.is_none() {
+                for announced in came.get_all(TRAILER) {
+                    headers.append(TRAILER, announced.clone());
+                }
             }
         }
     }
@@ -96,102 +108,15 @@ pub(in crate::proxy) fn build(parts: &Parts, head: &HeadFor<'_>) -> HeaderMap {
     }
     headers.insert(X_FORWARDED_PROTO, head.public.scheme().clone());
     headers.insert(X_FORWARDED_HOST, head.public.authority().clone());
+    if let Some(prefix) = head.prefix {
+        headers.insert(X_FORWARDED_PREFIX, prefix.clone());
+    }
     headers.insert(X_REQUEST_ID, head.request_id.clone());
     if let Some(authorization) = head.authorization {
         headers.insert(AUTHORIZATION, authorization.clone());
     }
     apply(head.changes, &mut headers);
     headers
-}
-
-/// Whether a field of the browser's is kept back: it speaks of the connection, is a credential, or
-/// claims what only a proxy may say (I2, I4, I5, I6).
-pub(in crate::proxy) fn is_dropped(name: &str) -> bool {
-    // `x_forwarded_for` is `X-Forwarded-For` to a CGI-like upstream, and so is one with a dot.
-    if !name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    {
-        return true;
-    }
-    match name.as_bytes().first() {
-        Some(b'x') => is_dropped_extension(name),
-        Some(b'c') => matches!(
-            name,
-            "connection"
-                | "content-length"
-                | "cookie"
-                | "cookie2"
-                | "client-ip"
-                | "cf-connecting-ip"
-        ),
-        Some(b'a') => name == "authorization",
-        Some(b'd') => name == "dpop",
-        Some(b'e') => name == "expect",
-        Some(b'f') => matches!(
-            name,
-            "forwarded" | "forwarded-for" | "front-end-https" | "fastly-client-ip"
-        ),
-        Some(b'h') => matches!(name, "host" | "http2-settings"),
-        Some(b'k') => name == "keep-alive",
-        Some(b'm') => name == "max-forwards",
-        Some(b'p') => is_hop_by_hop(name) || name == "proxy",
-        Some(b'r') => name.starts_with("remote-"),
-        Some(b's') => name.starts_with("ssl-client-"),
-        Some(b't') => matches!(
-            name,
-            "te" | "trailer" | "transfer-encoding" | "true-client-ip"
-        ),
-        Some(b'u') => name == "upgrade",
-        _ => false,
-    }
-}
-
-/// The `x-` names by which proxies tell upstreams who and where, and by which some frameworks let
-/// a request say it is another.
-fn is_dropped_extension(name: &str) -> bool {
-    const PREFIXES: [&str; 12] = [
-        // Said to us.
-        "x-bff-",
-        "x-amzn-oidc-",
-        "x-forwarded",
-        "x-original-",
-        "x-user",
-        "x-auth-request-",
-        "x-remote-",
-        "x-client-cert",
-        "x-client-dn",
-        "x-ssl-",
-        "x-envoy-",
-        "x-accel-",
-    ];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || matches!(
-            name,
-            "x-csrf"
-                | "x-real-ip"
-                | "x-client-ip"
-                | "x-client-verify"
-                | "x-rewrite-url"
-                | "x-scheme"
-                | "x-url-scheme"
-                | "x-proxyuser-ip"
-                | "x-http-method-override"
-                | "x-http-method"
-                | "x-method-override"
-                | "x-host"
-                | "x-http-host-override"
-                | "x-originating-ip"
-                | "x-cluster-client-ip"
-                | "x-true-ip"
-                | "x-authenticated-user"
-                | "x-authenticated-userid"
-                | "x-webauth-user"
-                | "x-access-token"
-                | "x-id-token"
-                | "x-middleware-subrequest"
-                | "x-request-id"
-        )
 }
 
 /// Whether the browser said that it takes trailers (J12).
@@ -254,22 +179,33 @@ mod tests {
     }
 
     fn built(parts: &Parts, framing: Framing, changes: &HeaderChanges) -> Vec<String> {
+        built_of(parts, framing, changes, None)
+    }
+
+    fn built_of(
+        parts: &Parts,
+        framing: Framing,
+        changes: &HeaderChanges,
+        passed: Option<&PassedFields>,
+    ) -> Vec<String> {
         let client = ClientAddress::resolve(
             "192.0.2.1".parse().unwrap(),
             &parts.headers,
             &TrustedProxies::default(),
         );
         let head = HeadFor {
-            host: &HeaderValue::from_static("orders.internal:9000"),
+            host: HeaderValue::from_static("orders.internal:9000"),
+            prefix: None,
             framing,
             authorization: Some(&HeaderValue::from_static("Bearer ours")),
             client: &client,
             public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
             request_id: &HeaderValue::from_static("r-1"),
             strip: &StripCookies::new(vec!["bff".to_owned()], Vec::new()),
+            passed,
             changes,
         };
-        lines(&build(parts, &head))
+        lines(&build(parts, head))
     }
 
     const OURS: [&str; 7] = [
@@ -307,6 +243,88 @@ mod tests {
             ],
             &["accept: */*"],
         );
+    }
+
+    /// I2: of what begins with `X-User` and its like only the names that identity proxies use go;
+    /// `X-User-Timezone` vanished with them. What clouds and other proxies trust goes too.
+    #[test]
+    fn who_the_user_is_is_not_the_browsers_to_say() {
+        check(
+            &[
+                "x-user: root",
+                "x-user-id: 0",
+                "x-username: root",
+                "x-user-email: root@x",
+                "x-user-roles: admin",
+                "x-user-group: wheel",
+                "x-userinfo: x",
+                "x-auth-user: root",
+                "x-ms-client-principal: x",
+                "x-ms-client-principal-name: root",
+                "x-goog-iap-jwt-assertion: x",
+                "x-goog-authenticated-user-email: root@x",
+                "cf-access-jwt-assertion: x",
+                "cf-access-authenticated-user-email: root@x",
+                "impersonate-user: root",
+                "impersonate-extra-scopes: x",
+                "oidc-claim-sub: root",
+                "sm-user: root",
+                "remote-groups: wheel",
+                "x-webauth-user: root",
+                "x-authentik-username: root",
+                "x-token-user-email: root@x",
+                "x-consumer-username: root",
+                "tailscale-user-login: root",
+                "client-cert: x",
+                "ssl-client-verify: SUCCESS",
+                "x-sendfile-type: X-Accel-Redirect",
+                "x-user-timezone: Europe/Berlin",
+                "x-user-agent: app/1",
+                "x-auth-token: the app's own",
+                "x-role-filter: a",
+                "x-requested-with: fetch",
+                "sec-fetch-site: same-origin",
+            ],
+            &[
+                "sec-fetch-site: same-origin",
+                "x-auth-token: the app's own",
+                "x-requested-with: fetch",
+                "x-role-filter: a",
+                "x-user-agent: app/1",
+                "x-user-timezone: Europe/Berlin",
+            ],
+        );
+    }
+
+    /// I2: where a route names the only fields that pass, no other does; and what it names may be
+    /// what is kept back elsewhere.
+    #[test]
+    fn only_what_is_named_passes() {
+        let names = ["accept", "x-user-id", "cookie"].map(HeaderName::from_static);
+        let passed = PassedFields::new(names.to_vec()).unwrap();
+        let parts = parts(&[
+            "accept: */*",
+            "accept-language: en",
+            "x-user-id: 7",
+            "x-anything: 1",
+            "cookie: bff=secret; a=1",
+            "x-forwarded-for: 1.1.1.1",
+            "authorization: Basic eDp5",
+            "sec-websocket-key: k",
+            "trailer: x-anything",
+        ]);
+        let none = HeaderChanges::default();
+        let built = built_of(&parts, Framing::Chunked, &none, Some(&passed));
+        let mut expected: Vec<&str> = OURS.to_vec();
+        expected.extend([
+            "accept: */*",
+            "cookie: a=1",
+            "sec-websocket-key: k",
+            "transfer-encoding: chunked",
+            "x-user-id: 7",
+        ]);
+        expected.sort_unstable();
+        assert_eq!(built, expected);
     }
 
     /// I3: our cookies stay here.

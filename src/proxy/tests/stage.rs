@@ -20,7 +20,7 @@ use crate::proxy::dial::SystemResolver;
 use crate::proxy::forward::{Call, ForwardError, RequestBody};
 use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
-use crate::proxy::path::{RequestPath, Semicolons};
+use crate::proxy::path::{PathRules, RequestPath};
 use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};
 use crate::proxy::upgrade::{Handshake, Upgrade, is_websocket};
 use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
@@ -54,6 +54,7 @@ pub(super) fn limits() -> UpstreamLimits {
         body_idle: BODY_IDLE,
         least_rate: LeastRate::ANY,
         age: Duration::from_mins(5),
+        fields: 100,
     }
 }
 
@@ -171,7 +172,7 @@ impl House {
         let browser = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         check_request(&parts).map_err(|fault| format!("{fault:?}"))?;
-        let path = RequestPath::parse(parts.uri.path(), Semicolons::Refuse)
+        let path = RequestPath::parse(parts.uri.path(), PathRules::STRICT)
             .map_err(|fault| format!("{fault:?}"))?;
         let host = external_host(&parts).unwrap();
         let RouteMatch::Found(route) = self.routes.find(host, &parts.method, &path) else {

@@ -157,6 +157,7 @@ fn settings() -> ServerSettings {
         limits: Limits {
             head_bytes: 32 * 1024,
             head_fields: 100,
+            upstream_fields: 100,
             connections: 1000,
             connections_per_address: None,
             h2_streams: 100,

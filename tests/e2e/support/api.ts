@@ -27,6 +27,18 @@ export async function startApi(tokenIsGood: (token: string) => Promise<boolean>)
       return
     }
 
+    if (path.startsWith('/widgets') || path.startsWith('/next')) {
+      // What a stranger may have put there, with all that it would like to be.
+      const hostile = {
+        'Service-Worker-Allowed': '/',
+        NEL: '{"report_to":"elsewhere","max_age":600}',
+        'Report-To': '{"group":"elsewhere","max_age":600,"endpoints":[{"url":"https://elsewhere.example/"}]}',
+      }
+      res.writeHead(200, { 'Content-Type': 'text/javascript', ...hostile })
+      res.end("addEventListener('fetch', (event) => event.respondWith(new Response('taken over')))")
+      return
+    }
+
     seen.push({ method: req.method ?? '', path, headers: req.headers, token })
     if (!token || !(await tokenIsGood(token))) {
       res.writeHead(401, { 'Content-Type': 'application/json', 'WWW-Authenticate': 'Bearer' }).end('{"title":"no good token"}')

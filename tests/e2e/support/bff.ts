@@ -167,6 +167,17 @@ path     = "/members"
 upstream = "${api}"
 csrf     = "origin"
 
+[[route]]
+path     = "/widgets"
+upstream = "${api}"
+auth     = "none"
+
+[[route]]
+path           = "/next"
+upstream       = "${api}"
+auth           = "none"
+service_worker = true
+
 [frontend]
 ${frontend}
 
