@@ -48,7 +48,9 @@ fuzz_target!(|query: &str| {
                 seen.push(name.into_owned());
             }
         }
-        Ok(LoginAnswer::Begun(_)) => panic!("another site began a login"),
+        Ok(LoginAnswer::Begun(_) | LoginAnswer::Step { .. }) => {
+            panic!("another site began a login")
+        }
         Err(_) => {}
     }
 });

@@ -2,6 +2,8 @@
 //! sixth login drops is a cookie of ours.
 #![no_main]
 
+use std::time::Duration;
+
 use bff::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt};
 use bff::auth::return_to::ReturnTo;
 use bff::clock::{Clock as _, SystemClock, SystemRandomness};
@@ -10,8 +12,10 @@ use bff_fuzz::{COOKIE_NAME, KEYS, headers};
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(3600);
+
 fuzz_target!(|data: &[u8]| {
-    let cookie = PendingLoginCookie::new(COOKIE_NAME, true, false, KEYS.clone());
+    let cookie = PendingLoginCookie::new(COOKIE_NAME, true, false, KEYS.clone(), LOGIN_TIMEOUT);
     let now = SystemClock.now();
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (state, rest) = data.split_at(end);

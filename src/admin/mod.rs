@@ -31,6 +31,7 @@ use crate::server::{
 use crate::session::Sessions;
 use crate::telemetry::{LogLines, Metrics};
 use crate::web::body::Body;
+use crate::web::navigation::Sender;
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
@@ -137,7 +138,6 @@ struct AdminHandler {
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Handler for AdminHandler {
     async fn handle(&self, request: Request<Incoming>, _: Connection) -> Response<Body> {
@@ -269,8 +269,10 @@ fn only_read(method: &Method) -> Result<(), Refusal> {
 /// Whether a page of another origin asks. The key travels in no cookie, so that nobody can forge a
 /// request; a page that got hold of the key is refused all the same.
 fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
-    if let Some(site) = headers.get(SEC_FETCH_SITE) {
-        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    match Sender::of(headers) {
+        Sender::Ourselves | Sender::Person => return false,
+        Sender::Sibling | Sender::Stranger | Sender::Unknown => return true,
+        Sender::Unsaid => {}
     }
     let Some(origin) = headers.get(ORIGIN) else {
         return false;

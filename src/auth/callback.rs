@@ -11,12 +11,12 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use serde_json::{Map, Value};
-use url::form_urlencoded;
 
 use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
+use crate::auth::authorization_response::AuthorizationResponse;
 use crate::auth::ended_at_provider::LoggedInWhen;
-use crate::auth::pending_login::{LIFETIME, PendingLogin, Prompt};
+use crate::auth::pending_login::{PendingLogin, Prompt};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::Timestamp;
 use crate::oidc::{
@@ -38,8 +38,20 @@ pub struct CallbackError {
     /// Why.
     #[source]
     pub cause: CallbackFault,
-    /// Deletes the cookie of this login, where it was found.
+    /// Deletes the cookie of this login, where it was found and is used up.
     pub delete_cookie: Option<HeaderValue>,
+    /// Where the browser wanted to go, where that is known.
+    pub return_to: Option<ReturnTo>,
+}
+
+impl CallbackError {
+    /// The place to tell that the user, or somebody in their name, said no at the provider.
+    pub fn denied(&self) -> Option<&ReturnTo> {
+        match self.cause {
+            CallbackFault::Refused(Some(ErrorCode::ACCESS_DENIED)) => self.return_to.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a login failed.
@@ -111,51 +123,6 @@ impl LoggedIn {
     }
 }
 
-#[derive(Default)]
-struct Answer {
-    state: Option<String>,
-    code: Option<String>,
-    iss: Option<String>,
-    error: Option<String>,
-    /// The first parameter that stands twice.
-    repeated: Option<&'static str>,
-}
-
-impl Answer {
-    /// Reads the parameters; of one that stands twice, its name is kept and its first value (C2).
-    fn parse(parameters: &str) -> Self {
-        let mut answer = Self::default();
-        let mut others = [
-            ("id_token", false),
-            ("access_token", false),
-            ("response", false),
-        ];
-        for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
-            let (slot, name) = match &*name {
-                "state" => (&mut answer.state, "state"),
-                "code" => (&mut answer.code, "code"),
-                "iss" => (&mut answer.iss, "iss"),
-                "error" => (&mut answer.error, "error"),
-                other => {
-                    let known = others.iter_mut().find(|(own, _)| *own == other);
-                    if let Some((name, seen)) = known
-                        && std::mem::replace(seen, true)
-                    {
-                        answer.repeated.get_or_insert(*name);
-                    }
-                    continue;
-                }
-            };
-            if slot.is_none() {
-                *slot = Some(value.into_owned());
-            } else {
-                answer.repeated.get_or_insert(name);
-            }
-        }
-        answer
-    }
-}
-
 impl RelyingParty {
     /// Answers the callback, whose parameters came in the query or in a form.
     ///
@@ -179,6 +146,12 @@ impl RelyingParty {
         result
     }
 
+    /// 303 to `place`, where the login began, with the reason for which it failed.
+    pub fn back_where_it_began(&self, place: &ReturnTo, error: &CallbackError) -> Response<Body> {
+        let back = see_other(&place.told(ErrorCode::ACCESS_DENIED.as_str()));
+        with_cookies(back, error.delete_cookie.clone())
+    }
+
     async fn finish_login(
         &self,
         parameters: &str,
@@ -189,8 +162,9 @@ impl RelyingParty {
         let unbound = |cause| CallbackError {
             cause,
             delete_cookie: None,
+            return_to: None,
         };
-        let answer = Answer::parse(parameters);
+        let answer = AuthorizationResponse::parse(parameters);
         if answer.repeated == Some("state") {
             // Whose login this is stands twice, so it is nobody's.
             return Err(unbound(CallbackFault::Repeated("state")));
@@ -199,17 +173,25 @@ impl RelyingParty {
             .state
             .as_deref()
             .and_then(|state| self.pending_logins.find(headers, state, self.clock.now()));
-        if let Some(name) = answer.repeated {
-            return Err(CallbackError {
-                cause: CallbackFault::Repeated(name),
-                delete_cookie: found.map(|(_, delete_cookie)| delete_cookie),
-            });
-        }
-        let (pending, delete_cookie) = found.ok_or_else(|| unbound(CallbackFault::UnknownState))?;
+        let Some((pending, delete_cookie)) = found else {
+            let fault = answer.repeated.map(CallbackFault::Repeated);
+            return Err(unbound(fault.unwrap_or(CallbackFault::UnknownState)));
+        };
+        let return_to = pending.return_to.clone();
         let bound = |cause| CallbackError {
             cause,
             delete_cookie: Some(delete_cookie.clone()),
+            return_to: Some(return_to.clone()),
         };
+        // Nothing was used up: the browser may load the callback again.
+        let unused = |cause| CallbackError {
+            cause,
+            delete_cookie: None,
+            return_to: Some(return_to.clone()),
+        };
+        if let Some(name) = answer.repeated {
+            return Err(bound(CallbackFault::Repeated(name)));
+        }
         match self
             .provider
             .check_response_issuer(answer.iss.as_deref())
@@ -218,8 +200,7 @@ impl RelyingParty {
             Ok(IssuerCheck::Fits) => {}
             Ok(IssuerCheck::Other) => return Err(bound(CallbackFault::OtherIssuer)),
             Ok(IssuerCheck::Missing) => return Err(bound(CallbackFault::LacksIssuer)),
-            // Nothing was used up: the browser may load the callback again.
-            Err(error) => return Err(unbound(CallbackFault::Provider(error))),
+            Err(error) => return Err(unused(CallbackFault::Provider(error))),
         }
         if let Some(error) = answer.error {
             let code = ErrorCode::from_text(&error);
@@ -235,8 +216,8 @@ impl RelyingParty {
         }
         let code = answer.code.filter(|code| !code.is_empty());
         let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
-        // Nothing is used up before there is a turn: the browser may load the callback again.
-        let over_budget = |over| unbound(CallbackFault::OverBudget(over));
+        // Nothing is used up before there is a turn.
+        let over_budget = |over| unused(CallbackFault::OverBudget(over));
         let now = self.clock.now();
         let _exchange = self
             .strangers
@@ -250,8 +231,7 @@ impl RelyingParty {
         match self.use_once(&pending).await {
             Ok(true) => {}
             Ok(false) => return Err(bound(CallbackFault::Replayed)),
-            // Nothing was used up.
-            Err(error) => return Err(unbound(CallbackFault::Store(error))),
+            Err(error) => return Err(unused(CallbackFault::Store(error))),
         }
         match self.redeem(pending, code, headers, presented).await {
             // What is kept of it is a user's now, and those are as many as the provider knows.
@@ -260,7 +240,7 @@ impl RelyingParty {
                 Ok(logged_in)
             }
             Err(fault) => {
-                used.keep_until(now + LIFETIME);
+                used.keep_until(now + self.settings.login_timeout);
                 Err(bound(fault))
             }
         }
@@ -305,7 +285,8 @@ impl RelyingParty {
     /// cookie opens, and only for answers that a browser's own cookie vouched for (C6).
     async fn use_once(&self, pending: &PendingLogin) -> Result<bool, StoreError> {
         let key = format!("used state {}", pending.state.cookie_suffix());
-        self.sessions.keep(&key, b"", LIFETIME).await
+        let lifetime = self.settings.login_timeout;
+        self.sessions.keep(&key, b"", lifetime).await
     }
 
     async fn begin_session(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, Method, Response};
 use url::form_urlencoded;
 
 use crate::auth::answer::{see_other, with_cookies};
@@ -12,17 +12,15 @@ use crate::auth::return_to::{BadReturnTo, ReturnTo};
 use crate::auth::{LogoutHint, RelyingParty};
 use crate::oidc::{AuthorizationRequest, ProviderError};
 use crate::secret::{CodeVerifier, IdToken, Nonce, State};
-use crate::session::Activity;
 use crate::session::cookie::Presented;
+use crate::session::{Activity, SameSite};
 use crate::web::body::Body;
+use crate::web::navigation::Sender;
 use crate::web::strangers::{Demand, OverBudget, Source};
 
 /// Why no login was begun. No cookie was set.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// A script fetched what only a navigation may open.
-    #[error("login was fetched by a script; it must be navigated to")]
-    NotANavigation,
     /// The place to return to is not ours.
     #[error(transparent)]
     BadReturnTo(#[from] BadReturnTo),
@@ -48,6 +46,12 @@ pub enum LoginAnswer {
     /// Another site sent the browser here: a person must confirm, by this link (B6).
     Confirm {
         /// The same login, to be navigated to from our own page.
+        link: String,
+    },
+    /// The browser must take a step of our own site first, by this link, so that the session that
+    /// it may have comes along and can be replaced.
+    Step {
+        /// The same login.
         link: String,
     },
 }
@@ -78,15 +82,14 @@ impl LoginRequest {
     }
 
     /// Reads the query of `/bff/login`; parameters that are not ours are passed over.
-    fn parse(query: &str, relying_party: &RelyingParty) -> Result<Self, LoginError> {
+    fn parse(parts: &Parts, relying_party: &RelyingParty) -> Result<Self, LoginError> {
+        let query = parts.uri.query().unwrap_or_default();
         let mut return_to = None;
         let mut extra: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name == "return_to" || name == "returnUrl" {
-                if return_to
-                    .replace(relying_party.return_to(&value)?)
-                    .is_some()
-                {
+                let place = relying_party.place(&value, &parts.headers)?;
+                if return_to.replace(place).is_some() {
                     return Err(LoginError::BadParameter("return_to"));
                 }
             } else if let Some(name) = PASSED_ON.into_iter().find(|own| *own == name) {
@@ -107,14 +110,20 @@ impl LoginRequest {
 
     /// Reads a third-party-initiated login (OIDC Core §4): the issuer, the target and the hint,
     /// and nothing else of what a stranger's link says (B7).
-    fn parse_third_party(query: &str, relying_party: &RelyingParty) -> Result<Self, LoginError> {
+    fn parse_third_party(
+        parameters: &str,
+        headers: &HeaderMap,
+        relying_party: &RelyingParty,
+    ) -> Result<Self, LoginError> {
         let issuer = &relying_party.provider.settings().issuer;
         let mut own = Self::returning_to(ReturnTo::root());
         let mut named = None;
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
             match &*name {
                 "iss" => named = Some(value == issuer.as_str() && named.is_none()),
-                "target_link_uri" => own.return_to = relying_party.return_to(&value)?,
+                "target_link_uri" => {
+                    own.return_to = relying_party.place(&value, headers)?;
+                }
                 "login_hint" if is_plain(&value) => {
                     own.extra = vec![("login_hint", value.into_owned())];
                 }
@@ -161,24 +170,14 @@ impl RelyingParty {
         presented: Presented,
     ) -> Result<LoginAnswer, LoginError> {
         let query = parts.uri.query().unwrap_or_default();
-        if header_is_not(&parts.headers, "sec-fetch-mode", b"navigate") {
-            return Err(LoginError::NotANavigation);
-        }
         let initiated_elsewhere = self.settings.third_party_login
             && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "iss");
         if initiated_elsewhere {
             return self.third_party_login(query, parts, presented).await;
         }
-        let request = LoginRequest::parse(query, self)?;
-        let foreign = matches!(
-            parts
-                .headers
-                .get("sec-fetch-site")
-                .map(HeaderValue::as_bytes),
-            Some(b"cross-site" | b"same-site")
-        );
-        if foreign {
-            let link = format!("{}/login?{}", self.settings.base_path, request.query());
+        let request = LoginRequest::parse(parts, self)?;
+        if Sender::of(&parts.headers).is_somebody_else() {
+            let link = format!("{}?{}", self.login_url(), request.query());
             return Ok(LoginAnswer::Confirm { link });
         }
         self.begin_login(request, &parts.headers, presented)
@@ -197,7 +196,11 @@ impl RelyingParty {
         parts: &Parts,
         presented: Presented,
     ) -> Result<LoginAnswer, LoginError> {
-        let request = LoginRequest::parse_third_party(parameters, self)?;
+        let request = LoginRequest::parse_third_party(parameters, &parts.headers, self)?;
+        if self.may_hold_back_a_session(parts, presented) {
+            let link = self.third_party_link(&request);
+            return Ok(LoginAnswer::Step { link });
+        }
         self.begin_login(request, &parts.headers, presented)
             .await
             .map(LoginAnswer::Begun)
@@ -211,6 +214,48 @@ impl RelyingParty {
     pub fn admit_login(&self, source: Source) -> Result<(), LoginError> {
         let now = self.clock.now();
         Ok(self.strangers.ask(Demand::UsedState, source, now)?)
+    }
+
+    /// The third party's login as a link of our own.
+    fn third_party_link(&self, request: &LoginRequest) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query
+            .append_pair("iss", &self.provider.settings().issuer)
+            .append_pair("target_link_uri", request.return_to.as_str())
+            .extend_pairs(&request.extra);
+        format!("{}?{}", self.login_url(), query.finish())
+    }
+
+    /// Whether this browser may have a session that it does not show here: a Strict cookie stays
+    /// behind wherever another site leads to us, a Lax one where it posts a form. A login that began
+    /// now would leave that session alive beside the new one (B5, G4).
+    pub fn may_hold_back_a_session(&self, parts: &Parts, presented: Presented) -> bool {
+        let stays_behind = match self.session_cookie.settings().same_site {
+            SameSite::Strict => true,
+            SameSite::Lax => parts.method != Method::GET,
+        };
+        stays_behind
+            && !matches!(presented, Presented::Session(_))
+            && Sender::of(&parts.headers) == Sender::Stranger
+    }
+
+    /// Where a person signs in and comes back to this place.
+    pub fn login_link(&self, place: &ReturnTo) -> String {
+        if *place == ReturnTo::root() {
+            return self.login_url();
+        }
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("return_to", place.as_str());
+        format!("{}?{}", self.login_url(), query.finish())
+    }
+
+    /// The place that a request for `/bff/login` asked for, if it is one.
+    pub fn place_of_login(&self, parts: &Parts) -> Option<ReturnTo> {
+        let query = parts.uri.query()?;
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let (_, asked) = pairs
+            .find(|(name, _)| matches!(&**name, "return_to" | "returnUrl" | "target_link_uri"))?;
+        self.place(&asked, &parts.headers).ok()
     }
 
     /// Begins a login: 303 to the provider, with a cookie that ties the callback to this browser.
@@ -273,11 +318,4 @@ impl RelyingParty {
         let found = self.sessions.find(&cookie, Activity::Observes).await.ok()?;
         found.live()?.tokens().id_token.clone()
     }
-}
-
-/// Whether the header is there and says something else.
-fn header_is_not(headers: &HeaderMap, name: &str, expected: &[u8]) -> bool {
-    headers
-        .get(name)
-        .is_some_and(|value| value.as_bytes() != expected)
 }

@@ -67,7 +67,9 @@ impl RelyingParty {
         {
             match &*name {
                 "sid" => sid = Some(value.into_owned()),
-                "return_to" | "returnUrl" => return_to = self.return_to(&value)?,
+                "return_to" | "returnUrl" => {
+                    return_to = self.parse_place(&value)?.unwrap_or_else(ReturnTo::root);
+                }
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 
 pub mod access_token;
 mod answer;
+mod authorization_response;
 pub mod backchannel_logout;
 pub mod callback;
 mod ended_at_provider;
@@ -22,7 +23,8 @@ pub mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::header::REFERER;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -69,6 +71,19 @@ pub struct AuthSettings {
     pub logout_hint_claim: Option<String>,
     /// Whether a login may be started from elsewhere (OIDC Core §4, B7).
     pub third_party_login: bool,
+    /// How long a login may take (B4).
+    pub login_timeout: Duration,
+    /// Where a login ends that was cancelled at the provider (C5).
+    pub access_denied: AccessDenied,
+}
+
+/// Where a login ends that was cancelled at the provider, or for which consent was refused (C5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessDenied {
+    /// On a page of ours.
+    Page,
+    /// Where it began, with `bff_error=access_denied`, if that place needs no session.
+    ReturnTo,
 }
 
 impl AuthSettings {
@@ -160,6 +175,7 @@ impl RelyingParty {
             session_cookie.settings(),
             provider.settings().response_mode == ResponseMode::FormPost,
             keys.clone(),
+            settings.login_timeout,
         );
         let revocations =
             Revocations::new(provider.clone(), Arc::clone(&clock), background.clone());
@@ -243,12 +259,26 @@ impl RelyingParty {
         format!("{}/login", self.settings.base_path)
     }
 
-    /// A place to return to, if it is one of ours (section F).
+    /// The place that was asked for, if it is one of ours (section F). Where it is none at all, the
+    /// page that asked is the nearest to it, and else the front page.
     ///
     /// # Errors
     ///
     /// The place is elsewhere.
-    pub fn return_to(&self, text: &str) -> Result<ReturnTo, BadReturnTo> {
+    pub fn place(&self, asked: &str, headers: &HeaderMap) -> Result<ReturnTo, BadReturnTo> {
+        let place = self.parse_place(asked)?;
+        Ok(place.unwrap_or_else(|| self.page_that_asked(headers)))
+    }
+
+    /// The page of ours that the browser comes from, as far as it says; else the front page.
+    pub fn page_that_asked(&self, headers: &HeaderMap) -> ReturnTo {
+        let referer = headers.get(REFERER).and_then(|value| value.to_str().ok());
+        referer
+            .and_then(|referer| self.parse_place(referer).ok()?)
+            .unwrap_or_else(ReturnTo::root)
+    }
+
+    fn parse_place(&self, text: &str) -> Result<Option<ReturnTo>, BadReturnTo> {
         ReturnTo::parse(text, &self.settings.public_url, &self.settings.base_path)
     }
 }

@@ -16,9 +16,6 @@ use crate::session::cookie::{MOST_VALUES, cookies, set_cookie, values_of};
 use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 
-/// How long a login may take (B4).
-pub const LIFETIME: Duration = Duration::from_mins(10);
-
 /// Logins under way in one browser; one more drops the oldest (B4).
 const MAX_PER_BROWSER: usize = 5;
 
@@ -64,14 +61,21 @@ pub struct PendingLoginCookie {
     secure: bool,
     same_site: cookie::SameSite,
     keys: Keys,
+    lifetime: Duration,
 }
 
 impl PendingLoginCookie {
     /// Cookies named after the session cookie; `cross_site_post` where the callback is a form
-    /// post, which a Lax cookie does not accompany (B3).
-    pub fn new(session_cookie: &CookieSettings, cross_site_post: bool, keys: Keys) -> Self {
+    /// post, which a Lax cookie does not accompany (B3); a login may take its `lifetime` (B4).
+    pub fn new(
+        session_cookie: &CookieSettings,
+        cross_site_post: bool,
+        keys: Keys,
+        lifetime: Duration,
+    ) -> Self {
         let prefix = |name: &str| format!("{name}-login-");
         Self {
+            lifetime,
             prefix: prefix(&session_cookie.name),
             former_prefix: session_cookie.former_name.as_deref().map(prefix),
             // SameSite=None asks for Secure, which browsers take from loopback too.
@@ -119,7 +123,7 @@ impl PendingLoginCookie {
             &sealed,
             self.secure,
             self.same_site,
-            Some(LIFETIME),
+            Some(self.lifetime),
         ));
         lines
     }
@@ -138,7 +142,7 @@ impl PendingLoginCookie {
         own.sort_unstable();
         let over = own
             .iter()
-            .filter(|(started, _)| !is_current(*started, now))
+            .filter(|(started, _)| !self.is_current(*started, now))
             .count();
         let surplus = (own.len() + 1).saturating_sub(MAX_PER_BROWSER).max(over);
         own.iter()
@@ -172,7 +176,7 @@ impl PendingLoginCookie {
             Some((pending, name))
         });
         let (pending, name) = found.next()?;
-        let fits = pending.state.matches(state) && is_current(pending.started, now);
+        let fits = pending.state.matches(state) && self.is_current(pending.started, now);
         fits.then(|| (pending, self.delete(&name)))
     }
 
@@ -197,13 +201,13 @@ impl PendingLoginCookie {
         fields.is_empty().then_some(pending)
     }
 
+    fn is_current(&self, started: Timestamp, now: Timestamp) -> bool {
+        now < started + self.lifetime
+    }
+
     fn delete(&self, name: &str) -> HeaderValue {
         set_cookie(name, "", self.secure, self.same_site, Some(Duration::ZERO))
     }
-}
-
-fn is_current(started: Timestamp, now: Timestamp) -> bool {
-    now < started + LIFETIME
 }
 
 /// Whether `rest` can be the end of a name that we wrote: what goes into `Set-Cookie` again is

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
+use url::{ParseError, Position, Url};
 
 /// A place on our own origin: path, query and fragment, as a WHATWG parser writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +13,11 @@ pub struct ReturnTo(String);
 #[error("the place to return to is not a path on this origin")]
 pub struct BadReturnTo;
 
-/// The longest place that is taken (F1).
+/// The longest place that is taken, as it is sent (F1).
 const MAX_LEN: usize = 2048;
+
+/// Tells a page that the login which began there was not finished.
+const ERROR_PARAMETER: &str = "bff_error";
 
 impl ReturnTo {
     /// The front page.
@@ -22,32 +25,35 @@ impl ReturnTo {
         Self("/".to_owned())
     }
 
-    /// The place that `text` names on `origin`.
+    /// The place that `text` names on `origin`; none where it names nothing that a browser could be
+    /// sent to: too long a place, one whose letters were lost on the way, or nothing at all.
     ///
-    /// Takes a path that begins with exactly one slash, or an absolute URL of our own origin.
-    /// `base_path` is where our endpoints live: returning there would loop (F6).
+    /// Takes a path that begins with exactly one slash, or an absolute URL of our own origin, and
+    /// encodes what stands in it unencoded. `base_path` is where our endpoints live: returning there
+    /// would loop (F6).
     ///
     /// # Errors
     ///
-    /// Everything else, whatever it looks like (F4).
-    pub fn parse(text: &str, origin: &Url, base_path: &str) -> Result<Self, BadReturnTo> {
-        if text.is_empty() || text.len() > MAX_LEN {
-            return Err(BadReturnTo);
+    /// Whatever leads elsewhere, or looks as if it should to some parser (F4).
+    pub fn parse(text: &str, origin: &Url, base_path: &str) -> Result<Option<Self>, BadReturnTo> {
+        if text.is_empty() {
+            return Ok(None);
         }
-        let odd = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b'\\' || !byte.is_ascii();
-        if text.bytes().any(odd) {
+        if text.contains(|c: char| c.is_control() || c == '\\') || has_blank_edges(text) {
             return Err(BadReturnTo);
         }
         let relative = text.starts_with('/');
-        if relative && text.starts_with("//") {
-            return Err(BadReturnTo);
-        }
         let url = if relative {
             origin.join(text)
         } else {
             Url::parse(text)
         };
-        let url = url.map_err(|_| BadReturnTo)?;
+        let mut url = match url {
+            Ok(url) => url,
+            // Relative to a page that only the browser knows.
+            Err(ParseError::RelativeUrlWithoutBase) => return Ok(None),
+            Err(_) => return Err(BadReturnTo),
+        };
         let own = url.origin() == origin.origin() && url.origin().is_tuple();
         if !own || !url.username().is_empty() || url.password().is_some() {
             return Err(BadReturnTo);
@@ -57,11 +63,16 @@ impl ReturnTo {
         if !relative && !text.starts_with(&format!("{}/", origin.origin().ascii_serialization())) {
             return Err(BadReturnTo);
         }
-        let path = url.path();
-        if path.starts_with("//") || hides_a_host(path) || loops(path, base_path) {
+        if hides_a_host(url.path()) || (relative && starts_like_a_host(text)) {
             return Err(BadReturnTo);
         }
-        Ok(Self(url[url::Position::BeforePath..].to_owned()))
+        if loops(url.path(), base_path) {
+            return Err(BadReturnTo);
+        }
+        take_out_error(&mut url);
+        let place = &url[Position::BeforePath..];
+        let usable = place.len() <= MAX_LEN && !is_damaged(url.path(), place);
+        Ok(usable.then(|| Self(place.to_owned())))
     }
 
     /// A place that was parsed once and came back sealed; looked at again all the same (F1).
@@ -79,6 +90,13 @@ impl ReturnTo {
     pub fn path(&self) -> &str {
         self.0.split(['?', '#']).next().unwrap_or("/")
     }
+
+    /// The same place, told that the login which began there failed: `error` is a word of ours.
+    pub(in crate::auth) fn told(&self, error: &'static str) -> String {
+        let (page, fragment) = self.0.split_at(self.0.find('#').unwrap_or(self.0.len()));
+        let joint = if page.contains('?') { '&' } else { '?' };
+        format!("{page}{joint}{ERROR_PARAMETER}={error}{fragment}")
+    }
 }
 
 impl fmt::Display for ReturnTo {
@@ -90,15 +108,46 @@ impl fmt::Display for ReturnTo {
 /// Whether decoding the path, once or twice, makes a network path or a break of the line of it.
 fn hides_a_host(path: &str) -> bool {
     let mut text = path.to_owned();
-    for _ in 0..2 {
-        let decoded: Vec<u8> = percent_encoding::percent_decode_str(&text).collect();
-        let starts_like_a_host = matches!(decoded.as_slice(), [b'/', b'/' | b'\\', ..]);
-        if starts_like_a_host || decoded.iter().any(|byte| *byte < b' ' || *byte == b'\\') {
+    for _ in 0..3 {
+        if starts_like_a_host(&text) || text.contains(|c: char| c < ' ' || c == '\\') {
             return true;
         }
+        let decoded: Vec<u8> = percent_encoding::percent_decode_str(&text).collect();
         text = String::from_utf8_lossy(&decoded).into_owned();
     }
     false
+}
+
+/// Whether a parser that drops blanks would read a host at the start of this path.
+fn starts_like_a_host(path: &str) -> bool {
+    let mut letters = path.chars().filter(|c| !c.is_whitespace());
+    letters.next() == Some('/') && matches!(letters.next(), Some('/' | '\\'))
+}
+
+fn has_blank_edges(text: &str) -> bool {
+    text.trim().len() != text.len()
+}
+
+/// Whether letters were lost before the place came here, or it holds a percent sign that begins no
+/// encoding: such a path is served nowhere.
+fn is_damaged(path: &str, place: &str) -> bool {
+    let mut rest = path.split('%').skip(1);
+    let is_encoding = |text: &str| {
+        let digits = text.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    place.contains("%EF%BF%BD") || !rest.all(is_encoding)
+}
+
+/// What an earlier login told the page is not true of the next one.
+fn take_out_error(url: &mut Url) {
+    let Some(query) = url.query().filter(|query| query.contains(ERROR_PARAMETER)) else {
+        return;
+    };
+    let told = |pair: &&str| pair.split('=').next() != Some(ERROR_PARAMETER);
+    let kept: Vec<&str> = query.split('&').filter(told).collect();
+    let kept = kept.join("&");
+    url.set_query(Some(kept.as_str()).filter(|kept| !kept.is_empty()));
 }
 
 fn loops(path: &str, base_path: &str) -> bool {
@@ -114,9 +163,10 @@ mod tests {
 
     use super::*;
 
-    fn check(text: &str) -> Result<String, BadReturnTo> {
+    fn check(text: &str) -> Result<Option<String>, BadReturnTo> {
         let origin = Url::parse("https://own.example").unwrap();
-        ReturnTo::parse(text, &origin, "/bff").map(|place| place.to_string())
+        let place = ReturnTo::parse(text, &origin, "/bff")?;
+        Ok(place.map(|place| place.to_string()))
     }
 
     #[test]
@@ -132,7 +182,76 @@ mod tests {
             ("/search?next=//evil.example", "/search?next=//evil.example"),
         ];
         for (text, expected) in cases {
-            assert_eq!(check(text).as_deref(), Ok(expected), "{text}");
+            assert_eq!(check(text), Ok(Some(expected.to_owned())), "{text}");
+        }
+    }
+
+    /// F1: what people write is encoded as a browser would. It was refused, and the login with it.
+    #[test]
+    fn what_can_be_encoded_is_encoded() {
+        let cases = [
+            ("/größe", "/gr%C3%B6%C3%9Fe"),
+            ("/a b", "/a%20b"),
+            ("/a /b", "/a%20/b"),
+            (
+                "/注文?名=山 田#行",
+                "/%E6%B3%A8%E6%96%87?%E5%90%8D=%E5%B1%B1%20%E7%94%B0#%E8%A1%8C",
+            ),
+            ("https://own.example/größe", "/gr%C3%B6%C3%9Fe"),
+            ("/a?b=\"<x>\"", "/a?b=%22%3Cx%3E%22"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(check(text), Ok(Some(expected.to_owned())), "{text}");
+        }
+    }
+
+    /// F1: the length counts as it is sent, and what is too long or damaged is no place at all.
+    #[test]
+    fn what_is_odd_is_no_place() {
+        let fits = format!("/{}", "a".repeat(MAX_LEN - 1));
+        assert_eq!(check(&fits), Ok(Some(fits.clone())));
+        let grows = format!("/{}", "ö".repeat(MAX_LEN / 6));
+        assert!(matches!(check(&grows), Ok(Some(place)) if place.len() > MAX_LEN - 6));
+        for odd in [
+            String::new(),
+            format!("{fits}a"),
+            format!("/{}", "ö".repeat(MAX_LEN / 6 + 1)),
+            "orders".to_owned(),
+            "?page=2".to_owned(),
+            "/gr\u{fffd}\u{fffd}e".to_owned(),
+            "/100%".to_owned(),
+            "/%zz".to_owned(),
+        ] {
+            assert_eq!(check(&odd), Ok(None), "{odd}");
+        }
+    }
+
+    /// A page is told of a login that failed once, before its fragment, and never of an older one.
+    #[test]
+    fn a_page_is_told_of_the_last_login() {
+        for (text, kept, told) in [
+            ("/", "/", "/?bff_error=access_denied"),
+            (
+                "/a?b=1#c?d",
+                "/a?b=1#c?d",
+                "/a?b=1&bff_error=access_denied#c?d",
+            ),
+            ("/a?bff_error=x", "/a", "/a?bff_error=access_denied"),
+            (
+                "/a?bff_error&b=%26&bff_error=y#z",
+                "/a?b=%26#z",
+                "/a?b=%26&bff_error=access_denied#z",
+            ),
+            (
+                "/a?my_bff_error=1",
+                "/a?my_bff_error=1",
+                "/a?my_bff_error=1&bff_error=access_denied",
+            ),
+        ] {
+            let origin = Url::parse("https://own.example").unwrap();
+            let place = ReturnTo::parse(text, &origin, "/bff").unwrap().unwrap();
+            assert_eq!(place.as_str(), kept);
+            assert_eq!(place.told("access_denied"), told);
         }
     }
 
@@ -140,8 +259,6 @@ mod tests {
     #[test]
     fn places_elsewhere_are_refused() {
         let cases = [
-            "",
-            "orders",
             "//evil",
             "///evil",
             "////evil",
@@ -153,7 +270,12 @@ mod tests {
             "/\r/evil",
             "/\u{b}/evil",
             "/ /evil",
+            "/ //evil",
+            "/%20/evil",
+            "/%2520/evil",
+            "/\u{3000}/evil",
             " /evil",
+            "/evil ",
             "https:evil",
             "https:/evil",
             "http:///evil",
@@ -186,10 +308,6 @@ mod tests {
         for text in cases {
             assert_eq!(check(text), Err(BadReturnTo), "{text:?}");
         }
-        assert_eq!(
-            check(&format!("/{}", "a".repeat(MAX_LEN))),
-            Err(BadReturnTo)
-        );
     }
 
     /// F6: nowhere that would loop.
@@ -213,11 +331,11 @@ mod tests {
         /// F3: whatever is taken, a WHATWG parser reads our origin in it, and it is its own
         /// normal form.
         #[test]
-        fn what_is_taken_never_leaves_the_origin(text in r"[/\\a-z.:@%0-9#?\t ]{0,24}") {
-            if let Ok(place) = check(&text) {
+        fn what_is_taken_never_leaves_the_origin(text in r"[/\\a-zö.:@%0-9#?&=\t \u{3000}]{0,24}") {
+            if let Ok(Some(place)) = check(&text) {
                 let origin = Url::parse("https://own.example").unwrap();
                 prop_assert_eq!(origin.join(&place).unwrap().origin(), origin.origin());
-                prop_assert_eq!(check(&place), Ok(place));
+                prop_assert_eq!(check(&place), Ok(Some(place)));
             }
         }
     }

@@ -7,7 +7,7 @@ use http::Method;
 use ipnet::IpNet;
 use serde_json::{Map, json};
 
-use crate::auth::{AnonymousAnswer, LogoutHint};
+use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
@@ -164,6 +164,10 @@ table! {
         userinfo: bool,
         /// Whether a login may be started from elsewhere. Default false.
         third_party_login: bool,
+        /// How long a login may take, from its start to the provider's answer. Default "1h".
+        login_timeout: Duration,
+        /// Where a login ends that was cancelled at the provider. Default "page".
+        access_denied: Chosen<AccessDenied>,
         /// The deadline of each call to the provider; four times as long for those that buy tokens.
         /// Default "3s".
         timeout: Duration,

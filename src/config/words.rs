@@ -7,7 +7,7 @@ use http::Method;
 use ipnet::IpNet;
 use serde_json::json;
 
-use crate::auth::{AnonymousAnswer, LogoutHint};
+use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, text, wrong_type};
@@ -420,6 +420,12 @@ impl Choice for ResponseMode {
 impl Choice for LogoutHint {
     fn words() -> Vec<(&'static str, Self)> {
         vec![("id_token", Self::IdToken), ("none", Self::None)]
+    }
+}
+
+impl Choice for AccessDenied {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("page", Self::Page), ("return_to", Self::ReturnTo)]
     }
 }
 

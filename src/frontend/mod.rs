@@ -25,6 +25,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use crate::web::body::Body;
+use crate::web::navigation::Arrival;
 
 use self::conditional::{Condition, Part, Validators};
 use self::file::{Content, Encoding, Encodings, Found};
@@ -269,14 +270,15 @@ fn is_read(parts: &Parts) -> bool {
 
 /// Whether a page is asked for. Browsers say so; from the rest, anyone who takes HTML counts.
 fn is_navigation(headers: &HeaderMap) -> bool {
-    if let Some(mode) = headers.get("sec-fetch-mode") {
-        return mode == "navigate";
+    match Arrival::of(headers) {
+        Arrival::Tab | Arrival::Frame | Arrival::UnsaidPage => true,
+        Arrival::Part => false,
+        Arrival::Unsaid => headers.get(ACCEPT).is_none_or(|accept| {
+            accept
+                .to_str()
+                .is_ok_and(|accept| accept.contains("text/html") || accept.contains("*/*"))
+        }),
     }
-    headers.get(ACCEPT).is_none_or(|accept| {
-        accept
-            .to_str()
-            .is_ok_and(|accept| accept.contains("text/html") || accept.contains("*/*"))
-    })
 }
 
 async fn body(content: Content, start: u64, length: u64) -> io::Result<Body> {

@@ -79,6 +79,12 @@ async fn what_is_no_file_is_not_opened() {
 async fn files_pages_and_what_is_neither() {
     const PAGE: &[(&str, &str)] = &[("sec-fetch-mode", "navigate")];
     const FETCH: &[(&str, &str)] = &[("sec-fetch-mode", "cors")];
+    // Through a service worker that passes it on: it found no page once.
+    const PASSED_ON: &[(&str, &str)] = &[
+        ("sec-fetch-mode", "same-origin"),
+        ("sec-fetch-dest", "empty"),
+        ("accept", "text/html,*/*;q=0.8"),
+    ];
     const OLD_PAGE: &[(&str, &str)] = &[("accept", "text/html,*/*;q=0.8")];
     const OLD_FETCH: &[(&str, &str)] = &[("accept", "application/json")];
     let (_around, frontend) = built();
@@ -87,6 +93,7 @@ async fn files_pages_and_what_is_neither() {
         ("/", FETCH, Some("<h1>app</h1>")),
         ("/docs/", PAGE, Some("<h1>docs</h1>")),
         ("/orders/7", PAGE, Some("<h1>app</h1>")),
+        ("/orders/7", PASSED_ON, Some("<h1>app</h1>")),
         ("/orders/7", FETCH, None),
         ("/orders/7", OLD_PAGE, Some("<h1>app</h1>")),
         ("/orders/7", OLD_FETCH, None),

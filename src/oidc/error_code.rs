@@ -50,6 +50,8 @@ const REGISTERED: [&str; 35] = [
 ];
 
 impl ErrorCode {
+    /// The user, or somebody in their name, said no.
+    pub const ACCESS_DENIED: Self = Self("access_denied");
     /// The credential does not prove that we are this client.
     pub const INVALID_CLIENT: Self = Self("invalid_client");
     /// This client may not do that.

@@ -1,11 +1,9 @@
-//! What one request carries through the steps: who asks, as what, and under which id.
+//! What one request carries through the steps: over which connection it came, and under which id.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::clock::Randomness;
@@ -14,16 +12,11 @@ use crate::server::Connection;
 use crate::session::cookie::Presented;
 use crate::telemetry::RouteMetrics;
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-
 /// The facts of one request that every step may look at.
 #[derive(Debug)]
 pub struct Context {
     /// Joins the answer and the log line.
     pub request_id: HeaderValue,
-    /// Who will read the answer.
-    pub reader: Reader,
     /// The connection it came on.
     pub connection: Connection,
     /// When its head was complete.
@@ -36,21 +29,11 @@ pub struct Context {
     pub presented: Option<Presented>,
 }
 
-/// Who will read the answer: this decides between a problem document and a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
-    /// A person, whose browser navigates.
-    Person,
-    /// A script.
-    Script,
-}
-
 impl Context {
     /// The context of a request that has just come in.
-    pub fn new(parts: &Parts, connection: Connection, request_id: HeaderValue) -> Self {
+    pub fn new(connection: Connection, request_id: HeaderValue) -> Self {
         Self {
             request_id,
-            reader: Reader::of(&parts.headers),
             connection,
             started: Instant::now(),
             counted: None,
@@ -63,30 +46,6 @@ impl Context {
     pub fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }
-}
-
-impl Reader {
-    /// `Sec-Fetch-Mode` decides where a browser sends it (B10), else `Accept`.
-    fn of(headers: &HeaderMap) -> Self {
-        let person = match headers.get(SEC_FETCH_MODE) {
-            Some(mode) => mode.as_bytes() == b"navigate",
-            None => headers.get(ACCEPT).is_some_and(|accept| {
-                accept
-                    .to_str()
-                    .is_ok_and(|accept| accept.contains("text/html"))
-            }),
-        };
-        if person { Self::Person } else { Self::Script }
-    }
-}
-
-/// Whether this is a person's browser on its way to a document, which may be sent to login.
-pub fn is_document_navigation(parts: &Parts) -> bool {
-    let to_document = parts
-        .headers
-        .get(SEC_FETCH_DEST)
-        .is_none_or(|dest| dest.as_bytes() == b"document");
-    parts.method == Method::GET && to_document && Reader::of(&parts.headers) == Reader::Person
 }
 
 /// Names requests at random, so that an id tells a stranger nothing of the traffic, nor of the worker

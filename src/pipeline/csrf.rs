@@ -5,12 +5,11 @@ use http::header::{ORIGIN, REFERER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::pipeline::context::is_document_navigation;
 use crate::proxy::CsrfCheck;
+use crate::web::navigation::{Arrival, Sender};
 use crate::web::public_origin::PublicOrigin;
 
 const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why a request is taken for a forged one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +41,8 @@ fn check_header(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFa
     {
         return Err(CsrfFault::Header);
     }
-    let site = headers.get(SEC_FETCH_SITE);
-    if site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
-        return Err(CsrfFault::Origin);
-    }
-    if headers
-        .get(ORIGIN)
-        .is_some_and(|origin| origin.as_bytes() != public.as_str().as_bytes())
-    {
+    let sender = Sender::of(headers);
+    if sender.is_somebody_else() || is_foreign_origin(headers, sender, public) {
         return Err(CsrfFault::Origin);
     }
     Ok(())
@@ -59,23 +52,39 @@ fn check_header(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFa
 /// a navigation to a document may come from anywhere.
 fn check_origin(parts: &Parts, public: &PublicOrigin) -> Result<(), CsrfFault> {
     let headers = &parts.headers;
-    let origin = headers.get(ORIGIN);
-    if origin.is_some_and(|origin| origin.as_bytes() != public.as_str().as_bytes()) {
+    let sender = Sender::of(headers);
+    if is_foreign_origin(headers, sender, public) {
         return Err(CsrfFault::Origin);
     }
-    if is_document_navigation(parts) {
-        return Ok(());
-    }
-    let ours = match headers.get(SEC_FETCH_SITE) {
-        Some(site) => site.as_bytes() == b"same-origin",
-        None => {
-            origin.is_some()
-                || headers
-                    .get(REFERER)
-                    .is_some_and(|referer| is_below(referer.as_bytes(), public.as_str()))
-        }
+    let is_ours = match sender {
+        Sender::Ourselves => true,
+        Sender::Unsaid => headers.contains_key(ORIGIN) || comes_from_our_page(headers, public),
+        Sender::Person | Sender::Sibling | Sender::Stranger | Sender::Unknown => false,
     };
-    if ours { Ok(()) } else { Err(CsrfFault::Origin) }
+    let is_navigation = || parts.method == Method::GET && Arrival::of(headers).is_of_a_tab();
+    if is_ours || is_navigation() {
+        Ok(())
+    } else {
+        Err(CsrfFault::Origin)
+    }
+}
+
+/// Whether an `Origin` is there that is not ours. `null` is what a page with
+/// `Referrer-Policy: no-referrer` sends with its own forms; then Fetch Metadata decides, which no
+/// script can set, and to which a sandboxed page of ours is a stranger (H3).
+fn is_foreign_origin(headers: &HeaderMap, sender: Sender, public: &PublicOrigin) -> bool {
+    headers
+        .get(ORIGIN)
+        .is_some_and(|origin| match origin.as_bytes() {
+            b"null" => sender != Sender::Ourselves,
+            origin => origin != public.as_str().as_bytes(),
+        })
+}
+
+fn comes_from_our_page(headers: &HeaderMap, public: &PublicOrigin) -> bool {
+    headers
+        .get(REFERER)
+        .is_some_and(|referer| is_below(referer.as_bytes(), public.as_str()))
 }
 
 /// M1: a page cannot add a header to a WebSocket; the Origin must be there and be ours.
@@ -209,6 +218,75 @@ mod tests {
                 headers: &[("x-csrf", "1"), ("origin", "null")],
                 header: FOREIGN,
                 origin: FOREIGN,
+            },
+            Case {
+                name: "our form, on a page that sends no referrer",
+                method: "POST",
+                headers: &[
+                    ("origin", "null"),
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "document"),
+                ],
+                header: NO_HEADER,
+                origin: OK,
+            },
+            Case {
+                name: "our fetch in mode same-origin, on such a page",
+                method: "POST",
+                headers: &[
+                    ("x-csrf", "1"),
+                    ("origin", "null"),
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-mode", "same-origin"),
+                ],
+                header: OK,
+                origin: OK,
+            },
+            Case {
+                name: "a sandboxed page",
+                method: "POST",
+                headers: &[
+                    ("x-csrf", "1"),
+                    ("origin", "null"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a null origin of a sibling",
+                method: "POST",
+                headers: &[
+                    ("x-csrf", "1"),
+                    ("origin", "null"),
+                    ("sec-fetch-site", "same-site"),
+                ],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a foreign origin that claims to be ours",
+                method: "POST",
+                headers: &[
+                    ("x-csrf", "1"),
+                    ("origin", "https://evil.example"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                header: FOREIGN,
+                origin: FOREIGN,
+            },
+            Case {
+                name: "a navigation that our service worker passed on",
+                method: "GET",
+                headers: &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-mode", "same-origin"),
+                    ("sec-fetch-dest", "empty"),
+                    ("accept", "text/html,*/*;q=0.8"),
+                ],
+                header: NO_HEADER,
+                origin: OK,
             },
             Case {
                 name: "another port",

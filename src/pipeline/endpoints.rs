@@ -11,19 +11,15 @@ use hyper::body::Incoming;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::login::LoginAnswer;
 use crate::auth::logout::LogoutBy;
-use crate::auth::return_to::ReturnTo;
 use crate::pipeline::Pipeline;
-use crate::pipeline::context::{Context, Reader};
+use crate::pipeline::context::Context;
 use crate::pipeline::csrf;
 use crate::pipeline::endpoint::{Endpoint, MethodRules};
 use crate::pipeline::error::Refusal;
-use crate::pipeline::pages::{confirm_login, hop_page};
-use crate::proxy::message::external_host;
-use crate::proxy::path::RequestPath;
-use crate::proxy::route::RouteMatch;
-use crate::proxy::{CsrfCheck, RouteAuth};
-use crate::session::SameSite;
+use crate::pipeline::pages::{confirm_login, hop_page, same_site_step};
+use crate::proxy::CsrfCheck;
 use crate::web::body::Body;
+use crate::web::navigation::check_opened;
 
 /// The most bytes that a form may have: a callback's, a third-party login's, a logout token's.
 const MAX_FORM: usize = 64 * 1024;
@@ -49,8 +45,12 @@ impl Pipeline {
         endpoint
             .take(&parts.method, rules)
             .map_err(Refusal::MethodNotAllowed)?;
-        if let Some(check) = csrf_check(endpoint, &parts.method) {
-            csrf::check(check, parts, &self.shared.public).map_err(Refusal::Csrf)?;
+        match proof(endpoint, &parts.method) {
+            Proof::Page(check) => {
+                csrf::check(check, parts, &self.shared.public).map_err(Refusal::Csrf)?;
+            }
+            Proof::Opened => check_opened(&parts.headers)?,
+            Proof::Provider => {}
         }
         let presented = self.presented(ctx, parts);
         match endpoint {
@@ -67,6 +67,7 @@ impl Pipeline {
                 Ok(match answer {
                     LoginAnswer::Begun(response) => response,
                     LoginAnswer::Confirm { link } => confirm_login(&link),
+                    LoginAnswer::Step { link } => same_site_step(&link),
                 })
             }
             Endpoint::Callback => {
@@ -77,10 +78,21 @@ impl Pipeline {
                 } else {
                     parts.uri.query().unwrap_or_default()
                 };
-                let logged_in = relying_party
-                    .callback(parameters, parts, presented, self.source(ctx, parts))
-                    .await?;
-                let hop = self.needs_hop(ctx, &logged_in.return_to, parts);
+                let source = self.source(ctx, parts);
+                let finished = relying_party.callback(parameters, parts, presented, source);
+                let logged_in = match finished.await {
+                    Ok(logged_in) => logged_in,
+                    Err(error) => {
+                        let place = error.denied().filter(|place| self.may_tell(place, parts));
+                        let Some(place) = place else {
+                            return Err(error.into());
+                        };
+                        let (id, cause) = (ctx.request_id(), error.to_string());
+                        tracing::info!(request.id = id, cause, "login failed; back where it began");
+                        return Ok(relying_party.back_where_it_began(place, &error));
+                    }
+                };
+                let hop = self.needs_hop(&logged_in.return_to, parts);
                 let place = logged_in.return_to.clone();
                 let response = logged_in.redirect();
                 Ok(if hop {
@@ -120,46 +132,31 @@ impl Pipeline {
             Endpoint::FrontchannelLogout => Ok(relying_party.frontchannel_logout(parts).await?),
         }
     }
-
-    /// Whether the place after a login is a page that needs the session at once: a Strict cookie
-    /// is not sent on the redirect that ends a journey from another site (C13).
-    fn needs_hop(&self, ctx: &Context, place: &ReturnTo, parts: &Parts) -> bool {
-        let strict = self
-            .shared
-            .relying_party
-            .session_cookie()
-            .settings()
-            .same_site
-            == SameSite::Strict;
-        if !strict || ctx.reader != Reader::Person {
-            return false;
-        }
-        let Ok(path) = RequestPath::parse(place.path(), self.shared.path_rules()) else {
-            return false;
-        };
-        let host = external_host(parts).unwrap_or_default();
-        match self.shared.routes.find(host, &Method::GET, &path) {
-            RouteMatch::Found(route) => route.settings().auth != RouteAuth::None,
-            RouteMatch::NoRoute | RouteMatch::MethodNotAllowed(_) => false,
-        }
-    }
 }
 
-/// What proves that our own page calls an endpoint. The others are navigations, which prove
-/// themselves, or the provider's to call.
-fn csrf_check(endpoint: Endpoint, method: &Method) -> Option<CsrfCheck> {
+/// What a request to an endpoint must prove.
+enum Proof {
+    /// That our own page calls.
+    Page(CsrfCheck),
+    /// That a browser has gone there: what it does ahead or by itself changes nothing.
+    Opened,
+    /// Nothing here: it is the provider's to call, and what it brings is proof.
+    Provider,
+}
+
+fn proof(endpoint: Endpoint, method: &Method) -> Proof {
     match endpoint {
-        Endpoint::Session | Endpoint::Sessions | Endpoint::User => Some(CsrfCheck::Header),
-        Endpoint::Logout if method == Method::POST => Some(CsrfCheck::Header),
+        Endpoint::Session | Endpoint::Sessions | Endpoint::User => Proof::Page(CsrfCheck::Header),
+        Endpoint::Logout if method == Method::POST => Proof::Page(CsrfCheck::Header),
         // An EventSource cannot send a header.
-        Endpoint::SessionEvents => Some(CsrfCheck::Origin),
+        Endpoint::SessionEvents => Proof::Page(CsrfCheck::Origin),
         Endpoint::Login
         | Endpoint::Callback
         | Endpoint::Logout
         | Endpoint::LogoutContinue
         | Endpoint::LogoutCallback
-        | Endpoint::BackchannelLogout
-        | Endpoint::FrontchannelLogout => None,
+        | Endpoint::FrontchannelLogout => Proof::Opened,
+        Endpoint::BackchannelLogout => Proof::Provider,
     }
 }
 

@@ -8,6 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, 
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use serde_json::{Map, Value, json};
 
+use crate::auth::RelyingParty;
 use crate::auth::access_token::TokenError;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::callback::{CallbackError, CallbackFault};
@@ -15,11 +16,12 @@ use crate::auth::events::EventsError;
 use crate::auth::frontchannel_logout::FrontchannelLogoutError;
 use crate::auth::login::LoginError;
 use crate::auth::logout::LogoutError;
+use crate::auth::return_to::ReturnTo;
 use crate::auth::sessions::SessionsError;
 use crate::auth::user::UserError;
 use crate::clock::Timestamp;
 use crate::oidc::{ExchangeError, ProviderError};
-use crate::pipeline::context::{Context, Reader};
+use crate::pipeline::context::Context;
 use crate::pipeline::csrf::CsrfFault;
 use crate::pipeline::refusal_log;
 use crate::proxy::forward::ForwardError;
@@ -30,6 +32,7 @@ use crate::session::cookie::{Presented, SessionCookie};
 use crate::session::store::StoreError;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
+use crate::web::navigation::{Arrival, NotOpened};
 use crate::web::open_limits::OpenLimitReached;
 use crate::web::problem::Problem;
 use crate::web::repeats::Repeats;
@@ -59,6 +62,9 @@ pub enum Refusal {
     /// It may be forged.
     #[error("refused as forged: {0:?}")]
     Csrf(CsrfFault),
+    /// It may change something only where a browser has gone there, and none has.
+    #[error(transparent)]
+    NotOpened(#[from] NotOpened),
     /// It needs a session and brings none.
     #[error("login required")]
     LoginRequired,
@@ -197,6 +203,14 @@ const PROVIDER_UNAVAILABLE: Verdict = verdict(
     "Signing in and staying signed in do not work right now. Try again in a moment. If it lasts, tell the operators of this site the id of this request.",
 );
 
+/// The code was sent, so this callback is used up, whatever became of it (C6, C7).
+const SIGN_IN_UNFINISHED: Verdict = verdict(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "provider_unavailable",
+    "Sign-in unavailable",
+    "This sign-in could not be finished, and loading the page again does not help: sign in again in a moment. If it lasts, tell the operators of this site the id of this request.",
+);
+
 const STORE_UNAVAILABLE: Verdict = verdict(
     StatusCode::SERVICE_UNAVAILABLE,
     STORE_AWAY,
@@ -229,7 +243,28 @@ const INVALID_LOGOUT_REQUEST: Verdict = verdict(
 /// Seconds after which an outage is worth another try: the pace of our own retries (L5).
 const RETRY_IN: HeaderValue = HeaderValue::from_static("5");
 
+/// The codes of whoever has no session, or none that is of use any more: signing in is what helps.
+const NEEDS_LOGIN: [&str; 4] = [
+    "login_required",
+    "session_expired",
+    "session_superseded",
+    "token_unrefreshable",
+];
+
 impl Refusal {
+    /// The session has ended, for this reason where that is known.
+    pub fn ended(reason: Option<EndReason>) -> Self {
+        match reason {
+            Some(EndReason::Superseded) => Self::SessionSuperseded,
+            reason => Self::SessionExpired(reason),
+        }
+    }
+
+    /// Whether signing in is what helps.
+    pub fn needs_login(&self) -> bool {
+        NEEDS_LOGIN.contains(&self.verdict().code)
+    }
+
     fn verdict(&self) -> Verdict {
         match self {
             Self::Message(fault) => message(*fault),
@@ -269,6 +304,18 @@ impl Refusal {
                 "origin_not_allowed",
                 "Origin not allowed",
                 "This address may be called by pages of this site only.",
+            ),
+            Self::NotOpened(NotOpened::Ahead) => verdict(
+                StatusCode::FORBIDDEN,
+                "prefetch_refused",
+                "Not fetched ahead",
+                "This address changes something, so it is not fetched before somebody asks for it.",
+            ),
+            Self::NotOpened(NotOpened::Fetched) => verdict(
+                StatusCode::BAD_REQUEST,
+                "not_a_navigation",
+                "Not a navigation",
+                "This address takes navigations only: set window.location to it.",
             ),
             Self::LoginRequired
             | Self::User(UserError::Anonymous)
@@ -386,12 +433,6 @@ fn message(fault: MessageFault) -> Verdict {
 
 fn login(error: &LoginError) -> Verdict {
     match error {
-        LoginError::NotANavigation => verdict(
-            StatusCode::BAD_REQUEST,
-            "not_a_navigation",
-            "Not a navigation",
-            "Signing in starts with a navigation: set window.location to this address.",
-        ),
         LoginError::BadReturnTo(_) => BAD_RETURN_TO,
         LoginError::BadParameter(_) => {
             bad_request("A parameter of the sign-in address is repeated or malformed.")
@@ -421,7 +462,7 @@ fn callback(cause: &CallbackFault) -> Verdict {
             login_failed("The answer of the identity provider cannot be accepted.")
         }
         CallbackFault::Exchange(error) => match error {
-            ExchangeError::Unavailable(_) => PROVIDER_UNAVAILABLE,
+            ExchangeError::Unavailable(_) => SIGN_IN_UNFINISHED,
             ExchangeError::Refused(_) | ExchangeError::Untrusted(_) => {
                 login_failed("The answer of the identity provider cannot be accepted.")
             }
@@ -525,28 +566,23 @@ fn forward(error: &ForwardError) -> Verdict {
 pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Body> {
     let verdict = refusal.verdict();
     refusal_log::write(refusal, (verdict.status, verdict.code), ctx, site);
-    let offers_login = matches!(
-        verdict.code,
-        "login_required"
-            | "session_expired"
-            | "session_superseded"
-            | "token_unrefreshable"
-            | "login_failed"
-            | "provider_unavailable"
-    );
+    let offers_login = NEEDS_LOGIN.contains(&verdict.code)
+        || matches!(verdict.code, "login_failed" | "provider_unavailable");
     let problem = Problem {
         status: verdict.status,
         code: verdict.code,
         title: verdict.title,
         detail: verdict.detail.to_owned(),
         request_id: ctx.request_id().to_owned(),
-        login_url: offers_login.then(|| site.login_url.to_owned()),
+        login_url: offers_login.then(|| site.login_url(refusal)),
         extra: ended(refusal),
     };
-    let mut response = match ctx.reader {
-        _ if verdict.code == INVALID_LOGOUT_REQUEST.code => oauth_error(&verdict),
-        Reader::Person => problem.page(),
-        Reader::Script => problem.json(),
+    let mut response = if verdict.code == INVALID_LOGOUT_REQUEST.code {
+        oauth_error(&verdict)
+    } else if site.arrival.is_seen() {
+        problem.page()
+    } else {
+        problem.json()
     };
     let headers = response.headers_mut();
     if matches!(
@@ -602,10 +638,14 @@ fn oauth_error(verdict: &Verdict) -> Response<Body> {
 /// What an answer needs to know of the site and the request beside the refusal itself.
 #[derive(Debug)]
 pub struct Site<'a> {
-    /// Where a browser signs in.
-    pub login_url: &'a str,
+    /// Who signs people in.
+    pub relying_party: &'a RelyingParty,
     /// The request's version of HTTP.
     pub version: Version,
+    /// Who will read the answer: this decides between a problem document and a page.
+    pub arrival: Arrival,
+    /// Where a person would go on after a login, as far as the request says.
+    pub return_to: Option<ReturnTo>,
     /// The warnings of failed logins that were given lately.
     pub warnings: &'a Repeats,
     /// The present moment.
@@ -614,13 +654,29 @@ pub struct Site<'a> {
     pub session_cookie: &'a SessionCookie,
 }
 
+impl Site<'_> {
+    /// Where a browser signs in. A person comes back to where they were; a script says for itself
+    /// where it wants to go on.
+    fn login_url(&self, refusal: &Refusal) -> String {
+        let return_to = match refusal {
+            Refusal::Callback(error) => error.return_to.as_ref(),
+            _ => self.return_to.as_ref(),
+        };
+        match return_to.filter(|_| self.arrival.is_seen()) {
+            Some(place) => self.relying_party.login_link(place),
+            None => self.relying_party.login_url(),
+        }
+    }
+}
+
 /// Why the session ended, in the words of `/bff/session`: the next request brings no cookie any more.
 fn ended(refusal: &Refusal) -> Map<String, Value> {
     let reason = match refusal {
         Refusal::SessionExpired(reason) => *reason,
         Refusal::SessionSuperseded => Some(EndReason::Superseded),
         Refusal::Token(TokenError::SessionEnded(reason))
-        | Refusal::Sessions(SessionsError::Ended(reason)) => Some(*reason),
+        | Refusal::Sessions(SessionsError::Ended(reason))
+        | Refusal::Forward(ForwardError::Ended(reason)) => Some(*reason),
         _ => None,
     };
     let member = |reason: EndReason| ("ended".to_owned(), Value::from(reason.as_str()));

@@ -12,6 +12,7 @@ mod endpoints;
 pub mod error;
 mod pages;
 mod refusal_log;
+mod sign_in;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::RelyingParty;
-use crate::auth::login::LoginRequest;
-use crate::auth::return_to::ReturnTo;
+use crate::auth::access_token::TokenError;
 use crate::clock::{Clock, Randomness};
 use crate::frontend::{Frontend, FrontendAnswer};
 use crate::proxy::RouteAuth;
@@ -44,15 +44,17 @@ use crate::session::store::Found;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
-use crate::web::ending::EndReason;
+use crate::web::ending::Ending;
+use crate::web::navigation::Arrival;
 use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers};
 
-use context::{Context, RequestIds, is_document_navigation};
+use context::{Context, RequestIds};
 use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
+use sign_in::may_begin_login;
 
 /// Where a browser reports its failures to reach us.
 pub const NEL: HeaderName = HeaderName::from_static("nel");
@@ -83,7 +85,6 @@ pub struct Shared {
     websocket_ping: Option<Duration>,
     strangers: Strangers,
     clock: Arc<dyn Clock>,
-    login_url: String,
     /// Of logins that failed, on whichever worker.
     login_warnings: Repeats,
     metrics: SharedMetrics,
@@ -149,7 +150,6 @@ impl Shared {
             websocket_ping,
             strangers,
             clock,
-            login_url: relying_party.login_url(),
             login_warnings: Repeats::default(),
             relying_party,
             routes,
@@ -176,7 +176,7 @@ pub struct Pipeline {
 impl Handler for Pipeline {
     async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let mut ctx = Context::new(&parts, connection, self.request_ids.next());
+        let mut ctx = Context::new(connection, self.request_ids.next());
         let mut response = match self.answer(&mut ctx, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => {
@@ -262,7 +262,14 @@ impl Pipeline {
                 shared.routes.check(route, &path, base_path)?;
                 ctx.counted = shared.metrics.routes.get(route.index()).cloned();
                 ctx.in_session = route.settings().auth != RouteAuth::None;
-                self.answer_route(route, &path, ctx, parts, body).await
+                match self.answer_route(route, &path, ctx, parts, body).await {
+                    // A person on the way to a page is sent to sign in, wherever on the way it turned
+                    // out that there is no session; a script is told (B10).
+                    Err(refusal) if refusal.needs_login() && may_begin_login(route, parts) => {
+                        Box::pin(self.login_for_page(ctx, parts, &path)).await
+                    }
+                    answer => answer,
+                }
             }
             RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
             RouteMatch::NoRoute => {
@@ -327,26 +334,9 @@ impl Pipeline {
             }
             None
         };
-        let session = match self.session_for(route, ctx, parts).await {
-            Ok(session) => session,
-            // A person on the way to a page is sent to sign in; a script is told (B10).
-            Err(
-                Refusal::LoginRequired | Refusal::SessionExpired(_) | Refusal::SessionSuperseded,
-            ) if is_document_navigation(parts) => {
-                return Box::pin(self.login_for_page(ctx, parts, path)).await;
-            }
-            Err(refusal) => return Err(refusal),
-        };
-        if let Some(session) = &session {
-            check_session_of_page(&parts.headers, session)?;
-        }
-        let tokens = shared.relying_party.tokens();
-        let bearer = match &session {
-            Some(session) => Some(tokens.bearer(session).await.map_err(Refusal::Token)?),
-            None => None,
-        };
+        let signed_in = self.signed_in(route, ctx, parts).await?;
         let client = self.client(ctx, parts);
-        let call = |authorization, body| Call {
+        let call = |(authorization, ending), body| Call {
             route,
             parts,
             body,
@@ -356,34 +346,32 @@ impl Pipeline {
             public: &shared.public,
             request_id: &ctx.request_id,
             strip: &shared.strip_cookies,
-            ending: session.as_ref().map(|session| session.ending.clone()),
+            ending,
         };
         if let Some(handshake) = &handshake {
-            let call = call(bearer.as_ref(), RequestBody::Empty);
-            return Box::pin(self.open_socket(call, handshake, session.as_deref())).await;
+            let call = call(SignedIn::adds(signed_in.as_ref()), RequestBody::Empty);
+            let session = signed_in.as_ref().map(|signed_in| &*signed_in.session);
+            return Box::pin(self.open_socket(call, handshake, session)).await;
         }
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
-        let response = self
-            .upstreams
-            .forward(call(bearer.as_ref(), body.into()))
-            .await?;
+        let call_now = call(SignedIn::adds(signed_in.as_ref()), body.into());
+        let response = self.upstreams.forward(call_now).await?;
         if let Some(counted) = &ctx.counted {
             counted.upstream_answered(ctx.started.elapsed());
         }
-        let (Some(session), Some(refused)) = (&session, &bearer) else {
+        let Some(refused) = &signed_in else {
             return Ok(response);
         };
         if response.status() != StatusCode::UNAUTHORIZED || !replayable {
             return Ok(response);
         }
         // The upstream refuses the token: once, another may please it better (I13).
-        let better = Box::pin(tokens.after_refusal(session, refused));
-        match better.await.map_err(Refusal::Token)? {
-            Some(bearer) => {
-                let call = call(Some(&bearer), RequestBody::Empty);
+        match Box::pin(self.after_refusal(route, refused)).await? {
+            Retry::As(better) => {
+                let call = call(SignedIn::adds(better.as_ref()), RequestBody::Empty);
                 Ok(Box::pin(self.upstreams.forward(call)).await?)
             }
-            None => Ok(response),
+            Retry::No => Ok(response),
         }
     }
 
@@ -435,70 +423,68 @@ impl Pipeline {
         })
     }
 
-    /// The session that a route's calls are made in, where the route has any use for one.
-    async fn session_for(
+    /// The session that a route's calls are made in and its live token, where the route has any use
+    /// for one.
+    async fn signed_in(
         &self,
         route: &Route,
         ctx: &mut Context,
         parts: &Parts,
-    ) -> Result<Option<Arc<Session>>, Refusal> {
+    ) -> Result<Option<SignedIn>, Refusal> {
         let needed = match route.settings().auth {
             RouteAuth::None => return Ok(None),
             RouteAuth::Optional => false,
             RouteAuth::Required => true,
         };
+        let nobody = |refusal| if needed { Err(refusal) } else { Ok(None) };
         let Presented::Session(cookie) = self.presented(ctx, parts) else {
-            return if needed {
-                Err(Refusal::LoginRequired)
-            } else {
-                Ok(None)
-            };
+            return nobody(Refusal::LoginRequired);
         };
-        match self
-            .shared
-            .relying_party
-            .sessions()
-            .find(&cookie, Activity::Slides)
-            .await?
-        {
-            Found::Live(session) => Ok(Some(session)),
-            Found::Ended(EndReason::Superseded) if needed => Err(Refusal::SessionSuperseded),
-            Found::Ended(reason) if needed => Err(Refusal::SessionExpired(Some(reason))),
-            Found::Nothing if needed => Err(Refusal::SessionExpired(None)),
-            Found::Ended(_) | Found::Nothing => Ok(None),
+        let relying_party = &self.shared.relying_party;
+        let found = relying_party.sessions().find(&cookie, Activity::Slides);
+        let session = match found.await? {
+            Found::Live(session) => session,
+            Found::Ended(reason) => return nobody(Refusal::ended(Some(reason))),
+            Found::Nothing => return nobody(Refusal::ended(None)),
+        };
+        check_session_of_page(&parts.headers, &session)?;
+        match relying_party.tokens().bearer(&session).await {
+            Ok(bearer) => Ok(Some(SignedIn { session, bearer })),
+            // As if it had been found so.
+            Err(TokenError::SessionEnded(reason)) => nobody(Refusal::ended(Some(reason))),
+            Err(error) => Err(Refusal::Token(error)),
         }
     }
 
-    /// Starts a login that comes back to this page.
-    async fn login_for_page(
-        &self,
-        ctx: &mut Context,
-        parts: &Parts,
-        path: &RequestPath,
-    ) -> Result<Response<Body>, Refusal> {
-        let target = match parts.uri.query() {
-            Some(query) => format!("{}?{query}", path.as_str()),
-            None => path.as_str().to_owned(),
-        };
-        let relying_party = &*self.shared.relying_party;
-        let place = relying_party
-            .return_to(&target)
-            .unwrap_or_else(|_| ReturnTo::root());
-        let request = LoginRequest::returning_to(place);
-        relying_party.admit_login(self.source(ctx, parts))?;
-        let presented = self.presented(ctx, parts);
-        Ok(relying_party
-            .begin_login(request, &parts.headers, presented)
-            .await?)
+    /// As whom a call is made once more whose token an upstream refused.
+    async fn after_refusal(&self, route: &Route, refused: &SignedIn) -> Result<Retry, Refusal> {
+        let SignedIn { session, bearer } = refused;
+        let tokens = self.shared.relying_party.tokens();
+        match tokens.after_refusal(session, bearer).await {
+            Ok(Some(bearer)) => Ok(Retry::As(Some(SignedIn {
+                session: Arc::clone(session),
+                bearer,
+            }))),
+            Ok(None) => Ok(Retry::No),
+            Err(TokenError::SessionEnded(reason)) => match route.settings().auth {
+                RouteAuth::Required => Err(Refusal::ended(Some(reason))),
+                RouteAuth::Optional | RouteAuth::None => Ok(Retry::As(None)),
+            },
+            Err(error) => Err(Refusal::Token(error)),
+        }
     }
 
     fn site<'a>(&'a self, parts: &Parts) -> Site<'a> {
+        let relying_party = &*self.shared.relying_party;
+        let arrival = Arrival::of(&parts.headers);
         Site {
-            login_url: &self.shared.login_url,
+            relying_party,
             version: parts.version,
+            arrival,
+            return_to: arrival.is_seen().then(|| self.place_of(parts)).flatten(),
             warnings: &self.shared.login_warnings,
-            now: self.shared.relying_party.now(),
-            session_cookie: self.shared.relying_party.session_cookie(),
+            now: relying_party.now(),
+            session_cookie: relying_party.session_cookie(),
         }
     }
 }
@@ -516,6 +502,28 @@ fn cookies_of_ours(cookie: &SessionCookie) -> StripCookies {
         prefix.extend((0..=9).map(|digit| format!("{name}-{digit}")));
     }
     StripCookies::new(exact, prefix)
+}
+
+/// In whose session a call is made, and with which token.
+#[derive(Debug)]
+struct SignedIn {
+    session: Arc<Session>,
+    bearer: HeaderValue,
+}
+
+impl SignedIn {
+    /// What this adds to a call: the credential, and the end that ends it.
+    fn adds(signed_in: Option<&Self>) -> (Option<&HeaderValue>, Option<Ending>) {
+        let ending = signed_in.map(|signed_in| signed_in.session.ending.clone());
+        (signed_in.map(|signed_in| &signed_in.bearer), ending)
+    }
+}
+
+/// Whether a call is made once more.
+enum Retry {
+    /// As somebody, or as nobody where that will do.
+    As(Option<SignedIn>),
+    No,
 }
 
 impl Shared {

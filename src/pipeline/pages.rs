@@ -1,4 +1,4 @@
-//! The pages that stand between two steps of a login.
+//! The pages that stand between two steps of a journey.
 
 use http::Response;
 use http::header::SET_COOKIE;
@@ -22,16 +22,26 @@ pub(super) fn confirm_login(link: &str) -> Response<Body> {
 /// The redirect as a page of our own, from which the browser goes on by itself: that step is
 /// same-site, so it carries the Strict cookie (C13).
 pub(super) fn hop_page(redirect: &Response<Body>, place: &ReturnTo) -> Response<Body> {
-    let link = problem::escape(place.as_str());
-    let mut page = problem::page(
-        "Signed in",
-        &format!(
-            "<meta http-equiv=\"refresh\" content=\"0;url={link}\">\
-             <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
-        ),
-    );
+    let mut page = step_page("Signed in", place.as_str());
     for line in redirect.headers().get_all(SET_COOKIE) {
         page.headers_mut().append(SET_COOKIE, line.clone());
     }
     page
+}
+
+/// Leads to `link`, an address of ours, by itself and as a step of our own site: what another site's
+/// link left behind comes along (B5). That step says where it comes from, so none follows it.
+pub(super) fn same_site_step(link: &str) -> Response<Body> {
+    step_page("One moment", link)
+}
+
+fn step_page(title: &str, link: &str) -> Response<Body> {
+    let link = problem::escape(link);
+    problem::page(
+        title,
+        &format!(
+            "<meta http-equiv=\"refresh\" content=\"0;url={link}\">\
+             <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
+        ),
+    )
 }

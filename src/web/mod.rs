@@ -5,6 +5,7 @@ pub mod body;
 pub mod client_address;
 pub mod cookie_line;
 pub mod ending;
+pub mod navigation;
 pub mod open_limits;
 pub mod outbound;
 pub mod own_hosts;

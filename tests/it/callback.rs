@@ -14,7 +14,8 @@ use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::journey::{
-    LOGIN_COOKIE, SESSION_COOKIE, login_url, parameter, refusal, steady_fields, with_parameter,
+    LOGIN_COOKIE, SESSION_COOKIE, login_url, parameter, refusal, sign_in_link, steady_fields,
+    with_parameter,
 };
 use crate::support::upstream::Upstream;
 use crate::support::wire::Reply;
@@ -1006,14 +1007,14 @@ async fn a_callback_can_be_loaded_again_when_the_provider_is_back() {
     assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
 }
 
-/// C11: no browser that does not come back keeps a login from ending in ten minutes.
+/// C11: no browser that does not come back keeps a login from ending in an hour.
 #[tokio::test]
 async fn an_answer_that_comes_too_late_is_refused() {
     let idp = Idp::start(&nine_o_clock());
     let bff = Bff::with(&idp, &Upstream::start()).start();
     let mut browser = bff.browser();
     let callback = browser.callback_url("login_hint=alice").await;
-    bff.clock().advance(Duration::from_mins(10));
+    bff.clock().advance(Duration::from_hours(1));
     let reply = browser.open(callback.as_str()).await;
     assert_eq!(refusal(&reply), "400 login_failed");
     assert_eq!(idp.count(Endpoint::Token), 0);
@@ -1031,5 +1032,130 @@ async fn an_answer_without_a_code_is_refused() {
         let reply = browser.open(callback.as_str()).await;
         check_failed("no code", &reply, "400 login_failed", &mut browser).await;
         assert_eq!(idp.count(Endpoint::Token), asked);
+    }
+}
+
+/// C7: a code whose call was not answered is used up, so the page does not say to load it again, and
+/// offers the login that comes back to the same place.
+#[tokio::test]
+async fn a_code_that_was_not_answered_is_not_to_be_sent_again() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set("provider.timeout", "500ms")
+        .start();
+    let mut browser = bff.browser();
+    let callback = browser
+        .callback_url("login_hint=alice&return_to=/orders%3Fpage%3D2")
+        .await;
+    idp.misbehave_once(Fault::never(Endpoint::Token));
+    let reply = browser.open(callback.as_str()).await;
+    idp.behave();
+    insta::assert_snapshot!(main_of(&reply), @r#"
+    <h1>Sign-in unavailable</h1>
+    <p>This sign-in could not be finished, and loading the page again does not help: sign in again in a moment. If it lasts, tell the operators of this site the id of this request.</p><p><a class="button" href="/bff/login?return_to=%2Forders%3Fpage%3D2">Sign in</a></p><dl><dt>Status</dt><dd>503</dd><dt>Code</dt><dd>provider_unavailable</dd><dt>Request</dt><dd>[id]</dd></dl>
+    "#);
+    assert_eq!(refusal(&reply), "503 provider_unavailable");
+    browser.stand_on(callback.as_str());
+    let link = format!("{}&login_hint=alice", sign_in_link(&reply));
+    let visit = browser.click(&link).await;
+    let again = visit.reply_of("/bff/callback");
+    assert_eq!(again.header("location"), Some("/orders?page=2"));
+}
+
+/// B10: a login that failed is offered again to the same place, whatever made it fail.
+#[tokio::test]
+async fn a_failed_login_keeps_the_place() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let mut used = bff.browser();
+    let replayed = used
+        .callback_url("return_to=/app%3Fa%3D1&login_hint=alice")
+        .await;
+    let before = used.jar.clone();
+    used.open(replayed.as_str()).await;
+    used.jar = before;
+    let reply = used.open(replayed.as_str()).await;
+    assert_eq!(sign_in_link(&reply), "/bff/login?return_to=%2Fapp%3Fa%3D1");
+
+    type Spoil = fn(&Url) -> Url;
+    let cases: [(&str, Spoil); 3] = [
+        ("refused", |callback| {
+            let callback = with_parameter(callback, "code", None);
+            with_parameter(&callback, "error", Some("access_denied"))
+        }),
+        ("another issuer", |callback| {
+            with_parameter(callback, "iss", Some("https://evil.example"))
+        }),
+        ("no code", |callback| with_parameter(callback, "code", None)),
+    ];
+    for (name, spoil) in cases {
+        let (mut browser, callback) = bob_on_the_way(&bff, "return_to=/app%3Fa%3D1").await;
+        let reply = browser.open(spoil(&callback).as_str()).await;
+        assert_eq!(refusal(&reply), "400 login_failed", "{name}");
+        let kept = "/bff/login?return_to=%2Fapp%3Fa%3D1";
+        assert_eq!(sign_in_link(&reply), kept, "{name}");
+    }
+}
+
+/// C5: by key, a login that was cancelled goes back to where it began and says so in our words, unless
+/// that place would begin the login anew.
+#[tokio::test]
+async fn a_cancelled_login_goes_back_to_where_it_began() {
+    let page = ("page", None);
+    for ((configured, expected), return_to, error) in [
+        (page, "/open/7", "access_denied"),
+        (
+            ("return_to", Some("/open/7?bff_error=access_denied")),
+            "/open/7",
+            "access_denied",
+        ),
+        (
+            ("return_to", Some("/open/7?a=1&bff_error=access_denied#row")),
+            "/open/7?a=1&bff_error=x%3Cscript%3E#row",
+            "access_denied",
+        ),
+        (
+            ("return_to", Some("/both/7?bff_error=access_denied")),
+            "/both/7",
+            "access_denied",
+        ),
+        // These would begin a login, answer no navigation, or are not there at all.
+        (("return_to", None), "/reports/7", "access_denied"),
+        (("return_to", None), "/api/orders", "access_denied"),
+        (("return_to", None), "/nowhere", "access_denied"),
+        // Other failures are no decision of the user's.
+        (("return_to", None), "/open/7", "server_error"),
+        (("return_to", None), "/open/7", "ACCESS_DENIED"),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        let upstream = Upstream::start();
+        let bff = Bff::with(&idp, &upstream)
+            .set("provider.access_denied", configured)
+            .route(
+                toml::toml! { path = "/reports"  csrf = "origin" },
+                &upstream,
+            )
+            .route(toml::toml! { path = "/open"  auth = "none" }, &upstream)
+            .route(
+                toml::toml! { path = "/both"  auth = "optional"  csrf = "origin" },
+                &upstream,
+            )
+            .start();
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("return_to", return_to);
+        let (mut browser, callback) = bob_on_the_way(&bff, &query.finish()).await;
+        let callback = with_parameter(&callback, "code", None);
+        let callback = with_parameter(&callback, "error", Some(error));
+        let reply = browser.open(callback.as_str()).await;
+        let name = format!("{configured} {return_to} {error}");
+        if let Some(expected) = expected {
+            assert_eq!(reply.status, 303, "{name}");
+            assert_eq!(reply.header("location"), Some(expected), "{name}");
+            assert_eq!(reply.header("cache-control"), Some("no-store"), "{name}");
+            assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
+        } else {
+            check_failed(&name, &reply, "400 login_failed", &mut browser).await;
+        }
+        assert_eq!(browser.login_cookies().len(), 0, "{name}");
     }
 }

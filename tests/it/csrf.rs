@@ -247,6 +247,47 @@ async fn no_other_origin_is_given_permission() {
     assert_eq!(verdict(&reply), "401 login_required");
 }
 
+/// H3, H7: a page with `Referrer-Policy: no-referrer`, as helmet sets it, sends its own forms with
+/// `Origin: null`. Where the browser says that the page is ours, that decides; it was refused.
+#[tokio::test]
+async fn a_form_of_a_page_that_sends_no_referrer_arrives() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .route(toml::toml! { path = "/forms"  csrf = "origin" }, &upstream)
+        .start();
+    let alice = signed_in(&bff, "alice").await;
+    let form = |origin: &str, site: Option<&str>| {
+        let form = Call::bare("POST", "/forms/new")
+            .header("Host", "app.example")
+            .header("Origin", origin)
+            .header("Sec-Fetch-Mode", "navigate")
+            .header("Sec-Fetch-Dest", "document")
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .of(&alice)
+            .body("amount=1");
+        site.map_or(form.clone(), |site| form.header("Sec-Fetch-Site", site))
+    };
+    let ours = form("null", Some("same-origin"))
+        .send(bff.public_addr)
+        .await;
+    assert_eq!(ours.status, 200, "{}", ours.text());
+    assert!(upstream.the_one().bearer().is_some());
+    for (origin, site) in [
+        ("null", None),
+        ("null", Some("none")),
+        ("null", Some("cross-site")),
+        ("null", Some("same-site")),
+        ("https://evil.example", Some("same-origin")),
+        ("https://evil.example", None),
+        ("http://app.example", Some("same-origin")),
+        ("NULL", Some("same-origin")),
+    ] {
+        let reply = form(origin, site).send(bff.public_addr).await;
+        assert_eq!(reply.status, 403, "{origin} {site:?}");
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
 /// H5: the check comes before the body is read, the session looked for and the token refreshed.
 #[tokio::test]
 async fn a_forged_request_sets_nothing_in_motion() {

@@ -8,7 +8,7 @@ use crate::support::browser::{Browser, Fetch};
 use crate::support::clock::nine_o_clock;
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
-use crate::support::journey::refusal;
+use crate::support::journey::{LOOKING_AHEAD, refusal};
 use crate::support::upstream::Upstream;
 use crate::support::wire::Reply;
 
@@ -100,6 +100,34 @@ async fn a_frame_that_does_not_say_whose_ends_nothing() {
         assert_eq!(refusal(&reply), "400 bad_request", "{query}");
         let policy = reply.header("content-security-policy").unwrap();
         assert!(policy.ends_with("frame-ancestors 'none'"), "{policy}");
+    }
+    assert_eq!(alice.signed_in().await.as_deref(), Some("alice"));
+}
+
+/// E15: only the provider's frame says so, not what a browser fetches ahead nor an image.
+#[tokio::test]
+async fn nothing_that_a_browser_does_by_itself_ends_the_session() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let mut alice = bff.browser();
+    alice.sign_in("alice").await;
+    let (iss, sid) = (encoded(&idp.issuer), encoded(&idp.sids("alice")[0]));
+    let target = format!("{PUBLIC_URL}/bff/frontchannel-logout?iss={iss}&sid={sid}");
+    for ahead in LOOKING_AHEAD {
+        let frame = [
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "iframe"),
+            ahead,
+        ];
+        let reply = alice.curl("GET", &target, &frame, None).await;
+        assert_eq!(refusal(&reply), "403 prefetch_refused", "{ahead:?}");
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+    alice.stand_on(&idp.url("/signed_out"));
+    for fetch in [Fetch::image(&target), Fetch::get(&target).credentials()] {
+        let reply = alice.fetch(fetch).await;
+        assert_eq!(refusal(&reply), "400 not_a_navigation");
     }
     assert_eq!(alice.signed_in().await.as_deref(), Some("alice"));
 }

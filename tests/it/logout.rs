@@ -13,7 +13,9 @@ use crate::support::clock::{nine_o_clock, soon};
 use crate::support::cookie_jar::CookieJar;
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
-use crate::support::journey::{SESSION_COOKIE, parameter, refusal, steady_fields, with_parameter};
+use crate::support::journey::{
+    LOOKING_AHEAD, NAVIGATION, SESSION_COOKIE, parameter, refusal, steady_fields, with_parameter,
+};
 use crate::support::upstream::Upstream;
 use crate::support::wire::Reply;
 
@@ -300,9 +302,11 @@ async fn another_site_signs_nobody_out() {
         assert_eq!(refusal(visit.last()), "403 csrf", "{link}");
         assert_eq!(visit.last().header("set-cookie"), None, "{link}");
         browser.stand_on(PUBLIC_URL);
-        for fetch in [Fetch::image(link), Fetch::frame(link), Fetch::get(link)] {
+        let framed = browser.fetch(Fetch::frame(link)).await;
+        assert_eq!(refusal(&framed), "403 csrf", "{link}");
+        for fetch in [Fetch::image(link), Fetch::get(link)] {
             let reply = browser.fetch(fetch).await;
-            assert_eq!(refusal(&reply), "403 csrf", "{link}");
+            assert_eq!(refusal(&reply), "400 not_a_navigation", "{link}");
         }
         // From another site no Strict cookie comes along; nothing happens and nothing is said.
         browser.stand_on("https://evil.example/");
@@ -332,6 +336,77 @@ async fn another_sites_link_is_refused_with_a_lax_cookie_too() {
     let visit = browser.click(&format!("{PUBLIC_URL}/bff/logout")).await;
     assert_eq!(refusal(visit.last()), "403 csrf");
     assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
+}
+
+/// E1: what a browser does by itself signs nobody out: it fetches the session's own link ahead, or
+/// a script or an image has it. Each used to, so that a page with speculation rules signed its user
+/// out without a click. The way on to the provider is not used up by it either.
+#[tokio::test]
+async fn what_a_browser_does_by_itself_signs_nobody_out() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let mut browser = bff.browser();
+    browser.sign_in("alice").await;
+    let link = logout_link(&mut browser).await;
+    let check_unasked = async |browser: &mut Browser, target: &str| {
+        let address = format!("{PUBLIC_URL}{target}");
+        for ahead in LOOKING_AHEAD {
+            let mut fields = NAVIGATION.to_vec();
+            fields.push(ahead);
+            let reply = browser.curl("GET", &address, &fields, None).await;
+            assert_eq!(
+                refusal(&reply),
+                "403 prefetch_refused",
+                "{ahead:?} {target}"
+            );
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+            assert_eq!(reply.header("set-cookie"), None, "{ahead:?} {target}");
+        }
+        browser.stand_on(PUBLIC_URL);
+        for fetch in [
+            Fetch::get(target),
+            Fetch::get(target).csrf(),
+            Fetch::get(target).no_cors(),
+            Fetch::image(target),
+        ] {
+            let reply = browser.fetch(fetch.clone()).await;
+            assert_eq!(refusal(&reply), "400 not_a_navigation", "{fetch:?}");
+            assert_eq!(reply.header("set-cookie"), None, "{fetch:?}");
+        }
+    };
+    check_unasked(&mut browser, &link).await;
+    check_unasked(&mut browser, "/bff/logout/callback?state=x").await;
+    assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
+    assert_eq!(idp.count(Endpoint::Revocation), 0);
+
+    let posted = Fetch::new("POST", "/bff/logout").csrf();
+    let onward = browser.fetch(posted).await.json()["redirect_to"].clone();
+    check_unasked(&mut browser, onward.as_str().unwrap()).await;
+    browser.stand_on(PUBLIC_URL);
+    let visit = browser.click(onward.as_str().unwrap()).await;
+    let location = visit.replies[0].location().unwrap();
+    assert!(location.as_str().starts_with(&idp.url("/end_session?")));
+}
+
+/// E1: the link works through a service worker that passes it on.
+#[tokio::test]
+async fn a_link_that_a_service_worker_passes_on_signs_out() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start()).start();
+    let mut browser = bff.browser();
+    browser.sign_in("alice").await;
+    let link = format!("{PUBLIC_URL}{}", logout_link(&mut browser).await);
+    let passed_on = [
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Sec-Fetch-Mode", "same-origin"),
+        ("Sec-Fetch-Dest", "empty"),
+        ("Accept", "text/html,*/*;q=0.8"),
+    ];
+    assert_eq!(
+        browser.curl("GET", &link, &passed_on, None).await.status,
+        303
+    );
+    assert_eq!(browser.signed_in().await, None);
 }
 
 /// E1, H2, H3: a POST needs the header, and must not come from elsewhere.

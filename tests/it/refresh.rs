@@ -251,6 +251,58 @@ async fn a_dead_grant_ends_the_session() {
     assert_eq!(upstream.seen().len(), 1, "the socket alone went upstream");
 }
 
+/// L4, B10: a page whose session turns out dead at the refresh is like any other that nobody is signed
+/// in for: the login begins, or the page is shown to nobody in particular. It was a 401. And the first
+/// answer that says so says why, as does what is asked next with the same cookie.
+#[tokio::test]
+async fn a_session_that_dies_at_the_refresh_is_as_if_it_had_been_over() {
+    let clock = nine_o_clock();
+    let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .route(
+            toml::toml! { path = "/reports"  csrf = "origin" },
+            &upstream,
+        )
+        .route(
+            toml::toml! { path = "/both"  auth = "optional"  csrf = "origin" },
+            &upstream,
+        )
+        .start();
+    let dead = async || {
+        idp.behave();
+        let alice = signed_in(&bff, "alice").await;
+        clock.advance(EXPIRED);
+        idp.misbehave(Fault::invalid_grant());
+        alice
+    };
+    let mut alice = dead().await;
+    let visit = alice.click(&format!("{PUBLIC_URL}/reports/7?full=1")).await;
+    let begun = visit.reply_of("/reports/7");
+    assert_eq!(begun.status, 303, "{}", begun.text());
+    assert!(
+        begun
+            .location()
+            .unwrap()
+            .as_str()
+            .starts_with(&idp.url("/authorize?"))
+    );
+    assert!(upstream.seen().is_empty());
+
+    let mut alice = dead().await;
+    let visit = alice.click(&format!("{PUBLIC_URL}/both/7")).await;
+    assert_eq!(visit.last().status, 200);
+    assert_eq!(upstream.the_one().bearer(), None);
+    assert_eq!(alice.session().await["ended"], "refresh_refused");
+
+    let alice = dead().await;
+    let problem = Call::get("/api/orders").of(&alice).send(bff.public_addr);
+    let problem = problem.await.json();
+    assert_eq!(problem["code"], "session_expired");
+    assert_eq!(problem["ended"], "refresh_refused");
+    let session = Call::get("/bff/session").of(&alice).send(bff.public_addr);
+    assert_eq!(session.await.json()["ended"], "refresh_refused");
+}
+
 /// L5: a provider that cannot help costs nobody the session: calls go on while the token lives,
 /// then they are told to come again, and within five seconds of its return all is well.
 #[tokio::test]

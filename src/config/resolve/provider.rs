@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::auth::{AnonymousAnswer, AuthSettings, LogoutHint};
+use crate::auth::{AccessDenied, AnonymousAnswer, AuthSettings, LogoutHint};
 use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
@@ -34,6 +34,9 @@ const CLAIMS: [&str; 8] = [
 const UNREFRESHABLE_AFTER: Duration = Duration::from_mins(5);
 /// D9: more would accept tokens that are long dead.
 const MOST_CLOCK_SKEW: Duration = Duration::from_mins(5);
+
+const LEAST_LOGIN_TIMEOUT: Duration = Duration::from_mins(1);
+const MOST_LOGIN_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Parameters of the authorization request that are ours alone (B8).
 const OUR_PARAMETERS: [(&str, &str); 12] = [
@@ -131,7 +134,7 @@ pub(super) fn auth(
     field: &Field<ProviderTable>,
     session: &Field<SessionTable>,
     public: Option<&Public>,
-    _faults: &mut Faults,
+    faults: &mut Faults,
 ) -> Option<AuthSettings> {
     let (provider, _) = table(field);
     let (session, _) = table(session);
@@ -140,6 +143,7 @@ pub(super) fn auth(
     } else {
         CLAIMS.map(str::to_owned).to_vec()
     };
+    let login_timeout = login_timeout(&provider.login_timeout, faults);
     let public = public?;
     Some(AuthSettings {
         public_url: public.url.clone(),
@@ -156,6 +160,8 @@ pub(super) fn auth(
             .written()
             .map(|written| written.value.clone()),
         third_party_login: provider.third_party_login.or(false),
+        login_timeout,
+        access_denied: provider.access_denied.or(Chosen(AccessDenied::Page)).0,
     })
 }
 
@@ -325,6 +331,26 @@ fn clock_skew(field: &Field<Duration>, faults: &mut Faults) -> Duration {
         );
     }
     field.or(Duration::from_mins(1))
+}
+
+/// B4: long enough for a person, and no longer than a login is worth remembering.
+fn login_timeout(field: &Field<Duration>, faults: &mut Faults) -> Duration {
+    if let Some(written) = field.written() {
+        if written.value < LEAST_LOGIN_TIMEOUT {
+            written.refuse(
+                faults,
+                "gives nobody the time to type a password",
+                "write \"1m\" or more; \"1h\" is the default",
+            );
+        } else if written.value > MOST_LOGIN_TIMEOUT {
+            written.refuse(
+                faults,
+                "keeps what a login needs in the browser for more than a day",
+                "write \"24h\" or less; \"1h\" is the default",
+            );
+        }
+    }
+    field.or(Duration::from_hours(1))
 }
 
 /// What is written, if anything is: else what the provider offers decides.

@@ -299,3 +299,22 @@ fn a_proxy_is_named_or_not_used() {
         assert!(!warnings.contains("PROXY"), "{warnings}");
     }
 }
+
+/// B4: a login has as long as a person needs, and not for ever.
+#[test]
+fn a_login_has_a_time_that_makes_sense() {
+    check_refused(&[
+        case(
+            "provider",
+            "login_timeout = \"30s\"",
+            "provider.login_timeout gives nobody the time",
+        ),
+        case(
+            "provider",
+            "login_timeout = \"25h\"",
+            "write \"24h\" or less",
+        ),
+        case("provider", "login_timeout = 600", "write \"600s\""),
+        case("provider", "access_denied = \"back\"", "return_to"),
+    ]);
+}

@@ -35,7 +35,8 @@ interface Options {
   frontend: string | null
 }
 
-const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
+/** The build of the React example. */
+export const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
 
 // The one that examples/react/bff.toml proposes.
 const POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"

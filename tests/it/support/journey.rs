@@ -38,6 +38,16 @@ impl Browser {
             .unwrap_or_else(|| panic!("the provider sends nobody back: {answer:?}"))
     }
 
+    /// Goes where the page that is shown leads by itself: its refresh is a step of its own site.
+    pub(crate) async fn go_on(&mut self, shown: &Reply) -> Visit {
+        let text = shown.text();
+        let refresh = text.split_once("http-equiv=\"refresh\" content=\"0;url=");
+        let (_, rest) = refresh.unwrap_or_else(|| panic!("the page leads nowhere: {text}"));
+        let link = rest.split('"').next().unwrap().replace("&amp;", "&");
+        self.stand_on(shown.url.as_str());
+        self.click(&link).await
+    }
+
     /// What `/bff/session` tells the app of this browser.
     pub(crate) async fn session(&mut self) -> Value {
         self.stand_on(PUBLIC_URL);
@@ -111,6 +121,33 @@ pub(crate) fn refusal(reply: &Reply) -> String {
         .unwrap_or_default();
     format!("{} {code}", reply.status)
 }
+
+/// Where the page's *Sign in* leads.
+pub(crate) fn sign_in_link(reply: &Reply) -> String {
+    let text = reply.text();
+    let (before, _) = text
+        .split_once("\">Sign in</a>")
+        .unwrap_or_else(|| panic!("no link to sign in: {text}"));
+    let link = before.rsplit_once("href=\"").unwrap().1;
+    link.replace("&amp;", "&")
+}
+
+/// What a browser says of a navigation that nobody has asked for yet, in all its dialects.
+pub(crate) const LOOKING_AHEAD: [(&str, &str); 5] = [
+    ("Sec-Purpose", "prefetch"),
+    ("Sec-Purpose", "prefetch;prerender"),
+    ("Purpose", "prefetch"),
+    ("X-Purpose", "preview"),
+    ("X-Moz", "prefetch"),
+];
+
+/// What a browser says of a navigation to a document, by a page of ours.
+pub(crate) const NAVIGATION: [(&str, &str); 4] = [
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Accept", "text/html,*/*;q=0.8"),
+];
 
 /// The fields of `reply`, sorted, without those that differ from one answer to the next.
 pub(crate) fn steady_fields(reply: &Reply) -> String {
