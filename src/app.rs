@@ -612,6 +612,10 @@ fn on_its_own_thread(
 /// What keeps sessions outside this process; `None` where nothing does.
 fn open_records(
     settings: &StoreSettings,
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "postgres")),
+        expect(unused_variables, reason = "a store of one process has no channel")
+    )]
     voice: Voice,
 ) -> Result<Option<Arc<dyn RecordStore>>, StoreError> {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]

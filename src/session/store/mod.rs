@@ -14,6 +14,10 @@ pub(in crate::session) mod sealed;
 mod skew;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
+#[cfg_attr(
+    not(any(feature = "redis", feature = "postgres")),
+    expect(dead_code, reason = "a store of one process has no channel")
+)]
 pub mod voice;
 
 use std::fmt;
