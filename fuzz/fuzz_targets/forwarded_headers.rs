@@ -5,16 +5,19 @@
 
 use std::cell::{LazyCell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bff::proxy::dial::SystemResolver;
 use bff::proxy::forward::{Call, RequestBody};
 use bff::proxy::headers::StripCookies;
 use bff::proxy::path::{PathRules, RequestPath};
 use bff::proxy::route::{RouteMatch, RouteTable};
-use bff::proxy::upstream::Upstreams;
+use bff::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 use bff::proxy::{CsrfCheck, RouteAuth, RouteSettings};
 use bff::web::client_address::{ClientAddress, TrustedProxies};
+use bff::web::pace::LeastRate;
 use bff::web::public_origin::PublicOrigin;
 use bff_fuzz::{COOKIE_NAME, PUBLIC_URL, head};
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -68,7 +71,18 @@ impl Stage {
             ..RouteSettings::open("/", upstream)
         };
         Self {
-            upstreams: Upstreams::new(Duration::from_secs(5), Duration::from_secs(5), Arc::new(tls)),
+            upstreams: Upstreams::new(
+                UpstreamLimits {
+                    connect: Duration::from_secs(5),
+                    body_idle: Duration::from_secs(5),
+                    least_rate: LeastRate::new(0, Duration::from_secs(30)),
+                    age: Duration::from_secs(300),
+                    fields: 100,
+                },
+                UpstreamRoom::new(64, NonZeroUsize::MIN),
+                Arc::new(tls),
+                Arc::new(SystemResolver),
+            ),
             runtime,
             routes: RouteTable::new(vec![settings]).expect("a route"),
             public: PublicOrigin::new(&PUBLIC_URL).expect("an origin"),

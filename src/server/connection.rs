@@ -15,9 +15,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::drive::{End, PARK_AFTER, Patience, drive};
+use super::drive::{End, Patience, drive};
 use super::room::Rest;
 use super::shutdown::Drain;
 use super::stream::{BodyAhead, Pulse, Wait, Watched};
@@ -161,14 +161,13 @@ pub(super) async fn http1<H: Handler, S>(
         };
         socket = parts.io.into_inner();
         match end {
-            End::Late(Wait::NextRequest) => {
+            End::Late(Wait::NextRequest, since) => {
                 socket.put_back(parts.read_buf);
-                let left = patience.timeouts.idle.saturating_sub(PARK_AFTER);
-                if parked(&mut socket, &drain, left, patience.rest).await == Parked::Over {
+                if parked(&mut socket, &drain, patience, since).await == Parked::Over {
                     return;
                 }
             }
-            End::Late(Wait::Head) => return refuse_late_head(socket, patience.rest).await,
+            End::Late(Wait::Head, _) => return refuse_late_head(socket, patience.rest).await,
             End::Done(Err(error)) => {
                 tracing::debug!(%error, "a connection ended in an error");
                 // An answer that broke off has no last words: the sooner the browser knows, the
@@ -181,8 +180,8 @@ pub(super) async fn http1<H: Handler, S>(
             End::Done(Ok(())) if pulse.body_left() => {
                 return linger(socket, patience.rest).await;
             }
-            End::Late(Wait::Write) => return tracing::debug!("an answer was left unread"),
-            End::Done(Ok(())) | End::Late(_) | End::GivesWay => return,
+            End::Late(Wait::Write, _) => return tracing::debug!("an answer was left unread"),
+            End::Done(Ok(())) | End::Late(..) | End::GivesWay => return,
         }
     }
 }
@@ -194,18 +193,18 @@ enum Parked {
     Over,
 }
 
-/// Waits for bytes, with nothing but the socket, for `left` at most.
+/// Waits for bytes, with nothing but the socket, for as long as it may be idle.
 async fn parked<S: AsyncRead + Unpin>(
     socket: &mut Watched<S>,
     drain: &Drain,
-    left: Duration,
-    rest: &Rest,
+    patience: Patience<'_>,
+    since: Instant,
 ) -> Parked {
-    let now = Instant::now();
-    let mut resting = rest.begin(now.checked_sub(PARK_AFTER).unwrap_or(now));
+    let over_at = since + patience.timeouts.idle;
+    let mut resting = patience.rest.begin(since);
     tokio::select! {
         biased;
-        come = timeout(left, socket.read_ahead()) => match come {
+        come = timeout_at(over_at, socket.read_ahead()) => match come {
             Ok(Ok(1..)) => Parked::Something,
             Ok(Ok(0) | Err(_)) | Err(_) => Parked::Over,
         },
@@ -245,7 +244,7 @@ pub(super) async fn http2<H: Handler, S>(
     match end {
         End::Done(Err(error)) => tracing::debug!(%error, "a connection ended in an error"),
         End::Done(Ok(())) => {}
-        End::Late(_) => {
+        End::Late(..) => {
             // Says goodbye (GOAWAY) to a peer that still listens.
             conn.as_mut().graceful_shutdown();
             drop(timeout(LINGER, conn).await);

@@ -24,13 +24,13 @@ use crate::web::pace::{LeastRate, Pace};
 /// the room for a request under way are some 20 KiB, of which an idle connection needs nothing:
 /// after this only the socket stays, and a new engine is made when something comes. Of any version, a
 /// connection that has waited for so long rests: it may have to make room.
-pub(super) const PARK_AFTER: Duration = Duration::from_millis(500);
+const PARK_AFTER: Duration = Duration::from_millis(500);
 
 /// How a connection ended.
 pub(super) enum End {
     Done(hyper::Result<()>),
-    /// It kept us waiting for this.
-    Late(Wait),
+    /// It kept us waiting for this, since then.
+    Late(Wait, Instant),
     /// It rested, and has to make room for another.
     GivesWay,
 }
@@ -118,7 +118,7 @@ pub(super) async fn drive<C: Drains>(
             let now = Instant::now();
             let is_slow = wait == Wait::Write && now >= look_at && reader.is_too_slow();
             if now >= late_at || is_slow {
-                return Poll::Ready(End::Late(wait));
+                return Poll::Ready(End::Late(wait, since));
             }
             if wait.is_rest() && now >= look_at {
                 repose.begin(patience.rest, since);

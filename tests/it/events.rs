@@ -293,7 +293,8 @@ async fn another_site_hears_nothing() {
         vec![("Sec-Fetch-Site", "cross-site")],
         vec![("Sec-Fetch-Site", "same-site")],
         vec![("Origin", "https://evil.example")],
-        vec![("Sec-Fetch-Site", "same-origin"), ("Origin", "null")],
+        vec![("Sec-Fetch-Site", "cross-site"), ("Origin", "null")],
+        vec![("Origin", "null")],
         vec![],
     ] {
         let cookie = format!("{SESSION_COOKIE}={cookie}");

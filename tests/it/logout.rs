@@ -61,11 +61,12 @@ async fn a_link_with_its_sid_signs_out() {
     let visit = browser.click(&format!("{link}&return_to=/bye")).await;
     let first = &visit.replies[0];
     assert_eq!(first.status, 303);
-    insta::assert_snapshot!(steady_fields(first), @r"
+    insta::assert_snapshot!(steady_fields(first), @r#"
     cache-control: no-store
     content-length: 0
+    nel: {"max_age":0}
     referrer-policy: no-referrer
-    ");
+    "#);
     assert_eq!(
         first.all("set-cookie"),
         [format!(

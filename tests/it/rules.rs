@@ -1,4 +1,5 @@
-//! The table of rules in CONTRIBUTING.md names tests that exist, and no rule twice.
+//! The table of rules in CONTRIBUTING.md names tests that exist, and no rule twice; each has its
+//! sentence in docs/rules.md.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,5 +36,12 @@ fn every_test_that_the_table_of_rules_names_exists() {
         }
     }
     assert!(rules.len() > 100, "the table was not found");
+    let sentences = fs::read_to_string(root.join("docs/rules.md")).unwrap();
+    let has_none = |rule: &&String| !sentences.contains(&format!("\n- **{rule}** "));
+    let unsaid: Vec<_> = rules.iter().filter(has_none).collect();
+    assert!(
+        unsaid.is_empty(),
+        "no sentence in docs/rules.md: {unsaid:?}"
+    );
     assert!(missing.is_empty(), "{missing:#?}");
 }
