@@ -146,7 +146,9 @@ impl Default for Setup {
         Self {
             nodes: 3,
             session: "",
-            provider: "",
+            // Calls are as patient as it takes for the lease of a dead node to run out, and for a
+            // machine that does much else.
+            provider: "timeout = \"10s\"",
             relays: false,
             store_timeout: "10s",
         }

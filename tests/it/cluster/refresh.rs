@@ -157,12 +157,7 @@ async fn one_dies(
     slow_each: usize,
     seed: usize,
 ) -> Option<Toll> {
-    // Calls are as patient as it takes for the lease of a dead node to run out.
-    let setup = Setup {
-        provider: "timeout = \"10s\"",
-        ..Setup::default()
-    };
-    let mut world = World::start(kind, setup).await?;
+    let mut world = World::start(kind, Setup::default()).await?;
     world.provider.core.set_access_token_seconds(1);
     let mut people = world.people(sessions).await;
     let mut toll = Toll::default();
