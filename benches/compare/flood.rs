@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use url::{Url, form_urlencoded};
 
 use crate::{Outcome, tell};
@@ -96,7 +96,10 @@ async fn flood(kind: Kind, target: Rc<Target>, span: Duration) -> Outcome {
         tokio::task::spawn_local(async move {
             let [high, low] = n.to_be_bytes();
             let from = Ipv4Addr::new(127, 0, 1 + high, low);
-            let mut tick = interval(Duration::from_secs(1) * u32::from(ADDRESSES) / RATE);
+            // One after the other, not two hundred at a time.
+            let pause = Duration::from_secs(1) * u32::from(ADDRESSES) / RATE;
+            let first = Instant::now() + pause * u32::from(n) / u32::from(ADDRESSES);
+            let mut tick = interval_at(first, pause);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;

@@ -1050,10 +1050,28 @@ pub(crate) async fn told_until(
             Told::Subscribed => panic!("subscribed twice"),
         }
     }
-    events.sort_by_key(|event| match event {
-        Event::Ended(hash, _) | Event::Changed(hash, _) => *hash,
-    });
+    events.sort_by_key(of);
     events
+}
+
+/// As [`told_until`], of this story's own sessions: the bus of a Cluster is slow, and what the story
+/// before told may come to whoever listens since.
+async fn told_of_own(
+    announcing: &Arc<dyn RecordStore>,
+    told: &mut mpsc::UnboundedReceiver<Told>,
+    word: &str,
+) -> Vec<Event> {
+    let own: Vec<_> = (100..150).map(hash).collect();
+    let mut events = told_until(announcing, told, word).await;
+    events.retain(|event| own.contains(&of(event)));
+    events
+}
+
+/// Whose event it is.
+fn of(event: &Event) -> SessionHash {
+    match event {
+        Event::Ended(hash, _) | Event::Changed(hash, _) => *hash,
+    }
 }
 
 async fn the_other_node_hears_each_session_in_order(nodes: Nodes) {
@@ -1071,35 +1089,38 @@ async fn the_other_node_hears_each_session_in_order(nodes: Nodes) {
     let mut told_other = listening(other).await;
     let mut told_one = listening(one).await;
 
-    insert(one, &row(1)).await;
-    insert(one, &row(2)).await;
-    insert(one, &expiring(3, now())).await;
-    one.replace(&hash(1), 2, b"new").await.unwrap();
+    insert(one, &row(141)).await;
+    insert(one, &row(142)).await;
+    insert(one, &expiring(143, now())).await;
+    one.replace(&hash(141), 2, b"new").await.unwrap();
     // Of these nobody is told: nothing came of them, or nothing that others have to know at once.
-    one.replace(&hash(1), 2, b"overtaken").await.unwrap();
-    one.reseal(&hash(1), 2, b"anew").await.unwrap();
-    one.slide(&hash(1), now() + MINUTE, now() + HOUR)
+    one.replace(&hash(141), 2, b"overtaken").await.unwrap();
+    one.reseal(&hash(141), 2, b"anew").await.unwrap();
+    one.slide(&hash(141), now() + MINUTE, now() + HOUR)
         .await
         .unwrap();
-    one.end_expired(&hash(1), now(), HOUR).await.unwrap();
-    end(one, &hash(9)).await;
-    other.replace(&hash(2), 2, b"new").await.unwrap();
-    end(one, &hash(1)).await;
-    end(one, &hash(1)).await;
-    other.replace(&hash(1), 3, b"late").await.unwrap();
-    one.end_expired(&hash(3), now(), HOUR).await.unwrap();
-    other.end(&hash(2), EndReason::Revoked, HOUR).await.unwrap();
+    one.end_expired(&hash(141), now(), HOUR).await.unwrap();
+    end(one, &hash(149)).await;
+    other.replace(&hash(142), 2, b"new").await.unwrap();
+    end(one, &hash(141)).await;
+    end(one, &hash(141)).await;
+    other.replace(&hash(141), 3, b"late").await.unwrap();
+    one.end_expired(&hash(143), now(), HOUR).await.unwrap();
+    other
+        .end(&hash(142), EndReason::Revoked, HOUR)
+        .await
+        .unwrap();
 
     let expected = [
-        Event::Changed(hash(1), 2),
-        Event::Ended(hash(1), EndReason::Logout),
-        Event::Changed(hash(2), 2),
-        Event::Ended(hash(2), EndReason::Revoked),
-        Event::Ended(hash(3), EndReason::Expired),
+        Event::Changed(hash(141), 2),
+        Event::Ended(hash(141), EndReason::Logout),
+        Event::Changed(hash(142), 2),
+        Event::Ended(hash(142), EndReason::Revoked),
+        Event::Ended(hash(143), EndReason::Expired),
     ];
-    assert_eq!(told_until(one, &mut told_other, "one's").await, expected);
+    assert_eq!(told_of_own(one, &mut told_other, "one's").await, expected);
     assert_eq!(
-        told_until(other, &mut told_one, "the other's").await,
+        told_of_own(other, &mut told_one, "the other's").await,
         expected
     );
 
@@ -1107,7 +1128,7 @@ async fn the_other_node_hears_each_session_in_order(nodes: Nodes) {
     for round in 100..130 {
         insert(one, &row(round)).await;
         end(one, &hash(round)).await;
-        let events = told_until(one, &mut told_other, &format!("word {round}")).await;
+        let events = told_of_own(one, &mut told_other, &format!("word {round}")).await;
         assert_eq!(events, [Event::Ended(hash(round), EndReason::Logout)]);
     }
 }
@@ -1119,22 +1140,23 @@ async fn nodes_of_the_release_before_are_told_in_the_clear(nodes: Nodes) {
         return;
     }
     let mut told = listening(other).await;
-    insert(one, &row(1)).await;
-    one.replace(&hash(1), 2, b"new").await.unwrap();
-    end(one, &hash(1)).await;
+    insert(one, &row(151)).await;
+    one.replace(&hash(151), 2, b"new").await.unwrap();
+    end(one, &hash(151)).await;
     one.announce("word").await.unwrap();
     let (mut events, mut hints) = (Vec::new(), Vec::new());
     loop {
         match soon("the word to come back", told.recv()).await.unwrap() {
-            Told::Event(event) => events.push(event),
+            Told::Event(event) if of(&event) == hash(151) => events.push(event),
+            Told::Event(_) => {}
             Told::Hint(event) => hints.push(event),
             Told::Echo(_) => break,
             Told::Subscribed => panic!("subscribed twice"),
         }
     }
     let expected = [
-        Event::Changed(hash(1), 2),
-        Event::Ended(hash(1), EndReason::Logout),
+        Event::Changed(hash(151), 2),
+        Event::Ended(hash(151), EndReason::Logout),
     ];
     assert_eq!(events, expected);
     // The bus of a Cluster brings them more than once.
