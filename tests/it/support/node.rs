@@ -168,11 +168,19 @@ impl Node {
         self.administration("/readyz").await
     }
 
-    /// What the administration listener answers to whoever asks.
+    /// What the administration listener answers to whoever asks. It may open a moment later than
+    /// the public one: whoever finds it closed asks again.
     pub(crate) async fn administration(&self, path: &str) -> Reply {
         let call = Call::bare("GET", path).header("Host", "127.0.0.1");
-        let reply = ask(self.admin, &call).await;
-        reply.unwrap_or_else(|| panic!("{path} answers"))
+        soon(path, async {
+            loop {
+                if let Some(reply) = ask(self.admin, &call).await {
+                    return reply;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
     }
 
     /// How much memory it holds, in bytes.
