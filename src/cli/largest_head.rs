@@ -2,15 +2,15 @@
 
 use crate::auth::LogoutHint;
 use crate::config::Config;
+use crate::oidc::LONGEST_ADDRESS;
 use crate::session::StorePlace;
 use crate::session::cookie::{LARGEST_COOKIE, MOST_CHUNKS};
 
 /// What an answer says beside the address it leads to and the cookies it sets.
 const OTHER_FIELDS: usize = 1024;
 
-/// An address at the provider, with or without a hint. A link that somebody wrote longer than that fails
-/// for whoever follows it.
-const LONGEST_ADDRESS: usize = 4096;
+/// An address at the provider without a hint. A link that somebody wrote longer than that fails for
+/// whoever follows it.
 const ADDRESS_WITHOUT_HINT: usize = 3072;
 
 const KIBI: usize = 1024;

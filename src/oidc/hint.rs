@@ -10,7 +10,7 @@ use crate::secret::IdToken;
 pub(super) const LONGEST_HINT: usize = 2048;
 
 /// Octets that the whole address may have with a hint in it.
-const LONGEST_ADDRESS: usize = 4096;
+pub const LONGEST_ADDRESS: usize = 4096;
 
 /// Adds `id_token_hint` to the query of `url`, where the address stays short enough. Called last,
 /// when all that must be there is. Whether it was added.

@@ -52,6 +52,7 @@ pub use self::error::{
 };
 pub use self::error_code::{ErrorAnswer, ErrorCode};
 pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
+pub use self::hint::LONGEST_ADDRESS;
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};
 pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
