@@ -156,7 +156,7 @@ impl RunningApp {
         // Nobody takes back what the operator says.
         let clears_nel = !config.sets_header(&NEL);
         let tls = outbound::tls()?;
-        let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout, config.way_out);
+        let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout, config.outbound);
         let provider = Provider::new(
             config.provider,
             outbound,

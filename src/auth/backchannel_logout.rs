@@ -112,6 +112,12 @@ impl RelyingParty {
         }
     }
 
+    /// Whether the provider calls us by a name of its own: one that we ask within its network calls from
+    /// there. Its word is signed, whatever it was sent to.
+    pub fn is_called_by_any_name(&self) -> bool {
+        self.provider.settings().internal.is_some()
+    }
+
     /// Says that somebody, and so perhaps the provider, looks for this endpoint at a host that is not
     /// served here.
     pub fn backchannel_logout_elsewhere(&self, host: &str) {

@@ -16,8 +16,7 @@ use crate::proxy::route::RouteTable;
 use crate::server;
 use crate::session::store::{Limit, OnLimit};
 use crate::telemetry::Metrics;
-use crate::web::outbound::{self, Outbound};
-use crate::web::way_out::WayOut;
+use crate::web::outbound::{self, Outbound, OutboundSettings};
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,9 +28,10 @@ pub(super) enum CheckError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The provider does not answer, or not as it should.
-    #[error("provider.issuer {issuer}: {source}")]
+    #[error("{asked}: {source}")]
     Provider {
-        issuer: String,
+        /// The key and the address.
+        asked: String,
         source: ProviderError,
     },
     /// What is asked of the provider is not offered, so that no login can work: a line each.
@@ -99,15 +99,15 @@ pub(super) fn check(
         .chain([largest_head::note(&config)])
         .collect();
     if options.online {
-        let issuer = config.provider.issuer.clone();
-        let way = config.way_out.describe(&issuer);
+        let name = provider_name(&config.provider);
+        let way = config.outbound.way_out.describe(asked_at(&config.provider));
         let way = way.map(|way| format!(", {way}")).unwrap_or_default();
         let store = app::ask_store(&config)?;
-        let lacks = ask_provider(config.provider, config.way_out)?;
+        let lacks = ask_provider(config.provider, config.outbound)?;
         tell_of(&lacks, &options.file.config, terminal)?;
         let answers = match store {
-            Some(store) => format!("{issuer}{way} and {store} answer as they should"),
-            None => format!("{issuer} answers as it should{way}"),
+            Some(store) => format!("{name}{way} and {store} answer as they should"),
+            None => format!("{name} answers as it should{way}"),
         };
         writeln!(terminal.out, "{summary}; {answers}")?;
     } else {
@@ -143,12 +143,37 @@ fn judge(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Where the provider is asked.
+fn asked_at(settings: &ProviderSettings) -> &str {
+    settings
+        .internal
+        .as_ref()
+        .map_or(&settings.issuer, |internal| internal.url().as_str())
+}
+
+/// The provider by the names that are configured for it.
+fn provider_name(settings: &ProviderSettings) -> String {
+    let issuer = &settings.issuer;
+    match &settings.internal {
+        Some(internal) => format!("{issuer}, asked at {},", internal.url()),
+        None => issuer.clone(),
+    }
+}
+
 /// Asks the provider for its metadata, whether they fit the issuer (A5), and for a login of nobody
 /// where they promise one.
-fn ask_provider(settings: ProviderSettings, way_out: WayOut) -> Result<Vec<Lack>, CheckError> {
-    let issuer = settings.issuer.clone();
+fn ask_provider(
+    settings: ProviderSettings,
+    outbound: OutboundSettings,
+) -> Result<Vec<Lack>, CheckError> {
+    let key = if settings.internal.is_some() {
+        "provider.internal_url"
+    } else {
+        "provider.issuer"
+    };
+    let asked = format!("{key} {}", asked_at(&settings));
     let tls = outbound::tls().map_err(StartError::from)?;
-    let outbound = Outbound::with_tls(tls, settings.timeout, way_out);
+    let outbound = Outbound::with_tls(tls, settings.timeout, outbound);
     let provider = Provider::new(
         settings,
         outbound,
@@ -160,14 +185,14 @@ fn ask_provider(settings: ProviderSettings, way_out: WayOut) -> Result<Vec<Lack>
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    let asked = runtime.block_on(async {
+    let lacks = runtime.block_on(async {
         let mut lacks = provider.metadata().await?.lacks().to_vec();
         if !lacks.iter().any(Lack::prevents_login) {
             lacks.extend(provider.rehearse().await?);
         }
         Ok(lacks)
     });
-    asked.map_err(|source| CheckError::Provider { issuer, source })
+    lacks.map_err(|source| CheckError::Provider { asked, source })
 }
 
 /// Says what the provider does not offer; an error where no login can work for it.

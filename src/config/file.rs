@@ -134,6 +134,10 @@ table! {
     ProviderTable {
         /// The issuer, byte for byte as the provider's metadata says it. Required.
         issuer: String,
+        /// Where bff reaches the provider, where that is not where browsers do. Default none: at the issuer.
+        internal_url: String,
+        /// Whether `internal_url` may be http. Default false.
+        internal_http: bool,
         /// Who we are at the provider. Required.
         client_id: String,
         /// How we prove it. Default what the provider takes of a secret, or `"private_key_jwt"` with a `client_key` alone.

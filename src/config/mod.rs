@@ -40,7 +40,7 @@ use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
-use crate::web::way_out::WayOut;
+use crate::web::outbound::OutboundSettings;
 
 #[cfg(feature = "dev")]
 pub use development::DevelopmentServers;
@@ -63,8 +63,8 @@ pub struct Config {
     pub auth: AuthSettings,
     /// The provider.
     pub provider: ProviderSettings,
-    /// Which way calls to the provider go.
-    pub way_out: WayOut,
+    /// How calls to the provider go.
+    pub outbound: OutboundSettings,
     /// Sessions.
     pub session: SessionSettings,
     /// Where `session.keys` come from, in their order.

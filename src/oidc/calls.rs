@@ -72,21 +72,36 @@ impl Calls {
         endpoint: &'static str,
         url: &Url,
     ) -> Result<Map<String, Value>, ProviderError> {
-        let request = request(Method::GET, url)
-            .header(ACCEPT, "application/json")
-            .body(Bytes::new())
-            .map_err(|_| Misbehaviour::Insecure(endpoint))?;
         let answer = self
-            .send(endpoint, request)
+            .send(endpoint, json_request(endpoint, url)?)
             .await
             .map_err(|source| Unavailable::NoAnswer { endpoint, source })?;
-        if answer.status() != StatusCode::OK {
-            let status = answer.status().as_u16();
-            let answer = ErrorAnswer { status, code: None };
-            return Err(Unavailable::Status { endpoint, answer }.into());
-        }
-        object(answer.body()).ok_or_else(|| Misbehaviour::NotAnObject(endpoint).into())
+        json_object(endpoint, &answer)
     }
+}
+
+/// A question for a JSON object.
+pub(super) fn json_request(
+    endpoint: &'static str,
+    url: &Url,
+) -> Result<Request<Bytes>, Misbehaviour> {
+    request(Method::GET, url)
+        .header(ACCEPT, "application/json")
+        .body(Bytes::new())
+        .map_err(|_| Misbehaviour::Insecure(endpoint))
+}
+
+/// The JSON object that an answer holds.
+pub(super) fn json_object(
+    endpoint: &'static str,
+    answer: &Response<Bytes>,
+) -> Result<Map<String, Value>, ProviderError> {
+    if answer.status() != StatusCode::OK {
+        let status = answer.status().as_u16();
+        let answer = ErrorAnswer { status, code: None };
+        return Err(Unavailable::Status { endpoint, answer }.into());
+    }
+    object(answer.body()).ok_or_else(|| Misbehaviour::NotAnObject(endpoint).into())
 }
 
 /// The JSON object that `bytes` write, where the top level is one (A7).

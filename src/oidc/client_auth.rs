@@ -107,7 +107,7 @@ impl ClientAuthenticator {
             } => {
                 let audience = match audience {
                     AssertionAudience::Issuer => &settings.issuer,
-                    AssertionAudience::TokenEndpoint => metadata.token_endpoint.as_str(),
+                    AssertionAudience::TokenEndpoint => &metadata.token_audience,
                 };
                 let assertion = self.assertion(client_id, audience, metadata, key_id.as_deref())?;
                 form.append_pair("client_assertion_type", JWT_BEARER)

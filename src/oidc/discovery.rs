@@ -6,17 +6,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
+use http::StatusCode;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
 use crate::oidc::ProviderSettings;
-use crate::oidc::calls::Calls;
-use crate::oidc::error::{Misbehaviour, ProviderError};
+use crate::oidc::calls::{Calls, json_object, json_request};
+use crate::oidc::error::{Misbehaviour, OtherIssuer, ProviderError, Unavailable};
+use crate::oidc::error_code::says_later;
 use crate::oidc::terms::{self, Lack, Terms};
 use crate::web::outbound::is_https_or_loopback;
 
-/// What we use of the metadata. Every endpoint is https; or http on loopback, where the issuer is.
+/// The word for metrics and logs.
+const ENDPOINT: &str = "metadata";
+
+/// The addresses that we take from metadata.
+const ENDPOINTS: [&str; 6] = [
+    "authorization_endpoint",
+    "token_endpoint",
+    "jwks_uri",
+    "userinfo_endpoint",
+    "end_session_endpoint",
+    "revocation_endpoint",
+];
+
+/// What we use of the metadata. Every endpoint is https; or http on loopback, where the issuer is; or
+/// at the provider's internal address, where that is configured and the browser goes elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
@@ -24,6 +40,8 @@ pub struct Metadata {
     pub authorization_endpoint: Url,
     /// Where codes and refresh tokens are redeemed.
     pub token_endpoint: Url,
+    /// The same as the provider itself calls it, for assertions that are meant for it (A10).
+    pub(super) token_audience: String,
     /// Where the keys are.
     pub jwks_uri: Url,
     /// Who is signed in, where it is offered.
@@ -49,11 +67,16 @@ impl Metadata {
         for (name, url) in &settings.endpoints {
             document.insert((*name).to_owned(), url.as_str().into());
         }
+        let token_audience = document.get("token_endpoint").and_then(Value::as_str);
+        let token_audience = token_audience.unwrap_or_default().to_owned();
+        if let Some(internal) = &settings.internal {
+            internal.turn_outward(&mut document, ENDPOINTS);
+        }
         let document = &document;
         // Byte for byte: a trailing slash makes another issuer.
         match document.get("issuer").and_then(Value::as_str) {
             Some(named) if named == settings.issuer => {}
-            Some(named) => return Err(Misbehaviour::OtherIssuer(named.to_owned())),
+            Some(named) => return Err(OtherIssuer::new(named, settings).into()),
             None => return Err(Misbehaviour::Missing("issuer")),
         }
         if let Some(methods) = document.get("code_challenge_methods_supported")
@@ -64,13 +87,19 @@ impl Metadata {
         }
         let endpoint = |name| endpoint(document, name, is_https(&settings.issuer));
         let required = |name| endpoint(name)?.ok_or(Misbehaviour::Missing(name));
+        // The browser goes where it knows the way; what we ask ourselves, we ask from here.
+        let ours = |url| match &settings.internal {
+            Some(internal) => internal.inward(url),
+            None => url,
+        };
         Ok(Self {
             authorization_endpoint: required("authorization_endpoint")?,
-            token_endpoint: required("token_endpoint")?,
-            jwks_uri: required("jwks_uri")?,
-            userinfo_endpoint: endpoint("userinfo_endpoint")?,
+            token_endpoint: required("token_endpoint").map(ours)?,
+            token_audience,
+            jwks_uri: required("jwks_uri").map(ours)?,
+            userinfo_endpoint: endpoint("userinfo_endpoint")?.map(ours),
             end_session_endpoint: endpoint("end_session_endpoint")?,
-            revocation_endpoint: endpoint("revocation_endpoint")?,
+            revocation_endpoint: endpoint("revocation_endpoint")?.map(ours),
             response_iss_supported: document.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
             client_assertion_algs: document
@@ -158,8 +187,29 @@ impl Discovery {
     }
 
     async fn fetch_document(&self) -> Result<Arc<Metadata>, ProviderError> {
-        let url = document_url(&self.settings.issuer)?;
-        let document = self.calls.get_object("metadata", &url).await?;
+        let url = document_url(&self.settings)?;
+        let request = json_request(ENDPOINT, &url)?;
+        let answer = match self.calls.send(ENDPOINT, request).await {
+            Ok(answer) => answer,
+            Err(source) => {
+                let address = url;
+                return Err(Unavailable::NoMetadata { address, source }.into());
+            }
+        };
+        let status = answer.status();
+        if !(status == StatusCode::OK || status.is_server_error() || says_later(status)) {
+            let key = match &self.settings.internal {
+                Some(_) => "provider.internal_url",
+                None => "provider.issuer",
+            };
+            return Err(Misbehaviour::NoMetadata {
+                address: url,
+                key,
+                status: status.as_u16(),
+            }
+            .into());
+        }
+        let document = json_object(ENDPOINT, &answer)?;
         Ok(Arc::new(Metadata::parse(&self.settings, document)?))
     }
 }
@@ -183,12 +233,17 @@ impl fmt::Debug for Discovery {
     }
 }
 
-/// Where the metadata of `issuer` are: one terminating slash gives way (OIDC Discovery §4.1).
-fn document_url(issuer: &str) -> Result<Url, Misbehaviour> {
-    let bare = issuer.strip_suffix('/').unwrap_or(issuer);
+/// Where the metadata are: one terminating slash gives way (OIDC Discovery §4.1).
+fn document_url(settings: &ProviderSettings) -> Result<Url, Misbehaviour> {
+    let (address, is_safe): (_, fn(&Url) -> bool) = match &settings.internal {
+        // What the operator wrote is as safe as the operator says.
+        Some(internal) => (internal.url().as_str(), |_| true),
+        None => (settings.issuer.as_str(), is_https_or_loopback),
+    };
+    let bare = address.strip_suffix('/').unwrap_or(address);
     Url::parse(&format!("{bare}/.well-known/openid-configuration"))
         .ok()
-        .filter(is_https_or_loopback)
+        .filter(is_safe)
         .ok_or(Misbehaviour::Insecure("issuer"))
 }
 
@@ -237,6 +292,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oidc::InternalAddress;
     use crate::oidc::tests::settings;
 
     const ISSUER: &str = "https://id.example.com";
@@ -290,6 +346,89 @@ mod tests {
             parse(LOCAL, &change).is_ok(),
             "https is good enough for all"
         );
+    }
+
+    /// A7: what browsers are sent to keeps its public name and what we ask has the internal one,
+    /// whichever of the two the metadata came with; and nothing but that one address may be http.
+    #[test]
+    fn the_internal_address_is_ours_alone() {
+        const INSIDE: &str = "http://keycloak:8080";
+        let mut settings = settings(ISSUER);
+        settings.internal = InternalAddress::new(ISSUER, Url::parse(INSIDE).unwrap());
+        let parse = |change: &Value| {
+            let mut document = json!({"issuer": ISSUER});
+            let members = document.as_object_mut().unwrap();
+            for name in ENDPOINTS {
+                members.insert(name.to_owned(), format!("{ISSUER}/{name}?a=1").into());
+            }
+            members.extend(change.as_object().unwrap().clone());
+            Metadata::parse(&settings, members.clone())
+        };
+        for named in [ISSUER, INSIDE] {
+            let change: Map<String, Value> = ENDPOINTS
+                .into_iter()
+                .map(|name| (name.to_owned(), format!("{named}/{name}?a=1").into()))
+                .collect();
+            let metadata = parse(&change.into()).unwrap();
+            let at = |front: &str, name: &str| Url::parse(&format!("{front}/{name}?a=1")).ok();
+            for (found, name) in [
+                (Some(metadata.authorization_endpoint), ENDPOINTS[0]),
+                (metadata.end_session_endpoint, ENDPOINTS[4]),
+            ] {
+                assert_eq!(found, at(ISSUER, name), "{named}");
+            }
+            for (found, name) in [
+                (Some(metadata.token_endpoint), ENDPOINTS[1]),
+                (Some(metadata.jwks_uri), ENDPOINTS[2]),
+                (metadata.userinfo_endpoint, ENDPOINTS[3]),
+                (metadata.revocation_endpoint, ENDPOINTS[5]),
+            ] {
+                assert_eq!(found, at(INSIDE, name), "{named}");
+            }
+            assert_eq!(
+                metadata.token_audience,
+                format!("{named}/{}?a=1", ENDPOINTS[1])
+            );
+        }
+        for elsewhere in ["http://keycloak:9000/x", "http://127.0.0.1:8080/x"] {
+            for name in ENDPOINTS {
+                let verdict = parse(&json!({name: elsewhere}));
+                assert!(
+                    matches!(verdict, Err(Misbehaviour::NotHttps(named)) if named == name),
+                    "{name} {elsewhere}: {verdict:?}"
+                );
+            }
+        }
+        let verdict = parse(&json!({"issuer": INSIDE}));
+        let Err(Misbehaviour::OtherIssuer(other)) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(other.to_string().contains("--hostname"), "{other}");
+    }
+
+    /// A5: whoever has the wrong issuer is told the right one.
+    #[test]
+    fn another_issuer_says_what_to_write() {
+        for (configured, named, says) in [
+            (
+                "https://id.example.com",
+                "https://id.example.com/",
+                "write issuer = \"https://id.example.com/\", since a slash",
+            ),
+            (
+                "https://id.example.com/",
+                "https://id.example.com",
+                "write issuer = \"https://id.example.com\", since a slash",
+            ),
+            (
+                "https://id.example.com",
+                "https://login.example.com",
+                "the other as provider.internal_url",
+            ),
+        ] {
+            let other = OtherIssuer::new(named, &settings(configured)).to_string();
+            assert!(other.contains(says), "{other}");
+        }
     }
 
     /// A6, A7: an endpoint of the configuration stands for that of the metadata, by the same rules.
@@ -373,7 +512,7 @@ mod tests {
             ("nonsense", None),
         ];
         for (issuer, expected) in cases {
-            let url = document_url(issuer).ok();
+            let url = document_url(&settings(issuer)).ok();
             assert_eq!(url.as_ref().map(Url::as_str), expected, "{issuer}");
         }
     }

@@ -3,14 +3,18 @@
 //! Variants say what the caller can do. The texts are for the log: none of them holds a token, a
 //! code or a word that the provider chose.
 
+use std::fmt;
 use std::sync::Arc;
 
+use url::Url;
+
+use crate::oidc::ProviderSettings;
 use crate::oidc::claims::ClaimFault;
 use crate::oidc::client_auth::ClientKeyFault;
 use crate::oidc::error_code::ErrorAnswer;
 use crate::oidc::grant::TokenSet;
 use crate::oidc::jws::JwsFault;
-use crate::web::outbound::OutboundError;
+use crate::web::outbound::{OutboundError, is_loopback};
 
 /// A call outside a login or a refresh went wrong.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,6 +42,14 @@ impl From<Misbehaviour> for ProviderError {
 /// Why the provider could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
+    /// Nobody answered where its metadata should be.
+    #[error("no metadata from {address}{}", container_hint(address, source))]
+    NoMetadata {
+        /// Where they were asked for.
+        address: Url,
+        /// What happened instead.
+        source: OutboundError,
+    },
     /// No answer came.
     #[error("no answer from the {endpoint} endpoint")]
     NoAnswer {
@@ -69,7 +81,7 @@ impl Unavailable {
     /// The word for metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::NoAnswer { source, .. } => source.as_str(),
+            Self::NoAnswer { source, .. } | Self::NoMetadata { source, .. } => source.as_str(),
             Self::Status { answer, .. } => answer.as_str(),
             Self::BadTokenResponse(_) => "bad_token_response",
             Self::ClientKey(_) => "client_key",
@@ -82,8 +94,21 @@ impl Unavailable {
 #[derive(Debug, thiserror::Error)]
 pub enum Misbehaviour {
     /// The metadata name another issuer than the one configured, byte for byte (A5).
-    #[error("the metadata name another issuer, {0:?}")]
-    OtherIssuer(String),
+    #[error(transparent)]
+    OtherIssuer(#[from] OtherIssuer),
+    /// Where its metadata should be, something else answered.
+    #[error(
+        "{address} answers {status} where the metadata should be; look whether {key} is the provider's \
+         issuer to the letter (at Keycloak it ends with /realms/ and the name of the realm)"
+    )]
+    NoMetadata {
+        /// Where they were asked for.
+        address: Url,
+        /// The key that says so.
+        key: &'static str,
+        /// What came.
+        status: u16,
+    },
     /// The top level is no JSON object (A7).
     #[error("the {0} endpoint sent no JSON object")]
     NotAnObject(&'static str),
@@ -102,6 +127,71 @@ pub enum Misbehaviour {
     /// The key set lists more keys than anyone needs (D17).
     #[error("the key set holds {0} keys")]
     TooManyKeys(usize),
+}
+
+/// Metadata of another issuer than the one configured, and what to write then.
+#[derive(Debug)]
+pub struct OtherIssuer {
+    named: String,
+    configured: String,
+    internal: Option<Url>,
+}
+
+impl OtherIssuer {
+    /// More of a name helps nobody.
+    const LONGEST: usize = 300;
+
+    pub(super) fn new(named: &str, settings: &ProviderSettings) -> Self {
+        Self {
+            named: named.chars().take(Self::LONGEST).collect(),
+            configured: settings.issuer.clone(),
+            internal: settings
+                .internal
+                .as_ref()
+                .map(|internal| internal.url().clone()),
+        }
+    }
+}
+
+impl fmt::Display for OtherIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            named,
+            configured,
+            internal,
+        } = self;
+        let bare = |issuer: &str| issuer.trim_end_matches('/').to_owned();
+        write!(
+            f,
+            "the metadata name another issuer, {named:?}; write issuer = {named:?}"
+        )?;
+        match internal {
+            _ if bare(named) == bare(configured) => {
+                f.write_str(", since a slash at the end makes another one")
+            }
+            Some(internal) if bare(named) == bare(internal.as_str()) => f.write_str(
+                " if browsers reach it there, or else let the provider know the name by which they do \
+                 (at Keycloak: --hostname)",
+            ),
+            Some(_) => f.write_str(" if that is the one that is meant"),
+            None => f.write_str(
+                " if that is the one that is meant; if bff reaches the provider by another name than \
+                 browsers do, write the browsers' as issuer and the other as provider.internal_url",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OtherIssuer {}
+
+/// What is overlooked most often where nobody answers on this machine.
+fn container_hint(address: &Url, error: &OutboundError) -> &'static str {
+    if matches!(error, OutboundError::Connect(_)) && is_loopback(address) {
+        " (a container is a machine of its own: from within one, write as provider.internal_url where \
+         bff reaches the provider)"
+    } else {
+        ""
+    }
 }
 
 /// Why a code brought no tokens.

@@ -6,6 +6,7 @@ mod provider;
 mod refresh;
 
 // Before the browser leaves.
+mod internal;
 mod discovery;
 mod hint;
 mod pkce;
@@ -47,12 +48,14 @@ pub use self::client_auth::{ClientKeyFault, check_client_key};
 pub use self::discovery::Metadata;
 pub use self::end_session::EndSessionRequest;
 pub use self::error::{
-    ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, ProviderError,
+    ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, OtherIssuer,
+    ProviderError,
     RefreshError, RevocationError, TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
 };
 pub use self::error_code::{ErrorAnswer, ErrorCode};
 pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
 pub use self::hint::LONGEST_ADDRESS;
+pub use self::internal::InternalAddress;
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};
 pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
@@ -64,6 +67,8 @@ use crate::secret::{ClientKey, ClientSecret};
 pub struct ProviderSettings {
     /// The issuer, byte for byte as its metadata must say it (A5).
     pub issuer: String,
+    /// Where we ask it, where that is not where browsers do.
+    pub internal: Option<InternalAddress>,
     /// Who we are at the provider.
     pub client_id: String,
     /// How we prove it.

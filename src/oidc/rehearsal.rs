@@ -39,6 +39,11 @@ impl Provider {
             id_token_hint: None,
         };
         let url = self.authorization_url(&authorization).await?;
+        // The name that browsers have for it may lead nowhere from here.
+        let url = match &settings.internal {
+            Some(internal) => internal.inward(url),
+            None => url,
+        };
         let mut lacks = Vec::new();
         let browsers = request(Method::GET, &url)
             .header(ACCEPT, "text/html")

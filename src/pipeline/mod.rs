@@ -232,8 +232,7 @@ impl Pipeline {
         // Before the path is looked at, so that a stranger's host learns nothing of our routes;
         // the same answer with a session and without (I8).
         let host = external_host(parts).unwrap_or_default();
-        if !shared.serves(host) {
-            shared.warn_of_provider_at(host, parts);
+        if !shared.serves(host) && !shared.is_the_provider_within(host, parts) {
             return Err(Refusal::UnknownHost);
         }
         let path = match RequestPath::parse(parts.uri.path(), shared.path_rules()) {
@@ -547,16 +546,19 @@ impl Shared {
 }
 
 impl Shared {
-    /// A provider that was given another address of ours than the public one would sign nobody out,
-    /// and nobody would know why.
-    fn warn_of_provider_at(&self, host: &str, parts: &Parts) {
+    /// Whether this is the back channel of a provider that has another name for us, as we have for it.
+    /// Any other that was given another address of ours than the public one would sign nobody out, and
+    /// nobody would know why.
+    fn is_the_provider_within(&self, host: &str, parts: &Parts) -> bool {
         let base_path = &self.relying_party.settings().base_path;
         let wanted = UnderBase::at(parts.uri.path(), base_path);
-        if parts.method == Method::POST
-            && wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout)
-        {
+        let is_back_channel = parts.method == Method::POST
+            && wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout);
+        if is_back_channel && !self.relying_party.is_called_by_any_name() {
             self.relying_party.backchannel_logout_elsewhere(host);
+            return false;
         }
+        is_back_channel
     }
 }
 

@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 use crate::web::way_out::{Connector, ProxyFault, WayOut};
 
@@ -32,7 +32,19 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The client for calls to the provider; cheap to clone.
 #[derive(Clone)]
-pub struct Outbound(Client<HttpsConnector<Connector>, Full<Bytes>>);
+pub struct Outbound {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    in_clear: Option<Origin>,
+}
+
+/// How calls of ours go.
+#[derive(Debug, Clone, Default)]
+pub struct OutboundSettings {
+    /// Straight, or through a proxy.
+    pub way_out: WayOut,
+    /// The one other machine that is asked over http: the operator has said so.
+    pub in_clear: Option<Origin>,
+}
 
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +52,7 @@ pub enum OutboundError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
-    /// Neither https nor http on loopback.
+    /// Neither https nor http on loopback, nor where the operator allows it.
     #[error("the address is neither https nor http on loopback")]
     Insecure,
     /// No connection came about: DNS, TCP or TLS. Nothing was sent.
@@ -123,12 +135,13 @@ impl Outbound {
     ///
     /// [`OutboundError::Setup`] where TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, OutboundError> {
-        Ok(Self::with_tls(tls()?, timeout, WayOut::straight()))
+        Ok(Self::with_tls(tls()?, timeout, OutboundSettings::default()))
     }
 
     /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
     /// that swallows packets counts as unreachable, not as one that may have acted.
-    pub fn with_tls(tls: ClientConfig, timeout: Duration, way_out: WayOut) -> Self {
+    pub fn with_tls(tls: ClientConfig, timeout: Duration, settings: OutboundSettings) -> Self {
+        let OutboundSettings { way_out, in_clear } = settings;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -149,7 +162,7 @@ impl Outbound {
             .pool_idle_timeout(POOL_IDLE)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self(client)
+        Self { client, in_clear }
     }
 
     /// Sends `request` once and reads the whole answer, all before `deadline` has passed.
@@ -162,7 +175,7 @@ impl Outbound {
         request: Request<Bytes>,
         deadline: Duration,
     ) -> Result<Response<Bytes>, OutboundError> {
-        if !uri_is_https_or_loopback(request.uri()) {
+        if !uri_is_https_or_loopback(request.uri()) && !self.may_be_in_clear(request.uri()) {
             return Err(OutboundError::Insecure);
         }
         tokio::time::timeout(deadline, self.send_and_read(request.map(Full::new)))
@@ -170,11 +183,18 @@ impl Outbound {
             .unwrap_or(Err(OutboundError::Timeout(deadline)))
     }
 
+    fn may_be_in_clear(&self, uri: &Uri) -> bool {
+        let Some(in_clear) = &self.in_clear else {
+            return false;
+        };
+        Url::parse(&uri.to_string()).is_ok_and(|url| url.origin() == *in_clear)
+    }
+
     async fn send_and_read(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, OutboundError> {
-        let answer = self.0.request(request).await.map_err(|error| {
+        let answer = self.client.request(request).await.map_err(|error| {
             if error.source().is_some_and(<dyn Error>::is::<ProxyFault>) {
                 OutboundError::Proxy(error)
             } else if error.is_connect() {
@@ -209,13 +229,18 @@ impl fmt::Debug for Outbound {
 pub fn is_https_or_loopback(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.has_host(),
-        "http" => match url.host() {
-            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        },
+        "http" => is_loopback(url),
         _ => false,
+    }
+}
+
+/// Whether `url` is on this machine for every resolver.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -381,7 +406,8 @@ mod tests {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let trusting = Outbound::with_tls(trusting, Duration::from_secs(30), WayOut::straight());
+        let settings = OutboundSettings::default();
+        let trusting = Outbound::with_tls(trusting, Duration::from_secs(30), settings);
         let plain = Outbound::new(Duration::from_secs(30)).unwrap();
         let cases = [
             ("trusted", &trusting, "localhost", "ok"),

@@ -37,6 +37,7 @@ mod headers;
 mod http1;
 mod http2;
 mod id_token;
+mod internal_provider;
 mod login;
 mod logout;
 mod operations;

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 use crate::config::Config;
 use crate::config::document::Variables;
@@ -31,8 +31,10 @@ use crate::config::file::File;
 use crate::config::reader::{Field, Written};
 use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
+use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::telemetry::{LogFormat, LogSettings};
+use crate::web::outbound::OutboundSettings;
 
 /// Which command the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +101,10 @@ pub(super) fn resolve(
     let admin = server::admin(&file.server, surroundings, faults);
     let provider = provider::provider(&file.provider, public.as_ref(), surroundings, faults);
     let way_out = provider_addresses::way_out(&file.provider, surroundings, faults);
+    let outbound = OutboundSettings {
+        way_out,
+        in_clear: provider.as_ref().and_then(asked_in_clear),
+    };
     let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
     let session = session::session(&file.session, public.as_ref(), surroundings, faults);
     let frontend = frontend::frontend(&file.frontend, surroundings, faults);
@@ -127,7 +133,7 @@ pub(super) fn resolve(
         path_rules,
         auth: auth?,
         provider: provider?,
-        way_out,
+        outbound,
         session: session?,
         key_places: session::key_places(&file.session),
         store: session::store_name(&file.session),
@@ -137,6 +143,12 @@ pub(super) fn resolve(
         #[cfg(feature = "dev")]
         dev,
     })
+}
+
+/// A7: the one address beyond this machine where the operator has us ask over http.
+fn asked_in_clear(provider: &ProviderSettings) -> Option<Origin> {
+    let url = provider.internal.as_ref()?.url();
+    (url.scheme() == "http").then(|| url.origin())
 }
 
 /// A table and its place; an absent one is an empty one at no particular place.

@@ -10,7 +10,7 @@ use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
 use crate::config::resolve::{
-    Surroundings, http_url, is_loopback, provider_addresses, provider_logout, span, table,
+    Surroundings, is_loopback, provider_addresses, provider_logout, span, table,
 };
 use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, ClientAuthMethod};
@@ -19,6 +19,7 @@ use crate::oidc::{
     check_client_key,
 };
 use crate::secret::{ClientKey, ClientSecret};
+use crate::web::outbound;
 
 const CLAIMS: [&str; 8] = [
     "sub",
@@ -84,7 +85,7 @@ pub(super) fn provider(
                 "issuer = \"https://id.example.com\", as the provider's metadata says it",
                 faults,
             )
-            .and_then(|written| issuer(written, faults));
+            .and_then(|written| issuer(written, &provider, faults));
         let client_id = provider
             .client_id
             .required(
@@ -105,10 +106,19 @@ pub(super) fn provider(
     let id_token_algs = id_token_algs(&provider.id_token_algs, faults);
     let authorize_params = authorize_params(&provider, faults);
     let timeout = span(&provider.timeout, Duration::from_secs(3), faults);
-    let endpoints = provider_addresses::endpoints(&provider, issuer.as_deref(), faults);
+    // Under `bff dev` there is no other provider to have addresses.
+    let addresses = if surroundings.purpose.is_without_provider() {
+        ProviderTable::default()
+    } else {
+        provider.clone()
+    };
+    let internal = provider_addresses::internal(&addresses, issuer.as_deref(), faults);
+    let endpoints =
+        provider_addresses::endpoints(&addresses, issuer.as_deref(), internal.as_ref(), faults);
     let logout = provider_logout::provider_logout(&provider, faults);
     Some(ProviderSettings {
         issuer: issuer?,
+        internal,
         client_id: client_id?,
         client_auth: client_auth?,
         redirect_uri: redirect_uri(public?)?,
@@ -166,18 +176,20 @@ pub(super) fn auth(
 }
 
 /// A7: https, or http on loopback. Kept as written, since metadata must say the same bytes (A5).
-fn issuer(written: &Written<String>, faults: &mut Faults) -> Option<String> {
-    let url = http_url(written, "https://id.example.com", faults)?;
-    if let Some((issuer, _)) = written.value.split_once("/.well-known/") {
-        written.refuse(
-            faults,
-            "is the address of the provider's metadata",
-            format!("write the part before it: {issuer:?}"),
-        );
-        return None;
-    }
+fn issuer(
+    written: &Written<String>,
+    provider: &ProviderTable,
+    faults: &mut Faults,
+) -> Option<String> {
+    let url = provider_addresses::provider_url(written, "https://id.example.com", faults)?;
     if url.scheme() == "http" {
+        let is_asked = !provider.internal_url.stands();
         if !is_loopback(&url) {
+            let by_two_names = if is_asked {
+                "; where this is bff's own name for the provider, write the browsers' as issuer and this one as provider.internal_url"
+            } else {
+                ""
+            };
             written.refuse(
                 faults,
                 format!(
@@ -185,9 +197,20 @@ fn issuer(written: &Written<String>, faults: &mut Faults) -> Option<String> {
                     written.value
                 ),
                 format!(
-                    "write \"https://{}\"",
+                    "write \"https://{}\"{by_two_names}",
                     written.value.trim_start_matches("http://")
                 ),
+            );
+            return None;
+        }
+        if is_asked && !outbound::is_loopback(&url) {
+            written.refuse(
+                faults,
+                format!(
+                    "is a name that not every resolver knows to be this machine: {:?}",
+                    written.value
+                ),
+                "write localhost, or as provider.internal_url where bff reaches the provider",
             );
             return None;
         }

@@ -1,11 +1,13 @@
-//! `[provider.endpoints]` and `provider.proxy`: where the provider is asked, and which way.
+//! `provider.internal_url`, `[provider.endpoints]` and `provider.proxy`: where the provider is asked,
+//! and which way.
 
 use url::Url;
 
 use crate::config::error::{Faults, Place};
 use crate::config::file::ProviderTable;
 use crate::config::reader::{Field, Written};
-use crate::config::resolve::{Surroundings, is_loopback, table};
+use crate::config::resolve::{Surroundings, http_url, is_loopback, table};
+use crate::oidc::InternalAddress;
 use crate::web::way_out::WayOut;
 
 /// What names a proxy for https, as other programs read it; the first that is set counts.
@@ -15,10 +17,72 @@ const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 const EXAMPLE: &str = "write one such as \"http://proxy.internal:3128\"";
 
+/// The provider's address, from which that of its metadata is made.
+pub(super) fn provider_url(
+    written: &Written<String>,
+    example: &str,
+    faults: &mut Faults,
+) -> Option<Url> {
+    let url = http_url(written, example, faults)?;
+    if let Some((address, _)) = written.value.split_once("/.well-known/") {
+        written.refuse(
+            faults,
+            "is the address of the provider's metadata",
+            format!("write the part before it: {address:?}"),
+        );
+        return None;
+    }
+    Some(url)
+}
+
+/// A7: where we ask the provider, if not where browsers do; over http by a word of its own alone.
+pub(super) fn internal(
+    provider: &ProviderTable,
+    issuer: Option<&str>,
+    faults: &mut Faults,
+) -> Option<InternalAddress> {
+    let written = provider.internal_url.written();
+    let url = written.and_then(|written| {
+        let url = provider_url(written, "http://keycloak:8080/realms/main", faults)?;
+        Some((written, url))
+    });
+    let is_http = url.as_ref().is_some_and(|(_, url)| url.scheme() == "http");
+    let allowed = provider.internal_http.written();
+    match (&url, allowed.filter(|allowed| allowed.value)) {
+        (Some((written, url)), None) if is_http => {
+            written.refuse(
+                faults,
+                format!("is http, so that whoever stands between reads the client secret and every token: {:?}", url.as_str()),
+                "write an https address, or internal_http = true where nobody else is on that network",
+            );
+            return None;
+        }
+        (_, Some(allowed)) if is_http => allowed.warn(
+            faults,
+            "sends the client secret and every token in the clear",
+            "see that nobody else is on the network between bff and the provider, or write an https internal_url",
+        ),
+        (Some(_), Some(allowed)) => {
+            allowed.warn(faults, "changes nothing, since internal_url is not http", "leave it out");
+        }
+        (None, Some(allowed)) if !provider.internal_url.stands() => {
+            let what = "changes nothing, since there is no internal_url";
+            allowed.warn(faults, what, "leave it out, or write internal_url");
+        }
+        _ => {}
+    }
+    let (written, url) = url?;
+    if issuer == Some(written.value.as_str()) {
+        written.warn(faults, "is the issuer itself, and changes nothing", "leave it out");
+    }
+    InternalAddress::new(issuer?, url)
+}
+
 /// A6, A7: by their names in the metadata, and held to the same rules.
 pub(super) fn endpoints(
     provider: &ProviderTable,
     issuer: Option<&str>,
+    internal: Option<&InternalAddress>,
     faults: &mut Faults,
 ) -> Vec<(&'static str, Url)> {
     let (endpoints, _) = table(&provider.endpoints);
@@ -32,12 +96,22 @@ pub(super) fn endpoints(
         ("revocation_endpoint", endpoints.revocation),
     ]
     .into_iter()
-    .filter_map(|(name, field)| Some((name, endpoint(field.written()?, only_https, faults)?)))
+    .filter_map(|(name, field)| Some((name, endpoint(field.written()?, only_https, internal, faults)?)))
     .collect()
 }
 
-fn endpoint(written: &Written<String>, only_https: bool, faults: &mut Faults) -> Option<Url> {
+fn endpoint(
+    written: &Written<String>,
+    only_https: bool,
+    internal: Option<&InternalAddress>,
+    faults: &mut Faults,
+) -> Option<Url> {
     let url = Url::parse(&written.value).ok();
+    // As browsers know it, which is how those of metadata are judged.
+    let url = match internal {
+        Some(internal) => url.map(|url| internal.outward(url)),
+        None => url,
+    };
     let is_safe = |url: &Url| match url.scheme() {
         "https" => url.has_host(),
         "http" => !only_https && is_loopback(url),

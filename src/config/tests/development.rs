@@ -49,6 +49,22 @@ fn nothing_beyond_this_machine_is_served() {
     }
 }
 
+/// What leads to another provider is not the development one's; its logins went there.
+#[test]
+fn addresses_of_the_provider_are_not_those_of_ours() {
+    let text = file_with(
+        "provider",
+        "internal_url = \"http://keycloak:8080\"\ninternal_http = true\n\
+         endpoints = { end_session = \"https://id.example.com/logout\" }",
+    );
+    let text = text.replace("public_url = \"https://app.example.com\"", "");
+    let (config, warnings) = develop(&text).unwrap();
+    assert_eq!(config.provider.endpoints, []);
+    assert_eq!(config.provider.internal, None);
+    assert!(config.outbound.in_clear.is_none());
+    assert!(warnings.is_empty(), "{warnings}");
+}
+
 #[test]
 fn production_secrets_are_not_needed() {
     let text = file_with("server", "-public_url\nlisten = \"127.0.0.1:0\"");

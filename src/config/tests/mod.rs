@@ -465,3 +465,29 @@ proptest! {
         drop(serve(&format!("[[route]]\n{key} = {value:?}\n")));
     }
 }
+
+/// Whoever starts from an example starts.
+#[test]
+fn the_examples_are_without_a_fault() {
+    let mut seen = 0;
+    for example in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        for file in fs::read_dir(example.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            let variables = [
+                ("BFF_CLIENT_SECRET", "s3cret"),
+                ("BFF_SESSION_KEY", KEY),
+                ("BFF_ADMIN_KEY", KEY),
+                ("BFF_STORE_URL", "redis://127.0.0.1:6379"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let loaded = Config::load(&path, &variables.into());
+            let errors = loaded.err().map(|errors| errors.to_string());
+            assert_eq!(errors, None, "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 7, "{seen}");
+}

@@ -220,6 +220,85 @@ fn an_endpoint_that_cannot_be_safe_is_refused() {
     )]);
 }
 
+/// A7: http within a network takes a word of its own; whoever lacks the second name is told of it.
+#[test]
+fn the_internal_address_is_written_with_care() {
+    check_refused(&[
+        case(
+            "provider",
+            "internal_url = \"http://keycloak:8080/realms/main\"",
+            "provider.internal_url is http, so that whoever stands between reads",
+        ),
+        case(
+            "provider",
+            "internal_url = \"http://keycloak:8080/realms/main\"\ninternal_http = false",
+            "internal_http = true where nobody else is on that network",
+        ),
+        case(
+            "provider",
+            "internal_url = \"http://127.0.0.1:8080\"",
+            "provider.internal_url is http",
+        ),
+        case(
+            "provider",
+            "internal_url = \"keycloak:8080\"",
+            "provider.internal_url is not an http or https address",
+        ),
+        case(
+            "provider",
+            "internal_url = \"https://keycloak:8443/realms/main/.well-known/openid-configuration\"",
+            "write the part before it: \"https://keycloak:8443/realms/main\"",
+        ),
+        case(
+            "provider",
+            "issuer = \"http://keycloak:8080/realms/main\"",
+            "write the browsers' as issuer and this one as provider.internal_url",
+        ),
+        case(
+            "provider",
+            "issuer = \"http://id.localhost:8180\"",
+            "provider.internal_url where bff reaches the provider",
+        ),
+        case(
+            "provider",
+            "internal_url = \"http://keycloak:8080/realms/main\"\ninternal_http = true\nendpoints = { token = \"http://other:8080/token\" }",
+            "provider.endpoints.token is not an https address",
+        ),
+    ]);
+    check_warned(&[
+        case(
+            "provider",
+            "internal_url = \"http://keycloak:8080/realms/main\"\ninternal_http = true",
+            "provider.internal_http sends the client secret and every token in the clear",
+        ),
+        case(
+            "provider",
+            "internal_http = true",
+            "changes nothing, since there is no internal_url",
+        ),
+        case(
+            "provider",
+            "internal_url = \"https://keycloak:8443\"\ninternal_http = true",
+            "changes nothing, since internal_url is not http",
+        ),
+        case(
+            "provider",
+            "internal_url = \"https://id.example.com\"",
+            "is the issuer itself, and changes nothing",
+        ),
+        case(
+            "provider",
+            "issuer = \"http://id.localhost:8180/realms/main\"\ninternal_url = \"http://keycloak:8080/realms/main\"\ninternal_http = true\n\
+                 endpoints = { token = \"http://keycloak:8080/realms/main/token\" }",
+            "in the clear",
+        ),
+    ]);
+    check_fine(
+        "provider",
+        "internal_url = \"https://keycloak.internal:8443/realms/main\"",
+    );
+}
+
 #[test]
 fn what_a_logout_cannot_do_is_refused() {
     check_refused(&[
@@ -280,7 +359,7 @@ fn a_proxy_is_named_or_not_used() {
         let file = Path::new("bff.toml");
         let (config, warnings) = parse(&text, file, &variables, Purpose::Serve).unwrap();
         let issuer = &config.provider.issuer;
-        (config.way_out.describe(issuer), warnings.to_string())
+        (config.outbound.way_out.describe(issuer), warnings.to_string())
     };
     let (way, warnings) = said("https_proxy", "http://u:canary@proxy.internal:3128");
     let through = "through the proxy http://proxy.internal:3128 of https_proxy";

@@ -37,6 +37,7 @@ pub(super) const NOW: i64 = 1_795_251_600;
 pub(super) fn settings(issuer: &str) -> ProviderSettings {
     ProviderSettings {
         issuer: issuer.to_owned(),
+        internal: None,
         client_id: "app".to_owned(),
         client_auth: ClientAuth::SecretBasic(ClientSecret::new("s3cret")),
         redirect_uri: Url::parse("https://app.example.com/bff/callback").unwrap(),

@@ -98,6 +98,7 @@ impl<'a> Bff<'a> {
     pub(crate) fn browser(&self) -> Browser {
         let mut browser = Browser::new(Arc::clone(self.idp.clock()));
         browser.resolve(PUBLIC_URL, self.public_addr);
+        browser.resolve(&self.idp.issuer, self.idp.addr());
         browser.collect_in(self.received.clone());
         browser
     }

@@ -54,7 +54,7 @@ pub(crate) struct Idp {
     shared: Arc<Shared>,
     messenger: Arc<Messenger>,
     // Last, so that its thread ends before what it uses.
-    _helper: Helper,
+    helper: Helper,
 }
 
 #[derive(Debug)]
@@ -119,7 +119,20 @@ impl Idp {
         Self::with_users(clock, crowd.collect())
     }
 
+    /// An honest one that browsers know by another name than its address.
+    pub(crate) fn known_as(issuer: &str, clock: &Arc<ManualClock>) -> Self {
+        Self::with_issuer(clock, users(), |_| issuer.to_owned())
+    }
+
     fn with_users(clock: &Arc<ManualClock>, users: Vec<DevUser>) -> Self {
+        Self::with_issuer(clock, users, |addr| format!("http://{addr}"))
+    }
+
+    fn with_issuer(
+        clock: &Arc<ManualClock>,
+        users: Vec<DevUser>,
+        issuer: impl FnOnce(SocketAddr) -> String,
+    ) -> Self {
         let client_secret = bff::secret::random_base64url::<24>(&SystemRandomness);
         let shared = Arc::new(Shared {
             endpoints: OnceLock::new(),
@@ -133,7 +146,7 @@ impl Idp {
             let shared = Arc::clone(&shared);
             move |stream| serve(Arc::clone(&shared), stream)
         });
-        let issuer = format!("http://{}", helper.addr());
+        let issuer = issuer(helper.addr());
         let core = Core::new(
             CoreSettings {
                 issuer: issuer.clone(),
@@ -163,7 +176,7 @@ impl Idp {
             clock: Arc::clone(clock),
             shared,
             messenger,
-            _helper: helper,
+            helper,
         }
     }
 
@@ -172,7 +185,12 @@ impl Idp {
         &self.clock
     }
 
-    /// The URL of `path` here.
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.helper.addr()
+    }
+
+    /// The URL of `path` here, as browsers know it.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)
     }
