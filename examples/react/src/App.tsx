@@ -3,24 +3,30 @@ import { Dashboard } from './components/Dashboard'
 import { ExpiringBanner } from './components/ExpiringBanner'
 import { Landing } from './components/Landing'
 import { SessionEndedDialog } from './components/SessionEndedDialog'
+import { noteSignOut, SignedOut } from './components/SignedOut'
 import { Problem, TopBar } from './components/TopBar'
 import { UserChanged } from './components/UserChanged'
 import { type Session, useSession } from './useSession'
 
 export function App() {
-  const { status, session, receivedAt, expiring, ended, problem, login, logout, refresh, dismissEnded } = useSession()
+  const { status, session, receivedAt, expiring, ended, problem, login, signInAgain, logout, refresh, dismissEnded } = useSession()
   const [before, acknowledge] = useFormerUser(session)
 
   // The dashboard stays behind the dialog when a session ends, so that nobody loses what they were looking at.
   const shown = session ?? ended?.last ?? null
 
+  function signOut() {
+    if (session) noteSignOut(session.user.name ?? session.user.sub)
+    void logout()
+  }
+
   return (
     <>
-      <TopBar user={shown?.user ?? null} onSignIn={status === 'anonymous' ? () => login() : null} onSignOut={logout} />
+      <TopBar user={shown?.user ?? null} onSignIn={status === 'anonymous' && !ended ? () => login() : null} onSignOut={session ? signOut : null} />
       {problem && <Problem problem={problem} signedIn={status === 'signed_in'} onRetry={() => refresh({ slide: false })} />}
       {session && before && <UserChanged from={before} to={session.user} onDismiss={acknowledge} />}
       {session && expiring && (
-        <ExpiringBanner session={session} receivedAt={receivedAt} onStay={() => refresh()} onSignIn={() => login()} />
+        <ExpiringBanner session={session} receivedAt={receivedAt} onStay={() => refresh()} onSignIn={() => signInAgain()} />
       )}
       {shown ? (
         // The key drops everything that was fetched and typed as another user.
@@ -29,10 +35,15 @@ export function App() {
         <main className="loading" aria-busy="true">
           <span className="spinner" role="status" aria-label="Looking for your session" />
         </main>
+      ) : status === 'failed' ? (
+        <main className="loading" />
       ) : (
-        <Landing onSignIn={() => login()} />
+        <>
+          <SignedOut />
+          <Landing onSignIn={() => login()} />
+        </>
       )}
-      {ended && <SessionEndedDialog reason={ended.reason} last={ended.last} onSignIn={() => login()} onLeave={dismissEnded} />}
+      {ended && <SessionEndedDialog reason={ended.reason} last={ended.last} onSignIn={() => signInAgain()} onLeave={dismissEnded} />}
     </>
   )
 }

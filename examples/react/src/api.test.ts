@@ -79,6 +79,36 @@ test('a refusal keeps the problem and the time to wait', async () => {
   expect(error).toMatchObject({ message: 'Ask later.', retryAfter: 5, problem: { request_id: 'r1', status: 503 } })
 })
 
+test('a refusal that says why the session ended tells the app that', async () => {
+  answer(401, { code: 'session_expired', ended: 'refresh_refused' })
+  await expect(api('/api/orders')).rejects.toMatchObject({ sessionEnded: true })
+  expect(refused).toHaveBeenCalledWith('refresh_refused', 't')
+})
+
+test.each<[string, Response, unknown]>([
+  ['204', new Response(null, { status: 204 }), undefined],
+  ['205', new Response(null, { status: 205 }), undefined],
+  ['an empty 200', new Response('', { headers: { 'Content-Type': 'application/json' } }), undefined],
+  ['an empty 201 without a type', new Response('', { status: 201 }), undefined],
+  ['JSON', Response.json([1, 2]), [1, 2]],
+  ['null', Response.json(null), null],
+  ['JSON of a type of its own', new Response('{"a":1}', { headers: { 'Content-Type': 'application/vnd.shop+json' } }), { a: 1 }],
+  ['JSON that calls itself text', new Response('{"a":1}', { headers: { 'Content-Type': 'text/plain' } }), { a: 1 }],
+  ['text', new Response('done', { headers: { 'Content-Type': 'text/plain; charset=utf-8' } }), 'done'],
+])('apiJson takes %s', async (_, response, expected) => {
+  fetched.mockResolvedValueOnce(response)
+  expect(await apiJson('/api/orders')).toEqual(expected)
+})
+
+test('a page where JSON was expected is an error that says so', async () => {
+  fetched.mockResolvedValueOnce(new Response('<!doctype html>', { headers: { 'Content-Type': 'text/html' } }))
+  await expect(apiJson('/api/orders')).rejects.toMatchObject({
+    status: 200,
+    problem: { code: 'not_json' },
+    message: 'GET /api/orders answered text/html where JSON was expected.',
+  })
+})
+
 test('an answer that is no problem+json still has a message', async () => {
   fetched.mockResolvedValueOnce(new Response('<h1>Bad Gateway</h1>', { status: 502, statusText: 'Bad Gateway', headers: { 'Content-Type': 'text/html' } }))
   await expect(api('/api/orders')).rejects.toThrow('Bad Gateway')

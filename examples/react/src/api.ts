@@ -15,6 +15,8 @@ export interface Problem {
   detail?: string
   request_id?: string
   login_url?: string
+  /** Why the session is over, where this refusal is the first to say so. */
+  ended?: string
 }
 
 export class ApiError extends Error {
@@ -56,17 +58,29 @@ export async function api(path: string, init: RequestInit = {}): Promise<Respons
   if (response.status < 400) return response
 
   const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get('Retry-After')) || null)
-  if (error.sessionEnded || error.userChanged) refused(error.problem.code ?? '', tag)
+  if (error.sessionEnded || error.userChanged) refused(error.problem.ended ?? error.problem.code ?? '', tag)
   throw error
 }
 
-/** `api` for JSON both ways. */
+/**
+ * `api` for JSON both ways. An answer without a body (204, an empty 200) is `undefined`: ask for `apiJson<void>` there.
+ * Plain text is a string; anything else that is not JSON rejects with an `ApiError` that says what came instead.
+ */
 export async function apiJson<T>(path: string, init: Omit<RequestInit, 'body'> & { body?: unknown } = {}): Promise<T> {
   const { body, ...rest } = init
   const headers = new Headers(rest.headers)
   if (body !== undefined) headers.set('Content-Type', 'application/json')
   const response = await api(path, { ...rest, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
-  return (await response.json()) as T
+  const type = response.headers.get('Content-Type') ?? ''
+  const text = await response.text()
+  if (text === '') return undefined as T
+  try {
+    return JSON.parse(text) as T
+  } catch {
+    if (/^text\/plain\b/i.test(type)) return text as T
+    const detail = `${rest.method ?? 'GET'} ${path} answered ${type || 'something'} where JSON was expected.`
+    throw new ApiError(response.status, { status: response.status, code: 'not_json', title: 'Not JSON', detail })
+  }
 }
 
 async function problemOf(response: Response): Promise<Problem> {

@@ -1,6 +1,6 @@
 import { act, Fragment, StrictMode } from 'react'
 import { createRoot, type Root } from 'react-dom/client'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { FakeEventSource } from './fakeEventSource'
 
 type Hook = typeof import('./useSession')
@@ -123,10 +123,130 @@ test('a sign-out that fails changes nothing, and the end of the session is still
 test('403 is a fault to show, and is not tried over and over', async () => {
   answers([403, { code: 'csrf', detail: 'The header is missing.' }])
   await mount()
-  expect(view.status).toBe('loading')
+  expect(view.status).toBe('failed')
   expect(view.problem).toEqual({ status: 403, code: 'csrf', detail: 'The header is missing.' })
   await act(() => vi.advanceTimersByTimeAsync(3_600_000))
   expect(fetched).toHaveBeenCalledTimes(1)
+})
+
+test('a first look that meets an outage says so, and the page comes up by itself when it is over', async () => {
+  answers([503, { code: 'store_unavailable', detail: 'Try again in a moment.' }], [200, SIGNED_IN])
+  await mount()
+  expect([view.status, view.problem?.detail]).toEqual(['failed', 'Try again in a moment.'])
+  await act(() => vi.advanceTimersByTimeAsync(5_000))
+  expect([view.status, view.problem]).toEqual(['signed_in', null])
+})
+
+test.each([
+  ['the page that Vite answers everything with', new Response('<!doctype html>', { headers: { 'Content-Type': 'text/html' } })],
+  ['its 404', new Response('', { status: 404 })],
+  ['the 404 of a bff that has another base_path', Response.json({ code: 'no_route', detail: 'Nothing is served here.' }, { status: 404 })],
+  ['JSON of somebody else', Response.json({ hello: 'world' })],
+  ['a 401 of somebody else', new Response('Unauthorized', { status: 401 })],
+])('%s is no visitor: the page says which address to open', async (_, answer) => {
+  fetched.mockResolvedValueOnce(answer)
+  await mount()
+  expect([view.status, view.problem?.code]).toEqual(['failed', 'not_bff'])
+  expect(view.problem?.detail).toContain("Open bff's address, not Vite's")
+  await act(() => vi.advanceTimersByTimeAsync(3_600_000))
+  expect(fetched).toHaveBeenCalledTimes(1)
+})
+
+test('HTML of a proxy whose bff is away is an outage', async () => {
+  fetched.mockResolvedValueOnce(new Response('<h1>Bad Gateway</h1>', { status: 502 }))
+  answers([200, ANONYMOUS])
+  await mount()
+  expect([view.status, view.problem?.status]).toEqual(['failed', 502])
+  await act(() => vi.advanceTimersByTimeAsync(5_000))
+  expect(view.status).toBe('anonymous')
+})
+
+test('the reason of an end is the one that bff gives, not the code of the refusal', async () => {
+  answers([200, SIGNED_IN], [200, { ...ANONYMOUS, ended: 'refresh_refused' }])
+  await mount()
+  await act(() => view.refresh({ slide: false }))
+  expect(view.ended?.reason).toBe('refresh_refused')
+})
+
+describe('signing in again in a window', () => {
+  const channels: { name: string; onmessage: (event: { data: unknown }) => void; close: () => void }[] = []
+  const opened = vi.fn<(url: string, name: string, features: string) => unknown>()
+
+  beforeEach(() => {
+    channels.length = 0
+    opened.mockReturnValue({})
+    vi.stubGlobal('open', opened)
+    vi.stubGlobal('BroadcastChannel', vi.fn(function (name: string) {
+      const channel = { name, postMessage: vi.fn(), close: vi.fn(), onmessage: () => {} }
+      channels.push(channel)
+      return channel
+    }))
+  })
+  afterEach(() => opened.mockReset())
+
+  /** What the window's last page says. */
+  const windowSays = (data: object) =>
+    act(async () => channels.filter(({ name }) => name === 'bff-login').forEach((channel) => channel.onmessage({ data: { type: 'bff-login', ...data } })))
+
+  async function expired() {
+    const stream = await mountWithStream()
+    await act(async () => stream.says('ended', { reason: 'expired' }))
+    expect(view.status).toBe('anonymous')
+  }
+
+  test('the page stays, and goes on as the same user', async () => {
+    await expired()
+    const again = view.signInAgain('/orders?page=2')
+    expect(opened.mock.calls[0]?.[0]).toBe('/bff/login?mode=popup&return_to=%2Forders%3Fpage%3D2')
+    answers([200, { ...SIGNED_IN, session: { ...SIGNED_IN.session, tag: 'new' } }])
+    await windowSays({ outcome: 'signed_in', session: 'new' })
+    expect(await again).toEqual({ outcome: 'signed_in' })
+    expect([view.status, view.ended, hook.currentTag()]).toEqual(['signed_in', null, 'new'])
+    expect(navigated).not.toHaveBeenCalled()
+  })
+
+  test('somebody else is somebody else', async () => {
+    await expired()
+    const again = view.signInAgain()
+    answers([200, { ...SIGNED_IN, user: { sub: '2', name: 'Bob' }, session: { ...SIGNED_IN.session, tag: 'bobs' } }])
+    await windowSays({ outcome: 'signed_in' })
+    expect(await again).toEqual({ outcome: 'user_changed' })
+  })
+
+  test('a sign-in that fails leaves the page as it was, and can be tried again', async () => {
+    await expired()
+    const again = view.signInAgain()
+    await windowSays({ outcome: 'failed', error: 'access_denied' })
+    expect(await again).toEqual({ outcome: 'failed', error: 'access_denied' })
+    expect([view.status, view.ended?.reason]).toEqual(['anonymous', 'expired'])
+  })
+
+  test('words that are not of bff’s window are not heard', async () => {
+    await expired()
+    let settled = false
+    void view.signInAgain().then(() => (settled = true))
+    await act(async () => channels.at(-1)!.onmessage({ data: 'hello' }))
+    expect(settled).toBe(false)
+    await windowSays({ outcome: 'failed' })
+    expect(settled).toBe(true)
+  })
+
+  test('where no window may be opened, the page itself goes', async () => {
+    await expired()
+    opened.mockReturnValue(null)
+    expect(await view.signInAgain('/here')).toEqual({ outcome: 'left' })
+    expect(navigated).toHaveBeenCalledWith('/bff/login?return_to=%2Fhere')
+  })
+
+  test('its taking the place of a session that still lives is no end', async () => {
+    const stream = await mountWithStream()
+    const again = view.signInAgain()
+    await act(async () => stream.says('ended', { reason: 'superseded' }))
+    expect(view.ended).toBeNull()
+    answers([200, { ...SIGNED_IN, session: { ...SIGNED_IN.session, tag: 'new' } }])
+    await windowSays({ outcome: 'signed_in' })
+    expect([await again, view.ended, hook.currentTag()]).toEqual([{ outcome: 'signed_in' }, null, 'new'])
+  })
 })
 
 test('an older answer that arrives late changes nothing', async () => {

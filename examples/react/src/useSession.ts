@@ -1,6 +1,6 @@
 // Who is signed in, as bff sees it. Copy this file into your app; it needs React and nothing else.
 //
-//   const { status, session, login, logout } = useSession()
+//   const { status, session, problem, login, logout } = useSession()
 //
 // All components share one state: one request when the first of them mounts, then bff's event stream, which says at once
 // that the session was extended, is about to expire or has ended, and why. Where there is no stream, the page looks
@@ -18,13 +18,14 @@ export interface Session {
   logout_url: string
 }
 
-/** Why a session is over: in the stream's words, or in those of a refusal where no stream could say more. */
+/** Why a session is over: bff's words of docs/endings.md, or the code of a refusal that could not say more. */
 export type EndReason =
   | ('logout' | 'expired' | 'superseded' | 'refresh_refused' | 'revoked' | 'provider_logout' | 'signed_out_elsewhere')
   | ('login_required' | 'session_expired' | 'session_superseded')
 
 export interface SessionState {
-  status: 'loading' | 'anonymous' | 'signed_in'
+  /** `failed`: nobody has been able to say yet who is signed in, and `problem` says why. */
+  status: 'loading' | 'failed' | 'anonymous' | 'signed_in'
   session: Session | null
   /** When the times in `session` were true, in milliseconds of `Date.now()`: what countdowns start from. */
   receivedAt: number
@@ -32,11 +33,23 @@ export interface SessionState {
   expiring: boolean
   /** Set when a session ended while this page was open: why, and whose it was. */
   ended: { reason: EndReason; last: Session } | null
-  /** Why the last look failed (bff or the network is away, or it refused us). Says nothing about being signed in. */
+  /** Why the last look failed (bff or the network is away, or it refused us). Ends no session. */
   problem: { status: number; code: string; detail: string } | null
 }
 
+/** What came of `signInAgain()`. */
+export interface SignInOutcome {
+  /**
+   * `signed_in`: as the user of before, so that what they typed may be sent. `user_changed`: as somebody else; send
+   * nothing. `left`: no window could be opened, and the page itself is on its way to sign in.
+   */
+  outcome: 'signed_in' | 'user_changed' | 'failed' | 'left'
+  /** Of `failed`: a fixed word, such as `access_denied` where the user said no. */
+  error?: string | undefined
+}
+
 const BASE = '/bff'
+const NOT_BFF = `Nothing of bff answers at ${BASE}/session here. Open bff's address, not Vite's: http://localhost:8080 with \`bff dev\`.`
 const RETRY_SECONDS = 5
 const POLL_SECONDS = 60
 const HIDDEN_LONG = 60_000
@@ -57,6 +70,7 @@ let refusals = 0 // how many streams in a row were not given to us
 let hiddenSince = Infinity
 let resting: ReturnType<typeof setTimeout> | undefined
 let otherTabs: BroadcastChannel | null = null
+let signingIn = 0 // how many wait for a sign-in in another window
 const listeners = new Set<() => void>()
 
 /** Asks bff again. `refresh()` counts as activity and extends the idle timeout; `refresh({ slide: false })` does not. */
@@ -69,18 +83,21 @@ export async function refresh({ slide = true } = {}): Promise<void> {
       headers: { Accept: 'application/json', 'X-CSRF': '1' },
       cache: 'no-store',
     })
-    body = await response.json().catch(() => ({}))
+    body = (await response.json().catch(() => null)) ?? {}
   } catch {
     if (look === newest) failed(0, { code: 'network', detail: 'The server cannot be reached.' }, RETRY_SECONDS)
     return
   }
   if (look !== newest) return // a later look will answer
 
-  if (response.ok && body.authenticated) {
+  const says = response.ok ? 'authenticated' in body : response.status === 401 && ('authenticated' in body || 'code' in body)
+  if (says && body.authenticated) {
     signedIn(body)
-  } else if (response.ok || response.status === 401) {
-    // No code: the cookie is gone. Either the browser took it away, or another tab has signed out.
-    end(state.ended?.reason ?? body.code ?? (Date.now() >= endOf(state) ? 'expired' : 'login_required'))
+  } else if (says) {
+    // No reason: the cookie is gone. Either the browser took it away, or another tab has signed out.
+    end(state.ended?.reason ?? body.ended ?? body.code ?? (Date.now() >= endOf(state) ? 'expired' : 'login_required'))
+  } else if (response.status < 500 && (!('code' in body) || response.status === 404)) {
+    failed(response.status, { code: 'not_bff', detail: NOT_BFF })
   } else {
     // 403 is a fault in the setup, 503 a store or provider that is away. Neither signs anyone out.
     const retryAfter = Number(response.headers.get('Retry-After')) || RETRY_SECONDS
@@ -89,8 +106,34 @@ export async function refresh({ slide = true } = {}): Promise<void> {
 }
 
 /** Leaves for the provider; comes back to `returnTo`, by default the page that the user is on. */
-export function login(returnTo = location.pathname + location.search + location.hash): void {
+export function login(returnTo = here()): void {
   location.assign(`${BASE}/login?return_to=${encodeURIComponent(returnTo)}`)
+}
+
+/**
+ * Signs in again in a small window of its own: the page stays as it is, with all that was typed. To be called as a click
+ * is handled, since browsers open no windows otherwise. Who closes that window has simply not answered yet, so leave the
+ * button there to be pressed again.
+ */
+export async function signInAgain(returnTo?: string): Promise<SignInOutcome> {
+  const before = (state.session ?? state.ended?.last)?.user.sub
+  const told = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('bff-login')
+  const address = `${BASE}/login?mode=popup&return_to=${encodeURIComponent(returnTo ?? here())}`
+  // Without BroadcastChannel nobody would hear: the window is severed from this page (COOP).
+  if (!told || !open(address, 'bff-login', 'popup,width=480,height=680')) {
+    told?.close()
+    login(returnTo)
+    return { outcome: 'left' }
+  }
+  signingIn++
+  const { outcome, error } = await new Promise<{ outcome: string; error?: string }>((resolve) => {
+    told.onmessage = ({ data }) => data?.type === 'bff-login' && resolve(data)
+  })
+  told.close()
+  if (outcome === 'signed_in') await refresh({ slide: false })
+  signingIn--
+  if (outcome !== 'signed_in' || !state.session) return { outcome: 'failed', error: error ?? state.problem?.code }
+  return { outcome: before === undefined || state.session.user.sub === before ? 'signed_in' : 'user_changed' }
 }
 
 /** Ends the session here, then at the provider. */
@@ -109,6 +152,10 @@ export async function logout(): Promise<void> {
   listen()
 }
 
+function here(): string {
+  return location.pathname + location.search + location.hash
+}
+
 /** Forgets that a session has ended: the user chose to go on without one. */
 export function dismissEnded(): void {
   publish({ ...state, ended: null })
@@ -119,17 +166,17 @@ export function currentTag(): string | null {
   return state.session?.session.tag ?? null
 }
 
-/** To be told when bff refuses a call that was made as `tag`: the session is over, or is not the one we know. */
-export function refused(code: string, tag: string | null): void {
+/** To be told when bff refuses a call that was made as `tag`, and why: the session is over, or is not the one we know. */
+export function refused(why: string, tag: string | null): void {
   const known = currentTag()
   if (known === null) return
   newest++ // an answer under way may be from before
-  if (code === 'user_changed' || tag !== known) lookAgainIn(0, refetch)
-  else end(code as EndReason)
+  if (why === 'user_changed' || tag !== known) lookAgainIn(0, refetch)
+  else end(why as EndReason)
 }
 
 export function useSession() {
-  return { ...useSyncExternalStore(subscribe, () => state), login, logout, refresh, dismissEnded }
+  return { ...useSyncExternalStore(subscribe, () => state), login, signInAgain, logout, refresh, dismissEnded }
 }
 
 function signedIn(session: Session, expiring?: boolean) {
@@ -150,7 +197,8 @@ function end(reason: EndReason) {
 
 function failed(status: number, body: { code?: string; title?: string; detail?: string }, retryInSeconds?: number) {
   const detail = body.detail ?? body.title ?? `The server answered ${status}.`
-  publish({ ...state, problem: { status, code: body.code ?? 'unknown', detail } })
+  const unknown = state.status === 'loading' || state.status === 'failed'
+  publish({ ...state, status: unknown ? 'failed' : state.status, problem: { status, code: body.code ?? 'unknown', detail } })
   if (retryInSeconds !== undefined) lookAgainIn(retryInSeconds)
 }
 
@@ -183,7 +231,9 @@ function listen() {
   })
   on('ended', (data) => {
     hangUp()
-    end(data.reason) // better than what a refused call may have told before
+    // Most likely by the very sign-in that this page waits for; else the look will say.
+    if (data.reason === 'superseded' && signingIn > 0) lookAgainIn(1, refetch)
+    else end(data.reason) // better than what a refused call may have told before
   })
   source.onopen = () => (refusals = 0)
   source.onerror = () => {
@@ -268,7 +318,7 @@ function subscribe(listener: () => void) {
     document.addEventListener('visibilitychange', shownOrHidden)
     otherTabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('bff')
     if (otherTabs) otherTabs.onmessage = ({ data: tag }) => tag !== currentTag() && (hangUp(), look())
-    void refresh({ slide: state.status === 'loading' })
+    void refresh({ slide: state.status === 'loading' || state.status === 'failed' })
   }
   return () => {
     listeners.delete(listener)

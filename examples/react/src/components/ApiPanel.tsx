@@ -1,5 +1,6 @@
 import { useState } from 'react'
 import { ApiError, apiJson } from '../api'
+import { useDraft } from '../useDraft'
 
 /** What the example API answers: the request as it arrived there, the token blanked. */
 interface Received {
@@ -21,8 +22,8 @@ type Outcome =
   | { call: Call; tag: string; received: Received; elapsed: number }
   | { call: Call; tag: string; error: unknown; elapsed: number }
 
-export function ApiPanel({ tag, onAnswer }: { tag: string; onAnswer: () => void }) {
-  const [text, setText] = useState('{ "note": "written in the browser" }')
+export function ApiPanel({ user, tag, onAnswer }: { user: string; tag: string; onAnswer: () => void }) {
+  const draft = useDraft(user, 'body', '{ "note": "written in the browser" }')
   const [outcome, setOutcome] = useState<Outcome | null>(null)
   const [volley, setVolley] = useState<(boolean | null)[] | null>(null)
   const [busy, setBusy] = useState(false)
@@ -33,6 +34,7 @@ export function ApiPanel({ tag, onAnswer }: { tag: string; onAnswer: () => void 
     const start = performance.now()
     try {
       const received = await apiJson<Received>(call.path, { method: call.method, body: call.body })
+      if (call.method === 'POST') draft.sent()
       setOutcome({ call, tag, received, elapsed: performance.now() - start })
     } catch (error) {
       setOutcome({ call, tag, error, elapsed: performance.now() - start })
@@ -56,9 +58,9 @@ export function ApiPanel({ tag, onAnswer }: { tag: string; onAnswer: () => void 
   }
 
   function post() {
-    let body: unknown = text
+    let body: unknown = draft.text
     try {
-      body = JSON.parse(text)
+      body = JSON.parse(draft.text)
     } catch {
       // Not JSON: sent as a JSON string.
     }
@@ -89,7 +91,7 @@ export function ApiPanel({ tag, onAnswer }: { tag: string; onAnswer: () => void 
         }}
       >
         <label htmlFor="body">Body</label>
-        <input id="body" value={text} spellCheck={false} onChange={(event) => setText(event.target.value)} />
+        <input id="body" value={draft.text} spellCheck={false} onChange={(event) => draft.setText(event.target.value)} />
         <button className="button" disabled={busy}>
           POST /api/echo
         </button>

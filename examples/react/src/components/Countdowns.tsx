@@ -9,13 +9,18 @@ interface CountdownsProps {
 }
 
 export function Countdowns({ session, receivedAt, onExtend }: CountdownsProps) {
-  const { expires_in, ends_in } = session.session
+  const { created_at, expires_in, ends_in } = session.session
+  // The first look extends the session, so that the most ever seen of the idle timeout is all of it.
+  const idle = useMost(expires_in)
+  const age = receivedAt === null ? 0 : (receivedAt - Date.parse(created_at)) / 1000
+  const token = session.token?.expires_in ?? null
+  const tokenWhole = useTokenLifetime(token, age < 5)
   return (
     <section className="card clocks" aria-label="Time left">
-      <Ring name="Idle timeout" note="starts over with every call" seconds={expires_in} since={receivedAt} />
-      <Ring name="Session" note="ends then, however busy you are" seconds={ends_in} since={receivedAt} />
-      {session.token && (
-        <Ring name="Access token" note="renewed on the server, early" seconds={session.token.expires_in} since={receivedAt} />
+      <Clock name="Idle timeout" note="starts over with every call" seconds={expires_in} whole={idle} since={receivedAt} />
+      <Clock name="Session" note="ends then, however busy you are" seconds={ends_in} whole={age + ends_in} since={receivedAt} />
+      {token !== null && (
+        <Clock name="Access token" note="renewed on the server, early" seconds={token} whole={tokenWhole} since={receivedAt} />
       )}
       <button className="button quiet small" onClick={onExtend} disabled={receivedAt === null}>
         Extend now
@@ -24,27 +29,48 @@ export function Countdowns({ session, receivedAt, onExtend }: CountdownsProps) {
   )
 }
 
-const AROUND = 2 * Math.PI * 42
+interface ClockProps {
+  name: string
+  note: string
+  seconds: number
+  /** How long the whole of it is; null where nobody has said so, and then there is no bar, rather than one that lies. */
+  whole: number | null
+  since: number | null
+}
 
-function Ring({ name, note, seconds, since }: { name: string; note: string; seconds: number; since: number | null }) {
+function Clock({ name, note, seconds, whole, since }: ClockProps) {
   const left = useCountdown(seconds, since)
-  // Nobody tells a browser how long the whole is; the longest seen is near enough for a picture.
-  const [whole, setWhole] = useState(seconds)
-  if (seconds > whole) setWhole(seconds)
-  const part = whole > 0 ? left / whole : 0
+  const part = whole ? Math.min(1, left / whole) : null
   return (
-    <div className="ring" data-low={part < 0.2 || undefined}>
-      <svg viewBox="0 0 100 100" aria-hidden="true">
-        <circle className="track" cx="50" cy="50" r="42" />
-        <circle className="hand" cx="50" cy="50" r="42" strokeDasharray={AROUND} strokeDashoffset={AROUND * (1 - part)} />
-      </svg>
-      <div>
-        <h2>{name}</h2>
-        <p className="left" role="timer" aria-label={name}>
-          {clockText(left)}
-        </p>
-        <p className="muted">{note}</p>
-      </div>
+    <div className="clock" data-low={(part ?? 1) < 0.2 || undefined}>
+      <h2>{name}</h2>
+      <p className="left" role="timer" aria-label={name}>
+        {clockText(left)}
+        {whole && <small> of {clockText(whole)}</small>}
+      </p>
+      {part !== null && (
+        <svg className="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">
+          <rect width={100 * part} height="1" />
+        </svg>
+      )}
+      <p className="muted">{note}</p>
     </div>
   )
+}
+
+/** The most that `seconds` has been. */
+function useMost(seconds: number): number {
+  const [most, setMost] = useState(seconds)
+  if (seconds > most) setMost(seconds)
+  return Math.max(most, seconds)
+}
+
+/** A token's whole lifetime shows when it is new: right after the sign-in, and when it has just been renewed. */
+function useTokenLifetime(seconds: number | null, justSignedIn: boolean): number | null {
+  const [seen, setSeen] = useState({ last: seconds, whole: justSignedIn ? seconds : null })
+  if (seconds !== seen.last) {
+    const renewed = seconds !== null && seen.last !== null && seconds > seen.last
+    setSeen({ last: seconds, whole: renewed ? seconds : seen.whole })
+  }
+  return seen.whole
 }

@@ -17,7 +17,7 @@ export function Dashboard({ session, receivedAt, refresh }: DashboardProps) {
       <UserCard session={session} />
       <Countdowns session={session} receivedAt={receivedAt} onExtend={() => refresh()} />
       {/* The stream tells what a call did to the session, but not that its access token was renewed: hence the look. */}
-      <ApiPanel tag={session.session.tag} onAnswer={() => refresh({ slide: false })} />
+      <ApiPanel user={session.user.sub} tag={session.session.tag} onAnswer={() => refresh({ slide: false })} />
       <SessionsPanel key={session.session.tag} />
     </main>
   )

@@ -1,12 +1,12 @@
 import { useState } from 'react'
-import type { Session } from '../useSession'
+import type { Session, SignInOutcome } from '../useSession'
 import { clockText, useCountdown } from '../useCountdown'
 
 interface ExpiringBannerProps {
   session: Session
   receivedAt: number
   onStay: () => Promise<void>
-  onSignIn: () => void
+  onSignIn: () => Promise<SignInOutcome>
 }
 
 /** The last minute. The idle timeout can be put off; the end of the session can't, but there is time to save. */
@@ -31,7 +31,7 @@ export function ExpiringBanner({ session, receivedAt, onStay, onSignIn }: Expiri
         <strong>{final ? 'Your session is about to end' : 'You will be signed out soon'}</strong>
         <p className="muted">
           {final
-            ? 'It has reached its longest time. Save your work, then sign in again.'
+            ? 'It has reached its longest time. Sign in again to go on; what you typed stays.'
             : 'Nothing has happened here for a while.'}
         </p>
       </div>

@@ -1,10 +1,10 @@
-import { useEffect, useRef } from 'react'
-import type { EndReason, Session } from '../useSession'
+import { useEffect, useRef, useState } from 'react'
+import type { EndReason, Session, SignInOutcome } from '../useSession'
 
 interface SessionEndedDialogProps {
   reason: EndReason
   last: Session
-  onSignIn: () => void
+  onSignIn: () => Promise<SignInOutcome>
   onLeave: () => void
 }
 
@@ -40,14 +40,27 @@ const UNKNOWN = { title: 'Your session has ended', text: 'You are no longer sign
 export function SessionEndedDialog({ reason, last, onSignIn, onLeave }: SessionEndedDialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current?.showModal(), [])
+  const [failure, setFailure] = useState<string | null>(null)
   const { title, text } = WHY[reason] ?? UNKNOWN
+
+  async function signIn() {
+    setFailure(null)
+    const { outcome, error } = await onSignIn()
+    if (outcome === 'failed') setFailure(error === 'access_denied' ? 'You did not sign in.' : 'That did not work. Please try again.')
+  }
+
   return (
     <dialog ref={dialog} className="ended" aria-labelledby="ended-title" onClose={onLeave}>
       <h2 id="ended-title">{title}</h2>
-      <p>{text} What you see stays as it is; sign in again to go on.</p>
+      <p>{text} What you see and typed stays as it is; sign in again to go on.</p>
       <p className="muted">You were signed in as {last.user.name ?? last.user.sub}.</p>
+      {failure && (
+        <p className="failure" role="alert">
+          {failure}
+        </p>
+      )}
       <form method="dialog" className="actions">
-        <button type="button" className="button primary" autoFocus onClick={onSignIn}>
+        <button type="button" className="button primary" autoFocus onClick={signIn}>
           Sign in again
         </button>
         <button className="button quiet">Not now</button>

@@ -3,7 +3,7 @@ import type { Session, SessionState } from '../useSession'
 interface TopBarProps {
   user: Session['user'] | null
   onSignIn: (() => void) | null
-  onSignOut: () => void
+  onSignOut: (() => void) | null
 }
 
 export function TopBar({ user, onSignIn, onSignOut }: TopBarProps) {
@@ -19,9 +19,11 @@ export function TopBar({ user, onSignIn, onSignOut }: TopBarProps) {
         {user && (
           <>
             <span className="who">{user.name ?? user.sub}</span>
-            <button className="button quiet" onClick={onSignOut}>
-              Sign out
-            </button>
+            {onSignOut && (
+              <button className="button quiet" onClick={onSignOut}>
+                Sign out
+              </button>
+            )}
           </>
         )}
         {!user && onSignIn && (
@@ -42,10 +44,16 @@ interface ProblemProps {
 
 export function Problem({ problem, signedIn, onRetry }: ProblemProps) {
   const away = problem.status === 0 || problem.status >= 500
+  const elsewhere = problem.code === 'not_bff'
+  const title = away
+    ? 'We can’t reach the server right now.'
+    : elsewhere
+      ? 'This is another address than bff’s.'
+      : 'The server refused to say who is signed in.'
   return (
     <div className="banner" role="alert">
       <p>
-        <strong>{away ? 'We can’t reach the server right now.' : 'The server refused to say who is signed in.'}</strong>{' '}
+        <strong>{title}</strong>{' '}
         {away ? `${signedIn ? 'You are still signed in. ' : ''}This page tries again by itself.` : problem.detail}
       </p>
       <button className="button quiet small" onClick={onRetry}>
