@@ -76,7 +76,7 @@ impl Metadata {
         // Byte for byte: a trailing slash makes another issuer.
         match document.get("issuer").and_then(Value::as_str) {
             Some(named) if named == settings.issuer => {}
-            Some(named) => return Err(OtherIssuer::new(named, settings).into()),
+            Some(named) => return Err(Box::new(OtherIssuer::new(named, settings)).into()),
             None => return Err(Misbehaviour::Missing("issuer")),
         }
         if let Some(methods) = document.get("code_challenge_methods_supported")

@@ -95,7 +95,7 @@ impl Unavailable {
 pub enum Misbehaviour {
     /// The metadata name another issuer than the one configured, byte for byte (A5).
     #[error(transparent)]
-    OtherIssuer(#[from] OtherIssuer),
+    OtherIssuer(#[from] Box<OtherIssuer>),
     /// Where its metadata should be, something else answered.
     #[error(
         "{address} answers {status} where the metadata should be; look whether {key} is the provider's \

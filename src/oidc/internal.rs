@@ -91,7 +91,7 @@ impl Front {
             return None;
         }
         let query = url.query().map(|query| format!("?{query}"));
-        let Front { origin, path } = front;
+        let Self { origin, path } = front;
         let query = query.unwrap_or_default();
         Url::parse(&format!("{origin}{path}{rest}{query}")).ok()
     }
