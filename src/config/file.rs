@@ -346,6 +346,8 @@ table! {
         upstream: String,
         /// Headers of every file, laid over the safe defaults; an empty value removes one. Default none.
         headers: Named<HeaderText>,
+        /// Whether text that lies in `dir` unpacked is compressed on its way. Default true.
+        compress: bool,
     }
 }
 

@@ -183,6 +183,7 @@ fn the_app_comes_from_one_place() {
         said("dir = \"dist\"\nupstream = \"http://localhost:5173\"").contains("one place only")
     );
     assert!(said("headers = { X-A = \"b\" }").contains("there is no dir"));
+    assert!(said("compress = false").contains("there is no dir"));
     let (config, _) = load("upstream = \"http://localhost:5173\"").unwrap();
     let last = config.routes.last().unwrap();
     assert_eq!(
