@@ -41,6 +41,12 @@ fn a_route_that_cannot_be_safe_is_refused() {
         ),
         case(
             "[route]",
+            "auth = \"none\"\nactivity = false",
+            "leave activity out",
+        ),
+        case("[route]", "set_cookie = \"pass\"", "\"keep\""),
+        case(
+            "[route]",
             "csrf = \"none\"",
             "would let any site call this route",
         ),
