@@ -28,7 +28,8 @@ use crate::config::{Config, KeyReload, RELOAD_INTERVAL};
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
 use crate::oidc::Provider;
-use crate::pipeline::{NEL, Pipeline, Shared, SharedParts};
+use crate::pipeline::own_headers::{NEL, OwnHeaders};
+use crate::pipeline::{Pipeline, Shared, SharedParts};
 use crate::proxy::dial::SystemResolver;
 use crate::proxy::route::{RouteFault, RouteTable};
 use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
@@ -154,7 +155,10 @@ impl RunningApp {
         let _lines = log.enter();
         let metrics = Metrics::new();
         // Nobody takes back what the operator says.
-        let clears_nel = !config.sets_header(&NEL);
+        let own_headers = OwnHeaders {
+            clears_nel: !config.sets_header(&NEL),
+            hsts: config.hsts(),
+        };
         let tls = outbound::tls()?;
         let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout, config.outbound);
         let provider = Provider::new(
@@ -217,7 +221,7 @@ impl RunningApp {
             strangers: strangers.clone(),
             clock: Arc::clone(&clock),
             path_rules: config.path_rules,
-            clears_nel,
+            own_headers,
             metrics: metrics.clone(),
         }));
         let tls = Arc::new(tls);

@@ -110,6 +110,6 @@ pub(in crate::auth) fn activity(parts: &Parts) -> Activity {
     if observes {
         Activity::Observes
     } else {
-        Activity::Slides
+        Activity::said_by(&parts.headers)
     }
 }

@@ -1,6 +1,6 @@
 //! `bff explain`: what becomes of one call, in words.
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::config::Config;
@@ -8,7 +8,10 @@ use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
 use crate::proxy::headers::kept_back;
 use crate::proxy::path::{PathFault, RequestPath};
 use crate::proxy::route::{RouteFault, RouteMatch, RouteTable};
-use crate::proxy::{CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings};
+use crate::proxy::{
+    CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie,
+};
+use crate::web::activity::Activity;
 
 /// Why a call cannot be explained.
 #[derive(Debug, thiserror::Error)]
@@ -33,26 +36,27 @@ pub(super) struct Call<'a> {
     method: Method,
     /// A path or a whole address, as it was given.
     target: &'a str,
-    headers: Vec<HeaderName>,
+    headers: HeaderMap,
 }
 
 impl<'a> Call<'a> {
-    /// The call of `method` on `target` with `headers`, of which only the names count.
+    /// The call of `method` on `target` with `headers`, of which most count by their names alone.
     pub(super) fn parse(
         method: &str,
         target: &'a str,
         headers: &[String],
     ) -> Result<Self, ExplainError> {
-        let name = |header: &String| {
-            let name = header.split(':').next().unwrap_or_default().trim();
-            HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| ExplainError::Header(header.clone()))
+        let field = |header: &String| {
+            let (name, value) = header.split_once(':').unwrap_or((header, ""));
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
         };
+        let field = |header| field(header).ok_or_else(|| ExplainError::Header(header.clone()));
         Ok(Self {
             method: Method::from_bytes(method.to_ascii_uppercase().as_bytes())
                 .map_err(|_| ExplainError::Method(method.to_owned()))?,
             target,
-            headers: headers.iter().map(name).collect::<Result<_, _>>()?,
+            headers: headers.iter().map(field).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -175,6 +179,7 @@ fn frontend(page: &mut Page, config: &Config, method: &Method) {
     if !matches!(*method, Method::GET | Method::HEAD) {
         page.line("answer", "405: files take GET, HEAD only");
     }
+    hsts(page, "answer", config);
 }
 
 fn route(
@@ -182,7 +187,7 @@ fn route(
     config: &Config,
     route: &RouteSettings,
     path: &RequestPath,
-    headers: &[HeaderName],
+    headers: &HeaderMap,
 ) {
     page.line("route", &route.name);
     let path = rewritten(route, path.as_str());
@@ -195,19 +200,12 @@ fn route(
     page.line("token", token(route.auth));
     page.line("must show", proof(route.csrf));
     page.line("anonymous", anonymous(route.auth, route.csrf));
+    if route.auth != RouteAuth::None {
+        page.line("activity", activity(route, headers));
+    }
     request(page, route, headers);
     changes(page, &route.request_headers);
-    page.line(
-        "answer",
-        "loses Set-Cookie, Access-Control-*, Strict-Transport-Security, NEL and all else",
-    );
-    page.line(
-        "",
-        "that speaks for the origin (docs/headers.md), and hop-by-hop fields",
-    );
-    if route.auth != RouteAuth::None {
-        page.line("", "is kept out of shared caches");
-    }
+    answer(page, config, route);
     changes(page, &route.response_headers);
     let timeout = humantime::format_duration(route.timeout);
     let body = route.max_body.map_or_else(
@@ -238,8 +236,37 @@ fn route(
     page.line("client", client);
 }
 
+/// What reaches the browser of the upstream's fields, and what of ours.
+fn answer(page: &mut Page, config: &Config, route: &RouteSettings) {
+    page.line(
+        "answer",
+        "loses Access-Control-*, Strict-Transport-Security, NEL and all else that speaks",
+    );
+    page.line(
+        "",
+        "for the origin (docs/headers.md), and hop-by-hop fields",
+    );
+    match route.set_cookie {
+        SetCookie::Drop => page.line("", "loses Set-Cookie: set_cookie is \"drop\""),
+        SetCookie::Keep => page.line("", "keeps Set-Cookie, for our host and not by our names"),
+    }
+    if route.auth != RouteAuth::None {
+        page.line("", "is kept out of shared caches");
+    }
+    if route.csrf != Some(CsrfCheck::Header) {
+        hsts(page, "", config);
+    }
+}
+
+/// Where the operator's word stands, it is shown with their changes.
+fn hsts(page: &mut Page, word: &str, config: &Config) {
+    if let Some(value) = config.hsts().as_ref().and_then(|value| value.to_str().ok()) {
+        page.line(word, &format!("gets Strict-Transport-Security: {value}"));
+    }
+}
+
 /// What reaches the upstream of the browser's fields, and what of ours.
-fn request(page: &mut Page, route: &RouteSettings, headers: &[HeaderName]) {
+fn request(page: &mut Page, route: &RouteSettings, headers: &HeaderMap) {
     if route.passed_fields.is_some() {
         page.line("request", "loses all but what request_headers.pass names");
     } else {
@@ -253,7 +280,7 @@ fn request(page: &mut Page, route: &RouteSettings, headers: &[HeaderName]) {
         );
         page.line("", "(X-User, Remote-User, …; all in docs/headers.md)");
     }
-    for name in headers {
+    for name in headers.keys() {
         let verdict = match (&route.passed_fields, kept_back::reason(name.as_str())) {
             (Some(passed), _) if !passed.contains(name) => {
                 format!("loses {name}: request_headers.pass does not name it")
@@ -326,6 +353,15 @@ fn anonymous(auth: RouteAuth, csrf: Option<CsrfCheck>) -> &'static str {
         }
         (RouteAuth::Required, Some(CsrfCheck::Header) | None) => "401 login_required",
         (RouteAuth::Optional | RouteAuth::None, _) => "the upstream's answer",
+    }
+}
+
+/// Whether the call is a use of its session (G9).
+fn activity(route: &RouteSettings, headers: &HeaderMap) -> &'static str {
+    match (route.activity, Activity::said_by(headers)) {
+        (Activity::Observes, _) => "does not put session.idle_timeout off: activity is false",
+        (_, Activity::Observes) => "does not put session.idle_timeout off: X-BFF-Activity is none",
+        (Activity::Slides, Activity::Slides) => "puts session.idle_timeout off",
     }
 }
 

@@ -39,6 +39,13 @@ upstream = "http://a:1"
 csrf = "origin"
 methods = ["GET"]
 
+[[route]]
+path = "/pages"
+upstream = "http://a:1"
+csrf = "origin"
+set_cookie = "keep"
+activity = false
+
 [frontend]
 upstream = "http://localhost:5173"
 "#;
@@ -766,6 +773,7 @@ fn explain_tells_what_becomes_of_a_call() {
       token      Authorization: Bearer … of the session, fresh
       must show  X-CSRF: 1, and no foreign Origin or Sec-Fetch-Site
       anonymous  401 login_required
+      activity   puts session.idle_timeout off
       request    loses Authorization, our cookies, X-CSRF, X-Forwarded-*, names with an
                  underscore, hop-by-hop fields, and those by which proxies vouch for a user
                  (X-User, Remote-User, …; all in docs/headers.md)
@@ -777,8 +785,9 @@ fn explain_tells_what_becomes_of_a_call() {
                  X-Forwarded-For, -Host, -Prefix and -Proto
                  sets x-team, as configured
                  removes accept-language, as configured
-      answer     loses Set-Cookie, Access-Control-*, Strict-Transport-Security, NEL and all else
-                 that speaks for the origin (docs/headers.md), and hop-by-hop fields
+      answer     loses Access-Control-*, Strict-Transport-Security, NEL and all else that speaks
+                 for the origin (docs/headers.md), and hop-by-hop fields
+                 loses Set-Cookie: set_cookie is "drop"
                  is kept out of shared caches
       limits     1m to the head of the answer; bodies stream, of any length
       WebSocket  passes, where Origin is ours
@@ -822,6 +831,26 @@ fn explain_knows_who_answers() {
         (
             "POST /files/a.pdf",
             "answer     405: this path takes GET only",
+        ),
+        (
+            "GET /files/a.pdf",
+            "gets Strict-Transport-Security: max-age=31536000",
+        ),
+        (
+            "GET /pages/a",
+            "keeps Set-Cookie, for our host and not by our names",
+        ),
+        (
+            "GET /pages/a",
+            "activity   does not put session.idle_timeout off: activity is false",
+        ),
+        (
+            "GET /api -H X-BFF-Activity:none",
+            "activity   does not put session.idle_timeout off: X-BFF-Activity is none",
+        ),
+        (
+            "GET /api -H X-BFF-Activity:some",
+            "activity   puts session.idle_timeout off",
         ),
         ("GET /apis", "goes to    http://localhost:5173/apis"),
         ("GET https://app.example.com/api?x=1", "route      /api"),

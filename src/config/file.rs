@@ -16,7 +16,7 @@ use crate::config::secret_source::{AddressSource, SecretSource};
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
-use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
 use crate::telemetry::LogFormat;
@@ -312,6 +312,10 @@ table! {
         streams: bool,
         /// Whether its scripts may become service workers. Default false.
         service_worker: bool,
+        /// Whether its calls put the idle timeout off. Default true.
+        activity: bool,
+        /// What becomes of the cookies that the upstream sets. Default "drop".
+        set_cookie: Chosen<SetCookie>,
     }
 }
 
@@ -346,6 +350,8 @@ table! {
         upstream: String,
         /// Headers of every file, laid over the safe defaults; an empty value removes one. Default none.
         headers: Named<HeaderText>,
+        /// Whether text that lies in `dir` unpacked is compressed on its way. Default true.
+        compress: bool,
     }
 }
 

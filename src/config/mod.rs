@@ -21,8 +21,10 @@ mod development;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::HeaderName;
+use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use url::Host;
 
 use crate::admin::AdminSettings;
 use crate::auth::AuthSettings;
@@ -35,7 +37,7 @@ use crate::dev::DevSettings;
 use crate::frontend::FrontendSettings;
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
-use crate::proxy::{CsrfCheck, RouteSettings};
+use crate::proxy::{CsrfCheck, HeaderChanges, RouteSettings};
 use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
@@ -47,6 +49,10 @@ pub use development::DevelopmentServers;
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
 pub use secret_source::KeyPlace;
+
+/// A year, as browsers want it before they remember it for good; other hosts below ours may have no
+/// https.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Everything an operator decided, as the parts use it.
 #[derive(Debug)]
@@ -138,6 +144,27 @@ impl Config {
             .flat_map(|route| &route.response_headers.set);
         let of_files = self.frontend.iter().flat_map(|files| &files.headers);
         of_routes.chain(of_files).any(|(set, _)| set == name)
+    }
+
+    /// What browsers are told of https (N2): the operator's word for the app's files holds for our own
+    /// answers too, one on a route makes us silent. Nothing on loopback, and nothing by an IP address,
+    /// where browsers do not listen.
+    pub fn hsts(&self) -> Option<HeaderValue> {
+        let public = &self.auth.public_url;
+        let is_named = matches!(public.host(), Some(Host::Domain(_)));
+        if public.scheme() != "https" || !is_named || resolve::is_loopback(public) {
+            return None;
+        }
+        let is_hsts = |name: &HeaderName| *name == STRICT_TRANSPORT_SECURITY;
+        let mut of_files = self.frontend.iter().flat_map(|files| &files.headers);
+        if let Some((_, value)) = of_files.find(|(name, _)| is_hsts(name)) {
+            return Some(value.clone()).filter(|value| !value.is_empty());
+        }
+        let of_a_route = self.routes.iter().any(|route| {
+            let HeaderChanges { set, remove } = &route.response_headers;
+            set.iter().any(|(name, _)| is_hsts(name)) || remove.iter().any(is_hsts)
+        });
+        (!of_a_route).then_some(HSTS)
     }
 
     /// Logs what an operator should see at each start: the routes that ask for no `X-CSRF` (H7).

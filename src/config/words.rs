@@ -13,7 +13,7 @@ use crate::config::error::Faults;
 use crate::config::reader::{Read, text, wrong_type};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
-use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
 use crate::telemetry::LogFormat;
@@ -457,6 +457,12 @@ impl Choice for CsrfCheck {
         "would let any site call this route as the user",
         "write \"origin\" for what cannot send a header, or auth = \"none\"",
     )];
+}
+
+impl Choice for SetCookie {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("drop", Self::Drop), ("keep", Self::Keep)]
+    }
 }
 
 impl Choice for LogFormat {

@@ -44,5 +44,14 @@ pub(super) fn of(extension: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether such a file is text, or bytes as easily packed, and not packed by its own format already.
+pub(super) fn is_packable(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    kind.starts_with("text/")
+        || kind.ends_with("json")
+        || kind.ends_with("xml")
+        || kind == "application/wasm"
+}
+
 /// For files of no kind that we know.
 pub(super) const UNKNOWN: &str = "application/octet-stream";

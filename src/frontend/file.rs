@@ -14,6 +14,7 @@ use http::header::{ACCEPT_ENCODING, RANGE};
 use percent_encoding::percent_decode_str;
 
 use super::content_type;
+use super::packed::{Packed, State};
 
 /// Files up to this size are read at once and named by what they hold.
 const SMALL: u64 = 64 * 1024;
@@ -104,24 +105,82 @@ pub(super) enum Content {
     Open(File),
 }
 
-/// Looks `lookup` up below `dir`. `Ok(None)`: there is no such file.
-pub(super) fn find(dir: &Path, lookup: &Lookup, encodings: Encodings) -> io::Result<Option<Found>> {
+impl Found {
+    /// The same packed, where that is worth it.
+    fn packed(mut self, path: &Path, packed: &Packed) -> io::Result<Self> {
+        if !content_type::is_packable(self.content_type) {
+            return Ok(self);
+        }
+        let state = State {
+            path,
+            etag: &self.etag,
+            bytes: self.bytes,
+            modified: self.modified,
+        };
+        let content = &mut self.content;
+        if let Some(gzip) = packed.gzip(state, || content.read(state.bytes))? {
+            self.encoding = Encoding::Gzip;
+            self.etag = tag(self.etag.trim_matches('"'), Encoding::Gzip);
+            self.content = Content::Read(gzip);
+        }
+        // Also where it changed under our hands, and is sent as it was read.
+        if let Content::Read(all) = &self.content {
+            self.bytes = all.len() as u64;
+        }
+        Ok(self)
+    }
+}
+
+impl Content {
+    /// All of it, at most so many bytes.
+    fn read(&mut self, most: u64) -> io::Result<Bytes> {
+        let all: Bytes = match self {
+            Self::Read(all) => return Ok(all.clone()),
+            Self::Open(file) => {
+                let mut all = Vec::new();
+                file.take(most).read_to_end(&mut all)?;
+                all.into()
+            }
+        };
+        *self = Self::Read(all.clone());
+        Ok(all)
+    }
+}
+
+/// A tag with its quotes: each way of packing is a representation of its own (RFC 9110 §8.8.3.3).
+fn tag(state: &str, encoding: Encoding) -> String {
+    format!("\"{state}{}\"", encoding.suffix().replace('.', "-"))
+}
+
+/// Looks `lookup` up below `dir`. `Ok(None)`: there is no such file. Without a place for what is
+/// packed, only what lies there packed is sent so.
+pub(super) fn find(
+    dir: &Path,
+    packed: Option<&Packed>,
+    lookup: &Lookup,
+    encodings: Encodings,
+) -> io::Result<Option<Found>> {
     // At each request, since a deployment may point a link of this name elsewhere.
     let root = fs::canonicalize(dir)?;
     let mut asked = root.join(&lookup.relative);
     if lookup.folder {
         asked.push("index.html");
     }
-    if let Some(found) = open(&root, &asked, encodings)? {
+    if let Some(found) = open(&root, packed, &asked, encodings)? {
         return Ok(Some(found));
     }
     if lookup.or_index {
-        return open(&root, &root.join("index.html"), encodings);
+        return open(&root, packed, &root.join("index.html"), encodings);
     }
     Ok(None)
 }
 
-fn open(root: &Path, asked: &Path, encodings: Encodings) -> io::Result<Option<Found>> {
+fn open(
+    root: &Path,
+    packed: Option<&Packed>,
+    asked: &Path,
+    encodings: Encodings,
+) -> io::Result<Option<Found>> {
     let Some(plain) = inside(root, asked)? else {
         return Ok(None);
     };
@@ -134,7 +193,12 @@ fn open(root: &Path, asked: &Path, encodings: Encodings) -> io::Result<Option<Fo
             return Ok(Some(found));
         }
     }
-    describe(&plain, asked, Encoding::Identity)
+    let found = describe(&plain, asked, Encoding::Identity)?;
+    let takes_gzip = || encodings.preferred().any(|taken| taken == Encoding::Gzip);
+    match (found, packed) {
+        (Some(found), Some(packed)) if takes_gzip() => found.packed(&plain, packed).map(Some),
+        (found, _) => Ok(found),
+    }
 }
 
 /// Where `asked` really lies; `None` where it is nowhere, or outside by way of a link.
@@ -199,7 +263,7 @@ fn describe(real: &Path, asked: &Path, encoding: Encoding) -> io::Result<Option<
         content_type: known_type(asked).unwrap_or(content_type::UNKNOWN),
         encoding,
         caching: caching(asked),
-        etag: format!("\"{etag}{}\"", encoding.suffix().replace('.', "-")),
+        etag: tag(&etag, encoding),
         modified,
     }))
 }

@@ -1,10 +1,11 @@
-//! The browser app's files: SPA fallback, precompressed variants, caching, security headers.
+//! The browser app's files: SPA fallback, packed variants, caching, security headers.
 //!
 //! A dev server (`[frontend] upstream`) is a route like any other and the proxy's work.
 
 mod conditional;
 mod content_type;
 mod file;
+mod packed;
 
 use std::io;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use crate::web::navigation::Arrival;
 
 use self::conditional::{Condition, Part, Validators};
 use self::file::{Content, Encoding, Encodings, Found};
+use self::packed::Packed;
 
 /// `[frontend]` with a folder of files.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct FrontendSettings {
     pub dir: PathBuf,
     /// Headers of every answer, laid over the defaults; an empty value removes the default.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether text that lies there unpacked is packed on its way.
+    pub compress: bool,
 }
 
 /// Why a folder cannot be served.
@@ -66,7 +70,8 @@ pub enum FrontendError {
 
 /// The app's files, ready to be asked for; cheap to clone.
 ///
-/// Nothing is kept between requests: a new build is served as soon as it is there.
+/// A new build is served as soon as it is there: what is kept between requests is what packing made
+/// of one state of a file.
 #[derive(Debug, Clone)]
 pub struct Frontend(Arc<Folder>);
 
@@ -74,6 +79,7 @@ pub struct Frontend(Arc<Folder>);
 struct Folder {
     dir: PathBuf,
     headers: HeaderMap,
+    packed: Option<Packed>,
 }
 
 /// What the folder has to say.
@@ -115,7 +121,11 @@ impl Frontend {
     ///
     /// See [`FrontendError`].
     pub fn new(settings: FrontendSettings) -> Result<Self, FrontendError> {
-        let FrontendSettings { dir, headers } = settings;
+        let FrontendSettings {
+            dir,
+            headers,
+            compress,
+        } = settings;
         match dir.metadata() {
             Err(source) => return Err(FrontendError::Unreadable { dir, source }),
             Ok(found) if !found.is_dir() => return Err(FrontendError::NotAFolder { dir }),
@@ -125,7 +135,12 @@ impl Frontend {
             Ok(_) => {}
         }
         let headers = laid_over_defaults(headers);
-        Ok(Self(Arc::new(Folder { dir, headers })))
+        let packed = compress.then(Packed::default);
+        Ok(Self(Arc::new(Folder {
+            dir,
+            headers,
+            packed,
+        })))
     }
 
     /// Answers for `path`, the normal form of the request's path (I9), percent-encoded.
@@ -152,9 +167,11 @@ impl Frontend {
         let encodings = Encodings::accepted(&parts.headers);
         let folder = Arc::clone(&self.0);
         // All that may block, in one trip off the worker.
-        let found =
-            tokio::task::spawn_blocking(move || file::find(&folder.dir, &lookup, encodings)).await;
-        match found {
+        let found = tokio::task::spawn_blocking(move || {
+            let Folder { dir, packed, .. } = &*folder;
+            file::find(dir, packed.as_ref(), &lookup, encodings)
+        });
+        match found.await {
             Ok(Ok(Some(found))) => FrontendAnswer::Answer(self.found(parts, found).await),
             Ok(Ok(None)) => FrontendAnswer::NotFound,
             Ok(Err(error)) => {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Read as _;
 
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -36,7 +37,12 @@ fn built_with(headers: Vec<(HeaderName, HeaderValue)>) -> (TempDir, Frontend) {
     fs::write(dir.join("big.bin"), vec![7; 300_000]).unwrap();
     std::os::unix::fs::symlink("../secret.txt", dir.join("out.txt")).unwrap();
     std::os::unix::fs::symlink("index.html", dir.join("in.html")).unwrap();
-    let frontend = Frontend::new(FrontendSettings { dir, headers }).unwrap();
+    let frontend = Frontend::new(FrontendSettings {
+        dir,
+        headers,
+        compress: true,
+    })
+    .unwrap();
     (around, frontend)
 }
 
@@ -145,6 +151,88 @@ async fn a_precompressed_variant_is_preferred() {
         .1;
     assert_ne!(plain[ETAG], packed[ETAG]);
     assert_eq!(packed[CONTENT_TYPE], "text/javascript; charset=utf-8");
+}
+
+/// Text that lies there as it was written went out as it was; now it is packed, the same for HEAD,
+/// never for a range, and anew for a new build.
+#[tokio::test]
+async fn text_is_packed_on_its_way() {
+    let (around, frontend) = built();
+    let dist = around.path().join("dist");
+    let script = "let a = 'text';\n".repeat(2_000);
+    let large = "let b = 'larger than is read at once';\n".repeat(4_000);
+    fs::write(dist.join("app.js"), &script).unwrap();
+    fs::write(dist.join("large.js"), &large).unwrap();
+    fs::write(dist.join("photo.png"), &script).unwrap();
+    let gzip = [("accept-encoding", "gzip, deflate, br")];
+    for (path, plain, packed) in [
+        ("/app.js", &script, true),
+        ("/large.js", &large, true),
+        ("/photo.png", &script, false),
+    ] {
+        for _ in 0..2 {
+            let (status, headers, body) = ask(&frontend, "GET", path, &gzip).await.unwrap();
+            assert_eq!(status, 200, "{path}");
+            assert_eq!(headers.contains_key(CONTENT_ENCODING), packed, "{path}");
+            assert_eq!(headers[CONTENT_LENGTH], body.len().to_string().as_str());
+            assert_eq!(headers[VARY], "accept-encoding");
+            let text = if packed { unpacked(&body) } else { body };
+            assert_eq!(&String::from_utf8(text).unwrap(), plain, "{path}");
+        }
+    }
+    let (_, plain, body) = ask(&frontend, "GET", "/app.js", &[]).await.unwrap();
+    assert_eq!(body, script.as_bytes());
+    let (_, packed, body) = ask(&frontend, "GET", "/app.js", &gzip).await.unwrap();
+    assert!(body.len() < 1_000, "{}", body.len());
+    assert_ne!(plain[ETAG], packed[ETAG]);
+    let (_, head, nothing) = ask(&frontend, "HEAD", "/app.js", &gzip).await.unwrap();
+    assert_eq!((nothing.len(), &head), (0, &packed));
+
+    let tag = packed[ETAG].to_str().unwrap();
+    let again = [gzip[0], ("if-none-match", tag)];
+    assert_eq!(
+        ask(&frontend, "GET", "/app.js", &again).await.unwrap().0,
+        304
+    );
+    let part = [gzip[0], ("range", "bytes=0-3")];
+    let (status, headers, body) = ask(&frontend, "GET", "/app.js", &part).await.unwrap();
+    assert_eq!((status, body.as_slice()), (206, &b"let "[..]));
+    assert!(!headers.contains_key(CONTENT_ENCODING));
+
+    fs::write(dist.join("app.js"), script.replace("text", "TEXT")).unwrap();
+    let (status, _, body) = ask(&frontend, "GET", "/app.js", &again).await.unwrap();
+    assert_eq!(status, 200);
+    assert!(unpacked(&body).starts_with(b"let a = 'TEXT'"));
+}
+
+/// Where something in front compresses, it need not be done here.
+#[tokio::test]
+async fn packing_can_be_left_out() {
+    let (around, _) = built();
+    let dir = around.path().join("dist");
+    fs::write(dir.join("app.css"), "a {}\n".repeat(1_000)).unwrap();
+    let frontend = Frontend::new(FrontendSettings {
+        dir,
+        headers: vec![],
+        compress: false,
+    })
+    .unwrap();
+    let gzip = [("accept-encoding", "gzip")];
+    let (_, headers, _) = ask(&frontend, "GET", "/app.css", &gzip).await.unwrap();
+    assert!(!headers.contains_key(CONTENT_ENCODING));
+    let (_, headers, body) = ask(&frontend, "GET", "/assets/only.css", &gzip)
+        .await
+        .unwrap();
+    assert_eq!(headers[CONTENT_ENCODING], "gzip");
+    assert_eq!(body, b"gzip css", "it lies there packed");
+}
+
+fn unpacked(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body)
+        .read_to_end(&mut plain)
+        .unwrap();
+    plain
 }
 
 #[tokio::test]
@@ -314,6 +402,7 @@ fn a_folder_that_cannot_be_served_says_why() {
         Frontend::new(FrontendSettings {
             dir,
             headers: vec![],
+            compress: true,
         })
     };
     assert!(matches!(

@@ -69,6 +69,14 @@ fn check_origin(parts: &Parts, public: &PublicOrigin) -> Result<(), CsrfFault> {
     }
 }
 
+/// Whether this asks for something and does not say which page made it, as no page of today's browsers
+/// does.
+pub(super) fn reads_and_says_nothing(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && Sender::of(&parts.headers) == Sender::Unsaid
+        && !parts.headers.contains_key(ORIGIN)
+}
+
 /// Whether an `Origin` is there that is not ours. `null` is what a page with
 /// `Referrer-Policy: no-referrer` sends with its own forms; then Fetch Metadata decides, which no
 /// script can set, and to which a sandboxed page of ours is a stranger (H3).

@@ -10,6 +10,7 @@ pub mod csrf;
 pub mod endpoint;
 mod endpoints;
 pub mod error;
+pub mod own_headers;
 mod pages;
 mod refusal_log;
 mod sign_in;
@@ -28,7 +29,6 @@ use crate::auth::RelyingParty;
 use crate::auth::access_token::TokenError;
 use crate::clock::{Clock, Randomness};
 use crate::frontend::{Frontend, FrontendAnswer};
-use crate::proxy::RouteAuth;
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
@@ -36,6 +36,7 @@ use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
 use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
+use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
 use crate::session::cookie::{OpenedCookies, Presented, SessionCookie};
@@ -54,12 +55,9 @@ use crate::web::strangers::{Demand, Source, Strangers};
 use context::{Context, RequestIds};
 use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
+use own_headers::OwnHeaders;
 use sign_in::may_begin_login;
 
-/// Where a browser reports its failures to reach us.
-pub const NEL: HeaderName = HeaderName::from_static("nel");
-/// Takes back what an upstream once said there: addresses of logins stand in such reports (I11).
-const NO_NEL: HeaderValue = HeaderValue::from_static("{\"max_age\":0}");
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The tag of the session that a page was made for.
@@ -79,7 +77,7 @@ pub struct Shared {
     trusted_proxies: TrustedProxies,
     /// What the paths of the app's files may hold.
     path_rules: PathRules,
-    clears_nel: bool,
+    own_headers: OwnHeaders,
     strip_cookies: StripCookies,
     sockets: OpenLimits,
     websocket_ping: Option<Duration>,
@@ -103,7 +101,7 @@ pub struct SharedParts {
     pub strangers: Strangers,
     pub clock: Arc<dyn Clock>,
     pub path_rules: PathRules,
-    pub clears_nel: bool,
+    pub own_headers: OwnHeaders,
     pub metrics: Metrics,
 }
 
@@ -128,7 +126,7 @@ impl Shared {
             strangers,
             clock,
             path_rules,
-            clears_nel,
+            own_headers,
             metrics,
         } = parts;
         let base_path = &relying_party.settings().base_path;
@@ -157,7 +155,7 @@ impl Shared {
             public,
             trusted_proxies,
             path_rules,
-            clears_nel,
+            own_headers,
             metrics,
         }
     }
@@ -181,7 +179,7 @@ impl Handler for Pipeline {
             Ok(response) => response,
             Err(refusal) => {
                 let answer = error::answer(&refusal, &ctx, &self.site(&parts));
-                self.shared.without_nel(answer)
+                self.shared.own_headers.on_ours(answer)
             }
         };
         if let Some(presented) = ctx.presented
@@ -251,7 +249,7 @@ impl Pipeline {
                 // In a box, like every way that few requests take: a request's future is moved
                 // several times, with all the room that its longest way needs.
                 let answer = Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
-                return answer.map(|response| shared.without_nel(response));
+                return answer.map(|response| shared.own_headers.on_ours(response));
             }
             UnderBase::Nothing => return Err(Refusal::NoRoute),
             UnderBase::Outside => {}
@@ -265,9 +263,14 @@ impl Pipeline {
                     // A person on the way to a page is sent to sign in, wherever on the way it turned
                     // out that there is no session; a script is told (B10).
                     Err(refusal) if refusal.needs_login() && may_begin_login(route, parts) => {
-                        Box::pin(self.login_for_page(ctx, parts, &path)).await
+                        let answer = Box::pin(self.login_for_page(ctx, parts, &path)).await;
+                        answer.map(|response| shared.own_headers.on_ours(response))
                     }
-                    answer => answer,
+                    Ok(mut response) => {
+                        shared.own_headers.on_upstreams(route, &mut response);
+                        Ok(response)
+                    }
+                    refused @ Err(_) => refused,
                 }
             }
             RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
@@ -280,7 +283,7 @@ impl Pipeline {
                 }
                 ctx.counted = Some(shared.metrics.frontend.clone());
                 match Box::pin(frontend.answer(parts, path.as_str())).await {
-                    FrontendAnswer::Answer(response) => Ok(shared.without_nel(response)),
+                    FrontendAnswer::Answer(response) => Ok(shared.own_headers.on_ours(response)),
                     FrontendAnswer::NotFound => Err(Refusal::NoRoute),
                 }
             }
@@ -302,7 +305,7 @@ impl Pipeline {
             && let FrontendAnswer::Answer(response) = frontend.page(parts).await
         {
             ctx.counted = Some(shared.metrics.frontend.clone());
-            return Ok(shared.without_nel(response));
+            return Ok(shared.own_headers.on_ours(response));
         }
         Err(fault.into())
     }
@@ -328,8 +331,11 @@ impl Pipeline {
             }
             Some(Handshake::check(parts)?)
         } else {
-            if let Some(check) = route.settings().csrf {
-                csrf::check(check, parts, &shared.public).map_err(Refusal::Csrf)?;
+            if let Some(check) = route.settings().csrf
+                && let Err(fault) = csrf::check(check, parts, &shared.public)
+                && !self.is_anybodys(route, ctx, parts)
+            {
+                return Err(Refusal::Csrf(fault));
             }
             None
         };
@@ -440,7 +446,11 @@ impl Pipeline {
             return nobody(Refusal::LoginRequired);
         };
         let relying_party = &self.shared.relying_party;
-        let found = relying_party.sessions().find(&cookie, Activity::Slides);
+        let sessions = relying_party.sessions();
+        let found = sessions.find_for(&cookie, || {
+            let of_the_route = route.settings().activity;
+            of_the_route.and(Activity::said_by(&parts.headers))
+        });
         let session = match found.await? {
             Found::Live(session) => session,
             Found::Ended(reason) => return nobody(Refusal::ended(Some(reason))),
@@ -453,6 +463,16 @@ impl Pipeline {
             Err(TokenError::SessionEnded(reason)) => nobody(Refusal::ended(Some(reason))),
             Err(error) => Err(Refusal::Token(error)),
         }
+    }
+
+    /// Whether a page is open to whoever comes and nothing can be forged with this request: a crawler's
+    /// or a program's, that reads, does not say from where, and has no session (H7).
+    fn is_anybodys(&self, route: &Route, ctx: &mut Context, parts: &Parts) -> bool {
+        let settings = route.settings();
+        settings.auth == RouteAuth::Optional
+            && settings.csrf == Some(CsrfCheck::Origin)
+            && csrf::reads_and_says_nothing(parts)
+            && self.presented(ctx, parts) == Presented::Nothing
     }
 
     /// As whom a call is made once more whose token an upstream refused.
@@ -529,14 +549,6 @@ impl Shared {
     /// What a path may hold for anybody here to take it.
     fn path_rules(&self) -> PathRules {
         self.path_rules.or(self.routes.path_rules())
-    }
-
-    /// An answer of our own, by which the browser forgets where to report to.
-    fn without_nel(&self, mut response: Response<Body>) -> Response<Body> {
-        if self.clears_nel {
-            response.headers_mut().insert(NEL, NO_NEL);
-        }
-        response
     }
 
     /// Whether requests for this host are answered: the public one, and those that routes name.

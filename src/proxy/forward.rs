@@ -254,7 +254,7 @@ impl Upstreams {
             Trailers::Drop
         };
         let idle = (!is_event_stream(&parts)).then(|| self.idle_limit(call.route));
-        response::clean(&mut parts, &call.locations(upstream), trailers);
+        response::clean(&mut parts, &call.locations(upstream), call.strip, trailers);
         let tail = Tail {
             upstreams: self.clone(),
             link,

@@ -28,6 +28,7 @@ use url::Url;
 
 use self::headers::PassedFields;
 use self::path::PathRules;
+use crate::web::activity::Activity;
 
 /// One `[[route]]`, validated.
 #[derive(Debug, Clone)]
@@ -70,6 +71,10 @@ pub struct RouteSettings {
     pub streams: bool,
     /// Whether its scripts may become service workers, which stand between all pages and us.
     pub service_worker: bool,
+    /// Whether its calls are uses of their session, whatever they say of themselves.
+    pub activity: Activity,
+    /// What becomes of the cookies that its upstream sets.
+    pub set_cookie: SetCookie,
 }
 
 impl RouteSettings {
@@ -95,6 +100,8 @@ impl RouteSettings {
             idle_timeout: None,
             streams: false,
             service_worker: false,
+            activity: Activity::Slides,
+            set_cookie: SetCookie::Drop,
         }
     }
 }
@@ -126,6 +133,15 @@ pub enum HostSent {
     Upstreams,
     /// Ours, as the browser asked for it, for upstreams that hold it against `Origin`.
     Ours,
+}
+
+/// What becomes of the cookies that an upstream sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetCookie {
+    /// They stay here.
+    Drop,
+    /// They pass, for our host alone; never one of ours.
+    Keep,
 }
 
 /// What becomes of the path on its way to the upstream.

@@ -43,6 +43,8 @@ pub struct Route {
     turn: AtomicUsize,
     /// Its path as a reading is held against it.
     reading: String,
+    /// Whether a cookie of its upstreams has been dropped yet.
+    dropped_a_cookie: AtomicBool,
 }
 
 /// Where a route leads.
@@ -280,6 +282,7 @@ impl Route {
             index,
             upstreams,
             turn: AtomicUsize::new(0),
+            dropped_a_cookie: AtomicBool::new(false),
         })
     }
 
@@ -316,6 +319,12 @@ impl Route {
         };
         let (before, from) = self.upstreams.split_at(first);
         from.iter().chain(before)
+    }
+
+    /// Notes that a cookie of an upstream's was dropped; whether that is news.
+    pub(super) fn is_first_cookie_dropped(&self) -> bool {
+        !self.dropped_a_cookie.load(Ordering::Relaxed)
+            && !self.dropped_a_cookie.swap(true, Ordering::Relaxed)
     }
 
     /// The `Host` that an upstream is called by. Of the browser's word for ours only the name

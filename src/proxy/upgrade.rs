@@ -195,7 +195,8 @@ impl Upstreams {
                 .handshake
                 .check_answer(&parts.headers)
                 .map_err(ForwardError::BadAnswer)?;
-            response::clean(&mut parts, &call.locations(upstream), Trailers::Drop);
+            let locations = call.locations(upstream);
+            response::clean(&mut parts, &locations, call.strip, Trailers::Drop);
             let headers = &mut parts.headers;
             headers.remove(http::header::CONTENT_LENGTH);
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -16,6 +16,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::secret::{SessionKey, StoreUrl};
 use crate::web::ending::EndReason;
 
+pub use crate::web::activity::Activity;
+
 use cookie::OpenedCookie;
 use id::SessionHash;
 use record::{NewSession, Session, Tokens};
@@ -143,15 +145,6 @@ pub struct Sessions {
     limit: Option<Limit>,
 }
 
-/// Whether looking at a session counts as using it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activity {
-    /// Puts the idle timeout off.
-    Slides,
-    /// Only looks (`?slide=false`).
-    Observes,
-}
-
 /// How long a session has, as the browser is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remaining {
@@ -208,6 +201,20 @@ impl Sessions {
         cookie: &OpenedCookie,
         activity: Activity,
     ) -> Result<Found, StoreError> {
+        self.find_for(cookie, || activity).await
+    }
+
+    /// As [`find`](Self::find); what kind of look it is, is asked only where a use would be written
+    /// down, which is seldom.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub async fn find_for(
+        &self,
+        cookie: &OpenedCookie,
+        activity: impl FnOnce() -> Activity,
+    ) -> Result<Found, StoreError> {
         let now = self.clock.now();
         // A cookie that no session can have survived costs the store nothing.
         if now >= cookie.issued + self.max_lifetime {
@@ -232,7 +239,7 @@ impl Sessions {
         {
             return Ok(over);
         }
-        if activity == Activity::Slides && self.slide_is_due(&session, now) {
+        if self.slide_is_due(&session, now) && activity() == Activity::Slides {
             // The store may have put our clock right.
             self.store.slide(&session, self.clock.now());
         }

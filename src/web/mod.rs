@@ -1,5 +1,6 @@
 //! HTTP words that all parts share, with no policy in them. A leaf: it names no other part.
 
+pub mod activity;
 pub mod background;
 pub mod body;
 pub mod client_address;

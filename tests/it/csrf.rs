@@ -227,7 +227,7 @@ async fn no_other_origin_is_given_permission() {
                 .header("Host", "app.example")
                 .header("Origin", origin)
                 .header("Access-Control-Request-Method", "DELETE")
-                .header("Access-Control-Request-Headers", "x-csrf");
+                .header("Access-Control-Request-Headers", "x-csrf, x-bff-activity");
             let reply = preflight.send(bff.public_addr).await;
             assert_eq!(reply.status, 204, "{path} {who}");
             assert_eq!(reply.header("vary"), Some("Origin"), "{path} {who}");
@@ -439,4 +439,48 @@ async fn a_route_that_carries_nothing_needs_no_proof() {
     assert_eq!(seen.header("authorization"), None);
     assert_eq!(seen.header("cookie"), None);
     assert_eq!(seen.body, b"a=1");
+}
+
+/// H7: a page that is for whoever comes is for crawlers, link previews and curl as well, which say
+/// nothing of where they come from: they were refused with a word on a header. Only where nothing can be
+/// forged: reading, without a session.
+#[tokio::test]
+async fn a_page_for_everybody_is_for_programs_too() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .route(
+            toml::toml! { path = "/pages" auth = "optional" csrf = "origin" },
+            &upstream,
+        )
+        .route(toml::toml! { path = "/members" csrf = "origin" }, &upstream)
+        .start();
+    let alice = signed_in(&bff, "alice").await;
+    let bare = |method: &str, path: &str| Call::bare(method, path).header("Host", "app.example");
+    let site = |site: &str| bare("GET", "/pages/x").header("Sec-Fetch-Site", site);
+    for (name, call, status) in [
+        ("curl", bare("GET", "/pages/x"), 200),
+        ("a look at the head", bare("HEAD", "/pages/x"), 200),
+        (
+            "a cookie of another",
+            bare("GET", "/pages/x").header("Cookie", "a=1"),
+            200,
+        ),
+        ("a form", bare("POST", "/pages/x"), 403),
+        ("a session", bare("GET", "/pages/x").of(&alice), 403),
+        ("a stranger's image", site("cross-site"), 403),
+        (
+            "a stranger's origin",
+            bare("GET", "/pages/x").header("Origin", "https://evil.example"),
+            403,
+        ),
+        ("for members", bare("GET", "/members/x"), 403),
+        ("a script's route", bare("GET", "/api/x"), 403),
+    ] {
+        let before = upstream.seen().len();
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(reply.status, status, "{name}: {}", reply.text());
+        let arrived = upstream.seen().split_off(before);
+        assert_eq!(arrived.len(), usize::from(status == 200), "{name}");
+        assert!(arrived.iter().all(|seen| seen.bearer().is_none()), "{name}");
+    }
 }

@@ -105,6 +105,27 @@ async fn the_app_stands_beside_routes_and_endpoints() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
+/// DESIGN: files are packed on their way, and what an API answers never is: a secret in it beside a
+/// stranger's text could be guessed by its length.
+#[tokio::test]
+async fn files_are_packed_and_answers_of_an_api_are_not() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let text = "a line of text\n".repeat(1_000);
+    let answered = text.clone();
+    upstream.answers(move |_| Answer::text(&answered));
+    let bff = built(&idp, &upstream).file("dist/notes.txt", &text).start();
+    let alice = signed_in(&bff, "alice").await;
+    for (path, coding) in [("/notes.txt", Some("gzip")), ("/api/notes.txt", None)] {
+        let call = Call::get(path)
+            .of(&alice)
+            .header("Accept-Encoding", "gzip, br");
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(reply.status, 200, "{path}");
+        assert_eq!(reply.header("content-encoding"), coding, "{path}");
+        assert_eq!(reply.body.len() < text.len(), coding.is_some(), "{path}");
+    }
+}
+
 /// The whole way of a person through an app from a folder: the return to a deep link included.
 #[tokio::test]
 async fn a_person_comes_back_to_the_page_they_left() {

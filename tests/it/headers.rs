@@ -8,6 +8,7 @@ use crate::support::browser::Fetch;
 use crate::support::call::{Call, HOST, signed_in};
 use crate::support::clock::nine_o_clock;
 use crate::support::idp::{Idp, PUBLIC_URL};
+use crate::support::journey::SESSION_COOKIE;
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::wire::Reply;
 
@@ -153,6 +154,105 @@ async fn an_upstream_speaks_for_its_answer_alone() {
     }
     let reply = Call::get("/set").send(bff.public_addr).await;
     assert_eq!(reply.all("origin-agent-cluster"), ["?0"], "the operator's");
+}
+
+/// I11: cookies of an upstream vanished, and nothing said so. A route can keep them: for our host
+/// alone, and never one of our names, which would sign a browser in as somebody else, or out.
+#[tokio::test]
+async fn a_route_keeps_its_upstreams_cookies() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let login = format!("{SESSION_COOKIE}-login-1=x; Path=/; Secure");
+    let ours = format!("{SESSION_COOKIE}=x; Path=/; Secure; HttpOnly");
+    upstream.answers(move |_| {
+        Answer::text("x")
+            .header("set-cookie", "theme=dark; Path=/; Domain=example; HttpOnly")
+            .header("set-cookie", &ours)
+            .header("set-cookie", &login)
+            .header("set-cookie", "=nameless")
+            .header("set-cookie", "lang=en")
+    });
+    let kept = "path = '/kept'\nset_cookie = 'keep'".parse().unwrap();
+    let open = "path = '/open'\nauth = 'none'\nset_cookie = 'keep'";
+    let bff = Bff::with(&idp, &upstream)
+        .route(kept, &upstream)
+        .route(open.parse().unwrap(), &upstream)
+        .start();
+    let mut alice = signed_in(&bff, "alice").await;
+    for path in ["/api/x", "/api/y"] {
+        let reply = alice.fetch(Fetch::get(path).csrf()).await;
+        assert_eq!(reply.all("set-cookie"), [""; 0], "{path}");
+    }
+    let told = bff.logs().lines_with("Set-Cookie was dropped");
+    let [told] = told.as_slice() else {
+        panic!("once a route: {told:?}")
+    };
+    assert!(
+        told.contains("/api") && told.contains("set_cookie"),
+        "{told}"
+    );
+    for path in ["/kept/x", "/open/x", "/open/y"] {
+        let reply = alice.fetch(Fetch::get(path).csrf()).await;
+        let cookies = reply.all("set-cookie");
+        let kept = ["theme=dark; Path=/; HttpOnly", "lang=en"];
+        assert_eq!(cookies, kept, "{path}");
+    }
+    assert_eq!(bff.logs().lines_with("Set-Cookie was dropped").len(), 3);
+    let session = alice.fetch(Fetch::get("/bff/session").csrf()).await;
+    assert_eq!(session.json()["authenticated"], true, "as before");
+    alice.fetch(Fetch::get("/kept/z").csrf()).await;
+    let sent = upstream.last();
+    let sent = sent.header("cookie").unwrap_or_default();
+    assert!(sent.contains("theme=dark"), "{sent}");
+}
+
+/// N2: https is said to be for good on our own answers, on files and on pages of an upstream, and what
+/// only scripts call goes without; another word of the operator's takes its place.
+#[tokio::test]
+async fn browsers_are_told_to_come_by_https() {
+    const DEFAULT: &str = "max-age=31536000";
+    const OWN: &str = "max-age=60; includeSubDomains";
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    upstream.answers(|_| Answer::text("x").header("strict-transport-security", "max-age=0"));
+    let with = |files: Option<&str>, route: &str| {
+        let pages = format!("path = '/pages'\ncsrf = 'origin'\n{route}");
+        let builder = Bff::with(&idp, &upstream)
+            .route(pages.parse().unwrap(), &upstream)
+            .file("dist/index.html", "app");
+        let dir = builder.path("dist");
+        let builder = builder.set("frontend.dir", dir.to_str().unwrap());
+        match files {
+            Some(own) => builder.set("frontend.headers.Strict-Transport-Security", own),
+            None => builder,
+        }
+    };
+    let of_a_route =
+        format!("response_headers = {{ set = {{ Strict-Transport-Security = '{OWN}' }} }}");
+    let removed = "response_headers = { remove = ['Strict-Transport-Security'] }";
+    for (files, route, expected, on_pages) in [
+        (None, "", Some(DEFAULT), Some(DEFAULT)),
+        (Some(OWN), "", Some(OWN), Some(OWN)),
+        (Some(""), "", None, None),
+        (None, of_a_route.as_str(), None, Some(OWN)),
+        (None, removed, None, None),
+    ] {
+        let bff = with(files, route).start();
+        let alice = signed_in(&bff, "alice").await;
+        for (path, expected) in [
+            ("/", expected),
+            ("/bff/session", expected),
+            ("/bff/nothing", expected),
+            ("/pages/x", on_pages),
+            ("/api/x", None),
+        ] {
+            let reply = Call::get(path).of(&alice).send(bff.public_addr).await;
+            let told = reply.header("strict-transport-security");
+            assert_eq!(told, expected, "{path} {files:?} {route}");
+        }
+        let page = Call::get("/pages/x").with("Sec-Fetch-Mode", "navigate");
+        let login = page.send(bff.public_addr).await;
+        assert_eq!(login.status, 303, "to the provider");
+        assert_eq!(login.header("strict-transport-security"), expected);
+    }
 }
 
 /// What answers of ours say in `NEL`, an endpoint's, the app's and a refusal, and last an upstream's.

@@ -405,6 +405,54 @@ async fn looking_is_not_using() {
     }
 }
 
+/// G9: a page that polls every few seconds kept its session for ever. What a route or the call itself
+/// says is no use puts nothing off, though it is answered as any other; the word stays here.
+#[tokio::test]
+async fn a_call_may_say_that_it_is_no_use() {
+    let idp = Idp::start(&nine_o_clock());
+    let upstream = Upstream::start();
+    let bff = Bff::with(&idp, &upstream)
+        .set("session.idle_timeout", "10m")
+        .route(toml::toml! { path = "/poll"  activity = false }, &upstream)
+        .start();
+    let quiet = |target: &str| Fetch::get(target).csrf().header("X-BFF-Activity", "none");
+    let seconds_left = async |browser: &mut Browser| {
+        let session = call(browser, "/bff/session?slide=false").await.json();
+        session["session"]["expires_in"].as_u64().unwrap()
+    };
+    for (fetch, upstream_sees) in [
+        (Fetch::get("/poll/x").csrf(), true),
+        (quiet("/api/x"), true),
+        (quiet("/bff/session"), false),
+        (quiet("/bff/user"), false),
+    ] {
+        let mut browser = alice(&bff).await;
+        for minute in 1..10 {
+            bff.clock().advance(Duration::from_mins(1));
+            let reply = browser.fetch(fetch.clone()).await;
+            assert_eq!(reply.status, 200, "{fetch:?}");
+            let left = seconds_left(&mut browser).await;
+            assert_eq!(left, (10 - minute) * 60, "{fetch:?}");
+        }
+        if upstream_sees {
+            let seen = upstream.last();
+            assert!(seen.bearer().is_some(), "{fetch:?}");
+            assert_eq!(seen.header("x-bff-activity"), None, "{fetch:?}");
+        }
+        bff.clock().advance(Duration::from_mins(1));
+        let over = browser.fetch(fetch.clone()).await;
+        assert_ne!(over.json()["authenticated"], true, "{fetch:?}");
+        assert_eq!(browser.signed_in().await, None, "{fetch:?}");
+    }
+    let mut browser = alice(&bff).await;
+    for other in ["some", ""] {
+        bff.clock().advance(Duration::from_mins(2));
+        let fetch = Fetch::get("/api/x").csrf().header("X-BFF-Activity", other);
+        browser.fetch(fetch).await;
+        assert_eq!(seconds_left(&mut browser).await, 600, "{other:?} is a use");
+    }
+}
+
 /// G9: uses are written down at most once in a tenth of the idle timeout.
 #[tokio::test]
 async fn uses_are_written_down_now_and_then() {

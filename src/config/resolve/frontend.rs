@@ -56,6 +56,15 @@ pub(super) fn frontend(
             "write dir = \"dist\", or leave the headers to the app's server",
         );
     }
+    if !dir.stands()
+        && let Some(compress) = frontend.compress.written()
+    {
+        compress.refuse(
+            faults,
+            "is for files, and there is no dir",
+            "write dir = \"dist\", or leave compressing to the app's server",
+        );
+    }
     if upstream.stands() {
         let url = http_url(upstream.written()?, "http://localhost:5173", faults)?;
         return Some(Frontend::Server(url));
@@ -92,6 +101,7 @@ pub(super) fn frontend(
     Some(Frontend::Files(FrontendSettings {
         dir,
         headers: file_headers(&frontend.headers, faults)?,
+        compress: frontend.compress.or(true),
     }))
 }
 

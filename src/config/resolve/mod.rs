@@ -220,7 +220,7 @@ fn quoted(duration: Duration) -> String {
 }
 
 /// Whether `url` stays on this machine: then http is as good as https.
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),

@@ -14,7 +14,8 @@ use crate::config::resolve::headers::{answer_changes, keep_private, passed, requ
 use crate::config::resolve::{Purpose, http_url, path_prefix, span};
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
-use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings};
+use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie};
+use crate::web::activity::Activity;
 
 /// The upstream that stands for the demo API of `bff dev`.
 #[cfg(feature = "dev")]
@@ -209,6 +210,8 @@ fn route(
         idle_timeout: table.idle_timeout.written().map(|_| idle_timeout),
         streams: table.streams.or(false),
         service_worker: table.service_worker.or(false),
+        activity: activity(&table.activity, auth, faults),
+        set_cookie: table.set_cookie.or(Chosen(SetCookie::Drop)).0,
     })
 }
 
@@ -306,6 +309,22 @@ fn csrf(table: &RouteTable, auth: RouteAuth, faults: &mut Faults) -> Option<Csrf
         (RouteAuth::Required | RouteAuth::Optional, csrf) => {
             Some(csrf.map_or(CsrfCheck::Header, |csrf| csrf.value.0))
         }
+    }
+}
+
+/// G9: whether a call is a use of the session that it is made in.
+fn activity(field: &Field<bool>, auth: RouteAuth, faults: &mut Faults) -> Activity {
+    if let (RouteAuth::None, Some(written)) = (auth, field.written()) {
+        written.refuse(
+            faults,
+            "has no meaning where auth is \"none\": no session is looked for",
+            "leave activity out",
+        );
+    }
+    if field.or(true) {
+        Activity::Slides
+    } else {
+        Activity::Observes
     }
 }
 

@@ -41,6 +41,12 @@ fn a_route_that_cannot_be_safe_is_refused() {
         ),
         case(
             "[route]",
+            "auth = \"none\"\nactivity = false",
+            "leave activity out",
+        ),
+        case("[route]", "set_cookie = \"pass\"", "\"keep\""),
+        case(
+            "[route]",
             "csrf = \"none\"",
             "would let any site call this route",
         ),
@@ -183,6 +189,7 @@ fn the_app_comes_from_one_place() {
         said("dir = \"dist\"\nupstream = \"http://localhost:5173\"").contains("one place only")
     );
     assert!(said("headers = { X-A = \"b\" }").contains("there is no dir"));
+    assert!(said("compress = false").contains("there is no dir"));
     let (config, _) = load("upstream = \"http://localhost:5173\"").unwrap();
     let last = config.routes.last().unwrap();
     assert_eq!(

@@ -227,7 +227,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connection => "it belongs to one connection",
-            Self::Ours => "it is bff's to write",
+            Self::Ours => "it is bff's to write, or to read",
             Self::Forwarding => "it tells who calls from where, which bff says anew",
             Self::Identity => "it is how proxies vouch for a user",
             Self::Disguise => "it makes some upstreams take the call for another one",

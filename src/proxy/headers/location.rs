@@ -52,8 +52,14 @@ impl Locations<'_> {
         (is_upstreams || is_ours()).then_some(path)
     }
 
+    /// Whether the upstream may have another path for what the browser asks for.
+    pub(super) fn moves_paths(&self) -> bool {
+        self.route.settings().path_rewrite != PathRewrite::Keep
+            || !self.upstream.base_path().is_empty()
+    }
+
     /// The upstream's path as a path of ours.
-    fn path_seen(&self, path: &str) -> Option<String> {
+    pub(super) fn path_seen(&self, path: &str) -> Option<String> {
         let settings = self.route.settings();
         let prefix = settings.path.trim_end_matches('/');
         // Whoever writes the route's own path knows where it is mounted.

@@ -10,6 +10,7 @@ pub(super) mod request;
 pub(super) mod location;
 pub mod origin;
 pub(super) mod response;
+mod set_cookie;
 
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -7,7 +7,8 @@
 //! `No-Vary-Search`, `Supports-Loading-Mode`, `Activate-Storage-Access`, `X-Robots-Tag`), and so
 //! does every name that means nothing to a browser. The families that browsers keep for
 //! themselves (`Sec-`, `Set-`, `Secure-`, `Origin-`, `Service-Worker-`) are closed: what they will
-//! mean by a new one is not known yet. An operator may still set any of these on a route.
+//! mean by a new one is not known yet. An operator may still set any of these on a route, and let
+//! its cookies pass (`set_cookie.rs`).
 
 use super::names::{Group, Names, count};
 

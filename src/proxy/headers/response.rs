@@ -1,16 +1,17 @@
 //! The head that a browser sees of an upstream's answer (I11, G12, J13, J14).
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, TRANSFER_ENCODING, VARY,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY,
     WWW_AUTHENTICATE,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::location::Locations;
-use super::{Nominated, apply, origin, words};
-use crate::proxy::RouteAuth;
+use super::set_cookie::{self, Kept};
+use super::{Nominated, StripCookies, apply, origin, words};
 use crate::proxy::message::{is_length, nominates_too_many};
+use crate::proxy::{RouteAuth, SetCookie};
 
 /// What makes an upstream's answer unfit to be passed on (J14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +63,13 @@ pub(in crate::proxy) fn check(parts: &Parts) -> Result<(), AnswerFault> {
 }
 
 /// Takes from an answer's head what an upstream may not say to a browser, then adds ours and the
-/// operator's changes.
-pub(in crate::proxy) fn clean(parts: &mut Parts, locations: &Locations<'_>, trailers: Trailers) {
+/// operator's changes. `ours` are the cookies that no upstream sets.
+pub(in crate::proxy) fn clean(
+    parts: &mut Parts,
+    locations: &Locations<'_>,
+    ours: &StripCookies,
+    trailers: Trailers,
+) {
     let settings = locations.route.settings();
     let anonymous = settings.auth == RouteAuth::None;
     let nominated = Nominated::of(&parts.headers);
@@ -84,9 +90,15 @@ pub(in crate::proxy) fn clean(parts: &mut Parts, locations: &Locations<'_>, trai
             challenge = true;
         }
     }
+    let cookies = doomed
+        .contains(&SET_COOKIE)
+        .then(|| cookies(&parts.headers, locations, ours));
     let headers = &mut parts.headers;
     for name in doomed {
         headers.remove(name);
+    }
+    for line in cookies.into_iter().flatten() {
+        headers.append(SET_COOKIE, line);
     }
     for (name, value) in moved {
         headers.insert(name, value);
@@ -105,6 +117,40 @@ pub(in crate::proxy) fn clean(parts: &mut Parts, locations: &Locations<'_>, trai
     // The upstream's version and reason phrase end here.
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
+}
+
+/// The cookies that pass on this route; what does not is told once.
+fn cookies(
+    headers: &HeaderMap,
+    locations: &Locations<'_>,
+    ours: &StripCookies,
+) -> Vec<HeaderValue> {
+    let route = locations.route;
+    match route.settings().set_cookie {
+        SetCookie::Drop => {
+            if route.is_first_cookie_dropped() {
+                tracing::warn!(
+                    route = &**route.name(),
+                    upstream.name = locations.upstream.origin().as_str(),
+                    "an upstream's Set-Cookie was dropped, and will be without another word: cookies \
+                     speak for the whole origin; set_cookie = \"keep\" on the route lets them pass"
+                );
+            }
+            Vec::new()
+        }
+        SetCookie::Keep => {
+            let Kept { lines, left_out } = set_cookie::kept(headers, ours, locations);
+            if left_out && route.is_first_cookie_dropped() {
+                tracing::warn!(
+                    route = &**route.name(),
+                    upstream.name = locations.upstream.origin().as_str(),
+                    "an upstream's Set-Cookie was dropped though the route keeps them: its cookie has \
+                     a name of bff's, or none"
+                );
+            }
+            lines
+        }
+    }
 }
 
 /// G12: the cookie of the browser's request does not keep shared caches away, as `Authorization`
@@ -208,7 +254,8 @@ mod tests {
             public: &PublicOrigin::new(&"https://app.example".parse().unwrap()).unwrap(),
             asked: &http::Request::new(()).into_parts().0,
         };
-        clean(&mut parts, &locations, Trailers::Drop);
+        let ours = StripCookies::new(vec!["__Host-Http-bff".to_owned()], Vec::new());
+        clean(&mut parts, &locations, &ours, Trailers::Drop);
         lines(&parts.headers)
     }
 

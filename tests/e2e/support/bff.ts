@@ -41,7 +41,12 @@ export function startBff(options: BffOptions) {
 /** `bff dev`: its own provider, demo app and demo API. */
 export function startBffDev(port: number) {
   const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
-  return run('dev', `${serverTable(port, false, null)}${demo}`, { port, tls: false })
+  return startBffDevWith(`${serverTable(port, false, null)}${demo}`, port)
+}
+
+/** `bff dev` with this bff.toml, which says `port`. */
+export function startBffDevWith(configuration: string, port: number) {
+  return run('dev', configuration, { port, tls: false })
 }
 
 /** The origin that the browser sees. */
