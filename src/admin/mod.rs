@@ -185,7 +185,14 @@ impl AdminHandler {
             Ok(answer) => answer,
             Err(refusal) => {
                 let (method, path) = (request.method(), request.uri().path());
-                tracing::info!(request.id = id, %method, path, ?refusal, "administration refused");
+                tracing::info!(
+                    event = "admin.refused",
+                    request.id = id,
+                    method = method.as_str(),
+                    path,
+                    code = refusal.code(),
+                    "administration refused"
+                );
                 refusal.answer(&id)
             }
         };

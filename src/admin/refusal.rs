@@ -66,6 +66,12 @@ impl Refusal {
         answer
     }
 
+    /// The stable word for it.
+    pub(super) const fn code(&self) -> &'static str {
+        let (_, code, _) = self.words();
+        code
+    }
+
     const fn words(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::UnknownHost => (

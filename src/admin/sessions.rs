@@ -12,6 +12,7 @@ use super::{answer, json_answer};
 use crate::clock::Timestamp;
 use crate::session::Sessions;
 use crate::session::id::SessionHash;
+use crate::session::journal::End;
 use crate::session::record::Session;
 use crate::session::store::{Cursor, Listed, StoreError};
 use crate::web::body::Body;
@@ -41,6 +42,9 @@ pub(super) struct Administered {
     pub(super) sessions: Sessions,
     pub(super) on_end: OnEnd,
 }
+
+/// Who it is whose key has no name.
+const UNNAMED: &str = "administrator";
 
 /// Pages that are looked at for one that is not empty.
 const LOOKS: usize = 32;
@@ -89,11 +93,17 @@ impl Administered {
     /// Whether this ended it.
     async fn end_one(&self, listed: &Listed, request_id: &str) -> Result<bool, StoreError> {
         let hash = &listed.hash;
-        let ended = self.sessions.end(hash, EndReason::Revoked).await?;
+        let end = End {
+            reason: EndReason::Revoked,
+            by: Some(UNNAMED),
+            request_id: Some(request_id),
+        };
+        let ended = self.sessions.end(hash, end).await?;
         // A record that does not open comes back to nobody, whoever ended it.
         let is_over = ended.is_some() || listed.session.is_none();
-        if is_over {
-            tracing::info!(session.id_hash = ?hash, request.id = request_id, "an administrator ended a session");
+        if ended.is_none() && is_over {
+            let journal = self.sessions.journal();
+            journal.ended_unread(hash, &listed.subject, end);
         }
         if let Some(session) = ended {
             (self.on_end.0)(session);

@@ -13,13 +13,13 @@ use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
-use crate::config::words::{AtMost, Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
+use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, SubjectInLog};
 
 table! {
     /// The configuration of bff.
@@ -144,6 +144,8 @@ table! {
         client_auth: Chosen<ClientAuthMethod>,
         /// Our password at the provider, a secret.
         client_secret: SecretSource,
+        /// The day on which that password ends, such as "2027-01-31". Default none.
+        client_secret_expires: Day,
         /// Our private key in PEM for `private_key_jwt`, a secret.
         client_key: SecretSource,
         /// Whom the assertions of `private_key_jwt` name as their audience. Default "issuer".
@@ -356,6 +358,8 @@ table! {
         level: String,
         /// How a line looks. Default "text".
         format: Chosen<LogFormat>,
+        /// How users are called in it. Default "hash".
+        subject: Chosen<SubjectInLog>,
     }
 }
 

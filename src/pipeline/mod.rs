@@ -51,7 +51,7 @@ use crate::web::public_origin::PublicOrigin;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers};
 
-use context::{Context, RequestIds};
+use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
 use sign_in::may_begin_login;
@@ -61,7 +61,6 @@ pub const NEL: HeaderName = HeaderName::from_static("nel");
 /// Takes back what an upstream once said there: addresses of logins stand in such reports (I11).
 const NO_NEL: HeaderValue = HeaderValue::from_static("{\"max_age\":0}");
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The tag of the session that a page was made for.
 const X_BFF_SESSION: HeaderName = HeaderName::from_static("x-bff-session");
 
@@ -163,6 +162,13 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// How many event streams and WebSockets are open.
+    pub fn open(&self) -> (usize, usize) {
+        (self.relying_party.open_streams(), self.sockets.count())
+    }
+}
+
 /// Answers the requests of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -176,10 +182,12 @@ pub struct Pipeline {
 impl Handler for Pipeline {
     async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let mut ctx = Context::new(connection, self.request_ids.next());
+        let id = self.request_id(&parts, connection);
+        let mut ctx = Context::new(connection, id);
         let mut response = match self.answer(&mut ctx, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => {
+                ctx.code = Some(refusal.code());
                 let answer = error::answer(&refusal, &ctx, &self.site(&parts));
                 self.shared.without_nel(answer)
             }
@@ -198,7 +206,7 @@ impl Handler for Pipeline {
         if ctx.counted.is_none() {
             ctx.counted = Some(self.shared.metrics.other.clone());
         }
-        access_log::write(&ctx, &parts.method, parts.uri.path(), &response);
+        access_log::write(&ctx, &parts, &response, &self.shared.trusted_proxies);
         response
     }
 }
@@ -404,6 +412,13 @@ impl Pipeline {
         Ok(self.upstreams.upgrade(call, upgrade).await?)
     }
 
+    /// The id that a proxy before us gave the request, if we know the proxy, or one of ours.
+    fn request_id(&self, parts: &Parts, connection: Connection) -> HeaderValue {
+        let is_known = self.shared.trusted_proxies.trust(connection.peer.ip());
+        let given = is_known.then(|| given_id(&parts.headers)).flatten();
+        given.unwrap_or_else(|| self.request_ids.next())
+    }
+
     fn client(&self, ctx: &Context, parts: &Parts) -> ClientAddress {
         let trusted = &self.shared.trusted_proxies;
         ClientAddress::resolve(ctx.connection.peer.ip(), &parts.headers, trusted)
@@ -446,6 +461,7 @@ impl Pipeline {
             Found::Ended(reason) => return nobody(Refusal::ended(Some(reason))),
             Found::Nothing => return nobody(Refusal::ended(None)),
         };
+        ctx.session = Some(Arc::clone(&session));
         check_session_of_page(&parts.headers, &session)?;
         match relying_party.tokens().bearer(&session).await {
             Ok(bearer) => Ok(Some(SignedIn { session, bearer })),

@@ -4,6 +4,7 @@ mod carried;
 mod chunks;
 pub mod cookie;
 pub mod id;
+pub mod journal;
 pub mod record;
 pub mod seal;
 pub mod store;
@@ -18,9 +19,11 @@ use crate::web::ending::EndReason;
 
 use cookie::OpenedCookie;
 use id::SessionHash;
+use journal::{End, Journal};
 use record::{NewSession, Session, Tokens};
 use store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError, Who,
+    Admission, Condition, Cursor, Found, Limit, Listed, Lookups, SaveOutcome, SessionStore,
+    StoreError, Who,
 };
 
 /// `[session]`.
@@ -137,6 +140,7 @@ pub enum SameSite {
 #[derive(Debug, Clone)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
+    journal: Journal,
     clock: Arc<dyn Clock>,
     idle_timeout: Duration,
     max_lifetime: Duration,
@@ -167,14 +171,21 @@ impl Sessions {
         store: Arc<dyn SessionStore>,
         clock: Arc<dyn Clock>,
         settings: &SessionSettings,
+        journal: Journal,
     ) -> Self {
         Self {
             store,
+            journal,
             clock,
             idle_timeout: settings.idle_timeout,
             max_lifetime: settings.max_lifetime,
             limit: settings.limit,
         }
+    }
+
+    /// Where it is written down what becomes of them.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The longest that a session can live.
@@ -195,7 +206,14 @@ impl Sessions {
     pub async fn admit(&self, session: &Arc<Session>) -> Result<Admission, StoreError> {
         let now = self.clock.now();
         let inserted = self.store.insert(Arc::clone(session), self.limit, now);
-        inserted.await
+        let admission = inserted.await?;
+        if let Admission::Admitted(superseded) = &admission {
+            self.journal.started(session);
+            for ended in superseded {
+                self.journal.ended(ended, EndReason::Superseded.into());
+            }
+        }
+        Ok(admission)
     }
 
     /// The session of an opened cookie, or why it ended.
@@ -254,6 +272,7 @@ impl Sessions {
     ) -> Result<Option<Found>, StoreError> {
         let over = Some(Found::Ended(EndReason::Expired));
         if self.store.expire(&session.hash, now).await? {
+            self.journal.ended(session, EndReason::Expired.into());
             return Ok(over);
         }
         // The store may have put our clock right.
@@ -262,7 +281,7 @@ impl Sessions {
             Found::Live(_) if now < session.expires(self.idle_timeout) => Ok(None),
             // It was stored under a longer limit than ours.
             Found::Live(_) => {
-                self.store.end(&session.hash, EndReason::Expired).await?;
+                self.end(&session.hash, EndReason::Expired).await?;
                 Ok(over)
             }
             gone @ (Found::Ended(_) | Found::Nothing) => Ok(Some(gone)),
@@ -305,9 +324,14 @@ impl Sessions {
     pub async fn end(
         &self,
         hash: &SessionHash,
-        reason: EndReason,
+        end: impl Into<End<'_>>,
     ) -> Result<Option<Arc<Session>>, StoreError> {
-        self.store.end(hash, reason).await
+        let end = end.into();
+        let ended = self.store.end(hash, end.reason).await?;
+        if let Some(session) = &ended {
+            self.journal.ended(session, end);
+        }
+        Ok(ended)
     }
 
     /// Ends those of these sessions that no store can list, and that began by then, but for one: they
@@ -412,7 +436,7 @@ impl Sessions {
     /// Gives it back; who cannot lets it run out.
     pub async fn release(&self, hash: &SessionHash, owner: &str) {
         if let Err(error) = self.store.release(hash, owner).await {
-            tracing::debug!(session.id_hash = ?hash, %error, "a lease runs out by itself");
+            tracing::debug!(session_id = ?hash, %error, "a lease runs out by itself");
         }
     }
 
@@ -460,7 +484,11 @@ impl Sessions {
     ///
     /// The store could not be asked; the next call goes on.
     pub async fn sweep(&self) -> Result<Vec<Arc<Session>>, StoreError> {
-        self.store.sweep(self.clock.now()).await
+        let ended = self.store.sweep(self.clock.now()).await?;
+        for session in &ended {
+            self.journal.ended(session, EndReason::Expired.into());
+        }
+        Ok(ended)
     }
 
     /// Does what no request waits for; runs for ever.
@@ -483,6 +511,11 @@ impl Sessions {
         self.store.count()
     }
 
+    /// How looks at sessions were answered, where some go further than this process.
+    pub fn lookups(&self) -> Option<Lookups> {
+        self.store.lookups()
+    }
+
     /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
     /// its own.
     pub fn clock_skew(&self) -> Option<i64> {
@@ -495,7 +528,9 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, SystemRandomness};
     use crate::secret::{AccessToken, LogoutSid};
+    use crate::telemetry::Metrics;
     use id::SessionId;
+    use journal::SubjectNames;
     use store::memory::MemoryStore;
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -526,7 +561,9 @@ mod tests {
             settings().idle_timeout,
             settings().max_lifetime,
         ));
-        (Sessions::new(store, clock.clone(), &settings()), clock)
+        let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
+        let sessions = Sessions::new(store, clock.clone(), &settings(), journal);
+        (sessions, clock)
     }
 
     fn tokens() -> Tokens {

@@ -8,12 +8,14 @@ use std::time::Duration;
 use crate::clock::{ManualClock, SystemRandomness, Timestamp};
 use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
 use crate::session::id::{SessionHash, SessionId};
+use crate::session::journal::{Journal, SubjectNames};
 use crate::session::record::{Authentication, NewSession, Session, Tokens};
 use crate::session::store::{
     Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
     StoreFuture, folded,
 };
 use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use crate::telemetry::Metrics;
 use crate::web::ending::EndReason;
 
 /// 2026-11-21T09:00:00Z.
@@ -54,7 +56,13 @@ pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
         },
         store: StoreSettings::memory(),
     };
-    Sessions::new(shelf, Arc::new(ManualClock::starting_at(NOW)), &settings)
+    let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
+    Sessions::new(
+        shelf,
+        Arc::new(ManualClock::starting_at(NOW)),
+        &settings,
+        journal,
+    )
 }
 
 /// A session whose record opens, full of canaries.

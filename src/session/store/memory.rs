@@ -129,13 +129,12 @@ impl MemoryStore {
         let mut superseded = Vec::new();
         if let Some(limit) = limit {
             let own = indexes.of_subject(&session.subject);
-            let (mut living, expired): (Vec<_>, Vec<_>) = own.into_iter().partition(|hash| {
+            // What has expired does not count, and ends with the next sweep.
+            let is_live = |hash: &SessionHash| {
                 self.get(hash)
                     .is_some_and(|session| session.expires(self.idle_timeout) > now)
-            });
-            for hash in expired {
-                self.remove_from(&mut indexes, &hash, EndReason::Expired);
-            }
+            };
+            let mut living: Vec<_> = own.into_iter().filter(is_live).collect();
             if living.len() >= limit.most {
                 match limit.on_limit {
                     OnLimit::Refuse => return Admission::Refused,
@@ -144,7 +143,6 @@ impl MemoryStore {
                         for hash in living {
                             let reason = EndReason::Superseded;
                             superseded.extend(self.remove_from(&mut indexes, &hash, reason));
-                            tracing::info!(session.id_hash = ?hash, "another login took its place");
                         }
                     }
                 }

@@ -286,6 +286,11 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// How many sessions there are, about.
     fn count(&self) -> u64;
 
+    /// How looks at sessions were answered, where some go further than this process.
+    fn lookups(&self) -> Option<Lookups> {
+        None
+    }
+
     /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
     /// its own.
     fn clock_skew(&self) -> Option<i64> {
@@ -297,6 +302,15 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
 
     /// How the store is.
     fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>>;
+}
+
+/// How looks at sessions were answered since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// From memory.
+    pub from_memory: u64,
+    /// Not without asking the store.
+    pub from_store: u64,
 }
 
 /// How a store is, in a sentence where it is not well.

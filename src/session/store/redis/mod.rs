@@ -115,6 +115,7 @@ impl RedisStore {
             Err(Trouble::Permission(_)) => {
                 self.shows_time.store(false, Ordering::Relaxed);
                 tracing::warn!(
+                    event = "store.no_time",
                     "the Redis user in session.store_url may not ask for TIME, so a node whose \
                      clock is wrong goes unnoticed; grant it +time"
                 );
