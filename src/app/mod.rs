@@ -190,7 +190,11 @@ impl RunningApp {
             SubjectInLog::Clear => SubjectNames::Clear,
         };
         let journal = Journal::new(metrics.clone(), subjects);
-        let sessions = Sessions::new(store, Arc::clone(&house_clock), &config.session, journal);
+        let lists = !matches!(config.session.store.place, StorePlace::Cookie);
+        let mut sessions = Sessions::new(store, Arc::clone(&house_clock), &config.session, journal);
+        if lists {
+            sessions = sessions.found_by_email(keys.clone());
+        }
         let mut server = config.server;
         let descriptors = raise();
         let connections = connections_that_fit(server.limits.connections, descriptors);

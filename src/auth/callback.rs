@@ -314,6 +314,8 @@ impl RelyingParty {
             asked,
         };
         let name = display_name(&identity);
+        let email = identity.claims.get("email").and_then(Value::as_str);
+        let email = email.map(str::to_owned);
         let tokens = self
             .tokens
             .tokens(grant.tokens)
@@ -365,6 +367,12 @@ impl RelyingParty {
             self.revoke_superseded(session);
         }
         self.check_not_ended_there(&session, login).await?;
+        if let Some(email) = email
+            && let Err(error) = self.sessions.note_email(&email, &session.subject).await
+        {
+            // The login stands; who looks for its session finds it by name.
+            tracing::debug!(%error, "an e-mail address was not noted");
+        }
         Ok((cookies, session))
     }
 

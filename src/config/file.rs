@@ -59,6 +59,8 @@ table! {
         admin_listen: SocketAddr,
         /// The secret bearer key of administration. Default none: health and metrics only.
         admin_key: SecretSource,
+        /// The keys of people, each under the name that the log shows for what they did. Default none.
+        admin_keys: Named<SecretSource>,
         /// Names that the second listener answers to, beside IP addresses and "localhost". Default
         /// none.
         admin_hosts: Vec<Written<String>>,

@@ -3,6 +3,7 @@
 mod carried;
 mod chunks;
 pub mod cookie;
+mod email;
 pub mod id;
 pub mod journal;
 pub mod record;
@@ -21,9 +22,10 @@ use cookie::OpenedCookie;
 use id::SessionHash;
 use journal::{End, Journal};
 use record::{NewSession, Session, Tokens};
+use seal::Keys;
 use store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, Lookups, SaveOutcome, SessionStore,
-    StoreError, Who,
+    Admission, Condition, Cursor, Found, Limit, Listed, Lookups, Recency, SaveOutcome,
+    SessionStore, StoreError, Who,
 };
 
 /// `[session]`.
@@ -141,6 +143,8 @@ pub enum SameSite {
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     journal: Journal,
+    /// What names e-mail addresses in the store, where sessions may be looked for by them.
+    emails: Option<Keys>,
     clock: Arc<dyn Clock>,
     idle_timeout: Duration,
     max_lifetime: Duration,
@@ -176,10 +180,20 @@ impl Sessions {
         Self {
             store,
             journal,
+            emails: None,
             clock,
             idle_timeout: settings.idle_timeout,
             max_lifetime: settings.max_lifetime,
             limit: settings.limit,
+        }
+    }
+
+    /// These sessions, which can be looked for by e-mail address as well.
+    #[must_use]
+    pub fn found_by_email(self, keys: Keys) -> Self {
+        Self {
+            emails: Some(keys),
+            ..self
         }
     }
 
@@ -384,7 +398,22 @@ impl Sessions {
         Ok(self.living(self.store.of_provider_sid(sid).await?))
     }
 
-    /// Live sessions by name, those after `after` whose folded name begins with `name_prefix`. Fewer
+    /// Live sessions by their last use, the last one first, behind a place in that order; and the place
+    /// behind them, if there may be more.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn latest(
+        &self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> Result<(Vec<Listed>, Option<Recency>), StoreError> {
+        let (listed, next) = self.store.latest(after, at_most).await?;
+        Ok((self.living(listed), next))
+    }
+
+    /// Live sessions by name, those after `after` of whose folded name a word begins with `word`. Fewer
     /// than `at_most` do not mean that there are no more; the cursor behind the last one looked at
     /// does.
     ///
@@ -393,11 +422,11 @@ impl Sessions {
     /// The store could not be asked.
     pub async fn page(
         &self,
-        name_prefix: &str,
+        word: &str,
         after: Option<&Cursor>,
         at_most: usize,
     ) -> Result<(Vec<Listed>, Option<Cursor>), StoreError> {
-        let page = self.store.page(name_prefix, after, at_most).await?;
+        let page = self.store.page(word, after, at_most).await?;
         let next = page.get(at_most.saturating_sub(1)).map(Listed::cursor);
         Ok((self.living(page), next))
     }

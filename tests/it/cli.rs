@@ -673,10 +673,10 @@ async fn sessions_are_listed_shown_and_ended() {
         .iter()
         .fold(out.clone(), |out, id| out.replace(id, "(the id)"));
     insta::assert_snapshot!(shown, @r"
-    ID        NAME         SUBJECT  BROWSER  SIGNED IN            LAST SEEN            EXPIRES
-    (the id)  Alice Adams  alice    unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
-    (the id)  Alice Adams  alice    unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
-    (the id)  Bob Brown    bob      unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    ID        NAME         SUBJECT  BROWSER  CLIENT     SIGNED IN            LAST SEEN            EXPIRES
+    (the id)  Alice Adams  alice    unknown  127.0.0.1  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    (the id)  Alice Adams  alice    unknown  127.0.0.1  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    (the id)  Bob Brown    bob      unknown  127.0.0.1  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
     ");
 
     let (code, out, err) = run(&["list", "--limit", "1", "--json"]).await;

@@ -11,8 +11,8 @@ use crate::session::id::{SessionHash, SessionId};
 use crate::session::journal::{Journal, SubjectNames};
 use crate::session::record::{Authentication, NewSession, Session, Tokens};
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
-    StoreFuture, folded,
+    Admission, Condition, Cursor, Found, Limit, Listed, Recency, SaveOutcome, SessionStore,
+    StoreError, StoreFuture, begins_a_word, folded,
 };
 use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
 use crate::telemetry::Metrics;
@@ -233,17 +233,37 @@ impl SessionStore for Shelf {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
         self.answer(move || {
             let mut page = self.those(|row| {
-                folded(&row.name).starts_with(name_prefix)
+                begins_a_word(&folded(&row.name), word)
                     && after.is_none_or(|after| row.cursor() > *after)
             });
             page.truncate(at_most);
             page
+        })
+    }
+
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        self.answer(move || {
+            let place = |row: &Listed| (row.seen, row.hash);
+            let mut rows =
+                self.those(|row| after.is_none_or(|after| place(row) < (after.at, after.hash)));
+            rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
+            let more = rows.len() > at_most;
+            rows.truncate(at_most);
+            let next = rows.last().filter(|_| more).map(|row| Recency {
+                at: row.seen,
+                hash: row.hash,
+            });
+            (rows, next)
         })
     }
 
@@ -267,6 +287,10 @@ impl SessionStore for Shelf {
         _: Timestamp,
     ) -> StoreFuture<'a, bool> {
         self.answer(|| false)
+    }
+
+    fn peek<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.answer(|| None)
     }
 
     fn take<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {

@@ -38,8 +38,8 @@ use crate::session::store::record_store::{Insertion, Lookup, RecordStore, Replac
 use crate::session::store::sealed;
 use crate::session::store::skew::{HouseClock, Skew};
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, Lookups, STORE_AGAIN_AFTER,
-    SaveOutcome, SessionStore, StoreError, StoreFuture,
+    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, Lookups, Recency,
+    STORE_AGAIN_AFTER, SaveOutcome, SessionStore, StoreError, StoreFuture,
 };
 use crate::telemetry::StoreMetrics;
 use crate::web::ending::EndReason;
@@ -370,15 +370,29 @@ impl SessionStore for NearCache {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
-        let (prefix, after) = (name_prefix.to_owned(), after.cloned());
+        let (word, after) = (word.to_owned(), after.cloned());
         let rows = self.ask(move |inner| async move {
-            inner.records.page(&prefix, after.as_ref(), at_most).await
+            inner.records.page(&word, after.as_ref(), at_most).await
         });
         Box::pin(self.listed(rows))
+    }
+
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        let asked =
+            self.ask(move |inner| async move { inner.records.latest(after, at_most).await });
+        Box::pin(async move {
+            let (rows, next) = asked.await?;
+            let listed = self.listed(std::future::ready(Ok(rows))).await?;
+            Ok((listed, next))
+        })
     }
 
     fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
@@ -427,6 +441,17 @@ impl SessionStore for NearCache {
                 move |inner| async move { inner.records.keep(&key, &sealed, span, now).await },
             ),
         )
+    }
+
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let owned = key.to_owned();
+            let sealed = self
+                .ask(move |inner| async move { inner.records.peek(&owned, now).await })
+                .await?;
+            let opened = sealed.and_then(|sealed| self.0.keys.open_bytes(key, &sealed).ok());
+            Ok(opened.map(|opened| opened.to_vec()))
+        })
     }
 
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
