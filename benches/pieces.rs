@@ -14,12 +14,14 @@ use bff::proxy::{CsrfCheck, RouteAuth, RouteSettings};
 use bff::secret::{AccessToken, LogoutSid, SessionKey};
 use bff::session::cookie::{Carrier, OpenedCookie, OpenedCookies, Presented, SessionCookie};
 use bff::session::id::SessionId;
+use bff::session::journal::{Journal, SubjectNames};
 use bff::session::record::{Authentication, NewSession, Tokens};
 use bff::session::seal::Keys;
 use bff::session::store::Found;
 use bff::session::store::cookie::CookieStore;
 use bff::session::store::memory::MemoryStore;
 use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use bff::telemetry::Metrics;
 use divan::Bencher;
 use futures_util::FutureExt as _;
 use http::header::COOKIE;
@@ -108,7 +110,7 @@ fn carried(octets: usize) -> Option<(SessionCookie, HeaderMap)> {
         id_token: true,
     };
     let cookie = SessionCookie::carrying(cookie_settings(), keys(), carrier);
-    let sessions = Sessions::new(store, clock, &session_settings());
+    let sessions = Sessions::new(store, clock, &session_settings(), journal());
     let id = SessionId::random(&SystemRandomness);
     let session = sessions.prepare(new_session(&id, &"t".repeat(octets))?);
     let none = Presented::Nothing;
@@ -223,7 +225,7 @@ fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
         settings.idle_timeout,
         settings.max_lifetime,
     ));
-    let sessions = Sessions::new(store, Arc::new(SystemClock), &settings);
+    let sessions = Sessions::new(store, Arc::new(SystemClock), &settings, journal());
     let cookies = (0..count)
         .filter_map(|_| {
             let new = new_session(&SessionId::random(&SystemRandomness), "at")?;
@@ -250,4 +252,8 @@ fn find_a_session_among(bencher: Bencher<'_, '_>, count: usize) {
         });
         assert!(matches!(found, Some(Ok(Found::Live(_)))));
     });
+}
+
+fn journal() -> Journal {
+    Journal::new(Metrics::new(), SubjectNames::Clear)
 }

@@ -9,6 +9,7 @@ use bff::clock::{Clock as _, SystemClock, SystemRandomness};
 use bff::secret::{SessionKey, StoreUrl};
 use bff::session::Sessions;
 use bff::session::id::SessionHash;
+use bff::session::journal::{Journal, SubjectNames};
 use bff::session::record::Session;
 use bff::session::seal::Keys;
 use bff::session::store::memory::MemoryStore;
@@ -20,6 +21,7 @@ use bff::session::store::sql::sqlite::SqliteStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SessionStore};
+use bff::telemetry::Metrics;
 use bff::web::ending::EndReason;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
@@ -91,11 +93,14 @@ fn open(
         Arc::new(SystemClock),
         Arc::new(SystemRandomness),
         runtime.handle().clone(),
+        Metrics::new().store(),
     )))
 }
 
 async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
-    let sessions = Sessions::new(Arc::clone(&store), Arc::new(SystemClock), &settings());
+    let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
+    let clock = Arc::new(SystemClock);
+    let sessions = Sessions::new(Arc::clone(&store), clock, &settings(), journal);
     let now = SystemClock.now();
     let subject = |at: usize| format!("user-{}", at / PER_USER);
 

@@ -1,17 +1,19 @@
 //! Which sessions a request asks for: the parameters of `/api/sessions`, and the cursor between two
 //! pages.
 //!
-//! A list has up to two parts: those that are found exactly, by subject or provider sid, then those
-//! that are found by how their name begins. Each is in the order of the folded names, then of the
-//! hashes, so that a cursor stays good while sessions come and go.
+//! A list has up to two parts: those that are found exactly, by subject, provider sid or e-mail
+//! address, then those that are found by how a word of their name begins. Each is in the order of the
+//! folded names, then of the hashes, so that a cursor stays good while sessions come and go. The list
+//! of all can be asked for by last use as well.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::form_urlencoded;
 
 use super::refusal::Refusal;
+use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::store::{Cursor, Listed, folded};
+use crate::session::store::{Cursor, Listed, Recency, begins_a_word, folded};
 
 /// Characters that a parameter may have.
 const LONGEST: usize = 1024;
@@ -22,21 +24,34 @@ const MOST: usize = 200;
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) filter: Filter,
+    pub(super) sort: Sort,
     pub(super) limit: usize,
     /// Where the page before ended.
     pub(super) after: Option<Place>,
 }
 
+/// In which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// By name.
+    Name,
+    /// Those used last first; of a search, within each page.
+    LastSeen,
+}
+
 /// Which sessions.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Filter {
-    /// What a person types: a subject, a provider sid, or the beginning of a name.
+    /// What a person types: a subject, a provider sid, an e-mail address, or the beginning of a word
+    /// of a name.
     Anything(String),
     /// Exactly this subject.
     Subject(String),
     /// Exactly this session at the provider.
     ProviderSid(String),
-    /// The beginning of a name; an empty one is all sessions.
+    /// Those of the users who signed in with this e-mail address.
+    Email(String),
+    /// The beginning of a word of a name; an empty one is all sessions.
     Name(String),
 }
 
@@ -49,6 +64,8 @@ pub(super) enum Place {
     Named(Cursor),
     /// Before all that are found by name.
     BeforeNamed,
+    /// Behind this one of all by their last use.
+    Recent(Recency),
 }
 
 /// What `DELETE /api/sessions` is asked for: whose sessions.
@@ -65,12 +82,15 @@ pub(super) fn subject_of(query: &str) -> Result<String, Refusal> {
 impl Asked {
     /// Reads the query of `GET /api/sessions`.
     pub(super) fn read(query: &str) -> Result<Self, Refusal> {
-        let known = ["q", "subject", "sid", "name", "limit", "cursor"];
+        let known = [
+            "q", "subject", "sid", "email", "name", "sort", "limit", "cursor",
+        ];
         let mut parameters = Parameters::read(query, &known)?;
         let mut filters = [
             parameters.take("q").map(Filter::Anything),
             parameters.take("subject").map(Filter::Subject),
             parameters.take("sid").map(Filter::ProviderSid),
+            parameters.take("email").map(Filter::Email),
             parameters.take("name").map(Filter::Name),
         ]
         .into_iter()
@@ -80,7 +100,7 @@ impl Asked {
             .unwrap_or_else(|| Filter::Name(String::new()));
         if filters.next().is_some() {
             return Err(Refusal::BadRequest(
-                "Give one of q, subject, sid and name.".to_owned(),
+                "Give one of q, subject, sid, email and name.".to_owned(),
             ));
         }
         let limit = match parameters.take("limit") {
@@ -93,16 +113,25 @@ impl Asked {
                     Refusal::BadRequest(format!("limit must be a number from 1 to {MOST}."))
                 })?,
         };
+        let sort = match parameters.take("sort").as_deref() {
+            None | Some("name") => Sort::Name,
+            Some("last_seen") => Sort::LastSeen,
+            Some(_) => {
+                let sentence = "sort must be name or last_seen.";
+                return Err(Refusal::BadRequest(sentence.to_owned()));
+            }
+        };
         let after = match parameters.take("cursor") {
             None => None,
             Some(text) => Some(
                 Place::read(&text)
-                    .filter(|place| filter.has(place))
+                    .filter(|place| filter.has(place, sort))
                     .ok_or(Refusal::BadCursor)?,
             ),
         };
         Ok(Self {
             filter,
+            sort,
             limit,
             after,
         })
@@ -110,11 +139,25 @@ impl Asked {
 }
 
 impl Filter {
-    /// What names begin with, folded; `None` where no name is looked at.
-    pub(super) fn name_prefix(&self) -> Option<String> {
+    /// Whether all sessions are meant.
+    pub(super) fn is_all(&self) -> bool {
+        matches!(self, Self::Name(text) if text.is_empty())
+    }
+
+    /// The e-mail address that is looked for, or may be.
+    pub(super) fn email(&self) -> Option<&str> {
+        match self {
+            Self::Email(email) => Some(email),
+            Self::Anything(text) => text.contains('@').then_some(text),
+            Self::Subject(_) | Self::ProviderSid(_) | Self::Name(_) => None,
+        }
+    }
+
+    /// What a word of a name begins with, folded; `None` where no name is looked at.
+    pub(super) fn name_word(&self) -> Option<String> {
         match self {
             Self::Anything(text) | Self::Name(text) => Some(folded(text)),
-            Self::Subject(_) | Self::ProviderSid(_) => None,
+            Self::Subject(_) | Self::ProviderSid(_) | Self::Email(_) => None,
         }
     }
 
@@ -126,17 +169,20 @@ impl Filter {
             }
             Self::Subject(subject) => *listed.subject == **subject,
             Self::ProviderSid(sid) => listed.provider_sid.as_deref() == Some(sid),
-            Self::Name(_) => false,
+            Self::Email(_) | Self::Name(_) => false,
         }
     }
 
     /// Whether a place can be one of this list.
-    fn has(&self, place: &Place) -> bool {
+    fn has(&self, place: &Place, sort: Sort) -> bool {
+        let by_last_use = self.is_all() && sort == Sort::LastSeen;
         match place {
+            Place::Recent(_) => by_last_use,
+            _ if by_last_use => false,
             Place::Exact(_) => !matches!(self, Self::Name(_)),
             Place::Named(cursor) => self
-                .name_prefix()
-                .is_some_and(|prefix| cursor.name.starts_with(&prefix)),
+                .name_word()
+                .is_some_and(|word| begins_a_word(&cursor.name, &word)),
             Place::BeforeNamed => matches!(self, Self::Anything(_)),
         }
     }
@@ -145,10 +191,16 @@ impl Filter {
 impl Place {
     /// The place as clients hand it back.
     pub(super) fn write(&self) -> String {
+        if let Self::Recent(Recency { at, hash }) = self {
+            let mut bytes = vec![b'r'];
+            bytes.extend_from_slice(hash.as_bytes());
+            bytes.extend_from_slice(&at.unix_millis().to_be_bytes());
+            return URL_SAFE_NO_PAD.encode(bytes);
+        }
         let (kind, cursor) = match self {
             Self::Exact(cursor) => (b'e', Some(cursor)),
             Self::Named(cursor) => (b'n', Some(cursor)),
-            Self::BeforeNamed => (b'b', None),
+            Self::BeforeNamed | Self::Recent(_) => (b'b', None),
         };
         let mut bytes = vec![kind];
         if let Some(cursor) = cursor {
@@ -165,6 +217,12 @@ impl Place {
             return rest.is_empty().then_some(Self::BeforeNamed);
         }
         let (hash, name) = rest.split_at_checked(32)?;
+        if *kind == b'r' {
+            return Some(Self::Recent(Recency {
+                at: Timestamp::from_unix_millis(i64::from_be_bytes(name.try_into().ok()?)),
+                hash: SessionHash::from_slice(hash)?,
+            }));
+        }
         let name = std::str::from_utf8(name).ok()?;
         let cursor = Cursor {
             name: name.into(),

@@ -5,6 +5,7 @@
 
 mod filter;
 mod health;
+mod keys;
 mod metrics;
 mod page;
 mod refusal;
@@ -16,14 +17,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use ::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Randomness;
-use crate::secret::{AdminKey, random_base64url};
+use crate::secret::random_base64url;
 use crate::server::{
     Callers, Connection, Handler, Limits, Server, ServerSettings, StartError, Timeouts,
     WorkerContext,
@@ -38,9 +39,10 @@ use crate::web::pace::LeastRate;
 use filter::Asked;
 use page::Asset;
 use refusal::Refusal;
-use sessions::Administered;
+use sessions::{Administered, Hand};
 
 pub use self::health::{Check, CheckState};
+pub use self::keys::AdminKeys;
 pub use self::sessions::OnEnd;
 pub use self::stats::History;
 
@@ -49,8 +51,8 @@ pub use self::stats::History;
 pub struct AdminSettings {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The bearer key; without one there is only health and metrics.
-    pub key: Option<AdminKey>,
+    /// The bearer keys; without one there is only health and metrics.
+    pub keys: AdminKeys,
     /// The hosts that it answers to.
     pub hosts: OwnHosts,
 }
@@ -86,10 +88,14 @@ pub fn start(
     shutdown: CancellationToken,
     log: &LogLines,
 ) -> Result<Server, StartError> {
-    let AdminSettings { listen, key, hosts } = settings;
-    let key = key.map(Arc::new);
+    let AdminSettings {
+        listen,
+        keys,
+        hosts,
+    } = settings;
+    let keys = Arc::new(keys);
     let make_handler = move |_: WorkerContext| AdminHandler {
-        key: key.clone(),
+        keys: Arc::clone(&keys),
         hosts: hosts.clone(),
         admin: admin.clone(),
     };
@@ -132,7 +138,7 @@ fn server_settings(listen: SocketAddr) -> ServerSettings {
 }
 
 struct AdminHandler {
-    key: Option<Arc<AdminKey>>,
+    keys: Arc<AdminKeys>,
     hosts: OwnHosts,
     admin: Admin,
 }
@@ -152,9 +158,10 @@ impl Handler for AdminHandler {
             "/readyz" => Known::Ready,
             "/metrics" => Known::Metrics,
             _ => {
-                return match &self.key {
-                    Some(key) => Box::pin(self.administer(&request, key)).await,
-                    None => empty(StatusCode::NOT_FOUND),
+                return if self.keys.is_empty() {
+                    empty(StatusCode::NOT_FOUND)
+                } else {
+                    Box::pin(self.administer(&request)).await
                 };
             }
         };
@@ -179,13 +186,20 @@ enum Known {
 }
 
 impl AdminHandler {
-    async fn administer(&self, request: &Request<Incoming>, key: &AdminKey) -> Response<Body> {
+    async fn administer(&self, request: &Request<Incoming>) -> Response<Body> {
         let id = random_base64url::<9>(&*self.admin.randomness);
-        let mut answer = match self.administered(request, key, &id).await {
+        let mut answer = match self.administered(request, &id).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 let (method, path) = (request.method(), request.uri().path());
-                tracing::info!(request.id = id, %method, path, ?refusal, "administration refused");
+                tracing::info!(
+                    event = "admin.refused",
+                    request.id = id,
+                    method = method.as_str(),
+                    path,
+                    code = refusal.code(),
+                    "administration refused"
+                );
                 refusal.answer(&id)
             }
         };
@@ -198,7 +212,6 @@ impl AdminHandler {
     async fn administered(
         &self,
         request: &Request<Incoming>,
-        key: &AdminKey,
         id: &str,
     ) -> Result<Response<Body>, Refusal> {
         let (method, uri) = (request.method(), request.uri());
@@ -213,9 +226,8 @@ impl AdminHandler {
             return only_read(method).map(|()| file.answer());
         }
         // Without the key nobody learns what else there is.
-        if !carries(request.headers(), key) {
-            return Err(Refusal::Unauthorized);
-        }
+        let who = self.keys.who_asks(request.headers());
+        let by = who.ok_or(Refusal::Unauthorized)?;
         if is_foreign(request.headers(), uri) {
             return Err(Refusal::OriginNotAllowed);
         }
@@ -223,12 +235,16 @@ impl AdminHandler {
         let administered = Administered {
             sessions: self.admin.sessions.clone(),
             on_end: self.admin.on_end.clone(),
+            by: Hand {
+                name: by,
+                request_id: id,
+            },
         };
         match uri.path() {
             "/api/sessions" if reads(method) => administered.list(Asked::read(query)?).await,
             "/api/sessions" if method == Method::DELETE => {
                 let subject = filter::subject_of(query)?;
-                administered.end_all(&subject, id).await
+                administered.end_all(&subject).await
             }
             "/api/sessions" => Err(Refusal::MethodNotAllowed(READ_OR_END)),
             "/api/stats" => {
@@ -244,7 +260,7 @@ impl AdminHandler {
             "/api/openapi.json" => only_read(method).map(|()| Asset::Description.answer()),
             path => match path.strip_prefix("/api/sessions/") {
                 Some(session) if reads(method) => administered.show(session).await,
-                Some(session) if method == Method::DELETE => administered.end(session, id).await,
+                Some(session) if method == Method::DELETE => administered.end(session).await,
                 Some(_) => Err(Refusal::MethodNotAllowed(READ_OR_END)),
                 None => Err(Refusal::NotFound),
             },
@@ -284,21 +300,6 @@ fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
     let theirs = origin.to_str().ok().and_then(|text| text.split_once("://"));
     // Another server may speak https before us, so the scheme says nothing.
     theirs.map(|(_, authority)| authority) != own
-}
-
-/// Whether the request has the key, compared in constant time (RFC 6750 §2.1).
-fn carries(headers: &HeaderMap, key: &AdminKey) -> bool {
-    let mut found = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (found.next(), found.next()) else {
-        return false;
-    };
-    value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && key.matches(token.trim_start_matches(' '))
-        })
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

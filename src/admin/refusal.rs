@@ -66,6 +66,12 @@ impl Refusal {
         answer
     }
 
+    /// The stable word for it.
+    pub(super) const fn code(&self) -> &'static str {
+        let (_, code, _) = self.words();
+        code
+    }
+
     const fn words(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::UnknownHost => (
@@ -120,7 +126,9 @@ impl Refusal {
                                   server.admin_hosts."
                     .to_owned()
             }
-            Self::Unauthorized => "Send server.admin_key as a bearer token.".to_owned(),
+            Self::Unauthorized => {
+                "Send server.admin_key, or one of server.admin_keys, as a bearer token.".to_owned()
+            }
             Self::OriginNotAllowed => {
                 "Only the page of this listener, and what is no page, may ask.".to_owned()
             }

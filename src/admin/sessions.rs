@@ -1,19 +1,21 @@
 //! `/api/sessions`: who is signed in, and how to end it.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::filter::{Asked, Filter, Place};
+use super::filter::{Asked, Filter, Place, Sort};
 use super::refusal::Refusal;
 use super::{answer, json_answer};
 use crate::clock::Timestamp;
 use crate::session::Sessions;
 use crate::session::id::SessionHash;
+use crate::session::journal::End;
 use crate::session::record::Session;
-use crate::session::store::{Cursor, Listed, StoreError};
+use crate::session::store::{Cursor, Listed, Recency, StoreError};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
@@ -37,15 +39,24 @@ impl fmt::Debug for OnEnd {
 
 /// The sessions, as an administrator may see and end them.
 #[derive(Debug, Clone)]
-pub(super) struct Administered {
+pub(super) struct Administered<'a> {
     pub(super) sessions: Sessions,
     pub(super) on_end: OnEnd,
+    /// Whose doing it is.
+    pub(super) by: Hand<'a>,
+}
+
+/// An administrator at work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hand<'a> {
+    pub(super) name: &'a str,
+    pub(super) request_id: &'a str,
 }
 
 /// Pages that are looked at for one that is not empty.
 const LOOKS: usize = 32;
 
-impl Administered {
+impl Administered<'_> {
     /// `GET /api/sessions`.
     pub(super) async fn list(&self, asked: Asked) -> Result<Response<Body>, Refusal> {
         self.has_list()?;
@@ -63,9 +74,9 @@ impl Administered {
     }
 
     /// `DELETE /api/sessions/{id}`.
-    pub(super) async fn end(&self, id: &str, request_id: &str) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn end(&self, id: &str) -> Result<Response<Body>, Refusal> {
         let listed = self.find(id).await?;
-        if self.end_one(&listed, request_id).await? {
+        if self.end_one(&listed).await? {
             Ok(answer(StatusCode::NO_CONTENT, None, Body::Empty))
         } else {
             Err(Refusal::NoSuchSession)
@@ -73,27 +84,29 @@ impl Administered {
     }
 
     /// `DELETE /api/sessions?subject=…`.
-    pub(super) async fn end_all(
-        &self,
-        subject: &str,
-        request_id: &str,
-    ) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn end_all(&self, subject: &str) -> Result<Response<Body>, Refusal> {
         self.has_list()?;
         let mut ended = 0_usize;
         for listed in self.sessions.of_subject(subject).await? {
-            ended += usize::from(self.end_one(&listed, request_id).await?);
+            ended += usize::from(self.end_one(&listed).await?);
         }
         Ok(json_answer(StatusCode::OK, &json!({ "ended": ended })))
     }
 
     /// Whether this ended it.
-    async fn end_one(&self, listed: &Listed, request_id: &str) -> Result<bool, StoreError> {
+    async fn end_one(&self, listed: &Listed) -> Result<bool, StoreError> {
         let hash = &listed.hash;
-        let ended = self.sessions.end(hash, EndReason::Revoked).await?;
+        let end = End {
+            reason: EndReason::Revoked,
+            by: Some(self.by.name),
+            request_id: Some(self.by.request_id),
+        };
+        let ended = self.sessions.end(hash, end).await?;
         // A record that does not open comes back to nobody, whoever ended it.
         let is_over = ended.is_some() || listed.session.is_none();
-        if is_over {
-            tracing::info!(session.id_hash = ?hash, request.id = request_id, "an administrator ended a session");
+        if ended.is_none() && is_over {
+            let journal = self.sessions.journal();
+            journal.ended_unread(hash, &listed.subject, end);
         }
         if let Some(session) = ended {
             (self.on_end.0)(session);
@@ -118,18 +131,64 @@ impl Administered {
     async fn page(&self, asked: Asked) -> Result<Page, StoreError> {
         let Asked {
             filter,
+            sort,
             limit,
             after,
         } = asked;
+        let mut page = match (sort, after) {
+            // A search is in the order of its own pages, below.
+            (Sort::LastSeen, after) if filter.is_all() => {
+                let after = match after {
+                    Some(Place::Recent(place)) => Some(place),
+                    _ => None,
+                };
+                return self.latest(after, limit).await;
+            }
+            (_, after) => self.searched(&filter, limit, after).await?,
+        };
+        if sort == Sort::LastSeen {
+            page.listed.sort_by_key(|one| Reverse(one.seen));
+        }
+        Ok(page)
+    }
+
+    /// Those used last.
+    async fn latest(&self, after: Option<Recency>, limit: usize) -> Result<Page, StoreError> {
         let mut page = Page::default();
+        let mut after = after;
+        for _ in 0..LOOKS {
+            let (listed, next) = self.sessions.latest(after, limit).await?;
+            page.listed = listed;
+            page.next = next.map(Place::Recent);
+            after = next;
+            // All that were looked at may have run into their limit.
+            if after.is_none() || !page.listed.is_empty() {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn searched(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        after: Option<Place>,
+    ) -> Result<Page, StoreError> {
+        let mut page = Page::default();
+        let subjects = match filter.email() {
+            Some(email) => self.sessions.subjects_of_email(email).await?,
+            None => Vec::new(),
+        };
         if !matches!(after, Some(Place::Named(_) | Place::BeforeNamed)) {
             let after = match &after {
                 Some(Place::Exact(cursor)) => Some(cursor),
                 _ => None,
             };
-            self.exact(&filter, after, limit, &mut page).await?;
+            self.exact(filter, &subjects, after, limit, &mut page)
+                .await?;
         }
-        let Some(prefix) = filter.name_prefix() else {
+        let Some(word) = filter.name_word() else {
             return Ok(page);
         };
         if page.next.is_some() {
@@ -143,10 +202,13 @@ impl Administered {
             Some(Place::Named(cursor)) => Some(cursor),
             _ => None,
         };
+        let is_found_exactly = |one: &Listed| {
+            filter.is_exactly(one) || subjects.iter().any(|subject| **subject == *one.subject)
+        };
         for _ in 0..LOOKS {
             let room = limit - page.listed.len();
-            let (named, next) = self.sessions.page(&prefix, after.as_ref(), room).await?;
-            let named = named.into_iter().filter(|one| !filter.is_exactly(one));
+            let (named, next) = self.sessions.page(&word, after.as_ref(), room).await?;
+            let named = named.into_iter().filter(|one| !is_found_exactly(one));
             page.listed.extend(named);
             page.next = next.clone().map(Place::Named);
             after = next;
@@ -158,10 +220,12 @@ impl Administered {
         Ok(page)
     }
 
-    /// Those that are found exactly, each once.
+    /// Those that are found exactly, each once: by their user, where an address led to one, or in
+    /// whichever way the filter says.
     async fn exact(
         &self,
         filter: &Filter,
+        subjects: &[String],
         after: Option<&Cursor>,
         limit: usize,
         page: &mut Page,
@@ -174,8 +238,11 @@ impl Administered {
                 listed.extend(self.sessions.of_provider_sid(text).await?);
                 listed
             }
-            Filter::Name(_) => return Ok(()),
+            Filter::Email(_) | Filter::Name(_) => Vec::new(),
         };
+        for subject in subjects {
+            listed.extend(self.sessions.of_subject(subject).await?);
+        }
         listed.sort_by_cached_key(Listed::cursor);
         listed.dedup_by_key(|one| one.hash);
         listed.retain(|one| after.is_none_or(|after| one.cursor() > *after));
@@ -196,7 +263,7 @@ struct Page {
 
 /// A session as administrators see it: no token, no claim, nothing that opens it.
 fn shown(listed: &Listed) -> Value {
-    let session = listed.session.as_deref();
+    let session: Option<&Session> = listed.session.as_deref();
     let user_agent = session.and_then(|session| session.user_agent.as_deref());
     let token_expires = session.and_then(|session| session.tokens().expires);
     json!({
@@ -209,6 +276,7 @@ fn shown(listed: &Listed) -> Value {
         "last_seen": listed.seen.rfc3339(),
         "expires_at": listed.expires.rfc3339(),
         "ends_at": listed.ends.rfc3339(),
+        "client": session.and_then(Session::client).map(|client| client.to_string()),
         "browser": user_agent.and_then(user_agent::in_words),
         "user_agent": user_agent,
         "token_expires_at": token_expires.map(Timestamp::rfc3339),

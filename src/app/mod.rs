@@ -20,10 +20,10 @@ use tracing::dispatcher::{self, Dispatch};
 
 use crate::admin::{self, Admin, Check, CheckState, History, OnEnd};
 use crate::auth::{RelyingParty, RelyingPartyParts};
-use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
+use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness, Timestamp};
 #[cfg(feature = "dev")]
 use crate::config::DevelopmentServers;
-use crate::config::{Config, KeyReload, RELOAD_INTERVAL};
+use crate::config::{Config, KeyReload, RELOAD_INTERVAL, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
@@ -37,8 +37,9 @@ use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
 use crate::server::descriptors::{connections_that_fit, raise, upstreams_that_fit};
-use crate::server::{self, Callers, Server, ServerSettings};
+use crate::server::{self, Callers, Certificates, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
+use crate::session::journal::{Journal, SubjectNames};
 use crate::session::seal::Keys;
 use crate::session::store::cookie::CookieStore;
 use crate::session::store::memory::MemoryStore;
@@ -55,7 +56,7 @@ use crate::session::store::sql::{Migrations, SqlSettings};
 use crate::session::store::voice::Voice;
 use crate::session::store::{Condition, SessionStore, StoreError};
 use crate::session::{SessionSettings, Sessions, StorePlace, StoreSettings};
-use crate::telemetry::{self, LogError, LogLines, Metrics};
+use crate::telemetry::{self, LogError, LogLines, Metrics, SubjectInLog};
 use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
 use crate::web::outbound::{self, Outbound, OutboundError};
@@ -159,6 +160,10 @@ impl RunningApp {
             clears_nel: !config.sets_header(&NEL),
             hsts: config.hsts(),
         };
+        if let Some(expires) = config.client_secret_expires {
+            metrics.client_secret_expires(expires);
+            warn_of_expiry(expires, clock.now());
+        }
         let tls = outbound::tls()?;
         let outbound = Outbound::with_tls(tls.clone(), config.provider.timeout, config.outbound);
         let provider = Provider::new(
@@ -176,6 +181,7 @@ impl RunningApp {
         let background = Background::on(care.handle().clone());
         let (session_cookie, (store, house_clock)) = open_sessions(
             &config.session,
+            &metrics,
             room_for_cookies(config.server.limits.head_bytes),
             config.auth.needs_id_tokens(),
             &keys,
@@ -183,7 +189,16 @@ impl RunningApp {
             &randomness,
             &care,
         )?;
-        let sessions = Sessions::new(store, Arc::clone(&house_clock), &config.session);
+        let subjects = match config.log.subject {
+            SubjectInLog::Hash => SubjectNames::Hashed(keys.clone()),
+            SubjectInLog::Clear => SubjectNames::Clear,
+        };
+        let journal = Journal::new(metrics.clone(), subjects);
+        let lists = !matches!(config.session.store.place, StorePlace::Cookie);
+        let mut sessions = Sessions::new(store, Arc::clone(&house_clock), &config.session, journal);
+        if lists {
+            sessions = sessions.found_by_email(keys.clone());
+        }
         let mut server = config.server;
         let descriptors = raise();
         let connections = connections_that_fit(server.limits.connections, descriptors);
@@ -233,6 +248,7 @@ impl RunningApp {
         let shutdown = CancellationToken::new();
         let undo = shutdown.clone().drop_guard();
         let names = Arc::clone(&randomness);
+        let open = Arc::clone(&shared);
         let make_pipeline = move |worker: server::WorkerContext| {
             let limits = UpstreamLimits {
                 connect: timeouts.connect,
@@ -278,6 +294,8 @@ impl RunningApp {
             source: key_reload,
         };
         let caretaker = Caretaker {
+            open,
+            certificates: public.certificates(),
             provider,
             sessions,
             keys: keys.clone(),
@@ -327,12 +345,21 @@ impl RunningApp {
     /// Reads again what is read while running anyway, the session keys and the certificate; the log
     /// says what came of it. Reads files.
     pub fn reload(&self) {
-        tracing::info!("told to reload; whatever is not named here is read at a start alone");
+        tracing::info!(
+            event = "reload",
+            "told to reload; whatever is not named here is read at a start alone"
+        );
         if self.keys.source.is_some() {
             match self.keys.read() {
-                KeysRead::Changed(keys) => tracing::info!(keys, "session keys reloaded"),
-                KeysRead::Unchanged => tracing::info!("the session keys have not changed"),
+                KeysRead::Changed(keys) => {
+                    tracing::info!(event = "keys.reloaded", keys, "session keys reloaded")
+                }
+                KeysRead::Unchanged => tracing::info!(
+                    event = "keys.unchanged",
+                    "the session keys have not changed"
+                ),
                 KeysRead::Unreadable => tracing::warn!(
+                    event = "keys.unreadable",
                     "the configuration cannot be read; the session keys stay (bff check says why)"
                 ),
             }
@@ -345,14 +372,17 @@ impl RunningApp {
         self.public.finished().await;
         // A refresh that is broken off has spent its refresh token for nothing.
         if !self.background.finished(self.patience).await {
-            tracing::warn!("refreshes or revocations were still under way at the end of the drain");
+            tracing::warn!(
+                event = "drain.cut",
+                "refreshes or revocations were still under way at the end of the drain"
+            );
         }
         self.afterwards.cancel();
         if let Some(admin) = self.admin {
             admin.finished().await;
         }
         if self.caretaker.join().is_err() {
-            tracing::error!("the caretaker broke");
+            tracing::error!(event = "worker.broke", "the caretaker broke");
         }
     }
 }
@@ -370,13 +400,25 @@ impl fmt::Debug for RunningApp {
 /// # Errors
 ///
 /// What keeps it from starting: an address in use, a certificate that cannot be used, ….
-pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartError> {
+pub fn serve(
+    config: Config,
+    warnings: &Warnings,
+    key_reload: Option<KeyReload>,
+) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
+    warnings.log();
     config.log_exceptions();
     let public_url = config.auth.public_url.clone();
     let signals = Signals::listen()?;
     let app = RunningApp::start(config, Environment::system(key_reload))?;
-    tracing::info!(listen = %app.public_addr(), admin = ?app.admin_addr(), %public_url, "serving");
+    tracing::info!(
+        event = "serving",
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %app.public_addr(),
+        admin = app.admin_addr().map(tracing::field::display),
+        %public_url,
+        "serving"
+    );
     signals.run(app);
     Ok(())
 }
@@ -388,8 +430,13 @@ pub fn serve(config: Config, key_reload: Option<KeyReload>) -> Result<(), StartE
 ///
 /// As [`serve`], and where the development servers cannot start.
 #[cfg(feature = "dev")]
-pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Result<(), StartError> {
+pub fn develop(
+    mut config: Config,
+    warnings: &Warnings,
+    announce: impl FnOnce(&Development),
+) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
+    warnings.log();
     config.log_exceptions();
     let signals = Signals::listen()?;
     let environment = Environment::system(None);
@@ -488,8 +535,8 @@ impl Signals {
             let shutdown = app.shutdown().clone();
             loop {
                 tokio::select! {
-                    _ = terminate.recv() => break tracing::info!("draining"),
-                    _ = interrupt.recv() => break tracing::info!("draining"),
+                    _ = terminate.recv() => break tracing::info!(event = "draining", "draining"),
+                    _ = interrupt.recv() => break tracing::info!(event = "draining", "draining"),
                     // A worker broke, which ends them all.
                     () = shutdown.cancelled() => break,
                     _ = hang_up.recv() => app.reload(),
@@ -497,7 +544,7 @@ impl Signals {
             }
             shutdown.cancel();
             app.finished().await;
-            tracing::info!("stopped");
+            tracing::info!(event = "stopped", "stopped");
         });
     }
 }
@@ -523,6 +570,7 @@ pub(crate) const fn room_for_cookies(head_bytes: usize) -> usize {
 /// cookie may take of a request's head.
 fn open_sessions(
     settings: &SessionSettings,
+    metrics: &Metrics,
     room: usize,
     keep_id_tokens: bool,
     keys: &Keys,
@@ -532,7 +580,7 @@ fn open_sessions(
 ) -> Result<(SessionCookie, OpenStore), StoreError> {
     let cookie = settings.cookie.clone();
     if !matches!(settings.store.place, StorePlace::Cookie) {
-        let opened = open_store(settings, keys, clock, randomness, care)?;
+        let opened = open_store(settings, metrics, keys, clock, randomness, care)?;
         return Ok((SessionCookie::new(cookie, keys.clone()), opened));
     }
     let store = Arc::new(CookieStore::new(
@@ -557,6 +605,7 @@ type OpenStore = (Arc<dyn SessionStore>, Arc<dyn Clock>);
 /// reason not to, since it may come. And its clock.
 fn open_store(
     settings: &SessionSettings,
+    metrics: &Metrics,
     keys: &Keys,
     clock: &Arc<dyn Clock>,
     randomness: &Arc<dyn Randomness>,
@@ -582,6 +631,7 @@ fn open_store(
         Arc::clone(clock),
         Arc::clone(randomness),
         care.handle().clone(),
+        metrics.store(),
     );
     let prepared = on_its_own_thread(care, async {
         records.prepare().await?;
@@ -591,7 +641,7 @@ fn open_store(
     match prepared {
         Ok(()) => {}
         Err(error @ StoreError::Away(_)) => {
-            tracing::warn!(%error, "starting without sessions; they are served once it answers");
+            tracing::warn!(event = "store.away", %error, "starting without sessions; they are served once it answers");
         }
         Err(error @ StoreError::Unusable(_)) => return Err(error),
     }
@@ -715,6 +765,9 @@ pub fn migrate(config: &Config) -> Result<&'static str, StartError> {
 
 /// Does what no request waits for.
 struct Caretaker {
+    /// Knows what is open.
+    open: Arc<Shared>,
+    certificates: Option<Certificates>,
     provider: Provider,
     sessions: Sessions,
     keys: ReloadedKeys,
@@ -758,27 +811,38 @@ impl Caretaker {
             tick.tick().await;
             // A store that is away is told of where it is first met; what has expired stays so.
             let ended = self.sessions.sweep().await.unwrap_or_default();
-            if !ended.is_empty() {
-                tracing::info!(ended = ended.len(), "sessions expired");
-            }
             if let Some(relying_party) = &self.abandoned {
                 for session in ended {
                     relying_party.revoke_later(session);
                 }
             }
-            self.metrics.sessions(self.sessions.count());
-            for pressure in self.strangers.pressure(self.clock.now()) {
-                let Pressure {
-                    demand,
-                    used,
-                    refused,
-                    ..
-                } = pressure;
-                self.metrics.strangers(demand.as_str(), used, refused);
-            }
-            if let Some(ahead) = self.sessions.clock_skew() {
-                self.metrics.clock_skew(ahead);
-            }
+            self.gauge();
+        }
+    }
+
+    /// Looks at what is not counted where it happens.
+    fn gauge(&self) {
+        let metrics = &self.metrics;
+        metrics.sessions(self.sessions.count());
+        let (streams, sockets) = self.open.open();
+        metrics.open(streams, sockets);
+        for pressure in self.strangers.pressure(self.clock.now()) {
+            let Pressure {
+                demand,
+                used,
+                total,
+                refused,
+            } = pressure;
+            metrics.strangers(demand.as_str(), used, total, refused);
+        }
+        if let Some(lookups) = self.sessions.lookups() {
+            metrics.lookups(lookups.from_memory, lookups.from_store);
+        }
+        if let Some(ahead) = self.sessions.clock_skew() {
+            metrics.clock_skew(ahead);
+        }
+        if let Some(expires) = self.certificates.as_ref().and_then(Certificates::expires) {
+            metrics.certificate_expires(expires);
         }
     }
 
@@ -801,9 +865,22 @@ impl Caretaker {
             tick.tick().await;
             // A file that is half written is read again in a moment; the old keys stay.
             if let KeysRead::Changed(keys) = self.keys.read() {
-                tracing::info!(keys, "session keys reloaded");
+                tracing::info!(event = "keys.reloaded", keys, "session keys reloaded");
             }
         }
+    }
+}
+
+/// Without the secret nobody signs in, and no session is renewed.
+fn warn_of_expiry(expires: Timestamp, now: Timestamp) {
+    const EARLY: Duration = Duration::from_hours(30 * 24);
+    if now + EARLY >= expires {
+        tracing::warn!(
+            event = "client_secret.expires",
+            at = expires.rfc3339(),
+            "provider.client_secret ends within a month, or has ended: without it nobody signs in; \
+             get another one from the provider, and write its end as provider.client_secret_expires"
+        );
     }
 }
 

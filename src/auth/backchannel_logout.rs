@@ -108,7 +108,12 @@ impl RelyingParty {
             BackchannelLogoutError::Store(_) => return,
         };
         if let Some(left_out) = self.warnings.due(kind, self.clock.now()) {
-            tracing::warn!(cause, left_out, "a logout token signed nobody out");
+            tracing::warn!(
+                event = "logout.refused",
+                cause,
+                left_out,
+                "a logout token signed nobody out"
+            );
         }
     }
 
@@ -128,7 +133,8 @@ impl RelyingParty {
             let mut right = self.settings.public_url.clone();
             right.set_path(&format!("{}/backchannel-logout", self.settings.base_path));
             tracing::warn!(
-                ?host,
+                event = "logout.elsewhere",
+                host = host.as_str(),
                 left_out,
                 "a back-channel logout was sent to a host that is not served here; register {right} at the provider"
             );
@@ -145,7 +151,11 @@ impl RelyingParty {
             heard: self.clock.now(),
         };
         let ended = self.end_ended_there(what, when).await?;
-        tracing::info!(ended = ended.len(), "the provider signed somebody out");
+        tracing::info!(
+            event = "logout.backchannel",
+            ended = ended.len(),
+            "the provider signed somebody out"
+        );
         if self.settings.revoke_on_logout && !self.provider.asks_for("offline_access") {
             for session in ended {
                 self.revoke_later(session);

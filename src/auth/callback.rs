@@ -4,6 +4,7 @@
 //! token endpoint before the answer is known to be this browser's own (C1–C6). Nothing is kept of an
 //! answer that brings no code.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::oidc::{
 use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
 use crate::session::cookie::{Presented, TooLarge};
 use crate::session::id::{SessionHash, SessionId};
-use crate::session::record::{Authentication, NewSession, Session};
+use crate::session::record::{Authentication, NewSession, Session, facts_of_login};
 use crate::session::store::{Admission, StoreError};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
@@ -114,6 +115,8 @@ pub struct LoggedIn {
     pub return_to: ReturnTo,
     /// The cookies of the answer: the session's, and the deletion of the login's.
     pub cookies: Vec<HeaderValue>,
+    /// The session, unless it was only asked whether the user is signed in at the provider.
+    pub session: Option<Arc<Session>>,
 }
 
 impl LoggedIn {
@@ -134,10 +137,10 @@ impl RelyingParty {
         parameters: &str,
         parts: &Parts,
         presented: Presented,
-        source: Source,
+        client: IpAddr,
     ) -> Result<LoggedIn, CallbackError> {
         let result = self
-            .finish_login(parameters, &parts.headers, presented, source)
+            .finish_login(parameters, &parts.headers, presented, client)
             .await;
         self.metrics.login(match &result {
             Ok(_) => "ok",
@@ -157,8 +160,9 @@ impl RelyingParty {
         parameters: &str,
         headers: &HeaderMap,
         presented: Presented,
-        source: Source,
+        client: IpAddr,
     ) -> Result<LoggedIn, CallbackError> {
+        let source = Source::from(client);
         let unbound = |cause| CallbackError {
             cause,
             delete_cookie: None,
@@ -210,6 +214,7 @@ impl RelyingParty {
                 return Ok(LoggedIn {
                     return_to: pending.return_to,
                     cookies: vec![delete_cookie],
+                    session: None,
                 });
             }
             return Err(bound(CallbackFault::Refused(code)));
@@ -233,7 +238,10 @@ impl RelyingParty {
             Ok(false) => return Err(bound(CallbackFault::Replayed)),
             Err(error) => return Err(unused(CallbackFault::Store(error))),
         }
-        match self.redeem(pending, code, headers, presented).await {
+        match self
+            .redeem(pending, code, (headers, client), presented)
+            .await
+        {
             // What is kept of it is a user's now, and those are as many as the provider knows.
             Ok(mut logged_in) => {
                 logged_in.cookies.push(delete_cookie);
@@ -251,7 +259,7 @@ impl RelyingParty {
         &self,
         pending: PendingLogin,
         code: String,
-        headers: &HeaderMap,
+        browser: (&HeaderMap, IpAddr),
         presented: Presented,
     ) -> Result<LoggedIn, CallbackFault> {
         let expected = ExpectedIdToken {
@@ -271,13 +279,14 @@ impl RelyingParty {
             .await
             .map_err(CallbackFault::Exchange)?;
         let previous = previous_sessions(pending.previous_session, presented);
-        let cookies = self
-            .begin_session(grant, asked, headers, presented, &previous)
+        let (cookies, session) = self
+            .begin_session(grant, asked, browser, presented, &previous)
             .await?;
         self.end_previous(&previous).await;
         Ok(LoggedIn {
             return_to: pending.return_to,
             cookies,
+            session: Some(session),
         })
     }
 
@@ -293,10 +302,10 @@ impl RelyingParty {
         &self,
         grant: Grant,
         asked: Timestamp,
-        headers: &HeaderMap,
+        (headers, client): (&HeaderMap, IpAddr),
         presented: Presented,
         previous: &[SessionHash],
-    ) -> Result<Vec<HeaderValue>, CallbackFault> {
+    ) -> Result<(Vec<HeaderValue>, Arc<Session>), CallbackFault> {
         let randomness = &*self.randomness;
         let id = SessionId::random(randomness);
         let identity = grant.identity;
@@ -305,6 +314,8 @@ impl RelyingParty {
             asked,
         };
         let name = display_name(&identity);
+        let email = identity.claims.get("email").and_then(Value::as_str);
+        let email = email.map(str::to_owned);
         let tokens = self
             .tokens
             .tokens(grant.tokens)
@@ -314,9 +325,7 @@ impl RelyingParty {
             tag: random_base64url::<9>(randomness).into(),
             logout_sid: LogoutSid::random(randomness),
             claims: self.claims_for_browser(&identity).into(),
-            grant_facts: serde_json::to_string(&identity.facts)
-                .unwrap_or_default()
-                .into(),
+            grant_facts: facts_of_login(&identity.facts, client),
             authentication: Authentication {
                 acr: identity.acr.map(Into::into),
                 amr: identity.amr.into_iter().map(Into::into).collect(),
@@ -358,8 +367,13 @@ impl RelyingParty {
             self.revoke_superseded(session);
         }
         self.check_not_ended_there(&session, login).await?;
-        tracing::info!(session.id_hash = ?session.hash, "signed in");
-        Ok(cookies)
+        if let Some(email) = email
+            && let Err(error) = self.sessions.note_email(&email, &session.subject).await
+        {
+            // The login stands; who looks for its session finds it by name.
+            tracing::debug!(%error, "an e-mail address was not noted");
+        }
+        Ok((cookies, session))
     }
 
     /// A logout token that came while the login was on its way found no session to end.
@@ -422,7 +436,7 @@ impl RelyingParty {
                 Ok(None) => {}
                 // The new session stands; the old one runs into its limits by itself.
                 Err(error) => {
-                    tracing::warn!(%error, "the session before this login could not be ended");
+                    tracing::warn!(event = "session.not_ended", %error, "the session before this login could not be ended");
                 }
             }
         }

@@ -61,6 +61,7 @@ impl RelyingParty {
             self.warn_of_missing_sid();
         }
         tracing::info!(
+            event = "logout.frontchannel",
             ended = ended.len(),
             "the provider's page signed somebody out"
         );
@@ -73,6 +74,7 @@ impl RelyingParty {
             && let Some(left_out) = self.warnings.due("no sid", self.clock.now())
         {
             tracing::warn!(
+                event = "logout.refused",
                 left_out,
                 "a front-channel logout signed nobody out: the provider's ID tokens carry no `sid` to find the session by; let it add that claim, or register the back channel"
             );

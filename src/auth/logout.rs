@@ -97,7 +97,6 @@ impl RelyingParty {
         // As it was last stored: another node may have refreshed its tokens.
         let ended = self.sessions.end(&session.hash, EndReason::Logout).await?;
         self.metrics.logout("ok");
-        tracing::info!(session.id_hash = ?session.hash, "signed out");
         if let Some(ended) = ended
             && self.settings.revoke_on_logout
         {
@@ -202,7 +201,10 @@ impl RelyingParty {
         let kept = self.sessions.keep(&key, onward.as_bytes(), CONTINUE_WITHIN);
         if !matches!(kept.await, Ok(true)) {
             // Signed out here; the provider's own session stays, as where it has no such endpoint.
-            tracing::warn!("the way to the provider's logout could not be kept");
+            tracing::warn!(
+                event = "logout.cut_short",
+                "the way to the provider's logout could not be kept"
+            );
             return (return_to.to_string(), None);
         }
         let cookie = self.continuation(&name, &sealed, CONTINUE_WITHIN);

@@ -184,7 +184,6 @@ impl RelyingParty {
             sessions: sessions.clone(),
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
-            metrics: metrics.clone(),
             revocations: revocations.clone(),
             refresh_before: settings.refresh_before,
             warnings: Repeats::default(),
@@ -228,6 +227,11 @@ impl RelyingParty {
     /// Live access tokens.
     pub const fn tokens(&self) -> &AccessTokens {
         &self.tokens
+    }
+
+    /// How many event streams are open.
+    pub fn open_streams(&self) -> usize {
+        self.streams.count()
     }
 
     /// The sessions.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::auth::access_token::{NotNow, TokenError};
 use crate::auth::revocation::Revocations;
@@ -14,9 +15,10 @@ use crate::oidc::{
 };
 use crate::secret::random_base64url;
 use crate::session::Sessions;
+use crate::session::journal::RefreshFailed;
 use crate::session::record::{Session, Tokens};
 use crate::session::store::{Found, LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
-use crate::telemetry::{Metrics, chain};
+use crate::telemetry::chain;
 use crate::web::ending::EndReason;
 use crate::web::repeats::Repeats;
 
@@ -35,7 +37,6 @@ pub(in crate::auth) struct Refresher {
     pub(in crate::auth) sessions: Sessions,
     pub(in crate::auth) clock: Arc<dyn Clock>,
     pub(in crate::auth) randomness: Arc<dyn Randomness>,
-    pub(in crate::auth) metrics: Metrics,
     pub(in crate::auth) revocations: Revocations,
     /// How long before its end an access token is refreshed.
     pub(in crate::auth) refresh_before: Duration,
@@ -114,8 +115,8 @@ impl Refresher {
 
     /// Takes the lease; the outcome, where another node had it and refreshed.
     async fn wait_for_others(&self, session: &Session, stale: u64, owner: &str) -> Option<Outcome> {
-        let until = tokio::time::Instant::now() + WAIT_FOR_OTHERS;
-        while tokio::time::Instant::now() < until {
+        let until = Instant::now() + WAIT_FOR_OTHERS;
+        while Instant::now() < until {
             let changed = session.changes.notified();
             match self.sessions.lease(&session.hash, owner).await {
                 Ok(true) => return None,
@@ -168,12 +169,17 @@ impl Refresher {
         let Ok(facts) = serde_json::from_str::<GrantFacts>(&session.grant_facts) else {
             return Err(TokenError::Unavailable(NotNow::Record));
         };
+        let asked = Instant::now();
         let error = match self.provider.refresh(&refresh_token, &facts).await {
             Ok(refreshed) => {
                 if let Some(doubt) = &refreshed.doubt {
                     self.warn_of_doubt(session, doubt);
                 }
-                return self.store(session, refreshed.tokens, &before, told).await;
+                let granted = Granted {
+                    tokens: refreshed.tokens,
+                    asked,
+                };
+                return self.store(session, granted, &before, told).await;
             }
             Err(error) => error,
         };
@@ -184,8 +190,12 @@ impl Refresher {
             RefreshError::Refused(answer) => refused_for_now(*answer),
             RefreshError::Unavailable(_) => NotNow::Provider(error.as_str()),
         };
-        self.metrics.refresh_failed("unavailable", error.as_str());
-        self.tell(session, &chain(&error), "refresh failed; the session stays");
+        let failed = RefreshFailed {
+            outcome: "unavailable",
+            code: error.as_str(),
+            cause: &chain(&error),
+        };
+        self.tell(session, &failed, "refresh failed; the session stays");
         Err(TokenError::Unavailable(why))
     }
 
@@ -213,8 +223,12 @@ impl Refresher {
         if !matches!(self.sessions.lease(&session.hash, owner).await, Ok(true)) {
             return Err(TokenError::Unavailable(NotNow::Store));
         }
-        self.metrics.refresh_failed("refused", word);
-        self.tell(session, &cause, "refresh refused; the session ends");
+        let failed = RefreshFailed {
+            outcome: "refused",
+            code: word,
+            cause: &cause,
+        };
+        self.tell(session, &failed, "refresh refused; the session ends");
         Err(self.end(session, EndReason::RefreshRefused).await)
     }
 
@@ -232,32 +246,46 @@ impl Refresher {
     async fn store(
         &self,
         session: &Arc<Session>,
-        granted: TokenSet,
+        granted: Granted,
         before: &Tokens,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
+        let Granted {
+            tokens: granted,
+            asked,
+        } = granted;
+        let journal = self.sessions.journal();
         let Some(tokens) = self.tokens(granted, Some(before)).map(Arc::new) else {
             const WORD: &str = "unusable_token";
-            self.metrics.refresh_failed("unavailable", WORD);
-            let cause = "the access token has bytes that no header may carry";
-            self.tell(session, cause, "refresh failed; the session stays");
+            let failed = RefreshFailed {
+                outcome: "unavailable",
+                code: WORD,
+                cause: "the access token has bytes that no header may carry",
+            };
+            self.tell(session, &failed, "refresh failed; the session stays");
             return Err(TokenError::Unavailable(NotNow::Provider(WORD)));
         };
         loop {
             match self.sessions.save_tokens(session, &tokens).await {
                 Ok(SaveOutcome::Saved) => {
-                    self.metrics.refresh("ok");
+                    journal.refreshed(session, "ok", asked.elapsed());
                     return Ok(());
                 }
                 // Another node had taken over; what it stored is as good.
                 Ok(SaveOutcome::Overtaken) => {
-                    self.metrics.refresh("overtaken");
+                    journal.refreshed(session, "overtaken", asked.elapsed());
                     return Ok(());
                 }
                 Ok(SaveOutcome::Ended) => {
                     // A logout came first and wins: what it could not see is revoked here (L8).
                     self.revocations.begin(tokens);
-                    self.metrics.refresh("session_ended");
+                    let failed = RefreshFailed {
+                        outcome: "session_ended",
+                        code: "session_ended",
+                        cause: "the session ended meanwhile",
+                    };
+                    let what = "refreshed tokens came too late and are revoked";
+                    journal.refresh_failed(session, &failed, what);
                     return Err(over(session, EndReason::Expired));
                 }
                 Err(error) => {
@@ -266,12 +294,12 @@ impl Refresher {
                         .send_replace(Some(Err(TokenError::Unavailable(NotNow::Store))))
                         .is_none()
                     {
-                        self.metrics.refresh("store_unavailable");
-                        self.tell(
-                            session,
-                            &chain(&error),
-                            "refreshed tokens wait for the store",
-                        );
+                        let failed = RefreshFailed {
+                            outcome: "store_unavailable",
+                            code: "store_unavailable",
+                            cause: &chain(&error),
+                        };
+                        self.tell(session, &failed, "refreshed tokens wait for the store");
                     }
                 }
             }
@@ -283,25 +311,40 @@ impl Refresher {
     }
 
     /// One line for each refresh that failed, and one a minute for each cause.
-    fn tell(&self, session: &Session, cause: &str, what: &'static str) {
-        tracing::info!(session.id_hash = ?session.hash, cause, "{what}");
+    fn tell(&self, session: &Session, failed: &RefreshFailed<'_>, what: &'static str) {
+        self.sessions
+            .journal()
+            .refresh_failed(session, failed, what);
+        let cause = failed.cause;
         if let Some(left_out) = self.warnings.due(cause, self.clock.now()) {
-            tracing::warn!(cause, left_out, "access tokens are not renewed");
+            tracing::warn!(
+                event = "refresh.failing",
+                cause,
+                left_out,
+                "access tokens are not renewed"
+            );
         }
     }
 
     /// The session goes on without the ID token, and the last good one stays for the logout.
     fn warn_of_doubt(&self, session: &Session, doubt: &Untrusted) {
         let cause = chain(doubt);
-        tracing::debug!(session.id_hash = ?session.hash, cause, "a refreshed ID token is left out");
+        tracing::debug!(session_id = ?session.hash, cause, "a refreshed ID token is left out");
         if let Some(left_out) = self.warnings.due(&cause, self.clock.now()) {
             tracing::warn!(
+                event = "refresh.doubtful",
                 cause,
                 left_out,
                 "refreshed ID tokens may not be believed and are left out; the sessions go on"
             );
         }
     }
+}
+
+/// What the provider gave, and when it was asked.
+struct Granted {
+    tokens: TokenSet,
+    asked: Instant,
 }
 
 /// The session is over, for the reason that is known here or else for `reason`.

@@ -43,7 +43,12 @@ impl RelyingParty {
             }
             // It goes on for as long as this process has it at hand.
             Err(too_large) => {
-                tracing::warn!(session.id_hash = ?session.hash, "the session has outgrown its cookie: {too_large}");
+                tracing::warn!(
+                    event = "session.too_large",
+                    session = &*session.tag,
+                    session_id = ?session.hash,
+                    "the session has outgrown its cookie: {too_large}"
+                );
             }
         }
     }

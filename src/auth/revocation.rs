@@ -63,12 +63,17 @@ impl Revocations {
             return;
         };
         let cause = chain(&error);
-        tracing::info!(cause, "tokens could not be revoked");
+        tracing::info!(
+            event = "revocation.failed",
+            cause,
+            "tokens could not be revoked"
+        );
         // An access token ends by itself, and not every provider revokes them (RFC 7009 §2.2.1).
         if let RevocationError::RefreshToken(_) = error
             && let Some(left_out) = inner.warnings.due(&cause, inner.clock.now())
         {
             tracing::warn!(
+                event = "revocation.failing",
                 cause,
                 left_out,
                 "refresh tokens of sessions that are over could not be revoked"

@@ -161,7 +161,6 @@ impl RelyingParty {
 
     fn signed_out(&self, session: Arc<Session>) {
         self.metrics.logout("sessions");
-        tracing::info!(session.id_hash = ?session.hash, "signed out from the list of sessions");
         if self.settings.revoke_on_logout {
             self.revoke_later(session);
         }

@@ -272,7 +272,9 @@ fn configured(
     let Some(admin) = config.admin else {
         return Err(AskError::NoListener(file));
     };
-    let key = key.or(admin.key).ok_or(AskError::NoKey(file.clone()))?;
+    let key = key
+        .or_else(|| admin.keys.into_first())
+        .ok_or(AskError::NoKey(file.clone()))?;
     let url = match url {
         Some(url) => url,
         // This machine's own address, so what is sent there stays here.

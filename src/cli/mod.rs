@@ -256,18 +256,17 @@ fn perform(
 ) -> Result<(), CommandError> {
     match command {
         Command::Serve(file) => {
-            let config = load(&file, variables, terminal)?;
+            let (config, warnings) = Config::load(&file.config, variables)?;
             let key_reload = KeyReload::new(file.config.clone(), variables.clone());
-            app::serve(config, Some(key_reload))?;
+            app::serve(config, &warnings, Some(key_reload))?;
         }
         Command::Check(options) => check::check(&options, variables, terminal)?,
         #[cfg(feature = "dev")]
         Command::Dev(options) => {
             let (config, warnings) =
                 Config::load_for_development(dev_file(options).as_deref(), variables)?;
-            warn(&warnings, terminal)?;
             let out = &mut *terminal.out;
-            app::develop(config, |development| announce(development, out))?;
+            app::develop(config, &warnings, |development| announce(development, out))?;
         }
         Command::Keygen(options) => keygen::keygen(&options, variables, terminal)?,
         Command::Migrate(file) => {

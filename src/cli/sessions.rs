@@ -50,12 +50,18 @@ pub(super) struct ListOptions {
     /// Only of this session at the provider
     #[arg(long, value_name = "SID", group = "filter")]
     sid: Option<String>,
-    /// Only of users whose name begins so
+    /// Only of users who signed in with this e-mail address
+    #[arg(long, value_name = "ADDRESS", group = "filter")]
+    email: Option<String>,
+    /// Only of users of whose name a word begins so
     #[arg(long, value_name = "TEXT", group = "filter")]
     name: Option<String>,
-    /// Only those with this subject, this sid, or a name that begins so
+    /// Only those with this subject, sid or e-mail address, or a name of which a word begins so
     #[arg(long, value_name = "TEXT", group = "filter")]
     query: Option<String>,
+    /// Those used last first
+    #[arg(long)]
+    by_last_seen: bool,
     /// How many at most
     #[arg(long, value_name = "N", default_value = "50")]
     limit: NonZeroUsize,
@@ -142,6 +148,8 @@ struct Shown {
     last_seen: String,
     expires_at: String,
     ends_at: String,
+    #[serde(default)]
+    client: Option<String>,
     browser: Option<String>,
     user_agent: Option<String>,
     token_expires_at: Option<String>,
@@ -183,6 +191,7 @@ fn list(
     let filter = [
         ("subject", &options.subject),
         ("sid", &options.sid),
+        ("email", &options.email),
         ("name", &options.name),
         ("q", &options.query),
     ];
@@ -194,7 +203,8 @@ fn list(
     } else {
         options.limit.get()
     };
-    let (sessions, next) = gather(client, filter, most)?;
+    let sort = options.by_last_seen.then_some(("sort", "last_seen"));
+    let (sessions, next) = gather(client, filter.into_iter().chain(sort), most)?;
     if options.json {
         let all = json!({ "sessions": sessions, "next": next });
         writeln!(terminal.out, "{all:#}")?;
@@ -214,16 +224,16 @@ fn list(
 }
 
 /// As many sessions as asked for, page by page, and whether there are more.
-fn gather(
+fn gather<'a>(
     client: &AdminClient,
-    filter: Option<(&str, &str)>,
+    filter: impl Iterator<Item = (&'static str, &'a str)> + Clone,
     most: usize,
 ) -> Result<(Vec<Value>, Option<String>), SessionsError> {
     let mut sessions = Vec::new();
     let mut next: Option<String> = None;
     loop {
         let mut query = Serializer::new(String::new());
-        query.extend_pairs(filter);
+        query.extend_pairs(filter.clone());
         let limit = (most - sessions.len()).clamp(1, PAGE);
         query.append_pair("limit", &limit.to_string());
         query.extend_pairs(next.as_ref().map(|cursor| ("cursor", cursor)));
@@ -268,6 +278,7 @@ fn show(
             "token until",
             shown.token_expires_at.as_deref().and_then(at),
         ),
+        ("client", shown.client),
         ("browser", shown.browser),
         ("user agent", shown.user_agent),
         ("acr", shown.acr),
@@ -337,7 +348,7 @@ fn resolve(client: &AdminClient, given: &str) -> Result<String, SessionsError> {
     if id.len() == ID {
         return Ok(id);
     }
-    let (sessions, _) = gather(client, None, usize::MAX)?;
+    let (sessions, _) = gather(client, std::iter::empty(), usize::MAX)?;
     let ids = sessions
         .iter()
         .filter_map(|session| session.get("id")?.as_str());
@@ -367,6 +378,7 @@ fn table(sessions: &[Shown], out: &mut dyn Write) -> io::Result<()> {
         "NAME",
         "SUBJECT",
         "BROWSER",
+        "CLIENT",
         "SIGNED IN",
         "LAST SEEN",
         "EXPIRES",
@@ -383,12 +395,13 @@ fn table(sessions: &[Shown], out: &mut dyn Write) -> io::Result<()> {
             shortened(&visible(&shown.name)),
             visible(&shown.subject),
             shortened(&visible(browser)),
+            visible(shown.client.as_deref().unwrap_or("unknown")),
             plain(&shown.created_at),
             plain(&shown.last_seen),
             plain(&shown.expires_at),
         ]
     }));
-    let mut widths = [0; 7];
+    let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);

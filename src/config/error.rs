@@ -77,6 +77,14 @@ impl Warnings {
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
+
+    /// Writes them into the log, in its own form: whoever collects that reads nothing else.
+    pub fn log(&self) {
+        for fault in &self.faults {
+            let sentence = fmt::from_fn(|f| fault.write(&self.file, f));
+            tracing::warn!(event = "config.warning", key = fault.key, "{sentence}");
+        }
+    }
 }
 
 impl fmt::Display for Warnings {

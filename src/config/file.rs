@@ -13,13 +13,13 @@ use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
-use crate::config::words::{AtMost, Chosen, ClientAuthMethod, LogoutPlace, Size, Store};
+use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, SubjectInLog};
 
 table! {
     /// The configuration of bff.
@@ -59,6 +59,8 @@ table! {
         admin_listen: SocketAddr,
         /// The secret bearer key of administration. Default none: health and metrics only.
         admin_key: SecretSource,
+        /// The keys of people, each under the name that the log shows for what they did. Default none.
+        admin_keys: Named<SecretSource>,
         /// Names that the second listener answers to, beside IP addresses and "localhost". Default
         /// none.
         admin_hosts: Vec<Written<String>>,
@@ -144,6 +146,8 @@ table! {
         client_auth: Chosen<ClientAuthMethod>,
         /// Our password at the provider, a secret.
         client_secret: SecretSource,
+        /// The day on which that password ends, such as "2027-01-31". Default none.
+        client_secret_expires: Day,
         /// Our private key in PEM for `private_key_jwt`, a secret.
         client_key: SecretSource,
         /// Whom the assertions of `private_key_jwt` name as their audience. Default "issuer".
@@ -362,6 +366,8 @@ table! {
         level: String,
         /// How a line looks. Default "text".
         format: Chosen<LogFormat>,
+        /// How users are called in it. Default "hash".
+        subject: Chosen<SubjectInLog>,
     }
 }
 

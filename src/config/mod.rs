@@ -28,6 +28,7 @@ use url::Host;
 
 use crate::admin::AdminSettings;
 use crate::auth::AuthSettings;
+use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place};
 use crate::config::file::File;
 use crate::config::reader::Read as _;
@@ -69,6 +70,8 @@ pub struct Config {
     pub auth: AuthSettings,
     /// The provider.
     pub provider: ProviderSettings,
+    /// When the client secret ends, where the operator says so.
+    pub client_secret_expires: Option<Timestamp>,
     /// How calls to the provider go.
     pub outbound: OutboundSettings,
     /// Sessions.
@@ -172,7 +175,8 @@ impl Config {
         for route in &self.routes {
             if route.csrf == Some(CsrfCheck::Origin) {
                 tracing::info!(
-                    route.name,
+                    event = "config.route_without_csrf_header",
+                    route = route.name,
                     "route takes calls without X-CSRF; Fetch Metadata or Origin must show our own page"
                 );
             }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
+use crate::clock::Timestamp;
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, text, wrong_type};
@@ -16,7 +17,7 @@ use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, SubjectInLog};
 
 impl Read for Duration {
     fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
@@ -465,9 +466,51 @@ impl Choice for SetCookie {
     }
 }
 
+/// The beginning of a day in UTC.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Day(pub(super) Timestamp);
+
+impl Day {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        let mut part = |digits: usize| parts.next().filter(|part| part.len() == digits);
+        let (year, month, day) = (part(4)?, part(2)?, part(2)?);
+        let month = time::Month::try_from(month.parse::<u8>().ok()?).ok()?;
+        let date = time::Date::from_calendar_date(year.parse().ok()?, month, day.parse().ok()?);
+        let seconds = date.ok()?.midnight().assume_utc().unix_timestamp();
+        Some(Self(Timestamp::from_unix_seconds(seconds)))
+    }
+}
+
+impl Read for Day {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "a day", "\"2027-01-31\", in quotes", faults)?;
+        let day = Self::parse(text);
+        if day.is_none() {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is not a day: {text:?}"),
+                "write year, month and day, as in \"2027-01-31\"",
+            );
+        }
+        day
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "format": "date" })
+    }
+}
+
 impl Choice for LogFormat {
     fn words() -> Vec<(&'static str, Self)> {
         vec![("text", Self::Text), ("json", Self::Json)]
+    }
+}
+
+impl Choice for SubjectInLog {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("hash", Self::Hash), ("clear", Self::Clear)]
     }
 }
 

@@ -220,7 +220,7 @@ impl Drop for DevServers {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the development servers panicked");
+            tracing::error!(event = "dev.failed", "the development servers panicked");
         }
     }
 }

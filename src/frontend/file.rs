@@ -206,7 +206,10 @@ fn inside(root: &Path, asked: &Path) -> io::Result<Option<PathBuf>> {
     match fs::canonicalize(asked) {
         Ok(real) if real.starts_with(root) => Ok(Some(real)),
         Ok(_) => {
-            tracing::warn!("a link in the frontend's folder leads out of it and is not followed");
+            tracing::warn!(
+                event = "frontend.link_refused",
+                "a link in the frontend's folder leads out of it and is not followed"
+            );
             Ok(None)
         }
         Err(error) if is_absence(&error) => Ok(None),

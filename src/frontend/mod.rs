@@ -175,11 +175,11 @@ impl Frontend {
             Ok(Ok(Some(found))) => FrontendAnswer::Answer(self.found(parts, found).await),
             Ok(Ok(None)) => FrontendAnswer::NotFound,
             Ok(Err(error)) => {
-                tracing::error!(%error, "a file of the frontend cannot be read");
+                tracing::error!(event = "frontend.unreadable", %error, "a file of the frontend cannot be read");
                 FrontendAnswer::NotFound
             }
             Err(error) => {
-                tracing::error!(%error, "looking for a file of the frontend failed");
+                tracing::error!(event = "frontend.unreadable", %error, "looking for a file of the frontend failed");
                 FrontendAnswer::NotFound
             }
         }
@@ -246,7 +246,7 @@ impl Frontend {
             match body(found.content, start, length).await {
                 Ok(body) => *response.body_mut() = body,
                 Err(error) => {
-                    tracing::error!(%error, "a file of the frontend cannot be read");
+                    tracing::error!(event = "frontend.unreadable", %error, "a file of the frontend cannot be read");
                     return internal_error();
                 }
             }

@@ -218,9 +218,9 @@ impl Discovery {
 fn tell_of(lacks: &[Lack]) {
     for lack in lacks {
         if lack.prevents_login() {
-            tracing::error!("no login can work: {lack}");
+            tracing::error!(event = "provider.unfit", "no login can work: {lack}");
         } else {
-            tracing::warn!("{lack}");
+            tracing::warn!(event = "provider.lacks", "{lack}");
         }
     }
 }

@@ -48,7 +48,10 @@ impl Provider {
             && is_ours("id_token_hint")
             && !add_id_token_hint(&mut url, id_token)
         {
-            tracing::info!("the ID token is too long for an address: the logout goes without it");
+            tracing::info!(
+                event = "logout.without_hint",
+                "the ID token is too long for an address: the logout goes without it"
+            );
         }
         Some(url)
     }

@@ -179,6 +179,7 @@ impl Provider {
             };
             if let Err(error) = outcome {
                 tracing::warn!(
+                    event = "provider.unavailable",
                     error = &error as &dyn std::error::Error,
                     retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                     "metadata and keys of the provider could not be fetched"
@@ -445,6 +446,7 @@ impl Oddities {
             && !self.auth_time_told.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(
+                event = "provider.odd_auth_time",
                 "the provider's `auth_time` is no date in seconds and is left out of /bff/session"
             );
         }

@@ -1,26 +1,43 @@
 //! One line a request, written when its head is answered.
 //!
-//! Never a query (it may hold a code), a header, an address of a person (G14).
+//! Never a query (it may hold a code), a header, a subject (G14). Nothing of it is put together where
+//! the level leaves the line out.
 
-use http::{Method, Response};
+use http::Response;
+use http::header::USER_AGENT;
+use http::request::Parts;
 
 use crate::pipeline::context::Context;
+use crate::telemetry::RouteMetrics;
 use crate::web::body::Body;
+use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::navigation::Sender;
+use crate::web::user_agent;
 
 /// Writes the line and counts the request.
-pub fn write(ctx: &Context, method: &Method, path: &str, response: &Response<Body>) {
+pub fn write(ctx: &Context, parts: &Parts, response: &Response<Body>, trusted: &TrustedProxies) {
     let elapsed = ctx.started.elapsed();
     if let Some(counted) = &ctx.counted {
-        counted.answered(method, response.status(), elapsed);
+        counted.answered(&parts.method, response.status(), elapsed);
     }
+    let headers = &parts.headers;
     tracing::info!(
         target: "bff::access",
         {
+            event = "request",
             request.id = ctx.request_id(),
-            method = method.as_str(),
-            path,
+            method = parts.method.as_str(),
+            path = parts.uri.path(),
+            route = ctx.counted.as_ref().map(RouteMetrics::name),
             status = response.status().as_u16(),
-            elapsed_us = elapsed.as_micros(),
+            code = ctx.code,
+            elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            session = ctx.session.as_ref().map(|session| &*session.tag),
+            site = Sender::of(headers).as_str(),
+            client = %ClientAddress::resolve(ctx.connection.peer.ip(), headers, trusted).address(),
+            browser = headers
+                .get(USER_AGENT)
+                .and_then(|name| user_agent::family(name.to_str().ok()?)),
         },
         "request"
     );

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::clock::Randomness;
 use crate::secret::random_base64url;
 use crate::server::Connection;
 use crate::session::cookie::Presented;
+use crate::session::record::Session;
 use crate::telemetry::RouteMetrics;
 
 /// The facts of one request that every step may look at.
@@ -25,6 +26,10 @@ pub struct Context {
     pub counted: Option<RouteMetrics>,
     /// Whether its answer is made in the session that it presents, if any.
     pub in_session: bool,
+    /// The session that it is made in, or that it began, once that is known.
+    pub session: Option<Arc<Session>>,
+    /// The code of its refusal, where it was refused.
+    pub code: Option<&'static str>,
     /// The session cookie that it presents, once that was asked: it is read once a request.
     pub presented: Option<Presented>,
 }
@@ -38,6 +43,8 @@ impl Context {
             started: Instant::now(),
             counted: None,
             in_session: false,
+            session: None,
+            code: None,
             presented: None,
         }
     }
@@ -46,6 +53,22 @@ impl Context {
     pub fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }
+}
+
+/// What joins a request's log lines, ours and those of whoever stands around us.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id that a proxy before us gave a request, if it is one that may stand in a log and a header.
+/// Whether the proxy is believed is up to the caller.
+pub fn given_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    const LONGEST: usize = 128;
+    let mut given = headers.get_all(X_REQUEST_ID).iter();
+    let (Some(id), None) = (given.next(), given.next()) else {
+        return None;
+    };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let fits = (1..=LONGEST).contains(&id.len()) && id.as_bytes().iter().all(is_plain);
+    fits.then(|| id.clone())
 }
 
 /// Names requests at random, so that an id tells a stranger nothing of the traffic, nor of the worker
@@ -87,6 +110,34 @@ impl RequestIds {
 mod tests {
     use super::*;
     use crate::clock::SeededRandomness;
+
+    /// N4: what a proxy calls a request is taken if it can do no harm in a log, a header or a page.
+    #[test]
+    fn a_given_id_is_short_and_plain() {
+        let longest = "a".repeat(128);
+        let too_long = "a".repeat(129);
+        for (lines, taken) in [
+            (&["7f3c.AZ_09-x"][..], true),
+            (&[&*longest], true),
+            (&[&*too_long], false),
+            (&[""], false),
+            (&["a b"], false),
+            (&["a;b"], false),
+            (&["<script>"], false),
+            (&["é"], false),
+            (&["one", "two"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+                headers.append(X_REQUEST_ID, line);
+            }
+            let given = given_id(&headers);
+            assert_eq!(given.is_some(), taken, "{lines:?}");
+            assert!(given.is_none_or(|given| given == *lines[0]));
+        }
+    }
 
     /// N4: an id is one request's alone, over heaps as well.
     #[test]

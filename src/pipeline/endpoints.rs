@@ -18,6 +18,7 @@ use crate::pipeline::endpoint::{Endpoint, MethodRules};
 use crate::pipeline::error::Refusal;
 use crate::pipeline::pages::{confirm_login, hop_page, same_site_step};
 use crate::proxy::CsrfCheck;
+use crate::session::cookie::Presented;
 use crate::web::body::Body;
 use crate::web::navigation::check_opened;
 
@@ -53,6 +54,9 @@ impl Pipeline {
             Proof::Provider => {}
         }
         let presented = self.presented(ctx, parts);
+        if let Presented::Session(cookie) = &presented {
+            ctx.session = relying_party.sessions().at_hand(&cookie.hash);
+        }
         match endpoint {
             Endpoint::Login => {
                 relying_party.admit_login(self.source(ctx, parts))?;
@@ -78,8 +82,8 @@ impl Pipeline {
                 } else {
                     parts.uri.query().unwrap_or_default()
                 };
-                let source = self.source(ctx, parts);
-                let finished = relying_party.callback(parameters, parts, presented, source);
+                let client = self.client(ctx, parts).address();
+                let finished = relying_party.callback(parameters, parts, presented, client);
                 let logged_in = match finished.await {
                     Ok(logged_in) => logged_in,
                     Err(error) => {
@@ -88,10 +92,16 @@ impl Pipeline {
                             return Err(error.into());
                         };
                         let (id, cause) = (ctx.request_id(), error.to_string());
-                        tracing::info!(request.id = id, cause, "login failed; back where it began");
+                        tracing::info!(
+                            event = "login.failed",
+                            request.id = id,
+                            cause,
+                            "login failed; back where it began"
+                        );
                         return Ok(relying_party.back_where_it_began(place, &error));
                     }
                 };
+                ctx.session.clone_from(&logged_in.session);
                 let hop = self.needs_hop(&logged_in.return_to, parts);
                 let place = logged_in.return_to.clone();
                 let response = logged_in.redirect();

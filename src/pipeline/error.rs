@@ -260,6 +260,11 @@ impl Refusal {
         }
     }
 
+    /// The stable word for it.
+    pub fn code(&self) -> &'static str {
+        self.verdict().code
+    }
+
     /// Whether signing in is what helps.
     pub fn needs_login(&self) -> bool {
         NEEDS_LOGIN.contains(&self.verdict().code)

@@ -52,14 +52,13 @@ use crate::web::public_origin::PublicOrigin;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers};
 
-use context::{Context, RequestIds};
+use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
 use own_headers::OwnHeaders;
 use sign_in::may_begin_login;
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The tag of the session that a page was made for.
 const X_BFF_SESSION: HeaderName = HeaderName::from_static("x-bff-session");
 
@@ -161,6 +160,13 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// How many event streams and WebSockets are open.
+    pub fn open(&self) -> (usize, usize) {
+        (self.relying_party.open_streams(), self.sockets.count())
+    }
+}
+
 /// Answers the requests of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -174,10 +180,12 @@ pub struct Pipeline {
 impl Handler for Pipeline {
     async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let mut ctx = Context::new(connection, self.request_ids.next());
+        let id = self.request_id(&parts, connection);
+        let mut ctx = Context::new(connection, id);
         let mut response = match self.answer(&mut ctx, &parts, body).await {
             Ok(response) => response,
             Err(refusal) => {
+                ctx.code = Some(refusal.code());
                 let answer = error::answer(&refusal, &ctx, &self.site(&parts));
                 self.shared.own_headers.on_ours(answer)
             }
@@ -196,7 +204,7 @@ impl Handler for Pipeline {
         if ctx.counted.is_none() {
             ctx.counted = Some(self.shared.metrics.other.clone());
         }
-        access_log::write(&ctx, &parts.method, parts.uri.path(), &response);
+        access_log::write(&ctx, &parts, &response, &self.shared.trusted_proxies);
         response
     }
 }
@@ -410,6 +418,13 @@ impl Pipeline {
         Ok(self.upstreams.upgrade(call, upgrade).await?)
     }
 
+    /// The id that a proxy before us gave the request, if we know the proxy, or one of ours.
+    fn request_id(&self, parts: &Parts, connection: Connection) -> HeaderValue {
+        let is_known = self.shared.trusted_proxies.trust(connection.peer.ip());
+        let given = is_known.then(|| given_id(&parts.headers)).flatten();
+        given.unwrap_or_else(|| self.request_ids.next())
+    }
+
     fn client(&self, ctx: &Context, parts: &Parts) -> ClientAddress {
         let trusted = &self.shared.trusted_proxies;
         ClientAddress::resolve(ctx.connection.peer.ip(), &parts.headers, trusted)
@@ -456,6 +471,7 @@ impl Pipeline {
             Found::Ended(reason) => return nobody(Refusal::ended(Some(reason))),
             Found::Nothing => return nobody(Refusal::ended(None)),
         };
+        ctx.session = Some(Arc::clone(&session));
         check_session_of_page(&parts.headers, &session)?;
         match relying_party.tokens().bearer(&session).await {
             Ok(bearer) => Ok(Some(SignedIn { session, bearer })),

@@ -36,17 +36,51 @@ pub(in crate::pipeline) fn write(
     let status = status.as_u16();
     match told {
         Told::Warning => {
-            tracing::warn!(request.id = id, status, code, cause, "request failed");
+            tracing::warn!(
+                event = "request.failed",
+                request.id = id,
+                status,
+                code,
+                cause,
+                "request failed"
+            );
         }
-        Told::Line => tracing::info!(request.id = id, status, code, cause, "request refused"),
+        Told::Line => tracing::info!(
+            event = "request.refused",
+            request.id = id,
+            status,
+            code,
+            cause,
+            "request refused"
+        ),
         Told::Login => {
-            tracing::info!(request.id = id, status, code, cause, "login failed");
+            tracing::info!(
+                event = "login.failed",
+                request.id = id,
+                status,
+                code,
+                cause,
+                "login failed"
+            );
             if let Some(left_out) = site.warnings.due(&cause, site.now) {
                 let remedy = remedy(refusal);
-                tracing::warn!(cause, remedy, left_out, "logins fail");
+                tracing::warn!(
+                    event = "login.failing",
+                    cause,
+                    remedy,
+                    left_out,
+                    "logins fail"
+                );
             }
         }
-        Told::Detail => tracing::debug!(request.id = id, status, code, cause, "request refused"),
+        Told::Detail => tracing::debug!(
+            event = "request.refused",
+            request.id = id,
+            status,
+            code,
+            cause,
+            "request refused"
+        ),
     }
 }
 

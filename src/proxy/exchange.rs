@@ -267,9 +267,10 @@ impl Download {
                 }
                 if link.deadline.poll(ctx).is_ready() {
                     tracing::warn!(
+                        event = "upstream.cut",
                         route = &*self.route,
-                        upstream.name = link.origin.as_str(),
-                        idle_ms = idle.as_millis(),
+                        upstream = link.origin.as_str(),
+                        idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
                         "an answer was cut since its upstream sent nothing for too long; \
                          route.idle_timeout says how long that is"
                     );

@@ -83,6 +83,7 @@ impl UpstreamRoom {
         if told_at.is_none_or(|at| now.duration_since(at) >= TOLD_EVERY) {
             *told_at = Some(now);
             tracing::warn!(
+                event = "upstream.no_room",
                 "as many connections to upstreams are open as the process may have, and calls are \
                  answered 503: an upstream is slow, or the limit on open files is low \
                  (LimitNOFILE= in systemd, ulimit -n)"
@@ -219,7 +220,8 @@ impl Upstreams {
             .map_err(io::Error::other)?;
         if origin.note_back() {
             tracing::info!(
-                upstream.name = origin.as_str(),
+                event = "upstream.back",
+                upstream = origin.as_str(),
                 "an upstream is reached again"
             );
         }
@@ -240,7 +242,8 @@ impl Upstreams {
     pub(super) fn give_up(&self, origin: &Arc<Origin>) {
         if origin.note_away() {
             tracing::warn!(
-                upstream.name = origin.as_str(),
+                event = "upstream.away",
+                upstream = origin.as_str(),
                 "an upstream cannot be reached; requests go to the others of their route until it can"
             );
             let shared = Arc::downgrade(&self.0);

@@ -122,7 +122,7 @@ impl<H: Handler> Acceptor<H> {
             Ok(accepted) => accepted,
             Err(error) if concerns_one_connection(&error) => return,
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections for the moment");
+                tracing::error!(event = "accept.failed", %error, "cannot accept connections for the moment");
                 return tokio::time::sleep(OUT_OF_SOCKETS).await;
             }
         };

@@ -24,7 +24,7 @@ pub fn raise() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
-            tracing::warn!(%error, "the limit on open files could not be raised");
+            tracing::warn!(event = "limits.open_files", %error, "the limit on open files could not be raised");
             limit.current
         }
     }
@@ -50,6 +50,7 @@ pub fn connections_that_fit(wanted: usize, descriptors: Option<u64>) -> usize {
     let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
     if fit < wanted {
         tracing::warn!(
+            event = "limits.open_files",
             open_files = descriptors,
             connections = fit,
             wanted,

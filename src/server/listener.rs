@@ -209,7 +209,10 @@ impl Worker {
         drain.begin();
         let deadline = Instant::now() + self.settings.timeouts.drain;
         if timeout_at(deadline, accepting).await.is_err() {
-            tracing::warn!("connections were still queued at the end of the drain");
+            tracing::warn!(
+                event = "drain.queued",
+                "connections were still queued at the end of the drain"
+            );
         }
         drain.finish(deadline).await;
     }

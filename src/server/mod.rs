@@ -37,10 +37,10 @@ use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
 use self::room::Room;
-use self::tls::{Certificates, Told};
+use self::tls::Told;
 
 pub use self::callers::Callers;
-pub use self::tls::TlsError;
+pub use self::tls::{Certificates, TlsError};
 
 /// How the public listener behaves.
 #[derive(Debug, Clone)]
@@ -232,6 +232,11 @@ impl Server {
         self.local_addr
     }
 
+    /// The certificate in use, where TLS ends here.
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.certificates.clone()
+    }
+
     /// Looks at the certificate now, not only in a moment; the log says what came of it. Reads files.
     pub fn reload(&self) {
         if let Some(certificates) = &self.certificates {
@@ -245,7 +250,7 @@ impl Server {
         while self.running.recv().await.is_some() {}
         for thread in self.threads {
             if thread.join().is_err() {
-                tracing::error!("a worker of the listener broke");
+                tracing::error!(event = "worker.broke", "a worker of the listener broke");
             }
         }
     }

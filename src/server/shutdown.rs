@@ -78,6 +78,7 @@ impl Drain {
         let ended = tokio::time::timeout_at(deadline, self.open.wait()).await;
         if ended.is_err() {
             tracing::warn!(
+                event = "drain.cut",
                 connections = self.open.len(),
                 "connections did not end in time and are cut"
             );

@@ -83,7 +83,7 @@ pub enum TlsError {
 
 /// The certificate in use; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Certificates(Arc<Watch>);
+pub struct Certificates(Arc<Watch>);
 
 struct Watch {
     files: TlsFiles,
@@ -120,6 +120,12 @@ impl Certificates {
         })))
     }
 
+    /// When the one in use ends; `None` where it does not say so as expected.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let current = self.0.current.0.load();
+        current.cert.first().and_then(|leaf| not_after(leaf))
+    }
+
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.0.config))
     }
@@ -133,7 +139,7 @@ impl Certificates {
             let this = self.clone();
             let looked = tokio::task::spawn_blocking(move || this.look(Told::News)).await;
             if let Err(error) = looked {
-                tracing::error!(%error, "looking at the certificate failed");
+                tracing::error!(event = "certificate.unusable", %error, "looking at the certificate failed");
             }
         }
     }
@@ -142,15 +148,15 @@ impl Certificates {
     pub(super) fn look(&self, told: Told) {
         match self.reload(SystemClock.now()) {
             Ok(Reload::Unchanged) if told == Told::News => {}
-            Ok(Reload::Unchanged) => tracing::info!(
+            Ok(Reload::Unchanged) => tracing::info!(event = "certificate.unchanged",
                 tls.cert = %self.0.files.cert.display(),
                 "the certificate has not changed"
             ),
-            Ok(Reload::Taken) => tracing::info!(
+            Ok(Reload::Taken) => tracing::info!(event = "certificate.reloaded",
                 tls.cert = %self.0.files.cert.display(),
                 "a new certificate is in use"
             ),
-            Err(error) => tracing::error!(
+            Err(error) => tracing::error!(event = "certificate.unusable",
                 %error,
                 "the changed certificate cannot be used; the one before it stays in use"
             ),

@@ -152,6 +152,7 @@ impl SessionCookie {
             Reading::Nothing => Presented::Nothing,
             Reading::Several => {
                 tracing::info!(
+                    event = "session.ambiguous",
                     "several session cookies that open were presented: none is believed"
                 );
                 Presented::Nothing

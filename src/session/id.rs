@@ -53,9 +53,6 @@ impl fmt::Debug for SessionId {
 pub struct SessionHash([u8; 32]);
 
 impl SessionHash {
-    /// The one before all others.
-    pub(in crate::session) const LEAST: Self = Self([0; 32]);
-
     /// The hash whose bytes these are: 32 of them.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         Some(Self(bytes.try_into().ok()?))

@@ -3,7 +3,9 @@
 mod carried;
 mod chunks;
 pub mod cookie;
+mod email;
 pub mod id;
+pub mod journal;
 pub mod record;
 pub mod seal;
 pub mod store;
@@ -20,9 +22,12 @@ pub use crate::web::activity::Activity;
 
 use cookie::OpenedCookie;
 use id::SessionHash;
+use journal::{End, Journal};
 use record::{NewSession, Session, Tokens};
+use seal::Keys;
 use store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError, Who,
+    Admission, Condition, Cursor, Found, Limit, Listed, Lookups, Recency, SaveOutcome,
+    SessionStore, StoreError, Who,
 };
 
 /// `[session]`.
@@ -139,6 +144,9 @@ pub enum SameSite {
 #[derive(Debug, Clone)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
+    journal: Journal,
+    /// What names e-mail addresses in the store, where sessions may be looked for by them.
+    emails: Option<Keys>,
     clock: Arc<dyn Clock>,
     idle_timeout: Duration,
     max_lifetime: Duration,
@@ -160,14 +168,31 @@ impl Sessions {
         store: Arc<dyn SessionStore>,
         clock: Arc<dyn Clock>,
         settings: &SessionSettings,
+        journal: Journal,
     ) -> Self {
         Self {
             store,
+            journal,
+            emails: None,
             clock,
             idle_timeout: settings.idle_timeout,
             max_lifetime: settings.max_lifetime,
             limit: settings.limit,
         }
+    }
+
+    /// These sessions, which can be looked for by e-mail address as well.
+    #[must_use]
+    pub fn found_by_email(self, keys: Keys) -> Self {
+        Self {
+            emails: Some(keys),
+            ..self
+        }
+    }
+
+    /// Where it is written down what becomes of them.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The longest that a session can live.
@@ -188,7 +213,14 @@ impl Sessions {
     pub async fn admit(&self, session: &Arc<Session>) -> Result<Admission, StoreError> {
         let now = self.clock.now();
         let inserted = self.store.insert(Arc::clone(session), self.limit, now);
-        inserted.await
+        let admission = inserted.await?;
+        if let Admission::Admitted(superseded) = &admission {
+            self.journal.started(session);
+            for ended in superseded {
+                self.journal.ended(ended, EndReason::Superseded.into());
+            }
+        }
+        Ok(admission)
     }
 
     /// The session of an opened cookie, or why it ended.
@@ -261,6 +293,7 @@ impl Sessions {
     ) -> Result<Option<Found>, StoreError> {
         let over = Some(Found::Ended(EndReason::Expired));
         if self.store.expire(&session.hash, now).await? {
+            self.journal.ended(session, EndReason::Expired.into());
             return Ok(over);
         }
         // The store may have put our clock right.
@@ -269,7 +302,7 @@ impl Sessions {
             Found::Live(_) if now < session.expires(self.idle_timeout) => Ok(None),
             // It was stored under a longer limit than ours.
             Found::Live(_) => {
-                self.store.end(&session.hash, EndReason::Expired).await?;
+                self.end(&session.hash, EndReason::Expired).await?;
                 Ok(over)
             }
             gone @ (Found::Ended(_) | Found::Nothing) => Ok(Some(gone)),
@@ -312,9 +345,14 @@ impl Sessions {
     pub async fn end(
         &self,
         hash: &SessionHash,
-        reason: EndReason,
+        end: impl Into<End<'_>>,
     ) -> Result<Option<Arc<Session>>, StoreError> {
-        self.store.end(hash, reason).await
+        let end = end.into();
+        let ended = self.store.end(hash, end.reason).await?;
+        if let Some(session) = &ended {
+            self.journal.ended(session, end);
+        }
+        Ok(ended)
     }
 
     /// Ends those of these sessions that no store can list, and that began by then, but for one: they
@@ -367,7 +405,22 @@ impl Sessions {
         Ok(self.living(self.store.of_provider_sid(sid).await?))
     }
 
-    /// Live sessions by name, those after `after` whose folded name begins with `name_prefix`. Fewer
+    /// Live sessions by their last use, the last one first, behind a place in that order; and the place
+    /// behind them, if there may be more.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be asked.
+    pub async fn latest(
+        &self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> Result<(Vec<Listed>, Option<Recency>), StoreError> {
+        let (listed, next) = self.store.latest(after, at_most).await?;
+        Ok((self.living(listed), next))
+    }
+
+    /// Live sessions by name, those after `after` of whose folded name a word begins with `word`. Fewer
     /// than `at_most` do not mean that there are no more; the cursor behind the last one looked at
     /// does.
     ///
@@ -376,11 +429,11 @@ impl Sessions {
     /// The store could not be asked.
     pub async fn page(
         &self,
-        name_prefix: &str,
+        word: &str,
         after: Option<&Cursor>,
         at_most: usize,
     ) -> Result<(Vec<Listed>, Option<Cursor>), StoreError> {
-        let page = self.store.page(name_prefix, after, at_most).await?;
+        let page = self.store.page(word, after, at_most).await?;
         let next = page.get(at_most.saturating_sub(1)).map(Listed::cursor);
         Ok((self.living(page), next))
     }
@@ -419,7 +472,7 @@ impl Sessions {
     /// Gives it back; who cannot lets it run out.
     pub async fn release(&self, hash: &SessionHash, owner: &str) {
         if let Err(error) = self.store.release(hash, owner).await {
-            tracing::debug!(session.id_hash = ?hash, %error, "a lease runs out by itself");
+            tracing::debug!(session_id = ?hash, %error, "a lease runs out by itself");
         }
     }
 
@@ -467,7 +520,11 @@ impl Sessions {
     ///
     /// The store could not be asked; the next call goes on.
     pub async fn sweep(&self) -> Result<Vec<Arc<Session>>, StoreError> {
-        self.store.sweep(self.clock.now()).await
+        let ended = self.store.sweep(self.clock.now()).await?;
+        for session in &ended {
+            self.journal.ended(session, EndReason::Expired.into());
+        }
+        Ok(ended)
     }
 
     /// Does what no request waits for; runs for ever.
@@ -490,6 +547,11 @@ impl Sessions {
         self.store.count()
     }
 
+    /// How looks at sessions were answered, where some go further than this process.
+    pub fn lookups(&self) -> Option<Lookups> {
+        self.store.lookups()
+    }
+
     /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
     /// its own.
     pub fn clock_skew(&self) -> Option<i64> {
@@ -502,7 +564,9 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, SystemRandomness};
     use crate::secret::{AccessToken, LogoutSid};
+    use crate::telemetry::Metrics;
     use id::SessionId;
+    use journal::SubjectNames;
     use store::memory::MemoryStore;
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -533,7 +597,9 @@ mod tests {
             settings().idle_timeout,
             settings().max_lifetime,
         ));
-        (Sessions::new(store, clock.clone(), &settings()), clock)
+        let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
+        let sessions = Sessions::new(store, clock.clone(), &settings(), journal);
+        (sessions, clock)
     }
 
     fn tokens() -> Tokens {

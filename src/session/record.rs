@@ -1,12 +1,14 @@
 //! What is known of one session.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
@@ -47,6 +49,20 @@ pub struct Session {
     pub changes: Notify,
     last_seen: AtomicI64,
     tokens: ArcSwap<Tokens>,
+}
+
+/// The member of [`Session::grant_facts`] that holds the address of the login.
+const CLIENT: &str = "client_address";
+
+/// The facts of a grant with the address that its login came from. That travels in their JSON object
+/// since releases before this one take no further field of a record, and read past a member that
+/// they do not know.
+pub fn facts_of_login(grant_facts: &impl serde::Serialize, client: IpAddr) -> Box<str> {
+    let mut facts = serde_json::to_value(grant_facts).unwrap_or_default();
+    if let Some(facts) = facts.as_object_mut() {
+        facts.insert(CLIENT.to_owned(), client.to_string().into());
+    }
+    facts.to_string().into()
 }
 
 /// How and when the user proved who they are (OIDC Core §2).
@@ -109,6 +125,12 @@ impl Session {
         let session = Self::new(new, created, Duration::ZERO);
         session.seen_at(seen);
         Self { ends, ..session }
+    }
+
+    /// The address that the login came from, where it was written down.
+    pub fn client(&self) -> Option<IpAddr> {
+        let facts: Map<String, Value> = serde_json::from_str(&self.grant_facts).ok()?;
+        facts.get(CLIENT)?.as_str()?.parse().ok()
     }
 
     /// When it was last used, to a tenth of the idle timeout.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
@@ -66,6 +66,19 @@ impl Keys {
     /// Counts the rings there were, for caches of opened envelopes: another ring, another number.
     pub fn generation(&self) -> u64 {
         self.0.load().generation
+    }
+
+    /// A name for `text` that nobody makes or undoes without the first key: the same on every node,
+    /// and another for each purpose.
+    pub fn pseudonym(&self, purpose: &str, text: &str) -> String {
+        self.0.load().first.pseudonym(purpose, text)
+    }
+
+    /// The names that `text` may have been given, by each of the keys, the first one's first.
+    pub fn pseudonyms(&self, purpose: &str, text: &str) -> Vec<String> {
+        let ring = self.0.load();
+        let keys = std::iter::once(&ring.first).chain(&ring.others);
+        keys.map(|key| key.pseudonym(purpose, text)).collect()
     }
 
     /// Seals `plaintext` for `place`.
@@ -181,7 +194,12 @@ struct KeyRing {
 struct RingKey {
     id: [u8; KEY_ID_LEN],
     cipher: XChaCha20Poly1305,
+    /// For pseudonyms: a key of its own, of which the other says nothing.
+    names: hmac::Key,
 }
+
+/// Octets of a pseudonym: 96 bits, so that no two of millions are alike by chance.
+const PSEUDONYM_LEN: usize = 12;
 
 impl KeyRing {
     fn new(keys: &[SessionKey], generation: u64) -> Option<Self> {
@@ -269,10 +287,23 @@ impl RingKey {
         for (byte, from) in id.iter_mut().zip(digest.as_ref()) {
             *byte = *from;
         }
+        let names = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+        let names = hmac::sign(&names, b"bff names");
         Self {
             id,
             cipher: XChaCha20Poly1305::new(key.expose().into()),
+            names: hmac::Key::new(hmac::HMAC_SHA256, names.as_ref()),
         }
+    }
+
+    fn pseudonym(&self, purpose: &str, text: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.names);
+        context.update(purpose.as_bytes());
+        context.update(&[0]);
+        context.update(text.as_bytes());
+        let tag = context.sign();
+        let (name, _) = tag.as_ref().split_at(PSEUDONYM_LEN);
+        URL_SAFE_NO_PAD.encode(name)
     }
 }
 
@@ -549,6 +580,25 @@ mod tests {
             keys.seal("bff", b"who", &SystemRandomness),
         );
         assert_ne!(one, two);
+    }
+
+    /// A name is the key's and the purpose's, and each key of the ring has its own: so that a search
+    /// finds what was written before the keys changed.
+    #[test]
+    fn a_pseudonym_is_of_its_key_and_purpose() {
+        let (old, new) = (ring(&[1]), ring(&[2, 1]));
+        let name = old.pseudonym("log", "alice");
+        assert_eq!(name, ring(&[1]).pseudonym("log", "alice"));
+        assert_eq!(name.len(), 16);
+        for other in [
+            old.pseudonym("log", "bob"),
+            old.pseudonym("search", "alice"),
+            new.pseudonym("log", "alice"),
+        ] {
+            assert_ne!(name, other);
+        }
+        let both = new.pseudonyms("log", "alice");
+        assert_eq!(both, [new.pseudonym("log", "alice"), name]);
     }
 
     #[test]

@@ -139,6 +139,18 @@ impl Sender {
         }
     }
 
+    /// The word of `Sec-Fetch-Site`, if it is one that is known; never a stranger's own.
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Ourselves => Some("same-origin"),
+            Self::Person => Some("none"),
+            Self::Sibling => Some("same-site"),
+            Self::Stranger => Some("cross-site"),
+            Self::Unknown => Some("unknown"),
+            Self::Unsaid => None,
+        }
+    }
+
     /// Whether the browser says, in whichever word, that it was somebody else.
     pub const fn is_somebody_else(self) -> bool {
         matches!(self, Self::Sibling | Self::Stranger | Self::Unknown)

@@ -48,6 +48,11 @@ impl OpenLimits {
         }))
     }
 
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open().all
+    }
+
     /// Takes one for `owner`, whatever names a session best; nobody's count only in total.
     ///
     /// # Errors

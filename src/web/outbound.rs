@@ -119,6 +119,7 @@ pub fn tls() -> Result<ClientConfig, OutboundError> {
         Ok(trusting) => trusting,
         Err(error) => {
             tracing::warn!(
+                event = "tls.no_roots",
                 error = &error as &dyn Error,
                 "this machine has no roots of trust, so no https call can succeed"
             );

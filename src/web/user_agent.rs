@@ -30,14 +30,20 @@ const SYSTEMS: [(&str, &str); 8] = [
     ("Linux", "Linux"),
 ];
 
+/// Which browser it is, of whichever version; `None` for one that nobody knows.
+pub fn family(user_agent: &str) -> Option<&'static str> {
+    find(user_agent, &BROWSERS)
+}
+
+fn find(user_agent: &str, words: &[(&str, &'static str)]) -> Option<&'static str> {
+    let known = words.iter().find(|(mark, _)| user_agent.contains(mark));
+    known.map(|(_, word)| *word)
+}
+
 /// The browser and its system in words; `None` for one that nobody knows.
 pub fn in_words(user_agent: &str) -> Option<String> {
-    let find = |words: &[(&str, &'static str)]| {
-        let known = words.iter().find(|(mark, _)| user_agent.contains(mark));
-        known.map(|(_, word)| *word)
-    };
-    let browser = find(&BROWSERS)?;
-    Some(match find(&SYSTEMS) {
+    let browser = family(user_agent)?;
+    Some(match find(user_agent, &SYSTEMS) {
         Some(system) => format!("{browser} on {system}"),
         None => browser.to_owned(),
     })

@@ -293,3 +293,98 @@ async fn an_end_is_logged() {
         "{lines:#?}"
     );
 }
+
+/// DESIGN §4: people are looked for by what a caller says, the last name or the e-mail address.
+/// Names were found by how the whole name begins alone, and addresses not at all.
+#[tokio::test]
+async fn a_session_is_found_by_last_name_and_by_email() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).administered().start();
+    signed_in(&bff, "alice").await;
+    signed_in(&bff, "bob").await;
+    let alice = the_one(&bff, "subject=alice").await;
+    let email = page(&bff, "").await.0[0]["name"].clone();
+    assert_eq!(email, "Alice Adams");
+    for query in [
+        "q=adams",
+        "name=ADA",
+        "q=alice%20adams",
+        "email=alice@example.com",
+        "email=Alice@Example.COM",
+        "q=alice@example.com",
+    ] {
+        assert_eq!(the_one(&bff, query).await, alice, "{query}");
+    }
+    for query in [
+        "name=dams",
+        "email=alice",
+        "email=nobody@example.com",
+        "q=lice",
+    ] {
+        assert_eq!(page(&bff, query).await, (vec![], None), "{query}");
+    }
+    let (both, _) = page(&bff, "email=alice@example.com").await;
+    assert_eq!(both[0]["client"], "127.0.0.1");
+}
+
+/// The list of all can be read by last use, page by page.
+#[tokio::test]
+async fn the_list_is_sorted_by_last_use() {
+    let (idp, upstream) = (Idp::with_crowd(&nine_o_clock(), 7), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).administered().start();
+    for at in [3, 0, 6, 2, 5, 1, 4] {
+        signed_in(&bff, &format!("user-{at}")).await;
+        bff.clock().advance(Duration::from_mins(1));
+    }
+    let (mut subjects, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..7 {
+        let (found, next) = page(&bff, &format!("sort=last_seen&limit=2{cursor}")).await;
+        subjects.extend(
+            found
+                .iter()
+                .map(|one| one["subject"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = next else { break };
+        cursor = format!("&cursor={next}");
+    }
+    let expected = [4, 1, 5, 2, 6, 0, 3].map(|at| format!("user-{at}"));
+    assert_eq!(subjects, expected);
+    for query in ["sort=colour", "sort=name&sort=name"] {
+        let reply = bff.administer("GET", &format!("/api/sessions?{query}"));
+        assert_eq!(refusal(&reply.await), "400 bad_request", "{query}");
+    }
+    let foreign = bff.administer("GET", &format!("/api/sessions?limit=2{cursor}"));
+    assert_eq!(refusal(&foreign.await), "400 bad_cursor");
+}
+
+/// N4: with a key for each person, the event of an end says who it was.
+#[tokio::test]
+async fn an_end_says_who_ended_it() {
+    const ANNA: &str = "the key of Anna, of many letters";
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .administered()
+        .set("server.admin_keys.anna", "env:ANNAS_KEY")
+        .variable("ANNAS_KEY", ANNA)
+        .start();
+    signed_in(&bff, "alice").await;
+    let id = the_one(&bff, "").await;
+    let as_anna = |method: &str, path: &str, key: &str| {
+        let call = Call::bare(method, path).header("Host", "admin");
+        let call = call.header("Authorization", &format!("Bearer {key}"));
+        call.send(bff.admin_addr.unwrap())
+    };
+    let path = format!("/api/sessions/{id}");
+    assert_eq!(as_anna("DELETE", &path, "not a key").await.status, 401);
+    let ended = as_anna("DELETE", &path, ANNA).await;
+    assert_eq!(ended.status, 204);
+    let request = ended.header("x-request-id").unwrap();
+    let lines = bff.logs().lines_with(request);
+    let told = |line: &String| {
+        line.contains("\"event\":\"session.ended\"")
+            && line.contains("\"by\":\"anna\"")
+            && line.contains("\"reason\":\"revoked\"")
+    };
+    assert!(lines.iter().any(told), "{lines:#?}");
+    assert!(!bff.logs().text().contains(ANNA));
+}

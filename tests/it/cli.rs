@@ -614,6 +614,31 @@ async fn exceptions_are_logged_at_the_start() {
     assert!(line.is_some_and(|line| line.contains("X-CSRF")), "{said}");
 }
 
+/// N4: what is unwise in the configuration is told in the log's own form, where whoever collects that
+/// finds it. It was text on standard error beside the JSON.
+#[tokio::test]
+async fn warnings_at_the_start_are_log_lines() {
+    let more = "[log]\nformat = \"json\"\n";
+    let config = config(FREE, "http://localhost:1").replace("env:SECRET", "written out") + more;
+    let place = Place::with(&[("bff.toml", &config)]);
+    let mut process = Process::start(&["serve"], place.path(), &place.environment);
+    let line = process.line("provider.client_secret").await;
+    let told: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(told["event"], "config.warning");
+    assert_eq!(told["level"], "WARN");
+    assert_eq!(told["key"], "provider.client_secret");
+    assert!(!line.contains("written out"), "{line}");
+    let serving = process.line("\"serving\"").await;
+    let serving: Value = serde_json::from_str(&serving).unwrap();
+    assert!(
+        serving["listen"]
+            .as_str()
+            .unwrap()
+            .starts_with("127.0.0.1:")
+    );
+    assert!(!process.said().contains("warning:"), "{}", process.said());
+}
+
 /// DESIGN: `bff sessions` asks the administration listener of what runs, and ends sessions there.
 #[tokio::test]
 async fn sessions_are_listed_shown_and_ended() {
@@ -648,10 +673,10 @@ async fn sessions_are_listed_shown_and_ended() {
         .iter()
         .fold(out.clone(), |out, id| out.replace(id, "(the id)"));
     insta::assert_snapshot!(shown, @r"
-    ID        NAME         SUBJECT  BROWSER  SIGNED IN            LAST SEEN            EXPIRES
-    (the id)  Alice Adams  alice    unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
-    (the id)  Alice Adams  alice    unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
-    (the id)  Bob Brown    bob      unknown  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    ID        NAME         SUBJECT  BROWSER  CLIENT     SIGNED IN            LAST SEEN            EXPIRES
+    (the id)  Alice Adams  alice    unknown  127.0.0.1  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    (the id)  Alice Adams  alice    unknown  127.0.0.1  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
+    (the id)  Bob Brown    bob      unknown  127.0.0.1  2026-11-21 09:00:00  2026-11-21 09:00:00  2026-11-21 09:30:00
     ");
 
     let (code, out, err) = run(&["list", "--limit", "1", "--json"]).await;

@@ -40,6 +40,8 @@ mod id_token;
 mod internal_provider;
 mod login;
 mod logout;
+mod logs;
+mod metrics;
 mod operations;
 mod paths;
 mod proxied_provider;

@@ -64,7 +64,7 @@ async function ask(path, { method = 'GET', signal, bearer = key } = {}) {
 
 const api = {
   stats: (options) => ask('api/stats', options),
-  page: (query, cursor, signal) => ask(`api/sessions?${parameters({ q: query, limit: PAGE, cursor })}`, { signal }),
+  page: (query, sort, cursor, signal) => ask(`api/sessions?${parameters({ q: query, sort, limit: PAGE, cursor })}`, { signal }),
   session: (id, signal) => ask(`api/sessions/${encodeURIComponent(id)}`, { signal }),
   ofSubject: (subject, signal) => ask(`api/sessions?${parameters({ subject, limit: PAGE })}`, { signal }),
   end: (id) => ask(`api/sessions/${encodeURIComponent(id)}`, { method: 'DELETE' }),
@@ -444,6 +444,7 @@ function nearest(list, of, wanted) {
 
 let all = null // how many there are, where the store can tell
 let query = ''
+let sort = '' // by name
 let trail = [null] // the cursors of the pages up to this one
 let shown = null // this page's sessions; null before the first answer
 let more = null // the cursor of the next page
@@ -466,7 +467,7 @@ async function loadList({ quiet = false } = {}) {
   if (shown === null) showWaiting()
   let wait = LIST_EVERY
   try {
-    const page = await api.page(query, trail.at(-1), signal)
+    const page = await api.page(query, sort, trail.at(-1), signal)
     if (signal.aborted) return
     if (page.sessions.length === 0 && trail.length > 1) {
       trail.pop() // all of this page have ended
@@ -525,13 +526,15 @@ function rowOf(session) {
   const row = rows.get(session.id) ?? newRow(session.id)
   rows.set(session.id, row)
   row.session = session
-  const [name, subject, browser, created, seen, expires] = row.parts
+  const [name, subject, browser, client, created, seen, expires] = row.parts
   setText(name, visible(session.name))
   setText(subject, visible(session.subject))
   subject.title = visible(session.subject)
   name.title = visible(session.name)
   setText(browser, session.readable === false ? 'Unreadable record' : visible(session.browser ?? 'Unknown browser'))
   browser.title = session.readable === false ? UNREADABLE : visible(session.user_agent ?? '')
+  setText(client, visible(session.client ?? 'Unknown'))
+  client.title = visible(session.client ?? '')
   row.toggleAttribute('data-unreadable', session.readable === false)
   setTime(created, session.created_at, 'ago')
   setTime(seen, session.last_seen, 'ago')
@@ -544,6 +547,7 @@ function newRow(id) {
   const open = el('button', { class: 'row-open', type: 'button', 'aria-haspopup': 'dialog' }, name)
   const subject = el('bdi', { class: 'mono' })
   const browser = el('span')
+  const client = el('bdi', { class: 'mono' })
   const [created, seen, expires] = [el('time'), el('time'), el('time')]
   const cell = (label, className, ...children) => el('td', { role: 'cell', 'data-label': label, class: className }, ...children)
   const row = el(
@@ -552,11 +556,12 @@ function newRow(id) {
     cell('Name', 'name', open),
     cell('Subject', 'subject', subject),
     cell('Browser', 'browser', browser),
+    cell('Address', 'client', client),
     cell('Signed in', 'number created', created),
     cell('Last seen', 'number seen', seen),
     cell('Expires in', 'number expires', expires),
   )
-  row.parts = [name, subject, browser, created, seen, expires]
+  row.parts = [name, subject, browser, client, created, seen, expires]
   row.addEventListener('click', () => {
     if (getSelection().toString() === '') openDrawer(row.session) // text that is being selected is no click
   })
@@ -567,7 +572,7 @@ function newRow(id) {
 function showWaiting() {
   byId('empty').hidden = true
   const bar = (className) => el('td', { role: 'cell', class: className }, el('span', { class: 'bar' }))
-  const cells = ['name', 'subject', 'browser', 'number created', 'number seen', 'number expires']
+  const cells = ['name', 'subject', 'browser', 'client', 'number created', 'number seen', 'number expires']
   const waiting = Array.from({ length: 8 }, () => el('tr', { role: 'row', class: 'waiting', 'aria-hidden': 'true' }, ...cells.map(bar)))
   byId('rows').replaceChildren(...waiting)
   byId('extent').textContent = 'Loading'
@@ -587,7 +592,7 @@ function showEmpty() {
   } else {
     empty.replaceChildren(
       el('p', { class: 'empty-title' }, 'No session matches ', el('bdi', {}, `“${visible(query)}”`)),
-      el('p', {}, 'Names are found by how they begin, subjects and provider sids only when they are complete.'),
+      el('p', {}, 'First and last names are found by how they begin, e-mail addresses, subjects and provider sids only when they are complete.'),
       button('Show all sessions', 'small', () => {
         byId('search').value = ''
         openList('')
@@ -730,6 +735,7 @@ function drawDrawer(error) {
       ['Access token expires', chosen.token_expires_at && fullTime(chosen.token_expires_at, 'in')],
     ]),
     facts('Sign-in', [
+      ['Address', chosen.client && copyable(chosen.client, 'address')],
       ['Browser', chosen.browser && el('bdi', {}, visible(browser))],
       ['User agent', user_agent && el('bdi', { class: 'mono' }, visible(user_agent))],
       ['acr', chosen.acr && el('bdi', { class: 'mono' }, visible(chosen.acr))],
@@ -1074,8 +1080,12 @@ byId('search').addEventListener('input', () => {
     if (text !== query) openList(text)
   }, 250)
 })
+byId('sort').addEventListener('change', () => {
+  sort = byId('sort').value
+  openList(query)
+})
 addEventListener('keydown', (event) => {
-  const writes = event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey
+  const writes = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey
   if (event.key !== '/' || writes || byId('dashboard').hidden || document.querySelector('dialog[open]')) return
   event.preventDefault()
   byId('search').focus()

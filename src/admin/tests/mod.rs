@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::clock::SystemRandomness;
+use crate::secret::AdminKey;
 use crate::session::record::Session;
 use shelf::{Shelf, readable, sessions, unreadable};
 
@@ -52,7 +53,7 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     metrics.login("ok");
     let settings = AdminSettings {
         listen: "127.0.0.1:0".parse().unwrap(),
-        key: key.map(AdminKey::new),
+        keys: AdminKeys::new(key.map(AdminKey::new), Vec::new()),
         hosts: OwnHosts::new(vec!["a".to_owned(), "admin.example".to_owned()]),
     };
     let store = Arc::new(Shelf::default());

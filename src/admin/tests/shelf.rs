@@ -8,12 +8,14 @@ use std::time::Duration;
 use crate::clock::{ManualClock, SystemRandomness, Timestamp};
 use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
 use crate::session::id::{SessionHash, SessionId};
+use crate::session::journal::{Journal, SubjectNames};
 use crate::session::record::{Authentication, NewSession, Session, Tokens};
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreError,
-    StoreFuture, folded,
+    Admission, Condition, Cursor, Found, Limit, Listed, Recency, SaveOutcome, SessionStore,
+    StoreError, StoreFuture, begins_a_word, folded,
 };
 use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use crate::telemetry::Metrics;
 use crate::web::ending::EndReason;
 
 /// 2026-11-21T09:00:00Z.
@@ -54,7 +56,13 @@ pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
         },
         store: StoreSettings::memory(),
     };
-    Sessions::new(shelf, Arc::new(ManualClock::starting_at(NOW)), &settings)
+    let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
+    Sessions::new(
+        shelf,
+        Arc::new(ManualClock::starting_at(NOW)),
+        &settings,
+        journal,
+    )
 }
 
 /// A session whose record opens, full of canaries.
@@ -225,17 +233,37 @@ impl SessionStore for Shelf {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
         self.answer(move || {
             let mut page = self.those(|row| {
-                folded(&row.name).starts_with(name_prefix)
+                begins_a_word(&folded(&row.name), word)
                     && after.is_none_or(|after| row.cursor() > *after)
             });
             page.truncate(at_most);
             page
+        })
+    }
+
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        self.answer(move || {
+            let place = |row: &Listed| (row.seen, row.hash);
+            let mut rows =
+                self.those(|row| after.is_none_or(|after| place(row) < (after.at, after.hash)));
+            rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
+            let more = rows.len() > at_most;
+            rows.truncate(at_most);
+            let next = rows.last().filter(|_| more).map(|row| Recency {
+                at: row.seen,
+                hash: row.hash,
+            });
+            (rows, next)
         })
     }
 
@@ -259,6 +287,10 @@ impl SessionStore for Shelf {
         _: Timestamp,
     ) -> StoreFuture<'a, bool> {
         self.answer(|| false)
+    }
+
+    fn peek<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.answer(|| None)
     }
 
     fn take<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {

@@ -9,9 +9,11 @@ use super::*;
 use crate::clock::{ManualClock, SystemRandomness};
 use crate::secret::{AccessToken, LogoutSid};
 use crate::session::id::SessionId;
+use crate::session::journal::{Journal, SubjectNames};
 use crate::session::record::{Authentication, NewSession, Tokens};
 use crate::session::store::memory::MemoryStore;
 use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use crate::telemetry::Metrics;
 use crate::web::open_limits::OpenLimits;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -71,7 +73,12 @@ impl Stage {
         let began = Timestamp::from_unix_seconds(BEGAN);
         let clock = Arc::new(ManualClock::starting_at(began));
         let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
-        let sessions = Sessions::new(Arc::new(store), clock.clone(), &settings);
+        let sessions = Sessions::new(
+            Arc::new(store),
+            clock.clone(),
+            &settings,
+            Journal::new(Metrics::new(), SubjectNames::Clear),
+        );
         let access_token = AccessToken::new("at");
         let session = sessions.prepare(NewSession {
             hash: SessionId::random(&SystemRandomness).hash(),

@@ -33,7 +33,7 @@ use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
-use crate::telemetry::{LogFormat, LogSettings};
+use crate::telemetry::{LogFormat, LogSettings, SubjectInLog};
 use crate::web::outbound::OutboundSettings;
 
 /// Which command the configuration is for.
@@ -133,6 +133,7 @@ pub(super) fn resolve(
         path_rules,
         auth: auth?,
         provider: provider?,
+        client_secret_expires: provider::secret_expires(&file.provider),
         outbound,
         session: session?,
         key_places: session::key_places(&file.session),
@@ -176,6 +177,7 @@ fn log(field: &Field<crate::config::file::LogTable>, faults: &mut Faults) -> Opt
     Some(LogSettings {
         level,
         format: log.format.or(Chosen(LogFormat::Text)).0,
+        subject: log.subject.or(Chosen(SubjectInLog::Hash)).0,
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::auth::{AccessDenied, AnonymousAnswer, AuthSettings, LogoutHint};
+use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
@@ -301,6 +302,15 @@ fn client_auth(
             })
         }
     }
+}
+
+/// When the client secret ends, where the operator says so.
+pub(super) fn secret_expires(field: &Field<ProviderTable>) -> Option<Timestamp> {
+    let (provider, _) = table(field);
+    provider
+        .client_secret_expires
+        .written()
+        .map(|day| day.value.0)
 }
 
 fn client_secret(

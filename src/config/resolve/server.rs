@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
+use zeroize::Zeroizing;
 
-use crate::admin::AdminSettings;
+use crate::admin::{AdminKeys, AdminSettings};
 use crate::config::error::Faults;
 use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable, TlsTable};
 use crate::config::reader::{Field, Written};
@@ -23,6 +24,7 @@ use crate::web::pace::LeastRate;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LEAST_KEY_LENGTH: usize = 16;
+const LONGEST_NAME: usize = 64;
 /// A phone at the edge of its net has ten times as much, a drip a hundredth.
 const LEAST_RATE: Size = Size(64);
 /// Long enough for a tunnel on the way.
@@ -286,6 +288,7 @@ pub(super) fn admin(
 ) -> Option<AdminSettings> {
     let (server, _) = table(field);
     let key = admin_key(&server, surroundings, faults);
+    let named = admin_keys(&server, surroundings, faults);
     let hosts = admin_hosts(&server, faults);
     let listen = server.admin_listen.written()?;
     if listen.value == server.listen.or(LISTEN) && listen.value.port() != 0 {
@@ -297,7 +300,7 @@ pub(super) fn admin(
     }
     Some(AdminSettings {
         listen: listen.value,
-        key,
+        keys: AdminKeys::new(key, named),
         hosts,
     })
 }
@@ -342,6 +345,65 @@ fn admin_key(
     faults: &mut Faults,
 ) -> Option<AdminKey> {
     let written = server.admin_key.written()?;
+    needs_listener(server, written, faults);
+    if surroundings.purpose == Purpose::Explain {
+        return None;
+    }
+    let key = written.resolve(surroundings.secrets(), faults)?;
+    long_enough(&key, written, faults)
+}
+
+/// The keys of people. Who asks the listener as one of them has no other's: of those, the first that
+/// is there is theirs.
+fn admin_keys(
+    server: &ServerTable,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Vec<(String, AdminKey)> {
+    let Some(written) = server.admin_keys.written() else {
+        return Vec::new();
+    };
+    needs_listener(server, written, faults);
+    let mut elsewhere = Faults::of("");
+    let mut found: Vec<(String, Zeroizing<String>)> = Vec::new();
+    let mut keys = Vec::new();
+    for entry in &written.value.0 {
+        let (name, source) = &entry.value;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_plain) {
+            entry.refuse(
+                faults,
+                format!("is no name for the log: {name:?}"),
+                "write up to 64 letters, digits and . _ @ -",
+            );
+        }
+        let source = Written {
+            value: source.clone(),
+            key: entry.key.clone(),
+            place: entry.place.clone(),
+        };
+        let key = match surroundings.purpose {
+            Purpose::Explain => continue,
+            Purpose::Administer => source.resolve(surroundings.secrets(), &mut elsewhere),
+            _ => source.resolve(surroundings.secrets(), faults),
+        };
+        let Some(key) = key else { continue };
+        if let Some((other, _)) = found.iter().find(|(_, other)| **other == *key) {
+            entry.refuse(
+                faults,
+                format!("is the key of {other} too, so that nobody knows who it was"),
+                "give each a key of their own: bff keygen prints one",
+            );
+        }
+        if let Some(key) = long_enough(&key, entry, faults) {
+            keys.push((name.clone(), key));
+        }
+        found.push((name.clone(), key));
+    }
+    keys
+}
+
+fn needs_listener<T>(server: &ServerTable, written: &Written<T>, faults: &mut Faults) {
     if !server.admin_listen.stands() {
         written.refuse(
             faults,
@@ -349,10 +411,9 @@ fn admin_key(
             "write admin_listen = \"127.0.0.1:9090\" too",
         );
     }
-    if surroundings.purpose == Purpose::Explain {
-        return None;
-    }
-    let key = written.resolve(surroundings.secrets(), faults)?;
+}
+
+fn long_enough<T>(key: &str, written: &Written<T>, faults: &mut Faults) -> Option<AdminKey> {
     if key.len() < LEAST_KEY_LENGTH {
         written.refuse(
             faults,
@@ -361,7 +422,7 @@ fn admin_key(
         );
         return None;
     }
-    Some(AdminKey::new(key.as_str()))
+    Some(AdminKey::new(key))
 }
 
 /// The proxies whose word on the client's address counts.

@@ -100,6 +100,7 @@ fn its_examples_are_read() {
     server.tls.cert names tls.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     server.tls.key names tls.key, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     server.admin_key is to come from the variable BFF_ADMIN_KEY, which is not set; set BFF_ADMIN_KEY for this process
+    server.admin_keys.anna is to come from the variable BFF_ADMIN_KEY_ANNA, which is not set; set BFF_ADMIN_KEY_ANNA for this process
     provider.client_secret is to come from the variable BFF_CLIENT_SECRET, which is not set; set BFF_CLIENT_SECRET for this process
     session.keys is to come from the variable BFF_SESSION_KEY, which is not set; set BFF_SESSION_KEY for this process
     session.store_url names a store, which session.store does not ask for; write store = "redis", "postgres" or "sqlite", or leave store_url out

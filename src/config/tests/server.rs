@@ -32,6 +32,26 @@ fn a_server_that_cannot_work_is_refused() {
             "admin_listen = \"127.0.0.1:9090\"\nadmin_key = \"env:SHORT\"",
             "which can be guessed",
         ),
+        case(
+            "server",
+            "admin_keys = { anna = \"env:KEY\" }",
+            "is for a listener that is not there",
+        ),
+        case(
+            "server",
+            "admin_listen = \"127.0.0.1:9090\"\nadmin_keys = { anna = \"env:SHORT\" }",
+            "which can be guessed",
+        ),
+        case(
+            "server",
+            "admin_listen = \"127.0.0.1:9090\"\nadmin_keys = { anna = \"env:KEY\", ben = \"env:KEY\" }",
+            "is the key of anna too",
+        ),
+        case(
+            "server",
+            "admin_listen = \"127.0.0.1:9090\"\nadmin_keys = { \"Anna A\" = \"env:KEY\" }",
+            "is no name for the log",
+        ),
     ]);
     check_warned(&[case(
         "server",

@@ -155,7 +155,7 @@ impl Core {
         match self.logout_token(client_id, sub, sid) {
             Ok(logout_token) => Some(LogoutNotice { uri, logout_token }),
             Err(error) => {
-                tracing::error!(%error, "a logout token could not be made");
+                tracing::error!(event = "dev.failed", %error, "a logout token could not be made");
                 None
             }
         }

@@ -18,7 +18,8 @@ use crate::session::record::{Session, Tokens};
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::revocations::Revocations;
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, SaveOutcome, SessionStore, StoreFuture, Who,
+    Admission, Condition, Cursor, Found, Limit, Listed, Recency, SaveOutcome, SessionStore,
+    StoreFuture, Who,
 };
 use crate::web::ending::EndReason;
 
@@ -205,11 +206,19 @@ impl SessionStore for CookieStore {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
-        self.seen.page(name_prefix, after, at_most)
+        self.seen.page(word, after, at_most)
+    }
+
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        self.seen.latest(after, at_most)
     }
 
     fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
@@ -228,6 +237,10 @@ impl SessionStore for CookieStore {
         now: Timestamp,
     ) -> StoreFuture<'a, bool> {
         self.seen.keep(key, value, span, now)
+    }
+
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.seen.peek(key, now)
     }
 
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {

@@ -24,7 +24,7 @@ impl Health {
     /// A step was carried out.
     pub(super) fn answered(&self) {
         if self.is_down.load(Ordering::Relaxed) && self.is_down.swap(false, Ordering::AcqRel) {
-            tracing::info!("the session store answers again");
+            tracing::info!(event = "store.back", "the session store answers again");
         }
     }
 
@@ -32,7 +32,7 @@ impl Health {
     pub(super) fn failed(&self, error: &StoreError) {
         *lock(&self.failed_at) = Some(Instant::now());
         if !self.is_down.swap(true, Ordering::AcqRel) {
-            tracing::warn!(%error, "sessions cannot be looked up; nobody is signed out");
+            tracing::warn!(event = "store.away", %error, "sessions cannot be looked up; nobody is signed out");
         }
     }
 
@@ -47,7 +47,7 @@ impl Health {
         let mut noticed = lock(&self.noticed);
         let known = noticed.as_ref().is_some_and(|(_, known)| known == fault);
         if !known {
-            tracing::warn!("{fault}");
+            tracing::warn!(event = "store.damaged_record", "{fault}");
         }
         *noticed = Some((Instant::now(), fault.to_owned()));
     }

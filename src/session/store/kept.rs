@@ -60,6 +60,12 @@ impl Kept {
         Ok(true)
     }
 
+    /// Looks at a value.
+    pub(super) fn peek(&self, key: &str, now: Timestamp) -> Option<Vec<u8>> {
+        let value = self.values.get(key)?;
+        (now < value.until).then(|| value.bytes.to_vec())
+    }
+
     /// Takes a value out.
     pub(super) fn take(&mut self, key: &str, now: Timestamp) -> Option<Vec<u8>> {
         let value = self.values.remove(key)?;

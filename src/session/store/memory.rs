@@ -18,8 +18,8 @@ use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
 use crate::session::store::kept::Kept;
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, OnLimit, SaveOutcome, SessionStore,
-    StoreError, StoreFuture, folded,
+    Admission, Condition, Cursor, Found, Limit, Listed, OnLimit, Recency, SaveOutcome,
+    SessionStore, StoreError, StoreFuture, begins_a_word, folded,
 };
 use crate::web::ending::EndReason;
 
@@ -129,13 +129,12 @@ impl MemoryStore {
         let mut superseded = Vec::new();
         if let Some(limit) = limit {
             let own = indexes.of_subject(&session.subject);
-            let (mut living, expired): (Vec<_>, Vec<_>) = own.into_iter().partition(|hash| {
+            // What has expired does not count, and ends with the next sweep.
+            let is_live = |hash: &SessionHash| {
                 self.get(hash)
                     .is_some_and(|session| session.expires(self.idle_timeout) > now)
-            });
-            for hash in expired {
-                self.remove_from(&mut indexes, &hash, EndReason::Expired);
-            }
+            };
+            let mut living: Vec<_> = own.into_iter().filter(is_live).collect();
             if living.len() >= limit.most {
                 match limit.on_limit {
                     OnLimit::Refuse => return Admission::Refused,
@@ -144,7 +143,6 @@ impl MemoryStore {
                         for hash in living {
                             let reason = EndReason::Superseded;
                             superseded.extend(self.remove_from(&mut indexes, &hash, reason));
-                            tracing::info!(session.id_hash = ?hash, "another login took its place");
                         }
                     }
                 }
@@ -290,15 +288,14 @@ impl Indexes {
         own.flat_map(BTreeMap::values).copied().collect()
     }
 
-    fn page(&self, prefix: &str, after: Option<&Cursor>, at_most: usize) -> Vec<SessionHash> {
+    fn page(&self, word: &str, after: Option<&Cursor>, at_most: usize) -> Vec<SessionHash> {
         let from = match after {
             Some(cursor) => Bound::Excluded((cursor.name.clone(), cursor.hash)),
-            None => Bound::Included((prefix.into(), SessionHash::LEAST)),
+            None => Bound::Unbounded,
         };
         self.by_name
             .range((from, Bound::Unbounded))
-            .skip_while(|(name, _)| &**name < prefix)
-            .take_while(|(name, _)| name.starts_with(prefix))
+            .filter(|(name, _)| begins_a_word(name, word))
             .take(at_most)
             .map(|(_, hash)| *hash)
             .collect()
@@ -399,14 +396,35 @@ impl SessionStore for MemoryStore {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
         Box::pin(async move {
             // Held until the sessions are at hand, since a short page is taken for the last.
             let indexes = lock(&self.indexes);
-            Ok(self.listed(indexes.page(name_prefix, after, at_most)))
+            Ok(self.listed(indexes.page(word, after, at_most)))
+        })
+    }
+
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        Box::pin(async move {
+            let all: Vec<SessionHash> = lock(&self.indexes).numbers.keys().copied().collect();
+            let mut places: Vec<_> = all
+                .into_iter()
+                .filter_map(|hash| Some((self.get(&hash)?.last_seen(), hash)))
+                .filter(|place| after.is_none_or(|after| *place < (after.at, after.hash)))
+                .collect();
+            places.sort_unstable_by(|one, other| other.cmp(one));
+            let more = places.len() > at_most;
+            places.truncate(at_most);
+            let last = places.last().filter(|_| more);
+            let next = last.map(|&(at, hash)| Recency { at, hash });
+            Ok((self.listed(places.into_iter().map(|(_, hash)| hash)), next))
         })
     }
 
@@ -435,6 +453,10 @@ impl SessionStore for MemoryStore {
             let fresh = lock(&self.kept).keep(key, value, now + span, now);
             fresh.map_err(|full| StoreError::Unusable(full.into()))
         })
+    }
+
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(lock(&self.kept).peek(key, now)) })
     }
 
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {

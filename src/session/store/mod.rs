@@ -73,6 +73,26 @@ pub struct Cursor {
     pub hash: SessionHash,
 }
 
+/// A place in the list of sessions by their last use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recency {
+    /// Where it stands, in the store's own measure.
+    pub at: Timestamp,
+    /// Which of those that stand there.
+    pub hash: SessionHash,
+}
+
+/// Whether a folded name, or a word in it, begins with a folded text: a last name is found as the
+/// first one is.
+pub fn begins_a_word(name: &str, text: &str) -> bool {
+    name.match_indices(text).any(|(at, _)| {
+        at == 0
+            || name
+                .get(..at)
+                .is_some_and(|before| before.ends_with([' ', '-']))
+    })
+}
+
 /// A name as the list of sessions sorts it and a search compares it.
 pub fn folded(name: &str) -> String {
     name.to_lowercase()
@@ -240,13 +260,22 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// All sessions of one at the provider, oldest first.
     fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>>;
 
-    /// Sessions by lower-cased name, then hash, whose name begins with a lower-cased prefix.
+    /// Sessions by lower-cased name, then hash, of whose name a [word begins](begins_a_word) with a
+    /// lower-cased text.
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>>;
+
+    /// Those used last, the last one first, behind a place in that order; and the place behind them, if
+    /// there may be more.
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)>;
 
     /// One session as it is listed, even where its record does not open. A store that lists nothing
     /// shows nothing.
@@ -279,12 +308,20 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// Takes a kept value out: it comes to one caller alone.
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>>;
 
+    /// Looks at a kept value, and leaves it.
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>>;
+
     /// Does what no request waits for, for as long as the process runs: hears what other nodes tell,
     /// and whether it still hears them.
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// How many sessions there are, about.
     fn count(&self) -> u64;
+
+    /// How looks at sessions were answered, where some go further than this process.
+    fn lookups(&self) -> Option<Lookups> {
+        None
+    }
 
     /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
     /// its own.
@@ -297,6 +334,15 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
 
     /// How the store is.
     fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>>;
+}
+
+/// How looks at sessions were answered since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// From memory.
+    pub from_memory: u64,
+    /// Not without asking the store.
+    pub from_store: u64,
 }
 
 /// How a store is, in a sentence where it is not well.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::store::{Cursor, Limit, StoreFuture};
+use crate::session::store::{Cursor, Limit, Recency, StoreFuture};
 use crate::web::ending::EndReason;
 
 /// A session as it is written down: what finds it in the clear, all else sealed (G5).
@@ -205,15 +205,24 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// All rows of a session at the provider, oldest first.
     fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Row>>;
 
-    /// Rows whose lower-cased name begins with `name_prefix`, in the order of that name's bytes, then
-    /// of the hash, after a cursor. Sessions that begin or end meanwhile make no other row come twice
-    /// or be left out. An empty prefix takes all.
+    /// Rows of whose lower-cased name a [word begins](super::begins_a_word) with `word`, in the order of
+    /// that name's bytes, then of the hash, after a cursor. Sessions that begin or end meanwhile make no
+    /// other row come twice or be left out. An empty word takes all.
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Row>>;
+
+    /// Rows by their last use, the last one first, behind a place in that order; and the place behind
+    /// them, if there may be more. A store may go by `expires` where that is what it sorts by: the two
+    /// differ in the last stretch of a session's life alone.
+    fn latest(
+        &self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'_, (Vec<Row>, Option<Recency>)>;
 
     /// How many sessions there are, about.
     fn count(&self) -> StoreFuture<'_, u64>;
@@ -236,6 +245,9 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
 
     /// Takes a kept value out: it comes to one caller alone.
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>>;
+
+    /// Looks at a kept value, and leaves it.
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>>;
 
     /// Opens the push channel and hands on what comes, until it breaks: then answers, with an error.
     /// A store of one process has no other to hear: it calls `subscribed` and waits for ever.

@@ -142,6 +142,7 @@ impl Revocations {
             self.entries.remove(&key);
             if self.floor == Timestamp::from_unix_millis(i64::MIN) {
                 tracing::warn!(
+                    event = "store.ends_forgotten",
                     ends = self.most,
                     "more sessions were ended within session.max_lifetime than are remembered; \
                      the oldest sessions must sign in again"

@@ -175,9 +175,12 @@ impl Skew {
         let before = std::mem::replace(&mut *lock(&self.verdict), verdict);
         if before != verdict {
             if let Some(sentence) = sentence(verdict, ours) {
-                tracing::warn!(ahead_ms = ours, "{sentence}");
+                tracing::warn!(event = "clock.differs", ahead_ms = ours, "{sentence}");
             } else {
-                tracing::info!("this node's clock agrees with the session store's again");
+                tracing::info!(
+                    event = "clock.agrees",
+                    "this node's clock agrees with the session store's again"
+                );
             }
         }
     }

@@ -103,6 +103,36 @@ test('a name that is markup harms neither the administrator nor its owner', asyn
   expect(harm).toEqual([])
 })
 
+test('people are found by last name and e-mail address, and sorted by last use, on a phone too', async ({ page, world, anotherBrowser }, info) => {
+  await signIn(page, world)
+  const bob = await anotherBrowser({ userAgent: 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:150.0) Gecko/20100101 Firefox/150.0' })
+  await signIn(bob, world, 'bob')
+
+  for (const { width, height } of [
+    { width: 1280, height: 900 },
+    { width: 390, height: 844 },
+  ]) {
+    const admin = await anotherBrowser({ viewport: { width, height } })
+    await admin.goto(world.adminOrigin)
+    await open(admin)
+    await expect(row(admin, 'Bob Example')).toContainText('127.0.0.1')
+    await expect(row(admin, 'Bob Example')).toContainText('Firefox on Windows')
+    await admin.getByLabel('Sort by').selectOption('last seen')
+    await expect(admin.locator('#rows tr').first(), 'who signed in last').toContainText('Bob Example')
+    await admin.screenshot({ path: info.outputPath(`list-${width}.png`), fullPage: true })
+
+    await admin.getByRole('searchbox').fill('exam')
+    await expect(row(admin, 'Alice Example')).toBeVisible()
+    await expect(row(admin, 'Bob Example')).toBeVisible()
+    await admin.getByRole('searchbox').fill('BOB@example.com')
+    await expect(row(admin, 'Alice Example')).toHaveCount(0)
+    await row(admin, 'Bob Example').getByRole('button').click()
+    await expect(admin.getByRole('dialog', { name: 'Bob Example' })).toContainText('127.0.0.1')
+    await admin.screenshot({ path: info.outputPath(`session-${width}.png`) })
+    expect(await admin.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing is cut off').toBe(true)
+  }
+})
+
 async function open(admin: Page) {
   await admin.getByLabel('Key', { exact: true }).fill(ADMIN_KEY)
   await admin.getByRole('button', { name: 'Open' }).click()

@@ -7,6 +7,7 @@ use bff::clock::{Clock as _, SystemClock, SystemRandomness};
 use bff::secret::{AccessToken, LogoutSid, RefreshToken, SessionKey, StoreUrl};
 use bff::session::cookie::OpenedCookie;
 use bff::session::id::{SessionHash, SessionId};
+use bff::session::journal::{Journal, SubjectNames};
 use bff::session::record::{Authentication, NewSession, Session, Tokens};
 use bff::session::seal::Keys;
 use bff::session::store::near_cache::{NearCache, NearCacheSettings};
@@ -17,6 +18,7 @@ use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SaveOutcome, SessionStore as _};
 use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use bff::telemetry::Metrics;
 use bff::web::ending::EndReason;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
@@ -61,12 +63,18 @@ impl InProcess {
             Arc::new(SystemClock),
             Arc::new(SystemRandomness),
             Handle::current(),
+            Metrics::new().store(),
         );
         let tending = tokio::spawn({
             let cache = cache.clone();
             async move { cache.tend().await }
         });
-        let sessions = Sessions::new(Arc::new(cache.clone()), cache.clock(), &settings);
+        let sessions = Sessions::new(
+            Arc::new(cache.clone()),
+            cache.clock(),
+            &settings,
+            Journal::new(Metrics::new(), SubjectNames::Clear),
+        );
         Self {
             records,
             cache,

@@ -87,9 +87,8 @@ impl Process {
     pub(crate) async fn listens(&mut self, name: &str) -> SocketAddr {
         let line = self.line(&format!("{name}=")).await;
         let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
-        let text = rest.trim_start_matches("Some(");
-        let end = text.find([' ', ')']).unwrap_or(text.len());
-        text[..end].parse().unwrap()
+        let end = rest.find(' ').unwrap_or(rest.len());
+        rest[..end].parse().unwrap()
     }
 
     /// Everything said so far.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::Session;
+use crate::session::store::Lookups;
 use crate::session::store::record_store::{Event, Standing};
 use crate::web::ending::EndReason;
 
@@ -35,6 +36,8 @@ struct Shard {
     old: HashMap<SessionHash, Entry, UniformState>,
     /// What is heard of sessions while they are looked up: as many as there are look-ups.
     looked_up: HashMap<SessionHash, Heard, UniformState>,
+    /// How looks were answered: counted under the lock that each takes anyway.
+    lookups: Lookups,
 }
 
 /// What is known of a session.
@@ -97,13 +100,27 @@ impl Known {
         is_fresh: impl Fn(Timestamp) -> bool,
     ) -> Option<Arc<Session>> {
         let mut shard = self.shard(hash)?;
-        if let Some(Entry::Live(session, known_at)) = shard.young.get(hash) {
-            return is_fresh(*known_at).then(|| Arc::clone(session));
+        let found = shard.at_hand(hash, is_fresh);
+        if found.is_some() {
+            shard.lookups.from_memory += 1;
+        } else {
+            shard.lookups.from_store += 1;
         }
-        match shard.get(hash)? {
-            Entry::Live(session, known_at) => is_fresh(known_at).then_some(session),
-            Entry::Ended(_) => None,
+        found
+    }
+
+    /// How looks were answered so far.
+    pub(super) fn lookups(&self) -> Lookups {
+        let mut all = Lookups::default();
+        for shard in &self.shards {
+            let Lookups {
+                from_memory,
+                from_store,
+            } = lock(shard).lookups;
+            all.from_memory += from_memory;
+            all.from_store += from_store;
         }
+        all
     }
 
     /// What is known of a session.
@@ -312,6 +329,20 @@ impl Drop for Look<'_> {
 }
 
 impl Shard {
+    fn at_hand(
+        &mut self,
+        hash: &SessionHash,
+        is_fresh: impl Fn(Timestamp) -> bool,
+    ) -> Option<Arc<Session>> {
+        if let Some(Entry::Live(session, known_at)) = self.young.get(hash) {
+            return is_fresh(*known_at).then(|| Arc::clone(session));
+        }
+        match self.get(hash)? {
+            Entry::Live(session, known_at) => is_fresh(known_at).then_some(session),
+            Entry::Ended(_) => None,
+        }
+    }
+
     fn hear_of_end(&mut self, hash: &SessionHash) {
         if let Some(heard) = self.looked_up.get_mut(hash) {
             heard.is_over = true;

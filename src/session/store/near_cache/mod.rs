@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::doubts::Doubts;
 use self::known::{Entry, Known};
@@ -38,9 +38,10 @@ use crate::session::store::record_store::{Insertion, Lookup, RecordStore, Replac
 use crate::session::store::sealed;
 use crate::session::store::skew::{HouseClock, Skew};
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, STORE_AGAIN_AFTER, SaveOutcome,
-    SessionStore, StoreError, StoreFuture,
+    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, Lookups, Recency,
+    STORE_AGAIN_AFTER, SaveOutcome, SessionStore, StoreError, StoreFuture,
 };
+use crate::telemetry::StoreMetrics;
 use crate::web::ending::EndReason;
 
 /// How the near cache behaves.
@@ -79,6 +80,7 @@ struct Inner {
     doubts: Doubts,
     freshness: Freshness,
     health: Health,
+    metrics: StoreMetrics,
     /// How many sessions the store held when it was last asked.
     count: AtomicU64,
     /// When sessions that nobody uses any more were last looked for.
@@ -96,6 +98,7 @@ impl NearCache {
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
         runtime: Handle,
+        metrics: StoreMetrics,
     ) -> Self {
         let node = random_base64url::<9>(&*randomness);
         let skew = Arc::new(Skew::new(Arc::clone(&clock)));
@@ -117,6 +120,7 @@ impl NearCache {
             randomness,
             runtime,
             health: Health::default(),
+            metrics,
             count: AtomicU64::new(0),
             cleaned: AtomicI64::new(0),
             node,
@@ -156,6 +160,7 @@ impl NearCache {
     {
         let inner = Arc::clone(&self.0);
         let within = inner.settings.timeout;
+        let started = Instant::now();
         let answer = inner.runtime.spawn({
             let inner = Arc::clone(&inner);
             async move {
@@ -166,9 +171,16 @@ impl NearCache {
         let answer = answer
             .await
             .unwrap_or_else(|_| Err(StoreError::Away("the process is stopping".into())));
+        inner.metrics.called(started.elapsed());
         match &answer {
             Ok(_) => inner.health.answered(),
-            Err(error) => inner.health.failed(error),
+            Err(error) => {
+                match error {
+                    StoreError::Away(_) => inner.metrics.away(),
+                    StoreError::Unusable(_) => inner.metrics.unusable(),
+                }
+                inner.health.failed(error);
+            }
         }
         answer
     }
@@ -191,6 +203,10 @@ impl SessionStore for NearCache {
         self.0
             .known
             .at_hand(hash, |known_at| freshness.is_fresh(known_at, now))
+    }
+
+    fn lookups(&self) -> Option<Lookups> {
+        Some(self.0.known.lookups())
     }
 
     fn find<'a>(&'a self, hash: &'a SessionHash, _: Timestamp) -> StoreFuture<'a, Found> {
@@ -230,7 +246,6 @@ impl SessionStore for NearCache {
                     let mut superseded = Vec::new();
                     for hash in beyond {
                         superseded.extend(self.end(&hash, EndReason::Superseded).await?);
-                        tracing::info!(session.id_hash = ?hash, "another login took its place");
                     }
                     Ok(Admission::Admitted(superseded))
                 }
@@ -355,15 +370,29 @@ impl SessionStore for NearCache {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Listed>> {
-        let (prefix, after) = (name_prefix.to_owned(), after.cloned());
+        let (word, after) = (word.to_owned(), after.cloned());
         let rows = self.ask(move |inner| async move {
-            inner.records.page(&prefix, after.as_ref(), at_most).await
+            inner.records.page(&word, after.as_ref(), at_most).await
         });
         Box::pin(self.listed(rows))
+    }
+
+    fn latest<'a>(
+        &'a self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        let asked =
+            self.ask(move |inner| async move { inner.records.latest(after, at_most).await });
+        Box::pin(async move {
+            let (rows, next) = asked.await?;
+            let listed = self.listed(std::future::ready(Ok(rows))).await?;
+            Ok((listed, next))
+        })
     }
 
     fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
@@ -412,6 +441,17 @@ impl SessionStore for NearCache {
                 move |inner| async move { inner.records.keep(&key, &sealed, span, now).await },
             ),
         )
+    }
+
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let owned = key.to_owned();
+            let sealed = self
+                .ask(move |inner| async move { inner.records.peek(&owned, now).await })
+                .await?;
+            let opened = sealed.and_then(|sealed| self.0.keys.open_bytes(key, &sealed).ok());
+            Ok(opened.map(|opened| opened.to_vec()))
+        })
     }
 
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {

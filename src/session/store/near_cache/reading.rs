@@ -72,10 +72,11 @@ impl NearCache {
             let tokens = Arc::clone(&session.tokens());
             let sealed = this.0.contents(&session, &tokens);
             let (hash, version) = (session.hash, tokens.version);
-            let resealed = this
-                .ask(move |inner| async move { inner.records.reseal(&hash, version, &sealed).await });
+            let resealed = this.ask(move |inner| async move {
+                inner.records.reseal(&hash, version, &sealed).await
+            });
             if let Err(error) = resealed.await {
-                tracing::debug!(session.id_hash = ?hash, %error, "a record keeps its old key for now");
+                tracing::debug!(session_id = ?hash, %error, "a record keeps its old key for now");
             }
         });
     }

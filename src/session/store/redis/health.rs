@@ -26,6 +26,7 @@ pub(super) async fn prepare(link: &Link) -> Result<(), Trouble> {
     let policy = info.get::<String>("maxmemory_policy").unwrap_or_default();
     if info.get::<u64>("maxmemory").is_some_and(|most| most > 0) && evicts(&policy) {
         tracing::warn!(
+            event = "store.risky",
             policy,
             "Redis drops sessions when its memory is full; set maxmemory-policy noeviction"
         );
@@ -35,7 +36,10 @@ pub(super) async fn prepare(link: &Link) -> Result<(), Trouble> {
     let save = link.query_any::<Vec<(String, String)>>(&save).await;
     let saves_nothing = save.is_ok_and(|save| save.iter().all(|(_, when)| when.is_empty()));
     if saves_nothing && info.get::<u8>("aof_enabled") == Some(0) {
-        tracing::warn!("Redis keeps sessions in memory alone; set appendonly yes");
+        tracing::warn!(
+            event = "store.risky",
+            "Redis keeps sessions in memory alone; set appendonly yes"
+        );
     }
     Ok(())
 }

@@ -52,7 +52,9 @@ use crate::session::store::record_store::{
     Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
 };
 use crate::session::store::voice::Voice;
-use crate::session::store::{Cursor, Limit, OnLimit, StoreError, StoreFuture, folded};
+use crate::session::store::{
+    Cursor, Limit, OnLimit, Recency, StoreError, StoreFuture, begins_a_word, folded,
+};
 use crate::web::ending::EndReason;
 
 /// How much longer than its session a key lives: room for clocks that differ and for the sweep.
@@ -61,6 +63,8 @@ const GRACE: Duration = Duration::from_hours(1);
 const KEPT_GRACE: Duration = Duration::from_mins(1);
 /// How often the list by expiry is read for one call, when it names sessions that are gone.
 const LOOKS: usize = 8;
+/// How many names a search looks at in one trip.
+const SEARCHED_AT_ONCE: usize = 2_000;
 /// How many commands of one call are under way at a time.
 const AT_ONCE: usize = 64;
 
@@ -115,6 +119,7 @@ impl RedisStore {
             Err(Trouble::Permission(_)) => {
                 self.shows_time.store(false, Ordering::Relaxed);
                 tracing::warn!(
+                    event = "store.no_time",
                     "the Redis user in session.store_url may not ask for TIME, so a node whose \
                      clock is wrong goes unnoticed; grant it +time"
                 );
@@ -346,25 +351,43 @@ impl RedisStore {
 
     async fn page(
         &self,
-        prefix: &str,
+        word: &str,
         after: Option<&Cursor>,
         at_most: usize,
     ) -> Result<Vec<Row>, Trouble> {
-        let (mut from, to) = names::bounds(prefix, after);
+        let mut from = names::behind_cursor(after);
         let mut rows = Vec::new();
         while rows.len() < at_most {
-            let asked = at_most - rows.len();
+            let wanted = at_most - rows.len();
+            // The members hold the names, so that a search reads no record that it does not find.
+            let asked = if word.is_empty() {
+                wanted
+            } else {
+                SEARCHED_AT_ONCE
+            };
             let mut range = command("ZRANGEBYLEX");
-            range.arg(names::BY_NAME).arg(&from).arg(&to);
+            range.arg(names::BY_NAME).arg(&from).arg("+");
             range.arg("LIMIT").arg(0).arg(asked);
             let members = self.link.query::<Vec<Vec<u8>>>(&range).await?;
             let Some(last) = members.last() else { break };
             from = names::behind(last);
             let is_last = members.len() < asked;
-            let (members, hashes): (Vec<_>, Vec<_>) = members
+            let found: Vec<_> = members
                 .into_iter()
+                .filter(|member| begins_a_word(&names::name_of_member(member), word))
                 .filter_map(|member| names::hash_of_member(&member).map(|hash| (member, hash)))
-                .unzip();
+                .collect();
+            let (mut members, mut hashes): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            // What is found beyond is found again from where this page ends.
+            let is_last = is_last && members.len() <= wanted;
+            members.truncate(wanted);
+            hashes.truncate(wanted);
+            if let Some(last) = members.last()
+                && !word.is_empty()
+                && members.len() == wanted
+            {
+                from = names::behind(last);
+            }
             let mut dead = Vec::new();
             for (member, lookup) in members.into_iter().zip(self.lookups(&hashes).await?) {
                 match lookup {
@@ -378,6 +401,47 @@ impl RedisStore {
             }
         }
         Ok(rows)
+    }
+
+    /// By when they expire, which is what Redis sorts them by: the last use and the idle timeout, or
+    /// the absolute limit if that is sooner.
+    async fn latest(
+        &self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> Result<(Vec<Row>, Option<Recency>), Trouble> {
+        let top = after.map_or_else(|| "+inf".into(), |after| after.at.unix_millis().to_string());
+        let is_behind =
+            |row: &Row| after.is_none_or(|after| (row.expires, row.hash) < (after.at, after.hash));
+        let mut rows: Vec<Row> = Vec::new();
+        let mut looked_at = 0;
+        while rows.len() < at_most {
+            let asked = at_most - rows.len();
+            let mut range = command("ZRANGE");
+            range.arg(names::BY_EXPIRY).arg(&top).arg("-inf");
+            range.arg("BYSCORE").arg("REV");
+            range.arg("LIMIT").arg(looked_at).arg(asked);
+            let members = self.link.query::<Vec<Vec<u8>>>(&range).await?;
+            looked_at += members.len();
+            let hashes: Vec<_> = names::hashes(&members).collect();
+            for lookup in self.lookups(&hashes).await? {
+                if let Lookup::Row(row) = lookup
+                    && is_behind(&row)
+                {
+                    rows.push(row);
+                }
+            }
+            if members.len() < asked {
+                break;
+            }
+        }
+        let last = rows.last().filter(|_| rows.len() >= at_most);
+        let next = last.map(|row| Recency {
+            at: row.expires,
+            hash: row.hash,
+        });
+        rows.sort_by_key(|row| std::cmp::Reverse((row.seen, row.hash)));
+        Ok((rows, next))
     }
 
     async fn lookups(&self, hashes: &[SessionHash]) -> Result<Vec<Lookup>, Trouble> {
@@ -423,8 +487,9 @@ impl RedisStore {
         self.link.call(call.number(now.unix_millis())).await
     }
 
-    async fn take(&self, key: &str, now: Timestamp) -> Result<Option<Vec<u8>>, Trouble> {
-        let mut get = command("GETDEL");
+    /// A kept value, by `GET`, or by `GETDEL`, which takes it out.
+    async fn kept(&self, get: &str, key: &str, now: Timestamp) -> Result<Option<Vec<u8>>, Trouble> {
+        let mut get = command(get);
         get.arg(names::kept(key));
         let Some(mut value) = self.link.query::<Option<Vec<u8>>>(&get).await? else {
             return Ok(None);
@@ -581,11 +646,19 @@ impl RecordStore for RedisStore {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Row>> {
-        Box::pin(async move { Ok(self.page(name_prefix, after, at_most).await?) })
+        Box::pin(async move { Ok(self.page(word, after, at_most).await?) })
+    }
+
+    fn latest(
+        &self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'_, (Vec<Row>, Option<Recency>)> {
+        Box::pin(async move { Ok(self.latest(after, at_most).await?) })
     }
 
     fn count(&self) -> StoreFuture<'_, u64> {
@@ -623,8 +696,12 @@ impl RecordStore for RedisStore {
         Box::pin(async move { Ok(self.keep(key, value, span, now).await?) })
     }
 
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(self.kept("GET", key, now).await?) })
+    }
+
     fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move { Ok(self.take(key, now).await?) })
+        Box::pin(async move { Ok(self.kept("GETDEL", key, now).await?) })
     }
 
     fn listen(&self, listener: Arc<dyn Listener>) -> StoreFuture<'_, ()> {

@@ -21,17 +21,18 @@ use crate::session::id::SessionHash;
 use crate::session::store::record_store::{
     Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
 };
-use crate::session::store::{Cursor, Limit, OnLimit, StoreError, StoreFuture};
+use crate::session::store::{Cursor, Limit, OnLimit, Recency, StoreError, StoreFuture};
 use crate::web::ending::EndReason;
 
 use dialect::{Cells as _, Dialect, Value};
 use pool::Pool;
 use row::{
-    ROW_COLUMNS, bytes_of, insert_values, int, key, to_hash, to_reason, to_row, to_standing,
+    ROW_COLUMNS, bytes_of, insert_values, int, key, literally, to_hash, to_reason, to_row,
+    to_standing,
 };
 use statements::{
-    COUNT, EXPIRED, FORGET_NOTES, INSERT, IS_LIVE, KEEP, LIVE_OF_SUBJECT, OF_PROVIDER_SID,
-    OF_SUBJECT, PAGE, RELEASE, RESEAL, SLIDE, TAKE,
+    COUNT, EXPIRED, FORGET_NOTES, INSERT, IS_LIVE, KEEP, LATEST, LIVE_OF_SUBJECT, OF_PROVIDER_SID,
+    OF_SUBJECT, PAGE, PEEK, RELEASE, RESEAL, SLIDE, TAKE,
 };
 
 /// How a store in a database is used.
@@ -299,23 +300,46 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
 
     fn page<'a>(
         &'a self,
-        name_prefix: &'a str,
+        word: &'a str,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Row>> {
         Box::pin(async move {
-            let from = key(name_prefix);
-            let below = format!("{from}{}", char::MAX);
+            let word = literally(&key(word));
+            let (after_blank, after_hyphen) = (format!("% {word}%"), format!("%-{word}%"));
             let name = after.map(|cursor| key(&cursor.name));
             let hash = after.map(|cursor| *cursor.hash.as_bytes());
             let values = [
-                Value::Text(&from),
-                Value::Text(&below),
-                Value::Text(name.as_deref().unwrap_or(&from)),
+                Value::Text(name.as_deref().unwrap_or_default()),
                 Value::Bytes(hash.as_ref().map_or(&[], |hash| hash)),
+                Value::Text(&after_blank),
+                Value::Text(&after_hyphen),
                 Value::Int(int(at_most)),
             ];
             self.ask_each(PAGE, &values, to_row).await
+        })
+    }
+
+    fn latest(
+        &self,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'_, (Vec<Row>, Option<Recency>)> {
+        Box::pin(async move {
+            let seen = after.map_or(i64::MAX, |after| after.at.unix_millis());
+            let hash = after.map(|after| *after.hash.as_bytes());
+            let values = [
+                Value::Int(seen),
+                Value::Bytes(hash.as_ref().map_or(&[], |hash| hash)),
+                Value::Int(int(at_most)),
+            ];
+            let rows = self.ask_each(LATEST, &values, to_row).await?;
+            let last = rows.last().filter(|_| rows.len() >= at_most);
+            let next = last.map(|row| Recency {
+                at: row.seen,
+                hash: row.hash,
+            });
+            Ok((rows, next))
         })
     }
 
@@ -360,6 +384,14 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
                 Value::Int(now.unix_millis()),
             ];
             Ok(!self.ask(KEEP, &values).await?.is_empty())
+        })
+    }
+
+    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let values = [Value::Text(key), Value::Int(now.unix_millis())];
+            let found = self.ask_each(PEEK, &values, |row| row.bytes(0)).await?;
+            Ok(found.into_iter().next().flatten())
         })
     }
 

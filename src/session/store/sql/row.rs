@@ -27,6 +27,18 @@ pub(super) fn key(name: &str) -> String {
     key
 }
 
+/// A text as LIKE takes it for itself.
+pub(super) fn literally(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            literal.push('\\');
+        }
+        literal.push(c);
+    }
+    literal
+}
+
 pub(super) fn insert_values<'a>(row: &'a Row, folded: &'a str) -> [Value<'a>; ROW_COLUMNS + 1] {
     [
         bytes_of(&row.hash),

@@ -50,8 +50,16 @@ pub(super) const OF_PROVIDER_SID: &str = concat!(
 pub(super) const PAGE: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM bff_sessions WHERE ended IS NULL AND folded >= $1 AND folded < $2 \
-     AND (folded, hash) > ($3, $4) ORDER BY folded, hash LIMIT $5"
+    " FROM bff_sessions WHERE ended IS NULL AND (folded, hash) > ($1, $2) \
+     AND (' ' || folded LIKE $3 ESCAPE '\\' OR folded LIKE $4 ESCAPE '\\') \
+     ORDER BY folded, hash LIMIT $5"
+);
+
+pub(super) const LATEST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM bff_sessions WHERE ended IS NULL AND (seen, hash) < ($1, $2) \
+     ORDER BY seen DESC, hash DESC LIMIT $3"
 );
 
 pub(super) const COUNT: &str = "SELECT count(*) FROM bff_sessions WHERE ended IS NULL";
@@ -61,6 +69,8 @@ pub(super) const RELEASE: &str = "DELETE FROM bff_leases WHERE name = $1 AND own
 pub(super) const KEEP: &str = "INSERT INTO bff_notes (key, value, expires) VALUES ($1, $2, $3) \
     ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires \
     WHERE bff_notes.expires <= $4 RETURNING expires";
+
+pub(super) const PEEK: &str = "SELECT value FROM bff_notes WHERE key = $1 AND expires > $2";
 
 pub(super) const TAKE: &str =
     "DELETE FROM bff_notes WHERE key = $1 AND expires > $2 RETURNING value";

@@ -1,144 +1,24 @@
-//! Log lines and metrics: what is set up once, and the handles that the parts are given.
+//! The counters, gauges and histograms of one app. There is no global recorder: every app has its own
+//! [`Metrics`], so that several run in one process.
 //!
-//! There is no global recorder: every app has its own [`Metrics`], so that several run in one
-//! process. What a number means to an operator stands in its description below; who counts what
-//! is the parts' own affair.
+//! What a number means to an operator stands in its description below and in docs/metrics.md, which a
+//! test holds against a scrape; who counts what is the parts' own affair. What can be known at the
+//! start is registered then, at zero: a rate over a series that comes into being with its first event
+//! misses that event.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use tracing::dispatcher::{self, DefaultGuard, Dispatch};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
-/// `[log]`.
-#[derive(Debug, Clone)]
-pub struct LogSettings {
-    /// A filter such as `info` or `bff=debug,warn`.
-    pub level: String,
-    /// How a line looks.
-    pub format: LogFormat,
-}
-
-/// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line, for machines.
-    Json,
-}
-
-/// Why logging could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The filter does not parse.
-    #[error("log.level is not a filter such as \"info\" or \"bff=debug,warn\": {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Something in this process logs already.
-    #[error("logging is set up already")]
-    AlreadySet(#[source] Box<dyn Error + Send + Sync>),
-}
-
-/// Writes out the lines that still wait, when it is dropped.
-#[must_use = "lines still in the queue are lost without it"]
-#[derive(Debug)]
-pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
-
-/// Where the threads of an app send their log lines: where the process does, unless somebody listens
-/// to this app alone. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct LogLines(Option<Dispatch>);
-
-impl LogLines {
-    /// To a subscriber of the app's own.
-    pub const fn to(subscriber: Dispatch) -> Self {
-        Self(Some(subscriber))
-    }
-
-    /// From here on this thread sends its lines there, until the guard is dropped.
-    ///
-    /// Where they go where the process' lines do, nothing is entered: a line would look for its
-    /// thread's own subscriber first.
-    pub fn enter(&self) -> Option<DefaultGuard> {
-        self.0.as_ref().map(dispatcher::set_default)
-    }
-}
-
-/// Lines that may wait for a slow reader. The queue takes its room at once, 40 bytes a line.
-const QUEUED_LINES: usize = 8192;
-
-/// Sends log lines to standard output; `main` alone calls this, once.
-///
-/// The lines leave through a thread of their own. Where the reader is too slow for that thread,
-/// lines are dropped rather than requests held up.
-///
-/// # Errors
-///
-/// A filter that does not parse, or logging that is set up already.
-pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
-    let filter = EnvFilter::try_new(&settings.level)?;
-    let stdout = io::stdout();
-    let colours = stdout.is_terminal();
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUED_LINES)
-        .finish(stdout);
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
-    match settings.format {
-        LogFormat::Text => lines.with_ansi(colours).try_init(),
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init(),
-    }
-    .map_err(LogError::AlreadySet)?;
-    log_panics();
-    Ok(LogGuard(guard))
-}
-
-/// A panic is a log line as well, so that a reader of JSON does not miss it.
-///
-/// The place only, in the log and where panics are told else: a message may quote the value that it
-/// stumbled over (G14).
-fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        let place = place.unwrap_or_default();
-        let thread = std::thread::current();
-        let thread = thread.name().unwrap_or("unnamed");
-        tracing::error!(panic.location = place, thread, "a task panicked");
-        // The log may leave errors out, or come to an end with the process.
-        let told = writeln!(io::stderr(), "thread '{thread}' panicked at {place}");
-        drop(told);
-    }));
-}
-
-/// An error and its sources, in one line: what each adds, from the outermost to the first cause.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
-}
+use super::process;
+use crate::clock::Timestamp;
+use crate::web::ending::EndReason;
 
 /// Seconds; the upper bounds of every latency histogram.
 const LATENCY_BUCKETS: [f64; 14] = [
@@ -148,18 +28,39 @@ const LATENCY_BUCKETS: [f64; 14] = [
 /// How often samples move from the queues of the hot path into their histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+const BUILD: &str = "bff_build_info";
 const REQUESTS: &str = "bff_requests_total";
 const REQUEST_SECONDS: &str = "bff_request_duration_seconds";
 const UPSTREAM_SECONDS: &str = "bff_upstream_head_duration_seconds";
 const SESSIONS: &str = "bff_sessions";
+const SESSIONS_ENDED: &str = "bff_sessions_ended_total";
+const LOOKUPS: &str = "bff_session_lookups_total";
+const STORE_SECONDS: &str = "bff_session_store_call_duration_seconds";
+const STORE_ERRORS: &str = "bff_session_store_errors_total";
 const CLOCK_SKEW: &str = "bff_session_store_clock_skew_seconds";
+const STREAMS: &str = "bff_event_streams_open";
+const SOCKETS: &str = "bff_websockets_open";
 const LOGINS: &str = "bff_logins_total";
 const LOGOUTS: &str = "bff_logouts_total";
 const REFRESHES: &str = "bff_token_refreshes_total";
 const STRANGERS: &str = "bff_strangers";
+const STRANGERS_BUDGET: &str = "bff_strangers_budget";
 const STRANGERS_REFUSED: &str = "bff_strangers_refused_total";
 const PROVIDER_CALLS: &str = "bff_provider_calls_total";
 const PROVIDER_SECONDS: &str = "bff_provider_call_duration_seconds";
+const CERTIFICATE_EXPIRES: &str = "bff_certificate_expires_timestamp_seconds";
+const SECRET_EXPIRES: &str = "bff_client_secret_expires_timestamp_seconds";
+
+/// What a login can come to.
+const LOGIN_OUTCOMES: [&str; 7] = [
+    "ok",
+    "refused",
+    "provider_unavailable",
+    "store_unavailable",
+    "over_budget",
+    "session_limit",
+    "too_large",
+];
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
@@ -168,7 +69,7 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 pub struct Metrics(Arc<Recorded>);
 
 struct Recorded {
-    recorder: PrometheusRecorder,
+    recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     sessions: Gauge,
     /// Every route that was asked for a handle.
@@ -198,15 +99,34 @@ impl Metrics {
         // `set_buckets` fails on an empty list only; summaries are then the honest rest.
         let recorder = buckets.unwrap_or_default().build_recorder();
         describe(&recorder);
-        Self(Arc::new(Recorded {
+        let this = Self(Arc::new(Recorded {
             handle: recorder.handle(),
             sessions: recorder.register_gauge(&Key::from_static_name(SESSIONS), &METADATA),
-            recorder,
+            recorder: Arc::new(recorder),
             routes: Mutex::default(),
             logins: AtomicU64::new(0),
             failed_logins: AtomicU64::new(0),
             refreshes: AtomicU64::new(0),
-        }))
+        }));
+        this.begin_at_zero();
+        this
+    }
+
+    fn begin_at_zero(&self) {
+        let version = label("version", env!("CARGO_PKG_VERSION"));
+        self.gauge(BUILD, vec![version]).set(1);
+        for outcome in LOGIN_OUTCOMES {
+            drop(self.counter(LOGINS, vec![label("outcome", outcome)]));
+        }
+        for outcome in ["ok", "overtaken"] {
+            drop(self.counter(REFRESHES, vec![label("outcome", outcome)]));
+        }
+        for reason in (1..).map_while(EndReason::from_u8) {
+            drop(self.counter(SESSIONS_ENDED, vec![label("reason", reason.as_str())]));
+        }
+        for open in [STREAMS, SOCKETS] {
+            drop(self.gauge(open, Vec::new()));
+        }
     }
 
     /// A login ended: `ok`, `refused`, `provider_unavailable`, ….
@@ -216,12 +136,12 @@ impl Metrics {
             _ => &self.0.failed_logins,
         };
         total.fetch_add(1, Ordering::Relaxed);
-        self.count(LOGINS, vec![Label::from_static_parts("outcome", outcome)]);
+        self.count(LOGINS, vec![label("outcome", outcome)]);
     }
 
     /// A logout ended.
     pub fn logout(&self, outcome: &'static str) {
-        self.count(LOGOUTS, vec![Label::from_static_parts("outcome", outcome)]);
+        self.count(LOGOUTS, vec![label("outcome", outcome)]);
     }
 
     /// A token refresh ended.
@@ -229,26 +149,48 @@ impl Metrics {
         if outcome == "ok" {
             self.0.refreshes.fetch_add(1, Ordering::Relaxed);
         }
-        self.count(
-            REFRESHES,
-            vec![Label::from_static_parts("outcome", outcome)],
-        );
+        self.count(REFRESHES, vec![label("outcome", outcome)]);
     }
 
     /// A token refresh brought nothing: `refused`, which ended the session, or `unavailable`; and why.
     pub fn refresh_failed(&self, outcome: &'static str, cause: &'static str) {
-        let outcome = Label::from_static_parts("outcome", outcome);
-        let cause = Label::from_static_parts("cause", cause);
-        self.count(REFRESHES, vec![outcome, cause]);
+        self.count(
+            REFRESHES,
+            vec![label("outcome", outcome), label("cause", cause)],
+        );
+    }
+
+    /// A session ended, by this node.
+    pub fn session_ended(&self, reason: EndReason) {
+        self.count(SESSIONS_ENDED, vec![label("reason", reason.as_str())]);
     }
 
     /// A call to the provider ended.
     pub fn provider_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration) {
-        let endpoint = Label::from_static_parts("endpoint", endpoint);
-        let outcome = Label::from_static_parts("outcome", outcome);
-        self.count(PROVIDER_CALLS, vec![endpoint.clone(), outcome]);
-        self.histogram(PROVIDER_SECONDS, vec![endpoint])
-            .record(elapsed);
+        let endpoint = label("endpoint", endpoint);
+        self.count(
+            PROVIDER_CALLS,
+            vec![endpoint.clone(), label("outcome", outcome)],
+        );
+        histogram(&self.0.recorder, PROVIDER_SECONDS, vec![endpoint]).record(elapsed);
+    }
+
+    /// The handles for calls to the session store.
+    pub fn store(&self) -> StoreMetrics {
+        let error = |kind| self.counter(STORE_ERRORS, vec![label("kind", kind)]);
+        StoreMetrics {
+            seconds: histogram(&self.0.recorder, STORE_SECONDS, Vec::new()),
+            away: error("away"),
+            unusable: error("unusable"),
+        }
+    }
+
+    /// How many looks at sessions were answered from memory, and how many asked the store.
+    pub fn lookups(&self, from_memory: u64, from_store: u64) {
+        for (from, count) in [("memory", from_memory), ("store", from_store)] {
+            self.counter(LOOKUPS, vec![label("from", from)])
+                .absolute(count);
+        }
     }
 
     /// How many sessions there are.
@@ -260,13 +202,18 @@ impl Metrics {
         self.0.sessions.set(count as f64);
     }
 
-    /// What strangers have of one kind, and how often they were refused more.
-    pub fn strangers(&self, demand: &'static str, used: usize, refused: u64) {
-        let labels = vec![Label::from_static_parts("demand", demand)];
-        let key = Key::from_parts(STRANGERS, labels.clone());
-        let gauge = self.0.recorder.register_gauge(&key, &METADATA);
-        gauge.set(f64::from(u32::try_from(used).unwrap_or(u32::MAX)));
-        self.counter(STRANGERS_REFUSED, labels).absolute(refused);
+    /// How many event streams and WebSockets are open.
+    pub fn open(&self, streams: usize, sockets: usize) {
+        self.gauge(STREAMS, Vec::new()).set(float(streams));
+        self.gauge(SOCKETS, Vec::new()).set(float(sockets));
+    }
+
+    /// What strangers have of one kind, what they may have, and how often they were refused more.
+    pub fn strangers(&self, demand: &'static str, used: usize, budget: usize, refused: u64) {
+        let labels = || vec![label("demand", demand)];
+        self.gauge(STRANGERS, labels()).set(float(used));
+        self.gauge(STRANGERS_BUDGET, labels()).set(float(budget));
+        self.counter(STRANGERS_REFUSED, labels()).absolute(refused);
     }
 
     /// How far this node's clock is ahead of the session store's, in milliseconds.
@@ -276,21 +223,28 @@ impl Metrics {
             reason = "exact below 2^53 milliseconds, and a gauge is a float"
         )]
         let seconds = ahead as f64 / 1000.0;
-        let gauge = Key::from_static_name(CLOCK_SKEW);
-        self.0
-            .recorder
-            .register_gauge(&gauge, &METADATA)
-            .set(seconds);
+        self.gauge(CLOCK_SKEW, Vec::new()).set(seconds);
+    }
+
+    /// When the certificate in use ends.
+    pub fn certificate_expires(&self, at: Timestamp) {
+        self.gauge(CERTIFICATE_EXPIRES, Vec::new()).set(seconds(at));
+    }
+
+    /// When the client secret ends, as the operator says.
+    pub fn client_secret_expires(&self, at: Timestamp) {
+        self.gauge(SECRET_EXPIRES, Vec::new()).set(seconds(at));
     }
 
     /// The handle for one route. `name` is the route as configured, never a path of a request:
-    /// each name is a series of its own for as long as the process lives.
+    /// each name is a series of its own for as long as the process lives. Its histograms come into
+    /// being with their first sample: what is never asked for, or has no upstream, shows none.
     pub fn route(&self, name: &str) -> RouteMetrics {
-        let label = vec![Label::new("route", name.to_owned())];
         let route = RouteMetrics(Arc::new(RouteCounters {
+            recorder: Arc::clone(&self.0.recorder),
             answered: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
-            request_seconds: self.histogram(REQUEST_SECONDS, label.clone()),
-            upstream_seconds: self.histogram(UPSTREAM_SECONDS, label),
+            request_seconds: OnceLock::new(),
+            upstream_seconds: OnceLock::new(),
             name: name.to_owned(),
         }));
         self.routes().push(route.clone());
@@ -302,12 +256,14 @@ impl Metrics {
         for ((route, method, class), count) in self.requests() {
             let labels = vec![
                 Label::new("route", route),
-                Label::from_static_parts("method", method),
-                Label::from_static_parts("status", class),
+                label("method", method),
+                label("status", class),
             ];
             self.counter(REQUESTS, labels).absolute(count);
         }
-        self.0.handle.render()
+        let mut text = self.0.handle.render();
+        text.push_str(&process::render());
+        text
     }
 
     /// What happened so far.
@@ -365,10 +321,28 @@ impl Metrics {
         self.0.recorder.register_counter(&key, &METADATA)
     }
 
-    fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
         let key = Key::from_parts(name, labels);
-        self.0.recorder.register_histogram(&key, &METADATA)
+        self.0.recorder.register_gauge(&key, &METADATA)
     }
+}
+
+fn histogram(recorder: &PrometheusRecorder, name: &'static str, labels: Vec<Label>) -> Histogram {
+    recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+}
+
+const fn label(name: &'static str, value: &'static str) -> Label {
+    Label::from_static_parts(name, value)
+}
+
+fn float(count: usize) -> f64 {
+    u32::try_from(count).unwrap_or(u32::MAX).into()
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact for any date")]
+    let seconds = at.unix_seconds() as f64;
+    seconds
 }
 
 impl Default for Metrics {
@@ -383,51 +357,125 @@ impl fmt::Debug for Metrics {
     }
 }
 
+const COUNTERS: [(&str, &str); 9] = [
+    (
+        REQUESTS,
+        "Requests answered, by route, method and class of status.",
+    ),
+    (SESSIONS_ENDED, "Sessions that this node ended, by reason."),
+    (
+        LOOKUPS,
+        "Looks at sessions: those answered from memory, and those that asked the store.",
+    ),
+    (
+        STORE_ERRORS,
+        "Calls to the session store that failed, by kind.",
+    ),
+    (LOGINS, "Logins that ended, by outcome."),
+    (LOGOUTS, "Logouts that ended, by outcome."),
+    (
+        REFRESHES,
+        "Token refreshes that ended, by outcome and, where they failed, by cause.",
+    ),
+    (
+        PROVIDER_CALLS,
+        "Calls to the provider that ended, by endpoint and outcome.",
+    ),
+    (
+        STRANGERS_REFUSED,
+        "What strangers were refused beyond their budget, by demand.",
+    ),
+];
+
+const GAUGES: [(&str, &str); 9] = [
+    (BUILD, "1, with the version that runs."),
+    (
+        SESSIONS,
+        "Live sessions, of all nodes that share the store.",
+    ),
+    (
+        CLOCK_SKEW,
+        "How far this node's clock is ahead of the session store's, where that has one.",
+    ),
+    (
+        STREAMS,
+        "Event streams (/bff/session/events) that are open.",
+    ),
+    (SOCKETS, "WebSockets that are open."),
+    (
+        STRANGERS,
+        "What strangers have us keep, open or send, by demand.",
+    ),
+    (
+        STRANGERS_BUDGET,
+        "What strangers may have us keep, open or send, by demand.",
+    ),
+    (
+        CERTIFICATE_EXPIRES,
+        "When the certificate in use ends, in seconds since 1970; with server.tls alone.",
+    ),
+    (
+        SECRET_EXPIRES,
+        "When the client secret ends, as provider.client_secret_expires says.",
+    ),
+];
+
+const HISTOGRAMS: [(&str, &str); 4] = [
+    (
+        REQUEST_SECONDS,
+        "From a request's head to the head of its answer, by route.",
+    ),
+    (
+        UPSTREAM_SECONDS,
+        "Until the upstream's head came, by route.",
+    ),
+    (
+        STORE_SECONDS,
+        "Calls to the session store, with any wait for a connection.",
+    ),
+    (PROVIDER_SECONDS, "Calls to the provider, by endpoint."),
+];
+
 fn describe(recorder: &PrometheusRecorder) {
-    let counters = [
-        (
-            REQUESTS,
-            "Requests answered, by route, method and class of status.",
-        ),
-        (LOGINS, "Logins that ended, by outcome."),
-        (LOGOUTS, "Logouts that ended, by outcome."),
-        (
-            REFRESHES,
-            "Token refreshes that ended, by outcome and, where they failed, by cause.",
-        ),
-        (
-            PROVIDER_CALLS,
-            "Calls to the provider that ended, by endpoint and outcome.",
-        ),
-        (
-            STRANGERS_REFUSED,
-            "What strangers were refused beyond their budget, by demand.",
-        ),
-    ];
-    for (name, text) in counters {
+    for (name, text) in COUNTERS {
         recorder.describe_counter(KeyName::from(name), None, text.into());
     }
-    recorder.describe_gauge(KeyName::from(SESSIONS), None, "Live sessions.".into());
-    recorder.describe_gauge(
-        KeyName::from(STRANGERS),
-        None,
-        "What strangers have us keep, open or send, by demand.".into(),
-    );
-    let skew = "How far this node's clock is ahead of the session store's, where that has one.";
-    recorder.describe_gauge(KeyName::from(CLOCK_SKEW), None, skew.into());
-    let histograms = [
-        (
-            REQUEST_SECONDS,
-            "From a request's head to the head of its answer, by route.",
-        ),
-        (
-            UPSTREAM_SECONDS,
-            "Until the upstream's head came, by route.",
-        ),
-        (PROVIDER_SECONDS, "Calls to the provider, by endpoint."),
-    ];
-    for (name, text) in histograms {
+    for (name, text) in GAUGES {
+        recorder.describe_gauge(KeyName::from(name), None, text.into());
+    }
+    for (name, text) in HISTOGRAMS {
         recorder.describe_histogram(KeyName::from(name), None, text.into());
+    }
+}
+
+/// The handles for calls to the session store; cheap to clone.
+#[derive(Clone)]
+pub struct StoreMetrics {
+    seconds: Histogram,
+    away: Counter,
+    unusable: Counter,
+}
+
+impl StoreMetrics {
+    /// A call ended.
+    pub fn called(&self, elapsed: Duration) {
+        self.seconds.record(elapsed);
+    }
+
+    /// The store did not answer it.
+    pub fn away(&self) {
+        self.away.increment(1);
+    }
+
+    /// The store answered that it will not do.
+    pub fn unusable(&self) {
+        self.unusable.increment(1);
+    }
+}
+
+impl fmt::Debug for StoreMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreMetrics")
     }
 }
 
@@ -437,10 +485,11 @@ pub struct RouteMetrics(Arc<RouteCounters>);
 
 struct RouteCounters {
     name: String,
+    recorder: Arc<PrometheusRecorder>,
     /// By method, then class of status. Only whoever asks for the metrics gives them labels.
     answered: [[AtomicU64; CLASSES.len()]; METHODS.len()],
-    request_seconds: Histogram,
-    upstream_seconds: Histogram,
+    request_seconds: OnceLock<Histogram>,
+    upstream_seconds: OnceLock<Histogram>,
 }
 
 const METHODS: [&str; 8] = [
@@ -451,17 +500,37 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 impl RouteMetrics {
     /// A request was answered.
     pub fn answered(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        self.0.request_seconds.record(elapsed);
+        let counters = &*self.0;
+        counters
+            .request_seconds
+            .get_or_init(|| counters.histogram(REQUEST_SECONDS))
+            .record(elapsed);
         let (method, class) = (method_index(method), class_index(status));
-        let slot = self.0.answered.get(method).and_then(|row| row.get(class));
+        let slot = counters.answered.get(method).and_then(|row| row.get(class));
         if let Some(slot) = slot {
             slot.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// The route as configured.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// The upstream's head came.
     pub fn upstream_answered(&self, elapsed: Duration) {
-        self.0.upstream_seconds.record(elapsed);
+        let counters = &*self.0;
+        counters
+            .upstream_seconds
+            .get_or_init(|| counters.histogram(UPSTREAM_SECONDS))
+            .record(elapsed);
+    }
+}
+
+impl RouteCounters {
+    fn histogram(&self, name: &'static str) -> Histogram {
+        let route = Label::new("route", self.name.clone());
+        histogram(&self.recorder, name, vec![route])
     }
 }
 
@@ -524,6 +593,8 @@ mod tests {
             "bff_request_duration_seconds_bucket{route=\"/api\",le=\"+Inf\"} 3",
             "bff_upstream_head_duration_seconds_count{route=\"/api\"} 1",
             "bff_sessions 7",
+            "bff_sessions_ended_total{reason=\"expired\"} 0",
+            "bff_logins_total{outcome=\"refused\"} 0",
             "bff_logins_total{outcome=\"ok\"} 1",
             "bff_logouts_total{outcome=\"user\"} 1",
             "bff_token_refreshes_total{outcome=\"ok\"} 2",
@@ -565,52 +636,20 @@ mod tests {
     fn two_apps_do_not_share_their_counters() {
         let (one, two) = (Metrics::new(), Metrics::new());
         one.login("ok");
-        assert!(one.render().contains("bff_logins_total"));
-        assert!(!two.render().contains("bff_logins_total"));
+        let one_login = "bff_logins_total{outcome=\"ok\"} 1";
+        assert!(one.render().contains(one_login));
+        assert!(!two.render().contains(one_login));
     }
 
-    /// G14: a panic is told by its place, and its message, which may quote a secret, nowhere. In a process
-    /// of its own, since a process has one hook.
+    /// N1: what has no upstream shows no histogram of one, and what nobody asks for none at all.
     #[test]
-    fn a_panic_is_told_by_its_place_alone() {
-        let told = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "telemetry::tests::panics_with_a_secret"])
-            .args(["--ignored", "--nocapture"])
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        let (log, console) = (text(&told.stdout), text(&told.stderr));
-        assert!(
-            !log.contains("canary") && !console.contains("canary"),
-            "{log}\n{console}"
-        );
-        let place = "src/telemetry.rs:";
-        assert!(
-            log.contains("a task panicked") && log.contains(place),
-            "{log}"
-        );
-        assert!(console.contains(place), "{console}");
-    }
-
-    #[test]
-    #[ignore = "the other half of a_panic_is_told_by_its_place_alone"]
-    fn panics_with_a_secret() {
-        let settings = LogSettings {
-            level: "info".into(),
-            format: LogFormat::Json,
-        };
-        let guard = init(&settings).unwrap();
-        let task = std::thread::spawn(|| panic!("the token is a {}", "canary"));
-        assert!(task.join().is_err());
-        drop(guard);
-    }
-
-    #[test]
-    fn a_filter_that_does_not_parse_is_an_error() {
-        let settings = LogSettings {
-            level: "bff=loud".into(),
-            format: LogFormat::Json,
-        };
-        assert!(matches!(init(&settings), Err(LogError::Filter(_))));
+    fn histograms_are_of_what_happens() {
+        let metrics = Metrics::new();
+        let (asked, _idle) = (metrics.route("/bff/session"), metrics.route("/bff/user"));
+        asked.answered(&Method::GET, StatusCode::OK, Duration::from_millis(3));
+        let text = metrics.render();
+        assert!(text.contains("bff_request_duration_seconds_count{route=\"/bff/session\"} 1"));
+        assert!(!text.contains("/bff/user"), "{text}");
+        assert!(!text.contains("bff_upstream_head"), "{text}");
     }
 }

@@ -1,0 +1,162 @@
+//! What the log and the metrics say of the lives of sessions: each beginning, each refresh and each end
+//! once, by the node that brought it about, under one name for the session and one for its user.
+//!
+//! What the fields mean stands in docs/logs.md, which a test holds against this.
+
+use std::time::Duration;
+
+use crate::session::id::SessionHash;
+use crate::session::record::Session;
+use crate::session::seal::Keys;
+use crate::telemetry::Metrics;
+use crate::web::ending::EndReason;
+use crate::web::user_agent;
+
+/// How a session ends: why, and by whose hand where that was a person's.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// Why.
+    pub reason: EndReason,
+    /// Who of the administrators.
+    pub by: Option<&'a str>,
+    /// The request that asked for it.
+    pub request_id: Option<&'a str>,
+}
+
+impl From<EndReason> for End<'_> {
+    fn from(reason: EndReason) -> Self {
+        Self {
+            reason,
+            by: None,
+            request_id: None,
+        }
+    }
+}
+
+/// How users are called in the log.
+#[derive(Debug, Clone)]
+pub enum SubjectNames {
+    /// By a hash that nobody without the first of `session.keys` can make, and that is the same on
+    /// every node.
+    Hashed(Keys),
+    /// By their subject.
+    Clear,
+}
+
+/// Writes what becomes of sessions; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    metrics: Metrics,
+    subjects: SubjectNames,
+}
+
+impl Journal {
+    /// One that counts in `metrics`.
+    pub const fn new(metrics: Metrics, subjects: SubjectNames) -> Self {
+        Self { metrics, subjects }
+    }
+
+    /// A login came to a session.
+    pub(in crate::session) fn started(&self, session: &Session) {
+        tracing::info!(
+            event = "session.started",
+            session = &*session.tag,
+            session_id = ?session.hash,
+            subject = self.subject(&session.subject),
+            client = session.client().map(tracing::field::display),
+            browser = session.user_agent.as_deref().and_then(user_agent::family),
+            "signed in"
+        );
+    }
+
+    /// A session ended, by this node.
+    pub(in crate::session) fn ended(&self, session: &Session, end: End<'_>) {
+        self.metrics.session_ended(end.reason);
+        tracing::info!(
+            event = "session.ended",
+            reason = end.reason.as_str(),
+            session = &*session.tag,
+            session_id = ?session.hash,
+            subject = self.subject(&session.subject),
+            by = end.by,
+            request.id = end.request_id,
+            "the session ended"
+        );
+    }
+
+    /// A session ended whose record does not open, so that its tag is not known.
+    pub fn ended_unread(&self, hash: &SessionHash, subject: &str, end: End<'_>) {
+        self.metrics.session_ended(end.reason);
+        tracing::info!(
+            event = "session.ended",
+            reason = end.reason.as_str(),
+            session_id = ?hash,
+            subject = self.subject(subject),
+            by = end.by,
+            request.id = end.request_id,
+            "the session ended"
+        );
+    }
+
+    /// A session has other tokens than before: `ok`, or `overtaken` where another node's stand.
+    pub fn refreshed(&self, session: &Session, outcome: &'static str, took: Duration) {
+        self.metrics.refresh(outcome);
+        tracing::info!(
+            event = "session.refreshed",
+            outcome,
+            session = &*session.tag,
+            session_id = ?session.hash,
+            subject = self.subject(&session.subject),
+            elapsed_ms = millis(took),
+            "the access token was renewed"
+        );
+    }
+
+    /// A refresh brought nothing: `refused`, which ends the session, or what it could not be made for.
+    pub fn refresh_failed(
+        &self,
+        session: &Session,
+        failed: &RefreshFailed<'_>,
+        what: &'static str,
+    ) {
+        let RefreshFailed {
+            outcome,
+            code,
+            cause,
+        } = *failed;
+        self.metrics.refresh_failed(outcome, code);
+        tracing::info!(
+            event = "refresh.failed",
+            outcome,
+            code,
+            cause,
+            session = &*session.tag,
+            session_id = ?session.hash,
+            subject = self.subject(&session.subject),
+            "{what}"
+        );
+    }
+
+    /// What a user is called in the log.
+    fn subject(&self, subject: &str) -> String {
+        match &self.subjects {
+            SubjectNames::Hashed(keys) => keys.pseudonym("subject in the log", subject),
+            SubjectNames::Clear => subject.to_owned(),
+        }
+    }
+}
+
+/// Why a refresh brought nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct RefreshFailed<'a> {
+    /// `refused`, `unavailable`, `store_unavailable` or `session_ended`.
+    pub outcome: &'static str,
+    /// The word for the cause, for the metric; empty where the outcome says it all.
+    pub code: &'static str,
+    /// The cause in a sentence.
+    pub cause: &'a str,
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,10 @@
+//! Log lines and metrics: what is set up once, and the handles that the parts are given.
+
+mod log;
+mod metrics;
+mod process;
+
+pub use self::log::{
+    LogError, LogFormat, LogGuard, LogLines, LogSettings, SubjectInLog, chain, init,
+};
+pub use self::metrics::{Metrics, RouteMetrics, StoreMetrics, Totals};
