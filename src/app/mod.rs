@@ -28,6 +28,7 @@ use crate::config::{Config, KeyReload, RELOAD_INTERVAL};
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
 use crate::oidc::Provider;
+use crate::pipeline::developer::Audience;
 use crate::pipeline::{NEL, Pipeline, Shared, SharedParts};
 use crate::proxy::dial::SystemResolver;
 use crate::proxy::route::{RouteFault, RouteTable};
@@ -145,6 +146,14 @@ impl RunningApp {
     ///
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: Config, environment: Environment) -> Result<Self, StartError> {
+        Self::start_for(Audience::Public, config, environment)
+    }
+
+    fn start_for(
+        audience: Audience,
+        config: Config,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
         let Environment {
             clock,
             randomness,
@@ -218,6 +227,7 @@ impl RunningApp {
             clock: Arc::clone(&clock),
             path_rules: config.path_rules,
             clears_nel,
+            audience,
             metrics: metrics.clone(),
         }));
         let tls = Arc::new(tls);
@@ -419,7 +429,7 @@ pub fn develop(mut config: Config, announce: impl FnOnce(&Development)) -> Resul
         .iter()
         .map(|user| user.name.clone())
         .collect();
-    let app = RunningApp::start(config, environment)?;
+    let app = RunningApp::start_for(Audience::Developer, config, environment)?;
     announce(&Development {
         public_url: public_url.to_string(),
         issuer: servers.issuer.clone(),

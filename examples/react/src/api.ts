@@ -1,10 +1,10 @@
-// `fetch` for API routes behind bff. Copy this file into your app, beside useSession.ts.
+// `fetch` for API routes behind bff. Copy this file into your app, beside session.ts.
 //
 // It adds the header without which bff forwards nothing, and the one that says which session the page believes in, so
 // that a call never goes out as another user who has signed in since. Every refusal becomes an `ApiError`; where it
-// means that the session is over or another one, `useSession()` is told.
+// means that the session is over or another one, the page is told.
 
-import { currentTag, refused } from './useSession'
+import { currentTag, refused } from './session'
 
 /** RFC 9457, as bff and many APIs send it. */
 export interface Problem {

@@ -38,10 +38,12 @@ export function startBff(options: BffOptions) {
   return run('serve', toml(options), options)
 }
 
-/** `bff dev`: its own provider, demo app and demo API. */
-export function startBffDev(port: number) {
+/** `bff dev`: its own provider, demo app and demo API; `more` are further tables of the configuration. */
+export async function startBffDev(port: number, { adminPort = null, more = '' }: { adminPort?: number | null; more?: string } = {}) {
   const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
-  return run('dev', `${serverTable(port, false, null)}${demo}`, { port, tls: false })
+  const bff = await run('dev', `${serverTable(port, false, adminPort)}${demo}${more}`, { port, tls: false })
+  await waitFor(() => /misbehave +\S+/.test(bff.output()))
+  return { ...bff, controlUrl: /misbehave +(\S+)/.exec(bff.output())![1]! }
 }
 
 /** The origin that the browser sees. */
@@ -100,6 +102,14 @@ async function run(command: 'serve' | 'dev', configuration: string, place: { por
     /** After a crash: the same configuration, the same port, the same folder. */
     start,
     stop,
+  }
+}
+
+async function waitFor(holds: () => boolean) {
+  const deadline = Date.now() + 15_000
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error('it does not say that it is ready')
+    await new Promise((again) => setTimeout(again, 25))
   }
 }
 
