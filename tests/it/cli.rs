@@ -527,7 +527,8 @@ async fn bff_dev_names_what_is_not_started() {
     let call = browser.fetch(Fetch::get("/orders/7").csrf()).await;
     assert_eq!(call.json()["code"], "upstream_unavailable");
     let detail = call.json()["detail"].as_str().unwrap().to_owned();
-    let expected = format!("Nothing answers at http://127.0.0.1:{api}, where bff.toml sends /orders.");
+    let expected =
+        format!("Nothing answers at http://127.0.0.1:{api}, where bff.toml sends /orders.");
     assert!(detail.starts_with(&expected), "{detail}");
     process.terminate().await;
     assert_eq!(process.ended().await, Some(0));
@@ -552,10 +553,15 @@ async fn bff_dev_offers_the_next_port() {
     let mut process = Process::start(&arguments, place.path(), &BTreeMap::new());
     process.line("bff dev is ready").await;
     let shown = process.line("app  ").await;
-    assert!(shown.contains(&format!("http://localhost:{next}/")), "{shown}");
+    assert!(
+        shown.contains(&format!("http://localhost:{next}/")),
+        "{shown}"
+    );
     let mut browser = Browser::new(nine_o_clock());
     let visit = browser
-        .visit(&format!("http://localhost:{next}/bff/login?login_hint=alice"))
+        .visit(&format!(
+            "http://localhost:{next}/bff/login?login_hint=alice"
+        ))
         .await;
     assert_eq!(visit.last().status, 200, "{:?}", visit.paths());
     process.terminate().await;

@@ -248,7 +248,7 @@ function problem(text, retryInSeconds) {
 const SIGNED_OUT = 'signed-out'
 const clocks = new Map()
 
-/** `whole` is how long all of it is: null where nobody has said so, and then there is no bar, rather than one that lies. */
+/** `whole` is how long all of it is: null where nobody has said so, and then nothing is drawn, rather than a lie. */
 function clock(key, name, seconds, whole) {
   if (!clocks.has(key)) {
     const rest = svg('rect', { height: 1 })
@@ -274,13 +274,19 @@ function tick() {
   for (const { row, rest, bar, left, of, whole, seconds } of clocks.values()) {
     const remaining = session ? Math.max(0, seconds - elapsed) : 0
     const part = whole ? Math.min(1, remaining / whole) : 1
+    // A bar that is full says nothing: it comes when half of the time is gone.
     rest.setAttribute('width', 100 * part)
-    bar.toggleAttribute('hidden', !whole)
+    bar.toggleAttribute('hidden', part > 0.5)
     row.toggleAttribute('data-low', part < 0.2)
     left.textContent = clockText(remaining)
-    of.textContent = whole ? ` of ${clockText(whole)}` : ''
+    of.textContent = whole ? ` of ${clockText(rounded(whole))}` : ''
   }
   byId('session-age').textContent = session ? `${Math.floor(elapsed)} s ago` : ''
+}
+
+/** What was said a moment ago, in whole seconds, is a little less than what was meant. */
+function rounded(seconds) {
+  return seconds < 60 ? seconds : Math.round(seconds / 5) * 5
 }
 
 function clockText(seconds) {
