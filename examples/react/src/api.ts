@@ -57,9 +57,17 @@ export async function api(path: string, init: RequestInit = {}): Promise<Respons
   const response = await fetch(path, { ...init, headers })
   if (response.status < 400) return response
 
-  const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get('Retry-After')) || null)
-  if (error.sessionEnded || error.userChanged) refused(error.problem.ended ?? error.problem.code ?? '', tag)
-  throw error
+  throw refusal(response.status, await problemOf(response), tag, response.headers.get('Retry-After'))
+}
+
+/**
+ * The `ApiError` of a refusal that was sent as `tag`; where it means that the session is over or another one, the page is
+ * told. `api` calls it; so does any other client that you prefer.
+ */
+export function refusal(status: number, problem: Problem, tag: string | null, retryAfter: string | null = null): ApiError {
+  const error = new ApiError(status, problem, Number(retryAfter) || null)
+  if (error.sessionEnded || error.userChanged) refused(problem.ended ?? problem.code ?? '', tag)
+  return error
 }
 
 /**
