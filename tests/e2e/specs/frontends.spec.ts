@@ -35,11 +35,11 @@ test.describe('the README’s component, with the form of docs/frontends.md', ()
     idleTimeout: '8s',
     frontend: async ({}, use) => {
       const form = (await documented()).get('form/OrderForm.tsx')!
-      const imports = "import { OrderForm as Orders } from './OrderForm'\nimport { useSession } from './useSession'\n\n"
       const folder = await written({
         'index.html': PAGE,
         'src/main.tsx': MAIN,
-        'src/App.tsx': imports + (await readmeComponent()),
+        'src/App.tsx': await readmeComponent(),
+        'src/Orders.tsx': "export { OrderForm as Orders } from './OrderForm'\n",
         'src/OrderForm.tsx': form,
       })
       typeCheck(folder)
@@ -189,7 +189,7 @@ for (const [name, { recipes, main }] of Object.entries(CLIENTS)) {
 
 const MUI = `import { Alert, Button } from '@mui/material'
 import { useState } from 'react'
-export function App() {
+export default function App() {
   const [count, setCount] = useState(0)
   return <><Button variant="contained" onClick={() => setCount(count + 1)}>Pressed {count}</Button><Alert severity="info">Styled</Alert></>
 }
