@@ -28,6 +28,7 @@ use crate::config::{Config, KeyReload, RELOAD_INTERVAL, Warnings};
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
 use crate::oidc::Provider;
+use crate::pipeline::developer::Audience;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::{Pipeline, Shared, SharedParts};
 use crate::proxy::dial::SystemResolver;
@@ -147,6 +148,14 @@ impl RunningApp {
     ///
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: Config, environment: Environment) -> Result<Self, StartError> {
+        Self::start_for(Audience::Public, config, environment)
+    }
+
+    fn start_for(
+        audience: Audience,
+        config: Config,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
         let Environment {
             clock,
             randomness,
@@ -237,6 +246,7 @@ impl RunningApp {
             clock: Arc::clone(&clock),
             path_rules: config.path_rules,
             own_headers,
+            audience,
             metrics: metrics.clone(),
         }));
         let tls = Arc::new(tls);
@@ -470,7 +480,7 @@ pub fn develop(
         .iter()
         .map(|user| user.name.clone())
         .collect();
-    let app = RunningApp::start(config, environment)?;
+    let app = RunningApp::start_for(Audience::Developer, config, environment)?;
     announce(&Development {
         public_url: public_url.to_string(),
         issuer: servers.issuer.clone(),

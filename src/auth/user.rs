@@ -8,8 +8,9 @@ use crate::auth::RelyingParty;
 use crate::auth::answer::json;
 use crate::auth::session::{activity, claims};
 use crate::session::cookie::Presented;
-use crate::session::store::StoreError;
+use crate::session::store::{Found, StoreError};
 use crate::web::body::Body;
+use crate::web::ending::EndReason;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum UserError {
     /// Nobody is signed in.
     #[error("nobody is signed in")]
     Anonymous,
+    /// Nobody is signed in any more.
+    #[error("the session has ended")]
+    Ended(EndReason),
     /// The store could not be asked, which is no logout.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -36,8 +40,11 @@ impl RelyingParty {
         let Presented::Session(cookie) = presented else {
             return Err(UserError::Anonymous);
         };
-        let session = self.sessions.find(&cookie, activity(parts)).await?;
-        let session = session.live().ok_or(UserError::Anonymous)?;
+        let session = match self.sessions.find(&cookie, activity(parts)).await? {
+            Found::Live(session) => session,
+            Found::Ended(reason) => return Err(UserError::Ended(reason)),
+            Found::Nothing => return Err(UserError::Anonymous),
+        };
         let mut list = Vec::new();
         if let Value::Object(claims) = claims(&session) {
             for (name, value) in claims {

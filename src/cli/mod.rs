@@ -4,6 +4,8 @@
 
 mod admin_client;
 mod check;
+#[cfg(feature = "dev")]
+mod dev;
 mod explain;
 mod keygen;
 mod largest_head;
@@ -11,6 +13,8 @@ mod sessions;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+#[cfg(feature = "dev")]
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,6 +65,9 @@ enum CommandError {
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[cfg(feature = "dev")]
+    #[error(transparent)]
+    Dev(#[from] dev::PortTaken),
     #[error(transparent)]
     Explain(#[from] explain::ExplainError),
     #[error(transparent)]
@@ -80,6 +87,8 @@ impl CommandError {
             | Self::Start(_)
             | Self::Explain(_)
             | Self::Keygen(keygen::KeygenError::Config(_)) => Exit::Usage,
+            #[cfg(feature = "dev")]
+            Self::Dev(_) => Exit::Usage,
             Self::Check(error) => error.exit(),
             Self::Sessions(error) => error.exit(),
             Self::Keygen(keygen::KeygenError::Output(_)) | Self::Output(_) => Exit::Failed,
@@ -125,7 +134,7 @@ enum Command {
     /// Try everything here: with a development provider, a demo app and a demo API
     #[cfg(feature = "dev")]
     #[command(after_help = "Example: the demo, and signing in from a script\n  \
-        bff dev\n  \
+        bff dev                            # or another port: bff dev --port 3000\n  \
         curl -L -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice'\n\n\
         Without --config it reads ./bff.toml if there is one")]
     Dev(DevOptions),
@@ -203,6 +212,9 @@ struct DevOptions {
     /// The configuration; its provider is replaced by the development provider
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Serve on this port of localhost, whatever the configuration says
+    #[arg(long)]
+    port: Option<NonZeroU16>,
 }
 
 #[derive(Debug, Args)]
@@ -263,10 +275,7 @@ fn perform(
         Command::Check(options) => check::check(&options, variables, terminal)?,
         #[cfg(feature = "dev")]
         Command::Dev(options) => {
-            let (config, warnings) =
-                Config::load_for_development(dev_file(options).as_deref(), variables)?;
-            let out = &mut *terminal.out;
-            app::develop(config, &warnings, |development| announce(development, out))?;
+            dev::dev(options, variables, terminal)?;
         }
         Command::Keygen(options) => keygen::keygen(&options, variables, terminal)?,
         Command::Migrate(file) => {
@@ -290,31 +299,6 @@ fn perform(
     Ok(())
 }
 
-/// Tells where to look, once everything listens.
-#[cfg(feature = "dev")]
-fn announce(development: &app::Development, out: &mut dyn Write) {
-    let app::Development {
-        public_url,
-        issuer,
-        control_url,
-        users,
-    } = development;
-    let first = users.first().map_or("alice", String::as_str);
-    let users = users.join(", ");
-    // A terminal that is gone reads nothing; the servers run all the same.
-    drop(write!(
-        out,
-        "\n  bff dev is ready\n\n  \
-           app        {public_url}\n  \
-           provider   {issuer}   (sign in as {users})\n  \
-           misbehave  {control_url}\n\n  \
-           script     curl -sL -c jar -b jar '{public_url}bff/login?login_hint={first}'\n             \
-                      curl -b jar -H 'X-CSRF: 1' {public_url}bff/session\n\n  \
-           Ctrl-C stops it; the provider keeps nothing.\n\n"
-    ));
-    drop(out.flush());
-}
-
 fn load(
     file: &ConfigFile,
     variables: &Variables,
@@ -330,15 +314,6 @@ fn warn(warnings: &Warnings, terminal: &mut Terminal<'_>) -> io::Result<()> {
         writeln!(terminal.err, "warning: {warning}")?;
     }
     Ok(())
-}
-
-/// The file that was asked for, else the one in this folder, if there is one.
-#[cfg(feature = "dev")]
-fn dev_file(options: DevOptions) -> Option<PathBuf> {
-    options.config.or_else(|| {
-        let here = PathBuf::from("bff.toml");
-        here.is_file().then_some(here)
-    })
 }
 
 /// An error with its causes, as one sentence.

@@ -23,6 +23,7 @@ use crate::clock::Timestamp;
 use crate::oidc::{ExchangeError, ProviderError};
 use crate::pipeline::context::Context;
 use crate::pipeline::csrf::CsrfFault;
+use crate::pipeline::developer::{self, Audience};
 use crate::pipeline::refusal_log;
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
@@ -327,9 +328,11 @@ impl Refusal {
             | Self::Sessions(SessionsError::Anonymous) => LOGIN_REQUIRED,
             Self::SessionSuperseded
             | Self::Token(TokenError::SessionEnded(EndReason::Superseded))
+            | Self::User(UserError::Ended(EndReason::Superseded))
             | Self::Sessions(SessionsError::Ended(EndReason::Superseded)) => SESSION_SUPERSEDED,
             Self::SessionExpired(_)
             | Self::Token(TokenError::SessionEnded(_))
+            | Self::User(UserError::Ended(_))
             | Self::Sessions(SessionsError::Ended(_)) => SESSION_EXPIRED,
             Self::UserChanged => verdict(
                 StatusCode::CONFLICT,
@@ -577,7 +580,8 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         status: verdict.status,
         code: verdict.code,
         title: verdict.title,
-        detail: verdict.detail.to_owned(),
+        detail: developer::told(refusal, site.audience)
+            .unwrap_or_else(|| verdict.detail.to_owned()),
         request_id: ctx.request_id().to_owned(),
         login_url: offers_login.then(|| site.login_url(refusal)),
         extra: ended(refusal),
@@ -649,6 +653,8 @@ pub struct Site<'a> {
     pub version: Version,
     /// Who will read the answer: this decides between a problem document and a page.
     pub arrival: Arrival,
+    /// Whom it may be told what is behind us.
+    pub audience: Audience,
     /// Where a person would go on after a login, as far as the request says.
     pub return_to: Option<ReturnTo>,
     /// The warnings of failed logins that were given lately.
@@ -681,6 +687,7 @@ fn ended(refusal: &Refusal) -> Map<String, Value> {
         Refusal::SessionSuperseded => Some(EndReason::Superseded),
         Refusal::Token(TokenError::SessionEnded(reason))
         | Refusal::Sessions(SessionsError::Ended(reason))
+        | Refusal::User(UserError::Ended(reason))
         | Refusal::Forward(ForwardError::Ended(reason)) => Some(*reason),
         _ => None,
     };

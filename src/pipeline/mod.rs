@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod context;
 pub mod csrf;
+pub mod developer;
 pub mod endpoint;
 mod endpoints;
 pub mod error;
@@ -53,6 +54,7 @@ use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers};
 
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
+use developer::Audience;
 use endpoint::{Endpoint, UnderBase};
 use error::{Refusal, Site};
 use own_headers::OwnHeaders;
@@ -77,6 +79,7 @@ pub struct Shared {
     /// What the paths of the app's files may hold.
     path_rules: PathRules,
     own_headers: OwnHeaders,
+    audience: Audience,
     strip_cookies: StripCookies,
     sockets: OpenLimits,
     websocket_ping: Option<Duration>,
@@ -101,6 +104,7 @@ pub struct SharedParts {
     pub clock: Arc<dyn Clock>,
     pub path_rules: PathRules,
     pub own_headers: OwnHeaders,
+    pub audience: Audience,
     pub metrics: Metrics,
 }
 
@@ -126,6 +130,7 @@ impl Shared {
             clock,
             path_rules,
             own_headers,
+            audience,
             metrics,
         } = parts;
         let base_path = &relying_party.settings().base_path;
@@ -155,6 +160,7 @@ impl Shared {
             trusted_proxies,
             path_rules,
             own_headers,
+            audience,
             metrics,
         }
     }
@@ -375,16 +381,17 @@ impl Pipeline {
         let Some(refused) = &signed_in else {
             return Ok(response);
         };
-        if response.status() != StatusCode::UNAUTHORIZED || !replayable {
+        if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        // The upstream refuses the token: once, another may please it better (I13).
+        // The upstream refuses the token: once, another may please it better (I13). A call that may
+        // not be repeated learns at least whether its session is over.
         match Box::pin(self.after_refusal(route, refused)).await? {
-            Retry::As(better) => {
+            Retry::As(better) if replayable => {
                 let call = call(SignedIn::adds(better.as_ref()), RequestBody::Empty);
                 Ok(Box::pin(self.upstreams.forward(call)).await?)
             }
-            Retry::No => Ok(response),
+            Retry::As(_) | Retry::No => Ok(response),
         }
     }
 
@@ -516,6 +523,7 @@ impl Pipeline {
             relying_party,
             version: parts.version,
             arrival,
+            audience: self.shared.audience,
             return_to: arrival.is_seen().then(|| self.place_of(parts)).flatten(),
             warnings: &self.shared.login_warnings,
             now: relying_party.now(),

@@ -57,6 +57,8 @@ pub enum ForwardError {
     /// No upstream of the route could be reached: 502.
     #[error("{upstream} cannot be reached")]
     Connect {
+        /// The route's name.
+        route: Arc<str>,
         /// The one tried last.
         upstream: String,
         /// What the network said.
@@ -173,7 +175,7 @@ impl Upstreams {
         for upstream in call.route.upstreams_in_turn() {
             let mut freshness = Freshness::Any;
             loop {
-                let mut link = match self.link(upstream, freshness).await {
+                let mut link = match self.link(call.route, upstream, freshness).await {
                     Ok(link) => link,
                     // No fault of the upstream's, and no other would fare better.
                     Err(ForwardError::Busy) => return Err(ForwardError::Busy),
@@ -209,9 +211,10 @@ impl Upstreams {
         Err(unreached.unwrap_or(ForwardError::Timeout))
     }
 
-    /// A connection to this upstream.
+    /// A connection to this upstream of the route.
     pub(super) async fn link(
         &self,
+        route: &Route,
         upstream: &Upstream,
         freshness: Freshness,
     ) -> Result<Box<Link>, ForwardError> {
@@ -226,6 +229,7 @@ impl Upstreams {
         Box::pin(self.connect(origin, room))
             .await
             .map_err(|source| ForwardError::Connect {
+                route: Arc::clone(route.name()),
                 upstream: origin.as_str().to_owned(),
                 source,
             })

@@ -170,7 +170,7 @@ impl Upstreams {
         let mut unreached = None;
         for upstream in call.route.upstreams_in_turn() {
             // Never a used connection: this one will not come back, and must not be stale.
-            let mut link = match self.link(upstream, Freshness::New).await {
+            let mut link = match self.link(call.route, upstream, Freshness::New).await {
                 Ok(link) => link,
                 Err(ForwardError::Busy) => return Err(ForwardError::Busy),
                 Err(error) => {

@@ -500,6 +500,74 @@ async fn bff_dev_works_as_the_readme_says() {
     assert_eq!(process.ended().await, Some(0));
 }
 
+/// A developer has started bff and nothing else: it was "The service behind this address cannot be
+/// reached". `bff serve` says no more than that, since what is behind it is nobody's business.
+#[tokio::test]
+async fn bff_dev_names_what_is_not_started() {
+    let (port, vite, api) = (free_port(), free_port(), free_port());
+    let public_url = format!("http://localhost:{port}");
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:{port}\"\n\
+         [[route]]\npath = \"/orders\"\nupstream = \"http://127.0.0.1:{api}\"\nauth = \"none\"\n\
+         [frontend]\nupstream = \"http://localhost:{vite}\"\n"
+    );
+    let place = Place::with(&[("bff.toml", &config)]);
+    let mut process = Process::start(&["dev"], place.path(), &BTreeMap::new());
+    process.line("bff dev is ready").await;
+    let mut browser = Browser::new(nine_o_clock());
+    let page = browser.visit(&format!("{public_url}/")).await;
+    assert_eq!(page.last().status, 502);
+    let said = page.last().text();
+    let expected = format!(
+        "Nothing answers at http://localhost:{vite}, the app&#39;s development server. \
+         Is `npm run dev` running?"
+    );
+    assert!(said.contains(&expected), "{said}");
+    browser.stand_on(&public_url);
+    let call = browser.fetch(Fetch::get("/orders/7").csrf()).await;
+    assert_eq!(call.json()["code"], "upstream_unavailable");
+    let detail = call.json()["detail"].as_str().unwrap().to_owned();
+    let expected =
+        format!("Nothing answers at http://127.0.0.1:{api}, where bff.toml sends /orders.");
+    assert!(detail.starts_with(&expected), "{detail}");
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0));
+}
+
+/// A second `bff dev`, or anything else on its port: it named the address and left one to edit a file.
+#[tokio::test]
+async fn bff_dev_offers_the_next_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = format!("[server]\nlisten = \"127.0.0.1:{port}\"\n");
+    let place = Place::with(&[("app.toml", &config)]);
+    let ended = place.run(&["dev", "--config", "app.toml"]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    let (before, offer) = ended.err.split_once("bff dev --port ").unwrap();
+    let in_use = format!("127.0.0.1:{port} is in use by another program");
+    assert!(before.starts_with(&in_use), "{before}");
+    let (next, file) = offer.trim().split_once(' ').unwrap();
+    assert_eq!(file, "--config app.toml");
+
+    let arguments = ["dev", "--port", next, "--config", "app.toml"];
+    let mut process = Process::start(&arguments, place.path(), &BTreeMap::new());
+    process.line("bff dev is ready").await;
+    let shown = process.line("app  ").await;
+    assert!(
+        shown.contains(&format!("http://localhost:{next}/")),
+        "{shown}"
+    );
+    let mut browser = Browser::new(nine_o_clock());
+    let visit = browser
+        .visit(&format!(
+            "http://localhost:{next}/bff/login?login_hint=alice"
+        ))
+        .await;
+    assert_eq!(visit.last().status, 200, "{:?}", visit.paths());
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0));
+}
+
 /// DESIGN: `bff dev` is for this machine alone.
 #[tokio::test]
 async fn bff_dev_stays_on_this_machine() {

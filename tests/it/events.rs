@@ -187,6 +187,13 @@ async fn a_stream_tells_why_the_session_ended() {
         }
         assert!(began.elapsed() < Duration::from_secs(1), "{reason}");
 
+        // The first answer to each kind of question says why, too: `/bff/user` said `login_required`.
+        alice.jar = old.clone();
+        for path in ["/api/orders", "/bff/user", "/bff/sessions"] {
+            let refused = Call::get(path).of(&alice).send(bff.public_addr).await;
+            assert_eq!(refused.status, 401, "{reason}: {path}");
+            assert_eq!(refused.json()["ended"], reason, "{path}");
+        }
         alice.jar = old;
         for last in [None, Some(ids[0].as_str()), Some("odd")] {
             assert_eq!(heard(&mut alice, last).await, only_ended(reason));

@@ -26,8 +26,8 @@ fn refuses_the_first_token(upstream: &Upstream) {
     });
 }
 
-/// I13: one refresh and one more try, where the upstream cannot act twice: the method is
-/// idempotent and there is no body.
+/// I13: one refresh, and one more try where the upstream cannot act twice: the method is idempotent
+/// and there is no body. Any other call has the upstream's answer, and the next one the new token.
 #[tokio::test]
 async fn a_refused_token_is_replaced_once_where_that_is_safe() {
     for (name, call, status) in [
@@ -54,12 +54,36 @@ async fn a_refused_token_is_replaced_once_where_that_is_safe() {
         assert_eq!(reply.status, status, "{name}");
         let tries = if status == 200 { 2 } else { 1 };
         assert_eq!(upstream.seen().len(), tries, "{name}");
-        assert_eq!(idp.refreshes(), tries - 1, "{name}");
+        assert_eq!(idp.refreshes(), 1, "{name}");
         if status == 401 {
             let challenge = reply.header("www-authenticate");
             assert_eq!(challenge, Some("Bearer error=\"invalid_token\""), "{name}");
             assert_eq!(reply.text(), "the token was revoked", "{name}");
+            let next = Call::get("/api").of(&alice).send(bff.public_addr).await;
+            assert_eq!(next.status, 200, "{name}: with the new token");
         }
+    }
+}
+
+/// I13, L4: whichever call meets a dead grant first tells its page that the session is over, and why.
+/// One that may not be repeated had the upstream's own 401, and the session seemed to live on.
+#[tokio::test]
+async fn a_call_that_may_not_be_repeated_tells_of_the_end_too() {
+    for (name, call) in [
+        ("POST", Call::new("POST", "/api").body("{}")),
+        ("PUT", Call::new("PUT", "/api").body("{}")),
+        ("GET", Call::get("/api")),
+    ] {
+        let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+        refuses_the_first_token(&upstream);
+        let bff = Bff::with(&idp, &upstream).start();
+        let alice = signed_in(&bff, "alice").await;
+        idp.misbehave(Fault::invalid_grant());
+        let reply = call.of(&alice).send(bff.public_addr).await;
+        assert_eq!(reply.status, 401, "{name}");
+        assert_eq!(reply.json()["code"], "session_expired", "{name}");
+        assert_eq!(reply.json()["ended"], "refresh_refused", "{name}");
+        assert_eq!(upstream.seen().len(), 1, "{name}: sent once");
     }
 }
 

@@ -3,7 +3,7 @@ import { ApiError, api, apiJson } from './api'
 
 const fetched = vi.fn<typeof fetch>()
 const { currentTag, refused } = vi.hoisted(() => ({ currentTag: vi.fn<() => string | null>(), refused: vi.fn() }))
-vi.mock('./useSession', () => ({ currentTag, refused }))
+vi.mock('./session', () => ({ currentTag, refused }))
 
 beforeEach(() => {
   vi.stubGlobal('fetch', fetched)

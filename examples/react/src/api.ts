@@ -1,10 +1,10 @@
-// `fetch` for API routes behind bff. Copy this file into your app, beside useSession.ts.
+// `fetch` for API routes behind bff. Copy this file into your app, beside session.ts.
 //
 // It adds the header without which bff forwards nothing, and the one that says which session the page believes in, so
 // that a call never goes out as another user who has signed in since. Every refusal becomes an `ApiError`; where it
-// means that the session is over or another one, `useSession()` is told.
+// means that the session is over or another one, the page is told.
 
-import { currentTag, refused } from './useSession'
+import { currentTag, refused } from './session'
 
 /** RFC 9457, as bff and many APIs send it. */
 export interface Problem {
@@ -57,9 +57,17 @@ export async function api(path: string, init: RequestInit = {}): Promise<Respons
   const response = await fetch(path, { ...init, headers })
   if (response.status < 400) return response
 
-  const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get('Retry-After')) || null)
-  if (error.sessionEnded || error.userChanged) refused(error.problem.ended ?? error.problem.code ?? '', tag)
-  throw error
+  throw refusal(response.status, await problemOf(response), tag, response.headers.get('Retry-After'))
+}
+
+/**
+ * The `ApiError` of a refusal that was sent as `tag`; where it means that the session is over or another one, the page is
+ * told. `api` calls it; so does any other client that you prefer.
+ */
+export function refusal(status: number, problem: Problem, tag: string | null, retryAfter: string | null = null): ApiError {
+  const error = new ApiError(status, problem, Number(retryAfter) || null)
+  if (error.sessionEnded || error.userChanged) refused(problem.ended ?? problem.code ?? '', tag)
+  return error
 }
 
 /**

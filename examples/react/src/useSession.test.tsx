@@ -3,7 +3,7 @@ import { createRoot, type Root } from 'react-dom/client'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { FakeEventSource } from './fakeEventSource'
 
-type Hook = typeof import('./useSession')
+type Hook = typeof import('./useSession') & typeof import('./session')
 type View = ReturnType<Hook['useSession']>
 
 const SIGNED_IN = {
@@ -29,7 +29,7 @@ beforeEach(async () => {
   vi.stubGlobal('fetch', fetched)
   vi.spyOn(window.location, 'assign').mockImplementation(navigated)
   vi.resetModules() // the hook's state is the module's: each test has its own
-  hook = await import('./useSession')
+  hook = { ...(await import('./session')), ...(await import('./useSession')) }
 })
 
 afterEach(async () => {
@@ -287,6 +287,7 @@ test('the stream tells the end at once, with its reason, and nothing connects or
   await act(async () => stream.says('ended', { reason: 'revoked' }))
   expect(view.status).toBe('anonymous')
   expect(view.ended).toMatchObject({ reason: 'revoked', last: { user: { name: 'Alice' } } })
+  expect(view.user?.name, 'whose page it is').toBe('Alice')
   expect(stream.readyState).toBe(stream.CLOSED)
   await act(() => vi.advanceTimersByTimeAsync(3_600_000))
   expect([FakeEventSource.all.length, looks()]).toEqual([1, []])

@@ -1,11 +1,12 @@
 // The demo of `bff dev`: no framework and no build, so that every request to bff can be read here.
-// A React app does the same in examples/react/src/useSession.ts and api.ts.
+// A React app does the same in examples/react/src/session.ts and api.ts.
 
 const byId = (id) => document.getElementById(id)
 
 let session = null
 let receivedAt = 0
 let lookingAgain
+let stream = null
 
 // ---- bff
 
@@ -18,18 +19,52 @@ async function look({ slide }) {
     return problem('bff cannot be reached. This page tries again by itself.', 5)
   }
   const { response, body } = answer
-  if (response.status >= 500) return problem(`${body.title ?? 'bff is not ready'}. You are still signed in.`, retryAfter(response))
+  if (response.status >= 500) return problem(`${body.title ?? 'bff is not ready'}. Nobody is signed out by that.`, retryAfter(response))
   if (response.status === 403) return problem(body.detail ?? body.title ?? 'bff refused the request.')
 
   problem(null)
   if (body.authenticated) {
+    const another = session?.session.tag !== body.session.tag
     session = body
     receivedAt = Date.now()
-    lookAgainIn(Math.min(body.session.expires_in, body.session.ends_in) + 1)
+    lookAgainIn(Math.min(body.session.expires_in, body.session.ends_in) + 3)
     showSession()
+    if (another) listen()
   } else {
-    ended(body.code)
+    ended(body.ended ?? body.code)
   }
+}
+
+/** bff says at once what becomes of the session: extended, about to expire, ended and why. To listen is not to use it. */
+function listen() {
+  hangUp()
+  stream = new EventSource('/bff/session/events')
+  const on = (name, heard) => stream.addEventListener(name, ({ data }) => (hear(name, data), heard(JSON.parse(data))))
+  on('signed_in', ({ tag }) => tag === session?.session.tag || look({ slide: false }))
+  on('extended', retime)
+  on('expiring', ({ expires_in }) => {
+    // What runs out is the idle timeout, or the session, which nothing puts off.
+    if (session.session.ends_in - (Date.now() - receivedAt) / 1000 > expires_in + 2) retime({ expires_in })
+    expiring(true)
+  })
+  on('ended', ({ reason }) => (hangUp(), ended(reason)))
+}
+
+function hangUp() {
+  stream?.close()
+  stream = null
+}
+
+/** What the stream says of the session's times, the others moved on to now. */
+function retime({ expires_in, ends_in }) {
+  const passed = (Date.now() - receivedAt) / 1000
+  const { session: own, token } = session
+  own.expires_in = expires_in ?? own.expires_in - passed
+  own.ends_in = ends_in ?? own.ends_in - passed
+  if (token) token.expires_in = Math.max(0, token.expires_in - passed)
+  receivedAt = Date.now()
+  lookAgainIn(Math.min(own.expires_in, own.ends_in) + 3)
+  showSession()
 }
 
 /** One request, noted in the log. What needs the session needs `X-CSRF: 1`. */
@@ -51,13 +86,33 @@ async function call(method, path, json) {
 }
 
 async function signOut() {
+  const { user } = session
+  hangUp() // this page need not be told
   try {
     const { response, body } = await call('POST', '/bff/logout')
-    if (response.ok) location.assign(body.redirect_to)
-    else problem(body.detail ?? body.title ?? `Sign-out failed with ${response.status}.`)
+    if (response.ok) {
+      sessionStorage.setItem(SIGNED_OUT, user.name ?? user.sub)
+      return location.assign(body.redirect_to)
+    }
+    problem(body.detail ?? body.title ?? `Sign-out failed with ${response.status}.`)
   } catch {
     problem('bff cannot be reached; you are still signed in.')
   }
+  listen()
+}
+
+/** Signs in again in a window of its own, so that this page stays as it is. */
+function signInAgain(event) {
+  const channel = new BroadcastChannel('bff-login')
+  channel.onmessage = ({ data }) => {
+    if (data?.type !== 'bff-login') return
+    channel.close()
+    if (data.outcome === 'signed_in') look({ slide: false })
+    else byId('ended-why').textContent = `That did not work (${data.error ?? 'unknown'}). Try once more.`
+  }
+  // A window that may not be opened: the link goes there with the page itself.
+  if (open('/bff/login?mode=popup', 'bff-login', 'popup,width=480,height=680')) event.preventDefault()
+  else channel.close()
 }
 
 async function callApi(method, path, json) {
@@ -94,7 +149,7 @@ async function volley() {
 /** True where an answer said that the session is over. An API's own 401 has another code, or none. */
 function endedHere({ response, body }) {
   const over = response.status === 401 && ['login_required', 'session_expired', 'session_superseded'].includes(body.code)
-  if (over) ended(body.code)
+  if (over) ended(body.ended ?? body.code)
   return over
 }
 
@@ -123,31 +178,65 @@ function showSession() {
   byId('name').textContent = name
   byId('email').textContent = user.email ?? user.sub
   byId('initials').textContent = name.split(/\s+/).map((w) => w[0]).slice(0, 2).join('').toUpperCase()
-  clock('idle', 'Idle timeout', own.expires_in)
-  clock('whole', 'Session', own.ends_in)
-  if (token) clock('token', 'Access token', token.expires_in)
+  const age = (receivedAt - Date.parse(own.created_at)) / 1000
+  // The first look extends the session, so that the most ever seen of the idle timeout is all of it.
+  clock('idle', 'Idle timeout', own.expires_in, Math.max(own.expires_in, clocks.get('idle')?.whole ?? 0))
+  clock('whole', 'Session', own.ends_in, age + own.ends_in)
+  if (token) clock('token', 'Access token', token.expires_in, lifetimeOf(token, age))
+  expiring(false)
   byId('session-json').replaceChildren(...coloured(session))
   tick()
 }
 
+/** The words of docs/endings.md, and the codes of refusals that know no better. */
 const WHY = {
-  session_superseded: 'You signed in somewhere else, and that session took the place of this one.',
-  session_expired: 'It was idle for too long, or it reached its longest life.',
-  login_required: 'It was ended elsewhere: in another tab, at the provider, or by an administrator.',
+  logout: ['You signed out', 'In another tab of this browser.'],
+  signed_out_elsewhere: ['You were signed out elsewhere', 'From another of your browsers.'],
+  revoked: ['An administrator ended your session', 'On the administration page, or with bff sessions revoke.'],
+  provider_logout: ['Signed out at the identity provider', 'It told bff through its back channel, and bff told this page.'],
+  superseded: ['Another sign-in took its place', 'Your account was signed in to again, and that session replaced this one.'],
+  expired: ['Your session expired', 'It was idle for too long, or it reached its longest life.'],
+  refresh_refused: ['The provider no longer vouches for you', 'bff wanted to renew the access token, and the provider refused the refresh token.'],
 }
+WHY.session_superseded = WHY.superseded
+WHY.session_expired = WHY.expired
 
-function ended(code) {
+function ended(reason) {
   clearTimeout(lookingAgain)
+  hangUp()
+  expiring(false)
   byId('sign-out').hidden = true
   if (session) {
     session = null
-    byId('ended-why').textContent = WHY[code] ?? 'You are no longer signed in.'
+    const [title, text] = WHY[reason] ?? ['Your session has ended', 'You are no longer signed in.']
+    byId('ended-title').textContent = title
+    byId('ended-why').textContent = text
+    byId('ended-reason').textContent = reason ?? ''
     byId('ended').showModal()
     tick()
-  } else if (!byId('ended').open) {
+  } else if (byId('ended').open) {
+    // Who knows better comes later: the stream after a call that was refused.
+    const [title, text] = WHY[reason] ?? []
+    if (title && !(reason in { session_expired: 1, session_superseded: 1 })) {
+      byId('ended-title').textContent = title
+      byId('ended-why').textContent = text
+      byId('ended-reason').textContent = reason
+    }
+  } else {
     byId('signed-in').hidden = true
     byId('signed-out').hidden = false
+    const name = sessionStorage.getItem(SIGNED_OUT)
+    sessionStorage.removeItem(SIGNED_OUT)
+    if (name) {
+      byId('goodbye').hidden = false
+      byId('goodbye').textContent = `${name} is signed out: the session has ended here and at the identity provider.`
+    }
   }
+}
+
+/** The last minute of a session. */
+function expiring(soon) {
+  byId('expiring').hidden = !soon
 }
 
 function problem(text, retryInSeconds) {
@@ -156,37 +245,48 @@ function problem(text, retryInSeconds) {
   if (retryInSeconds) lookAgainIn(retryInSeconds)
 }
 
-const AROUND = 2 * Math.PI * 42
+const SIGNED_OUT = 'signed-out'
 const clocks = new Map()
 
-function clock(key, name, seconds) {
+/** `whole` is how long all of it is: null where nobody has said so, and then nothing is drawn, rather than a lie. */
+function clock(key, name, seconds, whole) {
   if (!clocks.has(key)) {
-    const hand = svg('circle', { class: 'hand', cx: 50, cy: 50, r: 42, 'stroke-dasharray': AROUND })
-    const left = el('p', { class: 'left', role: 'timer', 'aria-label': name })
-    const ring = el(
-      'div',
-      { class: 'ring' },
-      svg('svg', { viewBox: '0 0 100 100', 'aria-hidden': 'true' }, svg('circle', { class: 'track', cx: 50, cy: 50, r: 42 }), hand),
-      el('div', {}, el('h2', {}, name), left),
-    )
-    byId('clocks').append(ring)
-    clocks.set(key, { ring, hand, left, whole: 0 })
+    const rest = svg('rect', { height: 1 })
+    const bar = svg('svg', { class: 'bar', viewBox: '0 0 100 1', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, rest)
+    const left = el('b', {})
+    const of = el('small', {})
+    const row = el('div', { class: 'clock' }, el('h2', {}, name), el('p', { class: 'left', role: 'timer', 'aria-label': name }, left, of), bar)
+    byId('clocks').append(row)
+    clocks.set(key, { row, rest, bar, left, of })
   }
-  const it = clocks.get(key)
-  it.seconds = seconds
-  it.whole = Math.max(it.whole, seconds)
+  Object.assign(clocks.get(key), { seconds, whole })
+}
+
+/** A token's lifetime shows when it is new: right after the sign-in, and when it has just been renewed. */
+function lifetimeOf(token, age) {
+  const before = clocks.get('token')
+  const isNew = before ? token.expires_in > before.seconds + 1 : age < 5
+  return isNew ? token.expires_in : (before?.whole ?? null)
 }
 
 function tick() {
   const elapsed = (Date.now() - receivedAt) / 1000
-  for (const { ring, hand, left, whole, seconds } of clocks.values()) {
+  for (const { row, rest, bar, left, of, whole, seconds } of clocks.values()) {
     const remaining = session ? Math.max(0, seconds - elapsed) : 0
-    const part = whole > 0 ? remaining / whole : 0
-    hand.setAttribute('stroke-dashoffset', AROUND * (1 - part))
-    ring.toggleAttribute('data-low', part < 0.2)
+    const part = whole ? Math.min(1, remaining / whole) : 1
+    // A bar that is full says nothing: it comes when half of the time is gone.
+    rest.setAttribute('width', 100 * part)
+    bar.toggleAttribute('hidden', part > 0.5)
+    row.toggleAttribute('data-low', part < 0.2)
     left.textContent = clockText(remaining)
+    of.textContent = whole ? ` of ${clockText(rounded(whole))}` : ''
   }
   byId('session-age').textContent = session ? `${Math.floor(elapsed)} s ago` : ''
+}
+
+/** What was said a moment ago, in whole seconds, is a little less than what was meant. */
+function rounded(seconds) {
+  return seconds < 60 ? seconds : Math.round(seconds / 5) * 5
 }
 
 function clockText(seconds) {
@@ -256,6 +356,25 @@ function note(method, path, status, elapsed) {
       el('span', { class: 'took' }, `${Math.round(elapsed)} ms`),
     ),
   )
+  trim()
+}
+
+/** What bff said on the event stream, among the rest. */
+function hear(name, data) {
+  byId('log').prepend(
+    el(
+      'li',
+      { 'data-kind': 'heard' },
+      el('time', {}, new Date().toLocaleTimeString()),
+      el('span', { class: 'what' }, el('b', {}, 'event'), ` ${name} ${data}`),
+      el('span', { class: 'status' }, 'heard'),
+      el('span', { class: 'took' }),
+    ),
+  )
+  trim()
+}
+
+function trim() {
   while (byId('log').childElementCount > 40) byId('log').lastElementChild.remove()
 }
 
@@ -298,6 +417,8 @@ function show(parent, ...children) {
 
 byId('sign-out').addEventListener('click', signOut)
 byId('extend').addEventListener('click', () => look({ slide: true }))
+byId('stay').addEventListener('click', () => look({ slide: true }))
+byId('again').addEventListener('click', signInAgain)
 byId('look').addEventListener('click', () => look({ slide: false }))
 byId('hello').addEventListener('click', () => callApi('GET', '/api/hello'))
 byId('echo').addEventListener('click', () => callApi('POST', '/api/echo', { note: 'written in the browser' }))
@@ -309,8 +430,10 @@ byId('refused-call').addEventListener('click', async () => {
 byId('ended').addEventListener('close', () => {
   if (!session) ended()
 })
-addEventListener('focus', lookIfVisible)
-document.addEventListener('visibilitychange', lookIfVisible)
+// While the stream stands there is nothing to ask.
+const cameBack = () => stream?.readyState === 1 || lookIfVisible()
+addEventListener('focus', cameBack)
+document.addEventListener('visibilitychange', cameBack)
 setInterval(tick, 250)
 
 look({ slide: true })

@@ -26,6 +26,17 @@ pub enum Authorization {
     Answer(AuthorizationResponse),
 }
 
+/// What a person said at the login page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// Nothing: the page has not been shown.
+    Nothing,
+    /// Who they are.
+    User(&'a str),
+    /// That they would rather not: `access_denied`.
+    No,
+}
+
 /// What goes back through the browser.
 #[derive(Debug)]
 pub struct AuthorizationResponse {
@@ -49,13 +60,13 @@ pub enum ResponseMode {
 }
 
 impl Core {
-    /// Decides over `request`, sent by a browser that keeps `session`; `chosen` is the person
-    /// that the login page was told.
+    /// Decides over `request`, sent by a browser that keeps `session`; `said` is what a person
+    /// answered at the login page.
     pub fn authorize(
         &self,
         request: &Parameters,
         session: Option<&str>,
-        chosen: Option<&str>,
+        said: Said<'_>,
     ) -> Authorization {
         // Before these two are known to be right, an answer would be an open redirector.
         let Some(relying_party) = request
@@ -76,7 +87,7 @@ impl Core {
             _ => ResponseMode::Query,
         };
         let decided = check(request).and_then(|()| {
-            let session = self.session_for(request, session, chosen)?;
+            let session = self.session_for(request, session, said)?;
             Ok(session.map(|(id, session)| {
                 let code = self.issue_code(&relying_party, request, session);
                 (id, code)
@@ -111,7 +122,7 @@ impl Core {
         &self,
         request: &Parameters,
         session: Option<&str>,
-        chosen: Option<&str>,
+        said: Said<'_>,
     ) -> Result<Option<(String, ProviderSession)>, &'static str> {
         let prompt = request.words("prompt");
         let silent = prompt.iter().any(|word| word == "none");
@@ -125,9 +136,14 @@ impl Core {
             .words("acr_values")
             .iter()
             .find_map(|asked| ACR_VALUES.into_iter().find(|known| known == asked));
-        if let Some(name) = chosen {
-            let user = self.user(name).ok_or("access_denied")?;
-            return Ok(Some(self.sign_in(&user.name, acr)));
+        match said {
+            Said::Nothing => {}
+            Said::User(name) => {
+                let user = self.user(name).ok_or("access_denied")?;
+                return Ok(Some(self.sign_in(&user.name, acr)));
+            }
+            // RFC 6749 §4.1.2.1.
+            Said::No => return Err("access_denied"),
         }
         let hinted = request
             .value("login_hint")

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::authorize::{Authorization, AuthorizationResponse, ResponseMode};
+use super::authorize::{Authorization, AuthorizationResponse, ResponseMode, Said};
 use super::core::{Core, OAuthError};
 use super::courier::Courier;
 use super::logout::{Farewell, LogoutNotice};
@@ -187,9 +187,14 @@ impl Endpoints {
     fn authorize(&self, request: &Request<Bytes>) -> Response<Body> {
         // The login page posts the whole request again, with the person who was chosen.
         let parameters = query_or_form(request);
-        let chosen = form(request).and_then(|form| form.value("user").map(str::to_owned));
+        let form = form(request).unwrap_or_default();
+        let said = match (form.value("cancel"), form.value("user")) {
+            (Some(_), _) => Said::No,
+            (None, Some(user)) => Said::User(user),
+            (None, None) => Said::Nothing,
+        };
         let core = &self.0.core;
-        match core.authorize(&parameters, session_cookie(request), chosen.as_deref()) {
+        match core.authorize(&parameters, session_cookie(request), said) {
             Authorization::Refuse(why) => page(StatusCode::BAD_REQUEST, pages::refusal(why)),
             Authorization::AskWho => page(StatusCode::OK, pages::login(core.users(), &parameters)),
             Authorization::Answer(answer) => respond(&answer),

@@ -40,7 +40,7 @@ pub(super) fn login(users: &[DevUser], request: &Parameters) -> String {
 /// A form that posts itself (OAuth 2.0 Form Post Response Mode).
 pub(super) fn form_post(response: &AuthorizationResponse) -> String {
     format!(
-        "<!doctype html><meta charset=\"utf-8\"><title>Signing in</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Signing in</title>\
          <form method=\"post\" action=\"{}\">{}<noscript><button>Go on</button></noscript></form>\
          <script src=\"/form_post.js\" defer></script>",
         escape(response.redirect_uri.as_str()),
@@ -74,7 +74,9 @@ pub(super) fn signed_out(frames: &[Url], next: Option<&Url>) -> String {
 /// Says why the browser is sent nowhere.
 pub(super) fn refusal(why: &str) -> String {
     format!(
-        "<!doctype html><meta charset=\"utf-8\"><title>Refused</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>Refused</title>\
          <link rel=\"stylesheet\" href=\"/provider.css\"><main><h1>Refused</h1><p>{}</p></main>",
         escape(why),
     )

@@ -35,8 +35,31 @@ test('the demo signs in, calls its API and signs out', async ({ page, demo }) =>
 
   await page.getByRole('button', { name: 'Sign out' }).click()
   await expect(page.getByRole('link', { name: 'As alice' })).toBeVisible()
+  await expect(page.getByText('is signed out: the session has ended here and at the identity provider.')).toBeVisible()
+  await page.reload()
+  await expect(page.getByText('is signed out'), 'said once').toBeHidden()
   await page.getByRole('link', { name: 'As alice' }).click()
   await expect(page.getByRole('heading', { level: 1 }), 'no form for login_hint').toHaveText(/alice/i)
+})
+
+test('whoever cancels at the provider is back where they were', async ({ page, demo }) => {
+  await page.goto(demo)
+  await page.getByRole('link', { name: 'Sign in', exact: true }).click()
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await expect(page).toHaveURL(new RegExp(`^${demo}/`))
+  await page.goto(demo)
+  await expect(page.getByRole('link', { name: 'As alice' })).toBeVisible()
+})
+
+test('the demo asks before the session expires, and shows what it hears', async ({ page }) => {
+  const bff = await startBffDev(await freePort(), { more: '[session]\nidle_timeout = "12s"\n' })
+  await page.goto(`${bff.publicUrl}/bff/login?login_hint=alice`)
+  const asked = page.getByText('You will be signed out soon.')
+  await expect(asked).toBeVisible({ timeout: 20_000 })
+  await page.getByRole('button', { name: 'Stay signed in' }).first().click()
+  await expect(asked).toBeHidden()
+  await expect(page.locator('.log')).toContainText('expiring')
+  await bff.stop()
 })
 
 test('a WebSocket passes with the session, and ends with it', async ({ page, demo }) => {

@@ -32,6 +32,11 @@ const test = base.extend<{ vite: { folder: string; port: number } }>({
   frontend: async ({ vite }, use) => use(`upstream = "http://127.0.0.1:${vite.port}"`),
 })
 
+test('a page that is opened at the dev server’s own address says which one to open', async ({ page, vite }) => {
+  await page.goto(`http://127.0.0.1:${vite.port}/`)
+  await expect(page.getByRole('alert')).toContainText("Open bff's address, not Vite's")
+})
+
 test('the dev server works behind bff, and an edit updates the page in place', async ({ page, world, vite }) => {
   const sockets: string[] = []
   page.on('websocket', (socket) => sockets.push(socket.url()))

@@ -6,6 +6,7 @@ test('signing out ends the session here and at the provider', async ({ page, con
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('button', { name: 'Sign out here too' }).click()
   await expectLanding(page)
+  await expect(page.getByRole('status').filter({ hasText: 'You are signed out.' })).toBeVisible()
   await expect(page).toHaveURL(`${world.origin}/`)
   expect(await sessionCookie(context), 'the cookie is gone').toBeUndefined()
 
@@ -54,7 +55,7 @@ test.describe('with an idle timeout of a few seconds', () => {
     await expect(dialog).toBeVisible({ timeout: 15_000 })
     await expect(dialog).toContainText('You were signed in as Alice Example')
 
-    // The provider still knows the user, so there is no form.
+    // The provider still knows the user, so the window comes and goes with no form.
     await dialog.getByRole('button', { name: 'Sign in again' }).click()
     await expect(dialog).toHaveCount(0)
     await expectSignedIn(page)

@@ -38,15 +38,17 @@ export function startBff(options: BffOptions) {
   return run('serve', toml(options), options)
 }
 
-/** `bff dev`: its own provider, demo app and demo API. */
-export function startBffDev(port: number) {
+/** `bff dev`: its own provider, demo app and demo API; `more` are further tables of the configuration. */
+export function startBffDev(port: number, { adminPort = null, more = '' }: { adminPort?: number | null; more?: string } = {}) {
   const demo = '[[route]]\npath = "/api"\nupstream = "dev:api"\n'
-  return startBffDevWith(`${serverTable(port, false, null)}${demo}`, port)
+  return startBffDevWith(`${serverTable(port, false, adminPort)}${demo}${more}`, port)
 }
 
 /** `bff dev` with this bff.toml, which says `port`. */
-export function startBffDevWith(configuration: string, port: number) {
-  return run('dev', configuration, { port, tls: false })
+export async function startBffDevWith(configuration: string, port: number) {
+  const bff = await run('dev', configuration, { port, tls: false })
+  await waitFor(() => /misbehave +\S+/.test(bff.output()))
+  return { ...bff, controlUrl: /misbehave +(\S+)/.exec(bff.output())![1]! }
 }
 
 /** The origin that the browser sees. */
@@ -105,6 +107,14 @@ async function run(command: 'serve' | 'dev', configuration: string, place: { por
     /** After a crash: the same configuration, the same port, the same folder. */
     start,
     stop,
+  }
+}
+
+async function waitFor(holds: () => boolean) {
+  const deadline = Date.now() + 15_000
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error('it does not say that it is ready')
+    await new Promise((again) => setTimeout(again, 25))
   }
 }
 

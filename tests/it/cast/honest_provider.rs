@@ -45,6 +45,26 @@ async fn alice_signs_in_by_the_form_and_her_tokens_work() {
     again.code(&browser.visit(&silent).await);
 }
 
+/// RFC 6749 §4.1.2.1: whoever cancels at the login page is sent back with `access_denied`, which an app
+/// could not be tried with. Nobody is signed in by it.
+#[tokio::test]
+async fn whoever_cancels_is_sent_back() {
+    let idp = Idp::start(&nine_o_clock());
+    let mut browser = Browser::new(nine_o_clock());
+    let relying_party = RelyingParty::of(&idp);
+    let asked = browser.visit(&relying_party.authorization_url(&[])).await;
+    assert!(asked.last().text().contains(">Cancel</button>"));
+    let answered = browser
+        .submit_form_of(asked.last(), Some(("cancel", "1")))
+        .await;
+    let back = answered.left.as_ref().unwrap();
+    assert_eq!(parameter(back, "error").as_deref(), Some("access_denied"));
+    assert_eq!(parameter(back, "code"), None);
+    assert_eq!(parameter(back, "iss"), Some(idp.issuer.clone()));
+    let again = browser.visit(&relying_party.authorization_url(&[])).await;
+    assert_eq!(again.last().status, 200, "the page asks once more");
+}
+
 #[tokio::test]
 async fn the_discovery_document_names_endpoints_that_are_there() {
     let idp = Idp::start(&nine_o_clock());

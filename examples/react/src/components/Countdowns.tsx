@@ -33,7 +33,7 @@ interface ClockProps {
   name: string
   note: string
   seconds: number
-  /** How long the whole of it is; null where nobody has said so, and then there is no bar, rather than one that lies. */
+  /** How long the whole of it is; null where nobody has said so, and then nothing is drawn, rather than a lie. */
   whole: number | null
   since: number | null
 }
@@ -46,9 +46,10 @@ function Clock({ name, note, seconds, whole, since }: ClockProps) {
       <h2>{name}</h2>
       <p className="left" role="timer" aria-label={name}>
         {clockText(left)}
-        {whole && <small> of {clockText(whole)}</small>}
+        {whole && <small> of {clockText(rounded(whole))}</small>}
       </p>
-      {part !== null && (
+      {/* A bar that is full says nothing: it comes when half of the time is gone. */}
+      {part !== null && part <= 0.5 && (
         <svg className="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">
           <rect width={100 * part} height="1" />
         </svg>
@@ -56,6 +57,11 @@ function Clock({ name, note, seconds, whole, since }: ClockProps) {
       <p className="muted">{note}</p>
     </div>
   )
+}
+
+/** What was said a moment ago, in whole seconds, is a little less than what was meant. */
+function rounded(seconds: number): number {
+  return seconds < 60 ? seconds : Math.round(seconds / 5) * 5
 }
 
 /** The most that `seconds` has been. */

@@ -23,7 +23,7 @@ export function Landing({ onSignIn }: { onSignIn: () => void }) {
         <article>
           <h2>One hook</h2>
           <p>
-            <code>useSession()</code> says who is signed in, and hears at once when they no longer are, and why. It is one file, and yours to copy.
+            <code>useSession()</code> says who is signed in, and hears at once when they no longer are, and why. Two files, and yours to copy.
           </p>
         </article>
         <article>

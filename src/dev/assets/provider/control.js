@@ -51,8 +51,8 @@ function showSessions(sessions) {
   if (now === shownSessions) return // else a button would vanish from under the pointer
   shownSessions = now
   fill('sessions', sessions.map((s) => [
-    s.user, code(s.sid), timeOf(s.created_at), s.refresh_count,
-    button('Sign out', `Sign ${s.user} out of this session`, { sign_out_session: s.sid }),
+    s.user, code(s.sid), labelled('Since', timeOf(s.created_at)), labelled('Refreshes', s.refresh_count),
+    button('Sign out', `Sign out of this session of ${s.user}`, { sign_out_session: s.sid }),
   ]))
   const users = [...new Set(sessions.map((s) => s.user))].sort()
   byId('sign-outs').replaceChildren(...users.map((user) => button(`Sign ${user} out everywhere (back channel)`, '', { sign_out_user: user })))
@@ -79,6 +79,13 @@ function request({ method, path }) {
 function status(value) {
   const kind = !value || value >= 500 ? 'away' : value >= 400 ? 'bad' : 'good'
   return el('td', '', el('span', `status ${kind}`, value || 'dropped'))
+}
+
+/** A cell that says what it is where the table's head has no room. */
+function labelled(label, text) {
+  const cell = el('td', '', text)
+  cell.dataset.label = label
+  return cell
 }
 
 function number(text) {
