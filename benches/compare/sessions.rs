@@ -7,9 +7,11 @@ use std::time::Duration;
 use bff::clock::{Randomness as _, SystemClock, SystemRandomness};
 use bff::secret::{AccessToken, IdToken, LogoutSid, RefreshToken, random_base64url};
 use bff::session::id::SessionId;
+use bff::session::journal::{Journal, SubjectNames};
 use bff::session::record::{Authentication, NewSession, Tokens};
 use bff::session::store::memory::MemoryStore;
 use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use bff::telemetry::Metrics;
 
 use crate::{Outcome, one_thread, tell, until_left_alone};
 
@@ -22,7 +24,12 @@ pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
         settings.idle_timeout,
         settings.max_lifetime,
     ));
-    let sessions = Sessions::new(store, Arc::new(SystemClock), &settings);
+    let sessions = Sessions::new(
+        store,
+        Arc::new(SystemClock),
+        &settings,
+        Journal::new(Metrics::new(), SubjectNames::Clear),
+    );
     one_thread()?.block_on(async {
         for _ in 0..count {
             let session = sessions.prepare(session(token_bytes)?);

@@ -190,13 +190,15 @@ impl RunningApp {
         let background = Background::on(care.handle().clone());
         let (session_cookie, (store, house_clock)) = open_sessions(
             &config.session,
-            &metrics,
             room_for_cookies(config.server.limits.head_bytes),
             config.auth.needs_id_tokens(),
-            &keys,
-            &clock,
-            &randomness,
-            &care,
+            &Around {
+                metrics: &metrics,
+                keys: &keys,
+                clock: &clock,
+                randomness: &randomness,
+                care: &care,
+            },
         )?;
         let subjects = match config.log.subject {
             SubjectInLog::Hash => SubjectNames::Hashed(keys.clone()),
@@ -362,7 +364,7 @@ impl RunningApp {
         if self.keys.source.is_some() {
             match self.keys.read() {
                 KeysRead::Changed(keys) => {
-                    tracing::info!(event = "keys.reloaded", keys, "session keys reloaded")
+                    tracing::info!(event = "keys.reloaded", keys, "session keys reloaded");
                 }
                 KeysRead::Unchanged => tracing::info!(
                     event = "keys.unchanged",
@@ -580,17 +582,14 @@ pub(crate) const fn room_for_cookies(head_bytes: usize) -> usize {
 /// cookie may take of a request's head.
 fn open_sessions(
     settings: &SessionSettings,
-    metrics: &Metrics,
     room: usize,
     keep_id_tokens: bool,
-    keys: &Keys,
-    clock: &Arc<dyn Clock>,
-    randomness: &Arc<dyn Randomness>,
-    care: &Runtime,
+    around: &Around<'_>,
 ) -> Result<(SessionCookie, OpenStore), StoreError> {
     let cookie = settings.cookie.clone();
+    let (keys, clock) = (around.keys, around.clock);
     if !matches!(settings.store.place, StorePlace::Cookie) {
-        let opened = open_store(settings, metrics, keys, clock, randomness, care)?;
+        let opened = open_store(settings, around)?;
         return Ok((SessionCookie::new(cookie, keys.clone()), opened));
     }
     let store = Arc::new(CookieStore::new(
@@ -608,19 +607,29 @@ fn open_sessions(
     Ok((cookie, (store, Arc::clone(clock))))
 }
 
+/// What stands around a store.
+struct Around<'a> {
+    metrics: &'a Metrics,
+    keys: &'a Keys,
+    clock: &'a Arc<dyn Clock>,
+    randomness: &'a Arc<dyn Randomness>,
+    /// Where it is spoken to.
+    care: &'a Runtime,
+}
+
 /// Where sessions are, and the clock by which they live.
 type OpenStore = (Arc<dyn SessionStore>, Arc<dyn Clock>);
 
 /// The store that the configuration names, ready or on its way: one that is away at start is no
 /// reason not to, since it may come. And its clock.
-fn open_store(
-    settings: &SessionSettings,
-    metrics: &Metrics,
-    keys: &Keys,
-    clock: &Arc<dyn Clock>,
-    randomness: &Arc<dyn Randomness>,
-    care: &Runtime,
-) -> Result<OpenStore, StoreError> {
+fn open_store(settings: &SessionSettings, around: &Around<'_>) -> Result<OpenStore, StoreError> {
+    let Around {
+        metrics,
+        keys,
+        clock,
+        randomness,
+        care,
+    } = *around;
     let voice = Voice::new(keys.clone(), Arc::clone(randomness));
     let Some(records) = open_records(&settings.store, voice)? else {
         let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);

@@ -269,7 +269,7 @@ fn perform(
     match command {
         Command::Serve(file) => {
             let (config, warnings) = Config::load(&file.config, variables)?;
-            let key_reload = KeyReload::new(file.config.clone(), variables.clone());
+            let key_reload = KeyReload::new(file.config, variables.clone());
             app::serve(config, &warnings, Some(key_reload))?;
         }
         Command::Check(options) => check::check(&options, variables, terminal)?,

@@ -204,7 +204,8 @@ fn list(
         options.limit.get()
     };
     let sort = options.by_last_seen.then_some(("sort", "last_seen"));
-    let (sessions, next) = gather(client, filter.into_iter().chain(sort), most)?;
+    let asked: Vec<_> = filter.into_iter().chain(sort).collect();
+    let (sessions, next) = gather(client, &asked, most)?;
     if options.json {
         let all = json!({ "sessions": sessions, "next": next });
         writeln!(terminal.out, "{all:#}")?;
@@ -224,16 +225,16 @@ fn list(
 }
 
 /// As many sessions as asked for, page by page, and whether there are more.
-fn gather<'a>(
+fn gather(
     client: &AdminClient,
-    filter: impl Iterator<Item = (&'static str, &'a str)> + Clone,
+    asked: &[(&str, &str)],
     most: usize,
 ) -> Result<(Vec<Value>, Option<String>), SessionsError> {
     let mut sessions = Vec::new();
     let mut next: Option<String> = None;
     loop {
         let mut query = Serializer::new(String::new());
-        query.extend_pairs(filter.clone());
+        query.extend_pairs(asked);
         let limit = (most - sessions.len()).clamp(1, PAGE);
         query.append_pair("limit", &limit.to_string());
         query.extend_pairs(next.as_ref().map(|cursor| ("cursor", cursor)));
@@ -348,7 +349,7 @@ fn resolve(client: &AdminClient, given: &str) -> Result<String, SessionsError> {
     if id.len() == ID {
         return Ok(id);
     }
-    let (sessions, _) = gather(client, std::iter::empty(), usize::MAX)?;
+    let (sessions, _) = gather(client, &[], usize::MAX)?;
     let ids = sessions
         .iter()
         .filter_map(|session| session.get("id")?.as_str());

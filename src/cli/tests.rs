@@ -705,7 +705,12 @@ fn check_online_refuses_a_wrong_issuer() {
         "provider.issuer {issuer}: the provider misbehaves: the metadata name another issuer, \
          \"https://other.example\"; write issuer = \"https://other.example\""
     );
-    assert!(err.lines().last().is_some_and(|last| last.starts_with(&says)), "{err}");
+    assert!(
+        err.lines()
+            .last()
+            .is_some_and(|last| last.starts_with(&says)),
+        "{err}"
+    );
     let asked = asked.join().unwrap();
     assert!(
         asked.starts_with("GET /.well-known/openid-configuration "),

@@ -6,9 +6,9 @@ mod provider;
 mod refresh;
 
 // Before the browser leaves.
-mod internal;
 mod discovery;
 mod hint;
+mod internal;
 mod pkce;
 mod rehearsal;
 mod terms;
@@ -49,8 +49,8 @@ pub use self::discovery::Metadata;
 pub use self::end_session::EndSessionRequest;
 pub use self::error::{
     ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, OtherIssuer,
-    ProviderError,
-    RefreshError, RevocationError, TokenResponseFault, Unavailable, Untrusted, UserInfoFault,
+    ProviderError, RefreshError, RevocationError, TokenResponseFault, Unavailable, Untrusted,
+    UserInfoFault,
 };
 pub use self::error_code::{ErrorAnswer, ErrorCode};
 pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};

@@ -7,7 +7,8 @@ pub(super) fn render() -> String {
     let mut text = String::new();
     let mut write = |name: &str, kind: &str, help: &str, value: Option<f64>| {
         if let Some(value) = value {
-            text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
+            let lines = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
+            text.push_str(&lines);
         }
     };
     let stat = Stat::read();

@@ -131,7 +131,11 @@ async fn the_provider_calls_back_from_within() {
         browser.sign_in("alice").await;
         let sid = idp.sids("alice").pop().unwrap();
         let token = idp.logout_token(None, Some(&sid));
-        let path = if inside { "/bff/backchannel-logout" } else { "/bff/session" };
+        let path = if inside {
+            "/bff/backchannel-logout"
+        } else {
+            "/bff/session"
+        };
         let call = Call::bare("POST", path)
             .header("Host", "bff:8080")
             .header("Content-Type", "application/x-www-form-urlencoded")

@@ -247,11 +247,11 @@ impl SessionStore for Shelf {
         })
     }
 
-    fn latest<'a>(
-        &'a self,
+    fn latest(
+        &self,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
         self.answer(move || {
             let place = |row: &Listed| (row.seen, row.hash);
             let mut rows =

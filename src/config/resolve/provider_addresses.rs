@@ -73,7 +73,11 @@ pub(super) fn internal(
     }
     let (written, url) = url?;
     if issuer == Some(written.value.as_str()) {
-        written.warn(faults, "is the issuer itself, and changes nothing", "leave it out");
+        written.warn(
+            faults,
+            "is the issuer itself, and changes nothing",
+            "leave it out",
+        );
     }
     InternalAddress::new(issuer?, url)
 }
@@ -96,7 +100,12 @@ pub(super) fn endpoints(
         ("revocation_endpoint", endpoints.revocation),
     ]
     .into_iter()
-    .filter_map(|(name, field)| Some((name, endpoint(field.written()?, only_https, internal, faults)?)))
+    .filter_map(|(name, field)| {
+        Some((
+            name,
+            endpoint(field.written()?, only_https, internal, faults)?,
+        ))
+    })
     .collect()
 }
 

@@ -359,7 +359,10 @@ fn a_proxy_is_named_or_not_used() {
         let file = Path::new("bff.toml");
         let (config, warnings) = parse(&text, file, &variables, Purpose::Serve).unwrap();
         let issuer = &config.provider.issuer;
-        (config.outbound.way_out.describe(issuer), warnings.to_string())
+        (
+            config.outbound.way_out.describe(issuer),
+            warnings.to_string(),
+        )
     };
     let (way, warnings) = said("https_proxy", "http://u:canary@proxy.internal:3128");
     let through = "through the proxy http://proxy.internal:3128 of https_proxy";

@@ -213,11 +213,11 @@ impl SessionStore for CookieStore {
         self.seen.page(word, after, at_most)
     }
 
-    fn latest<'a>(
-        &'a self,
+    fn latest(
+        &self,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
         self.seen.latest(after, at_most)
     }
 

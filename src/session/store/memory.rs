@@ -407,11 +407,11 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn latest<'a>(
-        &'a self,
+    fn latest(
+        &self,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
         Box::pin(async move {
             let all: Vec<SessionHash> = lock(&self.indexes).numbers.keys().copied().collect();
             let mut places: Vec<_> = all

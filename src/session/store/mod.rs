@@ -271,11 +271,11 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
 
     /// Those used last, the last one first, behind a place in that order; and the place behind them, if
     /// there may be more.
-    fn latest<'a>(
-        &'a self,
+    fn latest(
+        &self,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)>;
+    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)>;
 
     /// One session as it is listed, even where its record does not open. A store that lists nothing
     /// shows nothing.

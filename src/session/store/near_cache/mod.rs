@@ -381,11 +381,11 @@ impl SessionStore for NearCache {
         Box::pin(self.listed(rows))
     }
 
-    fn latest<'a>(
-        &'a self,
+    fn latest(
+        &self,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
         let asked =
             self.ask(move |inner| async move { inner.records.latest(after, at_most).await });
         Box::pin(async move {
