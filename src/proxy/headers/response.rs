@@ -130,8 +130,9 @@ fn cookies(
         SetCookie::Drop => {
             if route.is_first_cookie_dropped() {
                 tracing::warn!(
+                    event = "upstream.cookie_dropped",
                     route = &**route.name(),
-                    upstream.name = locations.upstream.origin().as_str(),
+                    upstream = locations.upstream.origin().as_str(),
                     "an upstream's Set-Cookie was dropped, and will be without another word: cookies \
                      speak for the whole origin; set_cookie = \"keep\" on the route lets them pass"
                 );
@@ -142,8 +143,9 @@ fn cookies(
             let Kept { lines, left_out } = set_cookie::kept(headers, ours, locations);
             if left_out && route.is_first_cookie_dropped() {
                 tracing::warn!(
+                    event = "upstream.cookie_dropped",
                     route = &**route.name(),
-                    upstream.name = locations.upstream.origin().as_str(),
+                    upstream = locations.upstream.origin().as_str(),
                     "an upstream's Set-Cookie was dropped though the route keeps them: its cookie has \
                      a name of bff's, or none"
                 );
