@@ -130,7 +130,7 @@ fn cookies(
         SetCookie::Drop => {
             if route.is_first_cookie_dropped() {
                 tracing::warn!(
-                    event = "upstream.set_cookie_dropped",
+                    event = "upstream.cookie_dropped",
                     route = &**route.name(),
                     upstream = locations.upstream.origin().as_str(),
                     "an upstream's Set-Cookie was dropped, and will be without another word: cookies \
@@ -143,7 +143,7 @@ fn cookies(
             let Kept { lines, left_out } = set_cookie::kept(headers, ours, locations);
             if left_out && route.is_first_cookie_dropped() {
                 tracing::warn!(
-                    event = "upstream.set_cookie_dropped",
+                    event = "upstream.cookie_dropped",
                     route = &**route.name(),
                     upstream = locations.upstream.origin().as_str(),
                     "an upstream's Set-Cookie was dropped though the route keeps them: its cookie has \
