@@ -134,7 +134,7 @@ async function interact(provider: Provider, req: IncomingMessage, res: ServerRes
     if (req.method === 'GET') {
       const hint = String(params.login_hint ?? '').replace(/[^\w.@-]/g, '')
       const form = `<form method="post"><label>User <input name="user" value="${hint}" required></label> <button>Continue</button> <button name="cancel" value="1" formnovalidate>Cancel</button></form>`
-      res.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end(page('Sign in', form))
+      res.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8', ...(asked && { 'Cache-Control': 'no-store' }) }).end(page('Sign in', form))
       return
     }
     let body = ''
