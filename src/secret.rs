@@ -144,6 +144,16 @@ impl Clone for StoreUrl {
 }
 
 impl State {
+    /// A fresh one that carries `count`, which is sealed.
+    pub fn carrying(count: &str, randomness: &dyn Randomness) -> Self {
+        Self::new(format!("{}.{count}", random_base64url::<32>(randomness)))
+    }
+
+    /// What `state` carries, if it does.
+    pub fn carried_by(state: &str) -> Option<&str> {
+        state.split_once('.').map(|(_, count)| count)
+    }
+
     /// Names the cookie of the login that this state belongs to; tells nothing of the state.
     pub fn cookie_suffix(&self) -> String {
         let digest = digest::digest(&digest::SHA256, self.0.as_bytes());

@@ -53,6 +53,9 @@ impl Refusal {
             detail: self.detail(),
             request_id: request_id.to_owned(),
             login_url: None,
+            for_people: None,
+            on: None,
+            home: None,
             extra: Map::new(),
         };
         let mut answer = problem.json();

@@ -242,6 +242,7 @@ impl RunningApp {
             relying_party,
             routes: RouteTable::new(config.routes)?,
             frontend: config.frontend.map(Frontend::new).transpose()?,
+            error_page: config.error_page,
             trusted_proxies,
             websocket_ping: server.timeouts.websocket_ping,
             strangers: strangers.clone(),

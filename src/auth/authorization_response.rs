@@ -9,6 +9,8 @@ pub(in crate::auth) struct AuthorizationResponse {
     pub(in crate::auth) code: Option<String>,
     pub(in crate::auth) iss: Option<String>,
     pub(in crate::auth) error: Option<String>,
+    /// Whether the error says that the login took too long at the provider, in Keycloak's words.
+    pub(in crate::auth) took_too_long: bool,
     /// The first parameter that stands twice.
     pub(in crate::auth) repeated: Option<&'static str>,
 }
@@ -28,6 +30,10 @@ impl AuthorizationResponse {
                 "code" => (&mut answer.code, "code"),
                 "iss" => (&mut answer.iss, "iss"),
                 "error" => (&mut answer.error, "error"),
+                "error_description" => {
+                    answer.took_too_long |= value == "authentication_expired";
+                    continue;
+                }
                 other => {
                     let known = others.iter_mut().find(|(own, _)| *own == other);
                     if let Some((name, seen)) = known

@@ -2,34 +2,30 @@
 //!
 //! The checks run in the order of the rules; the first failure stops, and nothing is sent to the
 //! token endpoint before the answer is known to be this browser's own (C1–C6). Nothing is kept of an
-//! answer that brings no code.
+//! answer that brings no code. Where the login is over already, the browser goes on: see
+//! [`resume`](crate::auth::resume).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
-use serde_json::{Map, Value};
 
 use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::authorization_response::AuthorizationResponse;
-use crate::auth::ended_at_provider::LoggedInWhen;
-use crate::auth::pending_login::{PendingLogin, Prompt};
+use crate::auth::new_session::previous_sessions;
+use crate::auth::past_login::{LoginEnd, PastLogin};
+use crate::auth::pending_login::{KnownLogin, PendingLogin, Progress, Prompt, Window};
+use crate::auth::resume::Again;
 use crate::auth::return_to::ReturnTo;
-use crate::clock::Timestamp;
-use crate::oidc::{
-    ErrorCode, ExchangeError, ExpectedIdToken, Grant, Identity, IssuerCheck, ProviderError,
-};
-use crate::secret::{AuthorizationCode, LogoutSid, random_base64url};
+use crate::oidc::{ErrorCode, ExchangeError, ExpectedIdToken, IssuerCheck, ProviderError};
+use crate::secret::AuthorizationCode;
 use crate::session::cookie::{Presented, TooLarge};
-use crate::session::id::{SessionHash, SessionId};
-use crate::session::record::{Authentication, NewSession, Session, facts_of_login};
-use crate::session::store::{Admission, StoreError};
+use crate::session::record::Session;
+use crate::session::store::StoreError;
 use crate::web::body::Body;
-use crate::web::ending::EndReason;
 use crate::web::strangers::{Demand, OverBudget, Source};
 
 /// A login that failed: no session cookie is set, and no session that was there is touched.
@@ -39,10 +35,14 @@ pub struct CallbackError {
     /// Why.
     #[source]
     pub cause: CallbackFault,
-    /// Deletes the cookie of this login, where it was found and is used up.
-    pub delete_cookie: Option<HeaderValue>,
+    /// The line for the cookie of this login, where it was found and is used up.
+    pub cookie: Option<HeaderValue>,
     /// Where the browser wanted to go, where that is known.
     pub return_to: Option<ReturnTo>,
+    /// What the login is shown in.
+    pub window: Window,
+    /// How a person's browser goes on, where this login is no more than over.
+    pub again: Option<Again>,
 }
 
 impl CallbackError {
@@ -50,6 +50,14 @@ impl CallbackError {
     pub fn denied(&self) -> Option<&ReturnTo> {
         match self.cause {
             CallbackFault::Refused(Some(ErrorCode::ACCESS_DENIED)) => self.return_to.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The provider's own word for why it signed nobody in, where it is a registered one.
+    pub fn word_of_the_provider(&self) -> Option<&'static str> {
+        match self.cause {
+            CallbackFault::Refused(code) => code.map(ErrorCode::as_str),
             _ => None,
         }
     }
@@ -61,9 +69,15 @@ pub enum CallbackFault {
     /// A parameter came twice (C2).
     #[error("the callback repeats the parameter {0}")]
     Repeated(&'static str),
-    /// No login of this browser has this state, or it is over (C3).
+    /// No login that this browser knows has this state (C3).
     #[error("the callback belongs to no login of this browser")]
     UnknownState,
+    /// The login is over: finished, pushed out by others, or past its time.
+    #[error("the callback's login is over")]
+    Over,
+    /// The provider has let the login expire.
+    #[error("the login took too long at the provider")]
+    TookTooLong,
     /// The answer was used before (C6).
     #[error("the callback was used before")]
     Replayed,
@@ -113,10 +127,12 @@ const TURN_WITHIN: Duration = Duration::from_secs(10);
 pub struct LoggedIn {
     /// Where the browser wanted to go.
     pub return_to: ReturnTo,
-    /// The cookies of the answer: the session's, and the deletion of the login's.
-    pub cookies: Vec<HeaderValue>,
+    /// What the login is shown in.
+    pub window: Window,
     /// The session, unless it was only asked whether the user is signed in at the provider.
     pub session: Option<Arc<Session>>,
+    /// The cookies of the answer: the session's, and the deletion of the login's.
+    pub cookies: Vec<HeaderValue>,
 }
 
 impl LoggedIn {
@@ -138,7 +154,7 @@ impl RelyingParty {
         parts: &Parts,
         presented: Presented,
         client: IpAddr,
-    ) -> Result<LoggedIn, CallbackError> {
+    ) -> Result<LoggedIn, Box<CallbackError>> {
         let result = self
             .finish_login(parameters, &parts.headers, presented, client)
             .await;
@@ -152,7 +168,7 @@ impl RelyingParty {
     /// 303 to `place`, where the login began, with the reason for which it failed.
     pub fn back_where_it_began(&self, place: &ReturnTo, error: &CallbackError) -> Response<Body> {
         let back = see_other(&place.told(ErrorCode::ACCESS_DENIED.as_str()));
-        with_cookies(back, error.delete_cookie.clone())
+        with_cookies(back, error.cookie.clone())
     }
 
     async fn finish_login(
@@ -161,38 +177,62 @@ impl RelyingParty {
         headers: &HeaderMap,
         presented: Presented,
         client: IpAddr,
-    ) -> Result<LoggedIn, CallbackError> {
+    ) -> Result<LoggedIn, Box<CallbackError>> {
         let source = Source::from(client);
-        let unbound = |cause| CallbackError {
-            cause,
-            delete_cookie: None,
-            return_to: None,
-        };
         let answer = AuthorizationResponse::parse(parameters);
+        let state = answer.state.as_deref().filter(|state| !state.is_empty());
+        let again = state.map(|state| self.again(state));
+        let unbound = |cause, again| {
+            Box::new(CallbackError {
+                cause,
+                cookie: None,
+                return_to: None,
+                window: Window::Tab,
+                again,
+            })
+        };
         if answer.repeated == Some("state") {
             // Whose login this is stands twice, so it is nobody's.
-            return Err(unbound(CallbackFault::Repeated("state")));
+            return Err(unbound(CallbackFault::Repeated("state"), None));
         }
-        let found = answer
-            .state
-            .as_deref()
-            .and_then(|state| self.pending_logins.find(headers, state, self.clock.now()));
-        let Some((pending, delete_cookie)) = found else {
-            let fault = answer.repeated.map(CallbackFault::Repeated);
-            return Err(unbound(fault.unwrap_or(CallbackFault::UnknownState)));
+        let now = self.clock.now();
+        let known = state.and_then(|state| self.pending_logins.find(headers, state, now));
+        let Some(KnownLogin { name, progress }) = known else {
+            return Err(match answer.repeated {
+                Some(name) => unbound(CallbackFault::Repeated(name), None),
+                None => unbound(CallbackFault::UnknownState, again),
+            });
         };
-        let return_to = pending.return_to.clone();
-        let bound = |cause| CallbackError {
-            cause,
-            delete_cookie: Some(delete_cookie.clone()),
-            return_to: Some(return_to.clone()),
+        let pending = match progress {
+            Progress::UnderWay(pending) => pending,
+            Progress::Over(past) => {
+                return Err(Box::new(CallbackError {
+                    cause: CallbackFault::Over,
+                    cookie: None,
+                    return_to: Some(past.return_to),
+                    window: past.window,
+                    again,
+                }));
+            }
         };
+        let (return_to, window) = (pending.return_to.clone(), pending.window);
+        let remembered = |pending: &PendingLogin, end| {
+            let past = PastLogin::of(pending, end, self.clock.now());
+            self.pending_logins
+                .remember(&name, &past, &*self.randomness)
+        };
+        let fault = |cause, cookie, again| {
+            Box::new(CallbackError {
+                cause,
+                cookie,
+                return_to: Some(return_to.clone()),
+                window,
+                again,
+            })
+        };
+        let bound = |cause| fault(cause, Some(self.pending_logins.forget(&name)), None);
         // Nothing was used up: the browser may load the callback again.
-        let unused = |cause| CallbackError {
-            cause,
-            delete_cookie: None,
-            return_to: Some(return_to.clone()),
-        };
+        let unused = |cause| fault(cause, None, None);
         if let Some(name) = answer.repeated {
             return Err(bound(CallbackFault::Repeated(name)));
         }
@@ -212,10 +252,15 @@ impl RelyingParty {
             if pending.prompt == Prompt::None && needs_the_user {
                 // Expected: the page asked whether the user is signed in at the provider.
                 return Ok(LoggedIn {
-                    return_to: pending.return_to,
-                    cookies: vec![delete_cookie],
+                    return_to,
+                    window,
                     session: None,
+                    cookies: vec![self.pending_logins.forget(&name)],
                 });
+            }
+            if answer.took_too_long && code.is_some_and(ErrorCode::says_later) {
+                let cookie = remembered(&pending, LoginEnd::Unfinished);
+                return Err(fault(CallbackFault::TookTooLong, Some(cookie), again));
             }
             return Err(bound(CallbackFault::Refused(code)));
         }
@@ -223,7 +268,6 @@ impl RelyingParty {
         let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
         // Nothing is used up before there is a turn.
         let over_budget = |over| unused(CallbackFault::OverBudget(over));
-        let now = self.clock.now();
         let _exchange = self
             .strangers
             .hold_soon(Demand::CodeExchange, source, TURN_WITHIN)
@@ -235,21 +279,25 @@ impl RelyingParty {
             .map_err(over_budget)?;
         match self.use_once(&pending).await {
             Ok(true) => {}
-            Ok(false) => return Err(bound(CallbackFault::Replayed)),
+            Ok(false) => {
+                let cookie = remembered(&pending, LoginEnd::Unfinished);
+                return Err(fault(CallbackFault::Replayed, Some(cookie), again));
+            }
             Err(error) => return Err(unused(CallbackFault::Store(error))),
         }
+        let signed_in = remembered(&pending, LoginEnd::SignedIn);
         match self
             .redeem(pending, code, (headers, client), presented)
             .await
         {
             // What is kept of it is a user's now, and those are as many as the provider knows.
             Ok(mut logged_in) => {
-                logged_in.cookies.push(delete_cookie);
+                logged_in.cookies.push(signed_in);
                 Ok(logged_in)
             }
-            Err(fault) => {
+            Err(cause) => {
                 used.keep_until(now + self.settings.login_timeout);
-                Err(bound(fault))
+                Err(bound(cause))
             }
         }
     }
@@ -279,14 +327,15 @@ impl RelyingParty {
             .await
             .map_err(CallbackFault::Exchange)?;
         let previous = previous_sessions(pending.previous_session, presented);
-        let (cookies, session) = self
+        let (session, cookies) = self
             .begin_session(grant, asked, browser, presented, &previous)
             .await?;
         self.end_previous(&previous).await;
         Ok(LoggedIn {
             return_to: pending.return_to,
-            cookies,
+            window: pending.window,
             session: Some(session),
+            cookies,
         })
     }
 
@@ -297,193 +346,6 @@ impl RelyingParty {
         let lifetime = self.settings.login_timeout;
         self.sessions.keep(&key, b"", lifetime).await
     }
-
-    async fn begin_session(
-        &self,
-        grant: Grant,
-        asked: Timestamp,
-        (headers, client): (&HeaderMap, IpAddr),
-        presented: Presented,
-        previous: &[SessionHash],
-    ) -> Result<(Vec<HeaderValue>, Arc<Session>), CallbackFault> {
-        let randomness = &*self.randomness;
-        let id = SessionId::random(randomness);
-        let identity = grant.identity;
-        let login = LoggedInWhen {
-            issued: identity.facts.iat,
-            asked,
-        };
-        let name = display_name(&identity);
-        let email = identity.claims.get("email").and_then(Value::as_str);
-        let email = email.map(str::to_owned);
-        let tokens = self
-            .tokens
-            .tokens(grant.tokens)
-            .ok_or(CallbackFault::UnusableToken)?;
-        let new = NewSession {
-            hash: id.hash(),
-            tag: random_base64url::<9>(randomness).into(),
-            logout_sid: LogoutSid::random(randomness),
-            claims: self.claims_for_browser(&identity).into(),
-            grant_facts: facts_of_login(&identity.facts, client),
-            authentication: Authentication {
-                acr: identity.acr.map(Into::into),
-                amr: identity.amr.into_iter().map(Into::into).collect(),
-                auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
-            },
-            name: name.into(),
-            user_agent: user_agent(headers),
-            subject: identity.sub.into(),
-            provider_sid: identity.sid.map(Into::into),
-            tokens,
-        };
-        let session = self.sessions.prepare(new);
-        let lifetime = self.sessions.max_lifetime();
-        let begun = self
-            .session_cookie
-            .begin(&id, &session, presented, lifetime, randomness);
-        let cookies = match begun {
-            Ok(cookies) => cookies,
-            Err(too_large) => {
-                self.revoke_later(session);
-                return Err(CallbackFault::TooLarge(too_large));
-            }
-        };
-        let mut admission = self.sessions.admit(&session).await?;
-        // This browser's own session makes room for the one that takes its place, if it is of the
-        // same user: a login that is refused ends nobody else's.
-        if matches!(admission, Admission::Refused)
-            && self
-                .end_previous(&self.of_user(previous, &session.subject).await?)
-                .await
-        {
-            admission = self.sessions.admit(&session).await?;
-        }
-        let Admission::Admitted(superseded) = admission else {
-            self.revoke_later(session);
-            return Err(CallbackFault::SessionLimit);
-        };
-        for session in superseded {
-            self.revoke_superseded(session);
-        }
-        self.check_not_ended_there(&session, login).await?;
-        if let Some(email) = email
-            && let Err(error) = self.sessions.note_email(&email, &session.subject).await
-        {
-            // The login stands; who looks for its session finds it by name.
-            tracing::debug!(%error, "an e-mail address was not noted");
-        }
-        Ok((cookies, session))
-    }
-
-    /// A logout token that came while the login was on its way found no session to end.
-    async fn check_not_ended_there(
-        &self,
-        session: &Arc<Session>,
-        login: LoggedInWhen,
-    ) -> Result<(), CallbackFault> {
-        let fault = match self.ended_on_its_way(session, login).await {
-            Ok(false) => return Ok(()),
-            Ok(true) => CallbackFault::EndedThere,
-            Err(error) => {
-                // Nobody gets its cookie; where it cannot be ended, it runs into its limits.
-                let ended = self.sessions.end(&session.hash, EndReason::ProviderLogout);
-                drop(ended.await);
-                CallbackFault::Store(error)
-            }
-        };
-        self.revoke_later(Arc::clone(session));
-        Err(fault)
-    }
-
-    /// The claims that the configuration lets out, as a JSON object; always with `sub`.
-    fn claims_for_browser(&self, identity: &Identity) -> String {
-        let mut shown = Map::new();
-        shown.insert("sub".to_owned(), Value::String(identity.sub.clone()));
-        for name in &self.settings.claims {
-            if let Some(value) = identity.claims.get(name) {
-                shown.insert(name.clone(), value.clone());
-            }
-        }
-        Value::Object(shown).to_string()
-    }
-
-    /// Those of these sessions that are this user's.
-    async fn of_user(
-        &self,
-        hashes: &[SessionHash],
-        subject: &str,
-    ) -> Result<Vec<SessionHash>, StoreError> {
-        let mut own = Vec::new();
-        for hash in hashes {
-            let listed = self.sessions.look_up(hash).await?;
-            if listed.is_some_and(|listed| *listed.subject == *subject) {
-                own.push(*hash);
-            }
-        }
-        Ok(own)
-    }
-
-    /// Ends the sessions that this browser had before; whether there were any.
-    async fn end_previous(&self, previous: &[SessionHash]) -> bool {
-        let mut any = false;
-        for hash in previous {
-            match self.sessions.end(hash, EndReason::Superseded).await {
-                Ok(Some(ended)) => {
-                    any = true;
-                    self.revoke_superseded(ended);
-                }
-                Ok(None) => {}
-                // The new session stands; the old one runs into its limits by itself.
-                Err(error) => {
-                    tracing::warn!(event = "session.not_ended", %error, "the session before this login could not be ended");
-                }
-            }
-        }
-        any
-    }
-
-    /// Nobody will use the tokens of a session again whose place another login took.
-    fn revoke_superseded(&self, session: Arc<Session>) {
-        if self.settings.revoke_superseded {
-            self.revoke_later(session);
-        }
-    }
-}
-
-/// The session that this browser had when the login began, and the one it presents now.
-fn previous_sessions(at_start: Option<SessionHash>, presented: Presented) -> Vec<SessionHash> {
-    let now = match presented {
-        Presented::Session(cookie) => Some(cookie.hash),
-        Presented::Nothing => None,
-    };
-    let mut previous: Vec<_> = at_start.into_iter().chain(now).collect();
-    previous.dedup();
-    previous
-}
-
-/// What people call the user: the first of the usual claims that says something.
-fn display_name(identity: &Identity) -> String {
-    let said = ["name", "preferred_username", "email"]
-        .into_iter()
-        .filter_map(|claim| identity.claims.get(claim)?.as_str())
-        .map(str::trim)
-        .find(|name| !name.is_empty());
-    said.unwrap_or(&identity.sub)
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST_NAME)
-        .collect()
-}
-
-/// Characters of a name that are kept.
-const LONGEST_NAME: usize = 200;
-
-/// What the browser calls itself, shortened.
-fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
-    const LONGEST: usize = 400;
-    let text = headers.get(USER_AGENT)?.to_str().ok()?;
-    Some(text.chars().take(LONGEST).collect())
 }
 
 impl CallbackFault {
@@ -505,9 +367,10 @@ impl CallbackFault {
             Self::OverBudget(_) => "over_budget",
             Self::SessionLimit => "session_limit",
             Self::TooLarge(_) => "too_large",
+            Self::Over | Self::Replayed => "over",
             Self::Repeated(_)
             | Self::UnknownState
-            | Self::Replayed
+            | Self::TookTooLong
             | Self::OtherIssuer
             | Self::LacksIssuer
             | Self::Refused(_)

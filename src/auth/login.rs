@@ -7,12 +7,17 @@ use http::{HeaderMap, Method, Response};
 use url::form_urlencoded;
 
 use crate::auth::answer::{see_other, with_cookies};
-use crate::auth::pending_login::{PendingLogin, Prompt};
+use crate::auth::attempts::Attempts;
+use crate::auth::callback::LoggedIn;
+use crate::auth::past_login::PastLogin;
+use crate::auth::pending_login::{PendingLogin, Prompt, Window};
+use crate::auth::resume::Trouble;
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
 use crate::auth::{LogoutHint, RelyingParty};
 use crate::oidc::{AuthorizationRequest, ProviderError};
 use crate::secret::{CodeVerifier, IdToken, Nonce, State};
 use crate::session::cookie::Presented;
+use crate::session::store::StoreError;
 use crate::session::{Activity, SameSite};
 use crate::web::body::Body;
 use crate::web::navigation::Sender;
@@ -36,6 +41,25 @@ pub enum LoginError {
     /// So many logins of this address have failed that its next would be refused at its end.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
+    /// A login that was to go on is over, and nothing shows that this browser began it.
+    #[error("the login is over, or another browser's")]
+    Over {
+        /// Where a person begins it anew.
+        link: String,
+    },
+    /// So many logins came to nothing just now that the next would too.
+    #[error("logins come to nothing in this browser: {trouble:?}")]
+    Hopeless {
+        /// Why, as far as it can be told.
+        trouble: Trouble,
+        /// Where a person tries all the same.
+        link: String,
+        /// What it is shown in.
+        window: Window,
+    },
+    /// Whether somebody is signed in could not be looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a login request comes to.
@@ -54,6 +78,8 @@ pub enum LoginAnswer {
         /// The same login.
         link: String,
     },
+    /// Somebody is signed in already.
+    SignedIn(LoggedIn),
 }
 
 /// The parameters of `/bff/login` that are passed on, by their name at the provider (B8).
@@ -70,6 +96,8 @@ const PASSED_ON: [&str; 5] = [
 pub struct LoginRequest {
     return_to: ReturnTo,
     extra: Vec<(&'static str, String)>,
+    window: Window,
+    attempts: Attempts,
 }
 
 impl LoginRequest {
@@ -78,6 +106,20 @@ impl LoginRequest {
         Self {
             return_to,
             extra: Vec::new(),
+            window: Window::Tab,
+            attempts: Attempts::NONE,
+        }
+    }
+
+    /// A login that is over, from the start; after so many attempts.
+    pub(in crate::auth) fn again(past: PastLogin, attempts: Attempts) -> Self {
+        let silent = (past.prompt == Prompt::None).then(|| ("prompt", "none".to_owned()));
+        let max_age = past.max_age.map(|age| ("max_age", age.to_string()));
+        Self {
+            return_to: past.return_to,
+            extra: silent.into_iter().chain(max_age).collect(),
+            window: past.window,
+            attempts,
         }
     }
 
@@ -85,6 +127,8 @@ impl LoginRequest {
     fn parse(parts: &Parts, relying_party: &RelyingParty) -> Result<Self, LoginError> {
         let query = parts.uri.query().unwrap_or_default();
         let mut return_to = None;
+        let mut window = None;
+        let mut attempts = Attempts::NONE;
         let mut extra: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name == "return_to" || name == "returnUrl" {
@@ -92,6 +136,12 @@ impl LoginRequest {
                 if return_to.replace(place).is_some() {
                     return Err(LoginError::BadParameter("return_to"));
                 }
+            } else if name == "mode" {
+                if value != "popup" || window.replace(Window::Popup).is_some() {
+                    return Err(LoginError::BadParameter("mode"));
+                }
+            } else if name == "tried" {
+                attempts = Attempts::open(&relying_party.keys, &value);
             } else if let Some(name) = PASSED_ON.into_iter().find(|own| *own == name) {
                 if extra.iter().any(|(own, _)| *own == name) || !is_plain(&value) {
                     return Err(LoginError::BadParameter(name));
@@ -105,6 +155,8 @@ impl LoginRequest {
         Ok(Self {
             return_to: return_to.unwrap_or_else(ReturnTo::root),
             extra,
+            window: window.unwrap_or(Window::Tab),
+            attempts,
         })
     }
 
@@ -140,6 +192,9 @@ impl LoginRequest {
     fn query(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("return_to", self.return_to.as_str());
+        if self.window == Window::Popup {
+            query.append_pair("mode", "popup");
+        }
         for (name, value) in &self.extra {
             query.append_pair(name, value);
         }
@@ -241,12 +296,34 @@ impl RelyingParty {
 
     /// Where a person signs in and comes back to this place.
     pub fn login_link(&self, place: &ReturnTo) -> String {
-        if *place == ReturnTo::root() {
+        self.login_link_in(place, Window::Tab)
+    }
+
+    /// As [`login_link`](Self::login_link), in such a window.
+    pub fn login_link_in(&self, place: &ReturnTo, window: Window) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if window == Window::Popup {
+            query.append_pair("mode", "popup");
+        }
+        if *place != ReturnTo::root() {
+            query.append_pair("return_to", place.as_str());
+        }
+        let query = query.finish();
+        if query.is_empty() {
             return self.login_url();
         }
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("return_to", place.as_str());
-        format!("{}?{}", self.login_url(), query.finish())
+        format!("{}?{query}", self.login_url())
+    }
+
+    /// What a request for `/bff/login` is shown in.
+    pub fn window_of_login(parts: &Parts) -> Window {
+        let query = parts.uri.query().unwrap_or_default();
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        if pairs.any(|(name, value)| name == "mode" && value == "popup") {
+            Window::Popup
+        } else {
+            Window::Tab
+        }
     }
 
     /// The place that a request for `/bff/login` asked for, if it is one.
@@ -274,14 +351,19 @@ impl RelyingParty {
             Some("none") => Prompt::None,
             _ => Prompt::Allowed,
         };
+        let count = request.attempts.seal(&self.keys, randomness);
         let pending = PendingLogin {
-            state: State::random(randomness),
+            state: count.map_or_else(
+                || State::random(randomness),
+                |count| State::carrying(&count, randomness),
+            ),
             nonce: Nonce::random(randomness),
             code_verifier: CodeVerifier::random(randomness),
             max_age: request
                 .extra("max_age")
                 .and_then(|seconds| seconds.parse().ok()),
             prompt,
+            window: request.window,
             previous_session: match presented {
                 Presented::Session(cookie) => Some(cookie.hash),
                 Presented::Nothing => None,

@@ -3,6 +3,7 @@
 
 pub mod access_token;
 mod answer;
+mod attempts;
 mod authorization_response;
 pub mod backchannel_logout;
 pub mod callback;
@@ -11,9 +12,12 @@ pub mod events;
 pub mod frontchannel_logout;
 pub mod login;
 pub mod logout;
+mod new_session;
+pub mod past_login;
 pub mod pending_login;
 mod refresh;
 pub mod renewal;
+pub mod resume;
 pub mod return_to;
 mod revocation;
 pub mod session;

@@ -2,12 +2,14 @@
 //! (B2–B4).
 //!
 //! The cookie's name ends in a hash of the `state`, so that several tabs may log in at once and
-//! a callback finds its own.
+//! a callback finds its own. When the login is over, what is left of it takes the same place: see
+//! [`PastLogin`].
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
+use crate::auth::past_login::{LoginEnd, PastLogin, REMEMBERED_FOR};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
 use crate::secret::{CodeVerifier, Nonce, State};
@@ -16,11 +18,14 @@ use crate::session::cookie::{MOST_VALUES, cookies, set_cookie, values_of};
 use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 
-/// Logins under way in one browser; one more drops the oldest (B4).
+/// Logins under way in one browser; one more pushes the oldest out (B4).
 const MAX_PER_BROWSER: usize = 5;
 
-/// Cookies named as logins that are tried, our own and others'; each costs a decryption.
-const MOST_TRIED: usize = 2 * MAX_PER_BROWSER;
+/// Logins that are over and that one browser remembers; one more drops the oldest.
+const MOST_REMEMBERED: usize = 5;
+
+/// Cookies named as logins that are tried, our own and others'; each costs a decryption or two.
+const MOST_TRIED: usize = 2 * (MAX_PER_BROWSER + MOST_REMEMBERED);
 
 /// What the callback must know of the login that it ends.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub struct PendingLogin {
     pub max_age: Option<u64>,
     /// Whether the provider was told to ask the user nothing.
     pub prompt: Prompt,
+    /// What it is shown in.
+    pub window: Window,
     /// The session that this browser had; it ends when the login succeeds.
     pub previous_session: Option<SessionHash>,
     /// When it began.
@@ -50,6 +57,56 @@ pub enum Prompt {
     Allowed,
     /// `prompt=none`: the provider answers at once, one way or the other.
     None,
+}
+
+/// What a login is shown in, which says how it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// A tab, which goes on to its place.
+    Tab,
+    /// A window of its own (`mode=popup`), which tells the page that opened it and closes.
+    Popup,
+}
+
+impl Prompt {
+    /// Both in one number, as they are sealed. A node of the release before knows 1 alone, and takes
+    /// the rest for a login that may ask, in a tab.
+    pub(in crate::auth) fn and(self, window: Window) -> i64 {
+        i64::from(self == Self::None) + 2 * i64::from(window == Window::Popup)
+    }
+
+    /// What [`and`](Self::and) made a number of.
+    pub(in crate::auth) fn and_window(number: i64) -> (Self, Window) {
+        let prompt = if number & 1 == 1 {
+            Self::None
+        } else {
+            Self::Allowed
+        };
+        let window = if number & 2 == 2 {
+            Window::Popup
+        } else {
+            Window::Tab
+        };
+        (prompt, window)
+    }
+}
+
+/// A login that this browser's own cookie knows.
+#[derive(Debug)]
+pub struct KnownLogin {
+    /// The name of its cookie.
+    pub name: String,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far a login is.
+#[derive(Debug)]
+pub enum Progress {
+    /// The provider's answer is awaited.
+    UnderWay(PendingLogin),
+    /// It is over, or its time is.
+    Over(PastLogin),
 }
 
 /// Reads and writes the cookies of pending logins.
@@ -93,7 +150,7 @@ impl PendingLoginCookie {
         std::iter::once(&*self.prefix).chain(self.former_prefix.as_deref())
     }
 
-    /// `Set-Cookie` lines that begin this login, dropping the oldest where there are too many.
+    /// `Set-Cookie` lines that begin this login; where there are too many, the oldest is over.
     pub fn begin(
         &self,
         pending: &PendingLogin,
@@ -113,42 +170,70 @@ impl PendingLoginCookie {
                     .max_age
                     .map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX)),
             )
-            .number(i64::from(pending.prompt == Prompt::None))
+            .number(pending.prompt.and(pending.window))
             .bytes(previous)
             .number(pending.started.unix_millis());
         let sealed = self.keys.seal(&name, fields.finish(), randomness);
-        let mut lines = self.drop_oldest(headers, pending.started);
-        lines.push(set_cookie(
-            &name,
-            &sealed,
-            self.secure,
-            self.same_site,
-            Some(self.lifetime),
-        ));
+        let mut lines = self.make_room(headers, pending.started, randomness);
+        // Kept for longer than it is good: a form that was left open for too long is known by it.
+        lines.push(self.line(&name, &sealed, self.lifetime + REMEMBERED_FOR));
         lines
     }
 
-    /// Lines that take back the logins that are over, and the oldest of those under way. What does not
-    /// open is another product's, or another `bff`'s on another port of this host (G6).
-    fn drop_oldest(&self, headers: &HeaderMap, now: Timestamp) -> Vec<HeaderValue> {
+    /// Lines that end the oldest logins under way and forget the oldest that are over, where there are
+    /// too many. What does not open is another product's, or another `bff`'s on another port of this
+    /// host (G6).
+    fn make_room(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+        randomness: &dyn Randomness,
+    ) -> Vec<HeaderValue> {
+        let mut under_way = Vec::new();
+        let mut over = Vec::new();
+        for (name, progress) in self.own(headers, now) {
+            match progress {
+                Progress::UnderWay(pending) => under_way.push((pending.started, name, pending)),
+                Progress::Over(past) => over.push((past.ended, name)),
+            }
+        }
+        under_way.sort_unstable_by_key(|(started, ..)| *started);
+        over.sort_unstable();
+        let surplus = (under_way.len() + 1).saturating_sub(MAX_PER_BROWSER);
+        let pushed_out = under_way.iter().take(surplus).map(|(_, name, pending)| {
+            let past = PastLogin::of(pending, LoginEnd::Unfinished, now);
+            self.remember(name, &past, randomness)
+        });
+        let forgotten = (over.len() + surplus).saturating_sub(MOST_REMEMBERED);
+        let forgotten = over
+            .iter()
+            .take(forgotten)
+            .map(|(_, name)| self.forget(name));
+        pushed_out.chain(forgotten).collect()
+    }
+
+    /// How often somebody was signed in by this browser within this time.
+    pub fn signed_in_within(&self, headers: &HeaderMap, time: Duration, now: Timestamp) -> usize {
+        let own = self.own(headers, now);
+        let signed_in = |progress: &Progress| {
+            matches!(progress, Progress::Over(past)
+                if past.end == LoginEnd::SignedIn && now < past.ended + time)
+        };
+        own.filter(|(_, progress)| signed_in(progress)).count()
+    }
+
+    /// The logins that this browser knows.
+    fn own<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'a str, Progress)> {
         let named = cookies(headers).filter_map(|(name, value)| {
             let name = std::str::from_utf8(name).ok()?;
             self.is_ours(name).then_some((name, value))
         });
-        let mut own: Vec<(Timestamp, &str)> = named
-            .take(MOST_TRIED)
-            .filter_map(|(name, value)| Some((self.open(name, value)?.started, name)))
-            .collect();
-        own.sort_unstable();
-        let over = own
-            .iter()
-            .filter(|(started, _)| !self.is_current(*started, now))
-            .count();
-        let surplus = (own.len() + 1).saturating_sub(MAX_PER_BROWSER).max(over);
-        own.iter()
-            .take(surplus)
-            .map(|(_, name)| self.delete(name))
-            .collect()
+        let tried = named.take(MOST_TRIED);
+        tried.filter_map(move |(name, value)| Some((name, self.open(name, value, now)?)))
     }
 
     /// Whether a cookie is named as a login is.
@@ -159,60 +244,97 @@ impl PendingLoginCookie {
         rests.any(is_suffix)
     }
 
-    /// The login that `state` belongs to, if this browser began it lately (C3), and the line
-    /// that deletes its cookie.
-    pub fn find(
-        &self,
-        headers: &HeaderMap,
-        state: &str,
-        now: Timestamp,
-    ) -> Option<(PendingLogin, HeaderValue)> {
-        let suffix = State::new(state).cookie_suffix();
-        let names = self.prefixes().map(|prefix| format!("{prefix}{suffix}"));
-        let mut found = names.filter_map(|name| {
-            let pending = values_of(headers, &name)
-                .take(MOST_VALUES)
-                .find_map(|value| self.open(&name, value))?;
-            Some((pending, name))
-        });
-        let (pending, name) = found.next()?;
-        let fits = pending.state.matches(state) && self.is_current(pending.started, now);
-        fits.then(|| (pending, self.delete(&name)))
+    /// The login that `state` belongs to, if this browser began it (C3).
+    pub fn find(&self, headers: &HeaderMap, state: &str, now: Timestamp) -> Option<KnownLogin> {
+        let known = self.find_named(headers, &State::new(state).cookie_suffix(), now)?;
+        match &known.progress {
+            Progress::UnderWay(pending) if !pending.state.matches(state) => None,
+            Progress::UnderWay(_) | Progress::Over(_) => Some(known),
+        }
     }
 
-    fn open(&self, name: &str, value: &[u8]) -> Option<PendingLogin> {
+    /// The login whose cookie's name ends so, if this browser began it.
+    pub fn find_named(
+        &self,
+        headers: &HeaderMap,
+        suffix: &str,
+        now: Timestamp,
+    ) -> Option<KnownLogin> {
+        let names = self.prefixes().map(|prefix| format!("{prefix}{suffix}"));
+        let mut known = names.filter_map(|name| {
+            let progress = values_of(headers, &name)
+                .take(MOST_VALUES)
+                .find_map(|value| self.open(&name, value, now))?;
+            Some(KnownLogin { name, progress })
+        });
+        known.next()
+    }
+
+    fn open(&self, name: &str, value: &[u8], now: Timestamp) -> Option<Progress> {
+        let Some(pending) = self.open_pending(name, value) else {
+            return PastLogin::open(name, value, &self.keys).map(Progress::Over);
+        };
+        if self.is_current(pending.started, now) {
+            return Some(Progress::UnderWay(pending));
+        }
+        let ended = pending.started + self.lifetime;
+        let past = PastLogin::of(&pending, LoginEnd::Unfinished, ended);
+        Some(Progress::Over(past))
+    }
+
+    fn open_pending(&self, name: &str, value: &[u8]) -> Option<PendingLogin> {
         let plaintext = self.keys.open(name, value)?;
         let mut fields = FieldReader::new(&plaintext);
         let (state, nonce, code_verifier) = fields.login_secrets()?;
+        let return_to = ReturnTo::sealed(fields.text()?)?;
+        let max_age = u64::try_from(fields.number()?).ok();
+        let (prompt, window) = Prompt::and_window(fields.number()?);
         let pending = PendingLogin {
             state,
             nonce,
             code_verifier,
-            return_to: ReturnTo::sealed(fields.text()?)?,
-            max_age: u64::try_from(fields.number()?).ok(),
-            prompt: if fields.number()? == 1 {
-                Prompt::None
-            } else {
-                Prompt::Allowed
-            },
+            return_to,
+            max_age,
+            prompt,
+            window,
             previous_session: SessionHash::from_slice(fields.bytes()?),
             started: Timestamp::from_unix_millis(fields.number()?),
         };
         fields.is_empty().then_some(pending)
     }
 
+    /// The line by which this browser forgets the login of this cookie.
+    pub fn forget(&self, name: &str) -> HeaderValue {
+        self.line(name, "", Duration::ZERO)
+    }
+
+    /// The line by which this browser remembers the login of this cookie, and none of its secrets; one
+    /// under the former name is forgotten.
+    pub fn remember(
+        &self,
+        name: &str,
+        past: &PastLogin,
+        randomness: &dyn Randomness,
+    ) -> HeaderValue {
+        if !name.starts_with(&self.prefix) {
+            return self.forget(name);
+        }
+        let sealed = past.seal(name, &self.keys, randomness);
+        self.line(name, &sealed, REMEMBERED_FOR)
+    }
+
     fn is_current(&self, started: Timestamp, now: Timestamp) -> bool {
         now < started + self.lifetime
     }
 
-    fn delete(&self, name: &str) -> HeaderValue {
-        set_cookie(name, "", self.secure, self.same_site, Some(Duration::ZERO))
+    fn line(&self, name: &str, value: &str, max_age: Duration) -> HeaderValue {
+        set_cookie(name, value, self.secure, self.same_site, Some(max_age))
     }
 }
 
 /// Whether `rest` can be the end of a name that we wrote: what goes into `Set-Cookie` again is
 /// never a browser's free text.
-fn is_suffix(rest: &str) -> bool {
+pub(in crate::auth) fn is_suffix(rest: &str) -> bool {
     rest.len() == 12
         && rest
             .bytes()

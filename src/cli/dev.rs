@@ -58,7 +58,9 @@ pub(super) fn dev(
     let (settings, warnings) = Config::load_for_development(path.as_deref(), &variables)?;
     let listen = settings.server.listen;
     let out = &mut *terminal.out;
-    match app::develop(settings, &warnings, |development| announce(development, out)) {
+    match app::develop(settings, &warnings, |development| {
+        announce(development, out)
+    }) {
         Err(StartError::Server(server::StartError::AddressInUse { address }))
             if address == listen =>
         {

@@ -356,6 +356,8 @@ table! {
         headers: Named<HeaderText>,
         /// Whether text that lies in `dir` unpacked is compressed on its way. Default true.
         compress: bool,
+        /// The app's own page for what goes wrong, relative to the folder of this file. Default none: a page of bff.
+        error_page: String,
     }
 }
 

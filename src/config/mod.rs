@@ -35,7 +35,7 @@ use crate::config::reader::Read as _;
 use crate::config::resolve::{Purpose, Surroundings};
 #[cfg(feature = "dev")]
 use crate::dev::DevSettings;
-use crate::frontend::FrontendSettings;
+use crate::frontend::{ErrorPage, FrontendSettings};
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::proxy::{CsrfCheck, HeaderChanges, RouteSettings};
@@ -85,6 +85,8 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     /// The app's files, where `[frontend] dir` is set.
     pub frontend: Option<FrontendSettings>,
+    /// The app's own page for what goes wrong.
+    pub error_page: Option<ErrorPage>,
     /// Logging.
     pub log: LogSettings,
     /// `[dev]`.

@@ -4,6 +4,7 @@
 
 mod conditional;
 mod content_type;
+mod error_page;
 mod file;
 mod packed;
 
@@ -27,6 +28,8 @@ use tokio_util::io::ReaderStream;
 
 use crate::web::body::Body;
 use crate::web::navigation::Arrival;
+
+pub use self::error_page::{ErrorPage, LARGEST_ERROR_PAGE};
 
 use self::conditional::{Condition, Part, Validators};
 use self::file::{Content, Encoding, Encodings, Found};

@@ -9,6 +9,7 @@ use crate::oidc::ResponseMode;
 #[expect(missing_docs, reason = "named as the last segments of their paths")]
 pub enum Endpoint {
     Login,
+    LoginResume,
     Callback,
     Logout,
     LogoutContinue,
@@ -23,8 +24,9 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every path below the base path with its endpoint.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::Login, "/login"),
+        (Self::LoginResume, "/login/resume"),
         (Self::Callback, "/callback"),
         (Self::Logout, "/logout"),
         (Self::LogoutContinue, "/logout/continue"),
@@ -52,6 +54,7 @@ impl Endpoint {
             Self::Sessions => &[Method::GET, Method::DELETE],
             Self::BackchannelLogout => &[Method::POST],
             Self::Login
+            | Self::LoginResume
             | Self::Callback
             | Self::LogoutContinue
             | Self::LogoutCallback

@@ -9,18 +9,20 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
 use crate::auth::backchannel_logout::BackchannelLogoutError;
+use crate::auth::callback::{CallbackError, LoggedIn};
 use crate::auth::login::LoginAnswer;
 use crate::auth::logout::LogoutBy;
+use crate::auth::pending_login::Window;
 use crate::pipeline::Pipeline;
 use crate::pipeline::context::Context;
 use crate::pipeline::csrf;
 use crate::pipeline::endpoint::{Endpoint, MethodRules};
 use crate::pipeline::error::Refusal;
-use crate::pipeline::pages::{confirm_login, hop_page, same_site_step};
+use crate::pipeline::pages::{confirm_login, hop_page, same_site_step, signed_in_window};
 use crate::proxy::CsrfCheck;
 use crate::session::cookie::Presented;
 use crate::web::body::Body;
-use crate::web::navigation::check_opened;
+use crate::web::navigation::{Arrival, check_opened};
 
 /// The most bytes that a form may have: a callback's, a third-party login's, a logout token's.
 const MAX_FORM: usize = 64 * 1024;
@@ -68,11 +70,12 @@ impl Pipeline {
                 } else {
                     relying_party.login(parts, presented).await?
                 };
-                Ok(match answer {
-                    LoginAnswer::Begun(response) => response,
-                    LoginAnswer::Confirm { link } => confirm_login(&link),
-                    LoginAnswer::Step { link } => same_site_step(&link),
-                })
+                Ok(self.show(answer, parts))
+            }
+            Endpoint::LoginResume => {
+                let source = self.source(ctx, parts);
+                let answer = relying_party.resume(parts, presented, source).await?;
+                Ok(self.show(answer, parts))
             }
             Endpoint::Callback => {
                 let form;
@@ -84,32 +87,13 @@ impl Pipeline {
                 };
                 let client = self.client(ctx, parts).address();
                 let finished = relying_party.callback(parameters, parts, presented, client);
-                let logged_in = match finished.await {
-                    Ok(logged_in) => logged_in,
-                    Err(error) => {
-                        let place = error.denied().filter(|place| self.may_tell(place, parts));
-                        let Some(place) = place else {
-                            return Err(error.into());
-                        };
-                        let (id, cause) = (ctx.request_id(), error.to_string());
-                        tracing::info!(
-                            event = "login.failed",
-                            request.id = id,
-                            cause,
-                            "login failed; back where it began"
-                        );
-                        return Ok(relying_party.back_where_it_began(place, &error));
+                match finished.await {
+                    Ok(logged_in) => {
+                        ctx.session.clone_from(&logged_in.session);
+                        Ok(self.arrive(logged_in, parts))
                     }
-                };
-                ctx.session.clone_from(&logged_in.session);
-                let hop = self.needs_hop(&logged_in.return_to, parts);
-                let place = logged_in.return_to.clone();
-                let response = logged_in.redirect();
-                Ok(if hop {
-                    hop_page(&response, &place)
-                } else {
-                    response
-                })
+                    Err(error) => self.after_failed_callback(ctx, error, parts),
+                }
             }
             Endpoint::Logout => {
                 let by = if parts.method == Method::POST {
@@ -144,6 +128,70 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// How a login goes on.
+    fn show(&self, answer: LoginAnswer, parts: &Parts) -> Response<Body> {
+        match answer {
+            LoginAnswer::Begun(response) => response,
+            LoginAnswer::Confirm { link } => confirm_login(&link, self.home(parts).as_ref()),
+            LoginAnswer::Step { link } => same_site_step(&link),
+            LoginAnswer::SignedIn(there) if there.window == Window::Popup => {
+                signed_in_window(there)
+            }
+            // A step of our own site led here: the Strict cookie comes along.
+            LoginAnswer::SignedIn(there) => there.redirect(),
+        }
+    }
+
+    /// The end of a login that succeeded.
+    fn arrive(&self, logged_in: LoggedIn, parts: &Parts) -> Response<Body> {
+        if logged_in.window == Window::Popup {
+            return signed_in_window(logged_in);
+        }
+        let hop = self.needs_hop(&logged_in.return_to, parts);
+        let place = logged_in.return_to.clone();
+        let response = logged_in.redirect();
+        if hop {
+            hop_page(&response, &place)
+        } else {
+            response
+        }
+    }
+
+    /// A person goes on where that is known; what is left is refused.
+    fn after_failed_callback(
+        &self,
+        ctx: &Context,
+        error: Box<CallbackError>,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Refusal> {
+        let relying_party = &*self.shared.relying_party;
+        let (id, cause) = (ctx.request_id(), error.to_string());
+        if let Some(again) = &error.again
+            && Arrival::of(&parts.headers).is_seen()
+        {
+            tracing::info!(
+                event = "login.over",
+                request.id = id,
+                cause,
+                "login over; the browser goes on"
+            );
+            return Ok(relying_party.go_on(again, error.cookie));
+        }
+        let place = error.denied().filter(|_| error.window == Window::Tab);
+        if let Some(place) = place.filter(|place| self.may_tell(place, parts)) {
+            tracing::info!(
+                event = "login.failed",
+                request.id = id,
+                cause,
+                "login failed; back where it began"
+            );
+            return Ok(relying_party.back_where_it_began(place, &error));
+        }
+        Err(error.into())
+    }
+}
+
 /// What a request to an endpoint must prove.
 enum Proof {
     /// That our own page calls.
@@ -161,6 +209,7 @@ fn proof(endpoint: Endpoint, method: &Method) -> Proof {
         // An EventSource cannot send a header.
         Endpoint::SessionEvents => Proof::Page(CsrfCheck::Origin),
         Endpoint::Login
+        | Endpoint::LoginResume
         | Endpoint::Callback
         | Endpoint::Logout
         | Endpoint::LogoutContinue

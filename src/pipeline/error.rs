@@ -16,15 +16,18 @@ use crate::auth::events::EventsError;
 use crate::auth::frontchannel_logout::FrontchannelLogoutError;
 use crate::auth::login::LoginError;
 use crate::auth::logout::LogoutError;
+use crate::auth::pending_login::Window;
+use crate::auth::resume::Trouble;
 use crate::auth::return_to::ReturnTo;
 use crate::auth::sessions::SessionsError;
 use crate::auth::user::UserError;
 use crate::clock::Timestamp;
+use crate::frontend::ErrorPage;
 use crate::oidc::{ExchangeError, ProviderError};
 use crate::pipeline::context::Context;
 use crate::pipeline::csrf::CsrfFault;
 use crate::pipeline::developer::{self, Audience};
-use crate::pipeline::refusal_log;
+use crate::pipeline::{pages, refusal_log};
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
@@ -35,7 +38,7 @@ use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::navigation::{Arrival, NotOpened};
 use crate::web::open_limits::OpenLimitReached;
-use crate::web::problem::Problem;
+use crate::web::problem::{ForPeople, Problem, Way};
 use crate::web::repeats::Repeats;
 use crate::web::strangers::OverBudget;
 
@@ -86,7 +89,7 @@ pub enum Refusal {
     Login(#[from] LoginError),
     /// A login could not be finished.
     #[error(transparent)]
-    Callback(#[from] CallbackError),
+    Callback(#[from] Box<CallbackError>),
     /// The form of a callback could not be read.
     #[error("the form of the callback cannot be read")]
     CallbackForm,
@@ -169,6 +172,9 @@ const fn login_failed(detail: &'static str) -> Verdict {
     )
 }
 
+const LOGIN_OVER: Verdict =
+    login_failed("This sign-in is over or was started in another browser. Please sign in again.");
+
 const BAD_RETURN_TO: Verdict = verdict(
     StatusCode::BAD_REQUEST,
     "bad_return_to",
@@ -232,6 +238,12 @@ const BUSY: Verdict = verdict(
     "Too many sign-ins at once",
     "Many people sign in at this moment. Nothing is lost: load this page again in a moment.",
 );
+
+/// What a person reads who opens an address that is for scripts.
+const FOR_THE_APP: ForPeople = ForPeople {
+    title: "This address is for the app",
+    detail: "The app gets its data here; opened by itself, the address shows nothing. Open the app instead.",
+};
 
 /// Its reader is a provider, whose words are OAuth's (Back-Channel Logout §2.8).
 const INVALID_LOGOUT_REQUEST: Verdict = verdict(
@@ -450,14 +462,40 @@ fn login(error: &LoginError) -> Verdict {
         }
         LoginError::Provider(error) => provider(error),
         LoginError::OverBudget(over) => over_budget(*over),
+        LoginError::Over { .. } => LOGIN_OVER,
+        LoginError::Hopeless { trouble, .. } => hopeless(*trouble),
+        LoginError::Store(_) => STORE_UNAVAILABLE,
     }
+}
+
+fn hopeless(trouble: Trouble) -> Verdict {
+    verdict(
+        StatusCode::BAD_REQUEST,
+        "login_loop",
+        "Signing in does not last",
+        match trouble {
+            Trouble::NoCookie => {
+                "Three times now, this browser has not brought back the cookie that a sign-in sets. Allow cookies for this site, and open it in a window of its own, not inside another page. If that does not help: server.public_url must be the very address that browsers have, with https where the page has https."
+            }
+            Trouble::OtherPort => {
+                "Three times now, the sign-in has come back to another port than the one of this site's public address, so its cookie stayed behind. Open the site by its public address. For its operators: server.public_url and the proxy before it name two ports."
+            }
+            Trouble::NoSession => {
+                "Three times now, a sign-in has worked, and this browser has not kept its session. Allow cookies for this site, and open it in a window of its own, not inside another page. For its operators: session.cookie.same_site and a proxy that drops Set-Cookie are the likely causes."
+            }
+            Trouble::TooLate => {
+                "Three times now, a sign-in has been over before it came back. Close other tabs that wait to sign in, and try once more. For the operators of this site: the clocks of its nodes and of the identity provider may differ, or provider.login_timeout is too short."
+            }
+        },
+    )
 }
 
 fn callback(cause: &CallbackFault) -> Verdict {
     match cause {
-        CallbackFault::UnknownState | CallbackFault::Replayed => login_failed(
-            "This sign-in is over or was started in another browser. Please sign in again.",
-        ),
+        CallbackFault::UnknownState
+        | CallbackFault::Over
+        | CallbackFault::Replayed
+        | CallbackFault::TookTooLong => LOGIN_OVER,
         CallbackFault::Refused(_) => {
             login_failed("The identity provider did not sign you in. Please try again.")
         }
@@ -584,14 +622,20 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
             .unwrap_or_else(|| verdict.detail.to_owned()),
         request_id: ctx.request_id().to_owned(),
         login_url: offers_login.then(|| site.login_url(refusal)),
+        for_people: for_people(refusal),
+        on: site.way_on(refusal, &verdict),
+        home: site.home.clone(),
         extra: ended(refusal),
     };
     let mut response = if verdict.code == INVALID_LOGOUT_REQUEST.code {
         oauth_error(&verdict)
-    } else if site.arrival.is_seen() {
-        problem.page()
-    } else {
+    } else if !site.arrival.is_seen() {
         problem.json()
+    } else if site.window(refusal) == Window::Popup {
+        pages::failed_window(&problem, reason_in_window(refusal, verdict.code))
+    } else {
+        let own = site.error_page.and_then(|page| page.fill(&problem));
+        own.unwrap_or_else(|| problem.page())
     };
     let headers = response.headers_mut();
     if matches!(
@@ -614,11 +658,8 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         Refusal::Handshake(HandshakeFault::Version) => {
             headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
         }
-        Refusal::Callback(CallbackError {
-            delete_cookie: Some(line),
-            ..
-        }) => {
-            headers.append(SET_COOKIE, line.clone());
+        Refusal::Callback(error) => {
+            headers.extend(error.cookie.clone().map(|line| (SET_COOKIE, line)))
         }
         _ => {}
     }
@@ -631,6 +672,26 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         }
     }
     response
+}
+
+/// In the words of people, what is otherwise told to those who write programs.
+fn for_people(refusal: &Refusal) -> Option<ForPeople> {
+    match refusal {
+        Refusal::Csrf(CsrfFault::Header) | Refusal::MethodNotAllowed(_) => Some(FOR_THE_APP),
+        Refusal::Csrf(CsrfFault::Origin) => Some(ForPeople {
+            detail: "Another site sent you here, and this address answers to pages of this site alone. Open the app instead.",
+            ..FOR_THE_APP
+        }),
+        _ => None,
+    }
+}
+
+/// Why a login in a window of its own failed, as the page that opened it is told.
+fn reason_in_window(refusal: &Refusal, code: &'static str) -> &'static str {
+    match refusal {
+        Refusal::Callback(error) => error.word_of_the_provider().unwrap_or(code),
+        _ => code,
+    }
 }
 
 /// An error as OAuth writes it (RFC 6749 §5.2).
@@ -657,6 +718,12 @@ pub struct Site<'a> {
     pub audience: Audience,
     /// Where a person would go on after a login, as far as the request says.
     pub return_to: Option<ReturnTo>,
+    /// Where the app begins, if anything does there and the person is elsewhere.
+    pub home: Option<Way>,
+    /// What a login that the request is for is shown in, as far as the request says.
+    pub window: Window,
+    /// The app's own page for what goes wrong.
+    pub error_page: Option<&'a ErrorPage>,
     /// The warnings of failed logins that were given lately.
     pub warnings: &'a Repeats,
     /// The present moment.
@@ -671,11 +738,55 @@ impl Site<'_> {
     fn login_url(&self, refusal: &Refusal) -> String {
         let return_to = match refusal {
             Refusal::Callback(error) => error.return_to.as_ref(),
+            Refusal::Login(LoginError::Over { link } | LoginError::Hopeless { link, .. }) => {
+                return link.clone();
+            }
             _ => self.return_to.as_ref(),
         };
         match return_to.filter(|_| self.arrival.is_seen()) {
-            Some(place) => self.relying_party.login_link(place),
+            Some(place) => self
+                .relying_party
+                .login_link_in(place, self.window(refusal)),
             None => self.relying_party.login_url(),
+        }
+    }
+
+    /// What the login is shown in that the refusal ends.
+    fn window(&self, refusal: &Refusal) -> Window {
+        match refusal {
+            Refusal::Callback(error) => error.window,
+            Refusal::Login(LoginError::Hopeless { window, .. }) => *window,
+            _ => self.window,
+        }
+    }
+
+    /// What a person does next: loads the page again where that may help and loses nothing, else
+    /// signs in, where that was under way or would help.
+    fn way_on(&self, refusal: &Refusal, verdict: &Verdict) -> Option<Way> {
+        let sign_in = || Some(Way::new("Sign in", self.login_url(refusal)));
+        let is_passing = verdict.status.is_server_error()
+            || matches!(
+                verdict.status,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+            );
+        match refusal {
+            // The same answer of the provider is as good in a moment.
+            Refusal::Callback(error)
+                if error.cookie.is_none()
+                    && matches!(
+                        error.cause,
+                        CallbackFault::Store(_) | CallbackFault::OverBudget(_)
+                    ) =>
+            {
+                Some(Way::new("Try again", ""))
+            }
+            Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(_) => sign_in(),
+            _ if NEEDS_LOGIN.contains(&verdict.code) => sign_in(),
+            _ if is_passing => {
+                let place = self.return_to.as_ref()?;
+                Some(Way::new("Try again", place.as_str()))
+            }
+            _ => None,
         }
     }
 }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::RelyingParty;
 use crate::auth::access_token::TokenError;
 use crate::clock::{Clock, Randomness};
-use crate::frontend::{Frontend, FrontendAnswer};
+use crate::frontend::{ErrorPage, Frontend, FrontendAnswer};
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
@@ -74,6 +74,7 @@ pub struct Shared {
     relying_party: Arc<RelyingParty>,
     routes: RouteTable,
     frontend: Option<Frontend>,
+    error_page: Option<ErrorPage>,
     public: PublicOrigin,
     trusted_proxies: TrustedProxies,
     /// What the paths of the app's files may hold.
@@ -97,6 +98,7 @@ pub struct SharedParts {
     pub relying_party: Arc<RelyingParty>,
     pub routes: RouteTable,
     pub frontend: Option<Frontend>,
+    pub error_page: Option<ErrorPage>,
     pub public: PublicOrigin,
     pub trusted_proxies: TrustedProxies,
     pub websocket_ping: Option<Duration>,
@@ -123,6 +125,7 @@ impl Shared {
             relying_party,
             routes,
             frontend,
+            error_page,
             public,
             trusted_proxies,
             websocket_ping,
@@ -156,6 +159,7 @@ impl Shared {
             relying_party,
             routes,
             frontend,
+            error_page,
             public,
             trusted_proxies,
             path_rules,
@@ -525,6 +529,9 @@ impl Pipeline {
             arrival,
             audience: self.shared.audience,
             return_to: arrival.is_seen().then(|| self.place_of(parts)).flatten(),
+            home: arrival.is_seen().then(|| self.home(parts)).flatten(),
+            window: self.window_of(parts),
+            error_page: self.shared.error_page.as_ref(),
             warnings: &self.shared.login_warnings,
             now: relying_party.now(),
             session_cookie: relying_party.session_cookie(),

@@ -1,21 +1,24 @@
-//! The pages that stand between two steps of a journey.
+//! The pages that stand between two steps of a journey, or at its end.
 
 use http::Response;
 use http::header::SET_COOKIE;
+use serde_json::{Value, json};
 
+use crate::auth::callback::LoggedIn;
 use crate::auth::return_to::ReturnTo;
 use crate::web::body::Body;
-use crate::web::problem;
+use crate::web::problem::{self, Problem, Way};
+
+/// Tells the page that opened a window how its login ended, and closes the window.
+const CLOSING: &str = include_str!("closing.js");
 
 /// Another site sent the browser to sign in here; a person confirms (B6).
-pub(super) fn confirm_login(link: &str) -> Response<Body> {
+pub(super) fn confirm_login(link: &str, home: Option<&Way>) -> Response<Body> {
+    let on = Way::new("Continue to sign in", link);
+    let ways = problem::ways(Some(&on), home);
     problem::page(
         "Sign in",
-        &format!(
-            "<p>Another site sent you here to sign in.</p>\
-             <p><a class=\"button\" href=\"{}\">Continue to sign in</a></p>",
-            problem::escape(link)
-        ),
+        &format!("<p>Another site sent you here to sign in.</p>{ways}"),
     )
 }
 
@@ -36,12 +39,56 @@ pub(super) fn same_site_step(link: &str) -> Response<Body> {
 }
 
 fn step_page(title: &str, link: &str) -> Response<Body> {
+    let ways = problem::ways(Some(&Way::new("Continue", link)), None);
     let link = problem::escape(link);
     problem::page(
         title,
-        &format!(
-            "<meta http-equiv=\"refresh\" content=\"0;url={link}\">\
-             <p><a class=\"button\" href=\"{link}\">Continue</a></p>"
+        &format!("<meta http-equiv=\"refresh\" content=\"0;url={link}\">{ways}"),
+    )
+}
+
+/// The end of a login in a window of its own that left somebody signed in, or nobody where the
+/// provider was to ask nothing.
+pub(super) fn signed_in_window(logged_in: LoggedIn) -> Response<Body> {
+    let on = Way::new("Go on in this window", logged_in.return_to.as_str());
+    let ways = problem::ways(Some(&on), None);
+    let (title, sentence, message) = match &logged_in.session {
+        Some(session) => (
+            "Signed in",
+            "You are signed in. This window can be closed.",
+            json!({ "type": "bff-login", "outcome": "signed_in", "session": session.tag }),
         ),
+        None => (
+            "Not signed in",
+            "The identity provider would have to ask you something first. This window can be closed.",
+            failed("login_required"),
+        ),
+    };
+    let body = format!("<p>{sentence}</p>{}{ways}", closing(&message));
+    let mut page = problem::page_with_script(title, &body, CLOSING);
+    for line in logged_in.cookies {
+        page.headers_mut().append(SET_COOKIE, line);
+    }
+    page
+}
+
+/// The end of a login in a window of its own that failed, for this reason: one of the fixed words.
+pub(super) fn failed_window(problem: &Problem, reason: &str) -> Response<Body> {
+    let body = format!("{}{}", closing(&failed(reason)), problem.body_html());
+    let mut page = problem::page_with_script(problem.title, &body, CLOSING);
+    *page.status_mut() = problem.status;
+    page
+}
+
+fn failed(reason: &str) -> Value {
+    json!({ "type": "bff-login", "outcome": "failed", "error": reason })
+}
+
+/// What the script sends, and its button.
+fn closing(message: &Value) -> String {
+    format!(
+        "<p id=\"said\" data-message=\"{}\">\
+         <button class=\"button\" id=\"close\" type=\"button\" hidden>Close this window</button></p>",
+        problem::escape(&message.to_string())
     )
 }

@@ -86,9 +86,9 @@ pub(in crate::pipeline) fn write(
 
 fn told(refusal: &Refusal, status: StatusCode, code: &str) -> Told {
     match refusal {
-        Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(LoginError::Provider(_)) => {
-            Told::Login
-        }
+        Refusal::Callback(_)
+        | Refusal::CallbackForm
+        | Refusal::Login(LoginError::Provider(_) | LoginError::Hopeless { .. }) => Told::Login,
         // What anybody may send is told by whoever reads it, and a want of room where it is met.
         Refusal::BackchannelLogout(_) | Refusal::Forward(ForwardError::Busy) => Told::Detail,
         Refusal::Token(_) => Told::Line,

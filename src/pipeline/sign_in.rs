@@ -3,9 +3,10 @@
 use http::request::Parts;
 use http::{Method, Response};
 
-use crate::auth::AccessDenied;
 use crate::auth::login::LoginRequest;
+use crate::auth::pending_login::Window;
 use crate::auth::return_to::ReturnTo;
+use crate::auth::{AccessDenied, RelyingParty};
 use crate::pipeline::Pipeline;
 use crate::pipeline::context::Context;
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
@@ -18,6 +19,7 @@ use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::web::body::Body;
 use crate::web::navigation::{Arrival, check_opened};
+use crate::web::problem::Way;
 
 /// Whether a request to this route may be answered by sending the browser to sign in.
 pub(super) fn may_begin_login(route: &Route, parts: &Parts) -> bool {
@@ -48,6 +50,7 @@ impl Pipeline {
         let place = relying_party
             .place(&address, &parts.headers)
             .unwrap_or_else(|_| ReturnTo::root());
+        relying_party.check_progress(parts, presented, &place)?;
         let request = LoginRequest::returning_to(place);
         relying_party.admit_login(self.source(ctx, parts))?;
         Ok(relying_party
@@ -61,6 +64,9 @@ impl Pipeline {
         let path = RequestPath::parse(parts.uri.path(), self.shared.path_rules()).ok()?;
         match UnderBase::at(path.as_str(), &relying_party.settings().base_path) {
             UnderBase::Endpoint(Endpoint::Login) => relying_party.place_of_login(parts),
+            UnderBase::Endpoint(Endpoint::LoginResume) => {
+                Some(relying_party.place_of_resume(parts)?.0)
+            }
             UnderBase::Endpoint(_) | UnderBase::Nothing => None,
             UnderBase::Outside if parts.method == Method::GET => {
                 let address = parts.uri.path_and_query()?.as_str();
@@ -68,6 +74,25 @@ impl Pipeline {
             }
             // What was sent is lost; the page that sent it is the nearest.
             UnderBase::Outside => Some(relying_party.page_that_asked(&parts.headers)),
+        }
+    }
+
+    /// The front page, if anything opens there and the person is elsewhere.
+    pub(super) fn home(&self, parts: &Parts) -> Option<Way> {
+        let is_here = parts.method == Method::GET && parts.uri.path() == "/";
+        let opens = || self.opens(&ReturnTo::root(), parts) != Opens::Nothing;
+        (!is_here && opens()).then(|| Way::new("Start page", "/"))
+    }
+
+    /// What the login is shown in that a request is for, as far as it says itself.
+    pub(super) fn window_of(&self, parts: &Parts) -> Window {
+        let relying_party = &self.shared.relying_party;
+        match UnderBase::at(parts.uri.path(), &relying_party.settings().base_path) {
+            UnderBase::Endpoint(Endpoint::Login) => RelyingParty::window_of_login(parts),
+            UnderBase::Endpoint(Endpoint::LoginResume) => relying_party
+                .place_of_resume(parts)
+                .map_or(Window::Tab, |(_, window)| window),
+            _ => Window::Tab,
         }
     }
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::web::body::Body;
@@ -30,8 +30,71 @@ pub struct Problem {
     pub request_id: String,
     /// Where a login would help: its address.
     pub login_url: Option<String>,
+    /// The same in the words of people, where programs and their authors are told otherwise.
+    pub for_people: Option<ForPeople>,
+    /// Where a person goes on from the page.
+    pub on: Option<Way>,
+    /// Where the app begins.
+    pub home: Option<Way>,
     /// Further members of the object; they never replace the ones above.
     pub extra: Map<String, Value>,
+}
+
+/// What a page says to people, who need not know what a header is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForPeople {
+    /// The page's title.
+    pub title: &'static str,
+    /// What has happened, and what to do.
+    pub detail: &'static str,
+}
+
+/// A link that leads away from a page of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// What it says.
+    pub label: &'static str,
+    /// Where it leads.
+    pub link: String,
+}
+
+impl Way {
+    /// This label on this link.
+    pub fn new(label: &'static str, link: impl Into<String>) -> Self {
+        Self {
+            label,
+            link: link.into(),
+        }
+    }
+}
+
+/// The ways away from a page as HTML: the way on as a button, the way home beside it.
+pub fn ways(on: Option<&Way>, home: Option<&Way>) -> String {
+    let mut html = String::new();
+    let (button, beside) = match on {
+        Some(on) => (Some(on), home),
+        None => (home, None),
+    };
+    if let Some(way) = button {
+        let link = escape(&way.link);
+        let label = way.label;
+        push(
+            &mut html,
+            format_args!("<a class=\"button\" href=\"{link}\">{label}</a>"),
+        );
+    }
+    if let Some(way) = beside {
+        let link = escape(&way.link);
+        let label = way.label;
+        push(
+            &mut html,
+            format_args!(" <a class=\"beside\" href=\"{link}\">{label}</a>"),
+        );
+    }
+    if html.is_empty() {
+        return html;
+    }
+    format!("<p class=\"ways\">{html}</p>")
 }
 
 impl Problem {
@@ -65,29 +128,47 @@ impl Problem {
 
     /// The answer to a navigation: a page that says the same.
     pub fn page(&self) -> Response<Body> {
-        let mut body = format!("<p>{}</p>", escape(&self.detail));
-        if let Some(login_url) = &self.login_url {
-            push(
-                &mut body,
-                format_args!(
-                    "<p><a class=\"button\" href=\"{}\">Sign in</a></p>",
-                    escape(login_url)
-                ),
-            );
-        }
+        let mut response = page(self.title_for_people(), &self.body_html());
+        *response.status_mut() = self.status;
+        response
+    }
+
+    /// The title of the page.
+    pub fn title_for_people(&self) -> &'static str {
+        self.for_people.map_or(self.title, |people| people.title)
+    }
+
+    /// The sentence of the page.
+    pub fn detail_for_people(&self) -> &str {
+        self.for_people.map_or(&self.detail, |people| people.detail)
+    }
+
+    /// What stands in the page below its title.
+    pub fn body_html(&self) -> String {
+        let mut body = format!("<p>{}</p>", escape(self.detail_for_people()));
+        body.push_str(&ways(self.on.as_ref(), self.home.as_ref()));
         push(
             &mut body,
             format_args!(
-                "<dl><dt>Status</dt><dd>{}</dd><dt>Code</dt><dd>{}</dd>\
-                 <dt>Request</dt><dd>{}</dd></dl>",
+                "<dl><dt>Status</dt><dd>{}</dd><dt>Code</dt><dd>{}</dd>",
                 self.status.as_u16(),
                 escape(self.code),
-                escape(&self.request_id)
             ),
         );
-        let mut response = page(self.title, &body);
-        *response.status_mut() = self.status;
-        response
+        if self.for_people.is_some() {
+            // Whoever wrote the link may be looking at it.
+            let detail = escape(&self.detail);
+            push(
+                &mut body,
+                format_args!("<dt>For developers</dt><dd>{detail}</dd>"),
+            );
+        }
+        let request_id = escape(&self.request_id);
+        push(
+            &mut body,
+            format_args!("<dt>Request</dt><dd>{request_id}</dd></dl>"),
+        );
+        body
     }
 }
 
@@ -98,7 +179,18 @@ impl Problem {
 /// form may be sent to this origin only; since browsers hold redirects of a form to that as well,
 /// a step that leads to the provider is a link.
 pub fn page(title: &str, body_html: &str) -> Response<Body> {
+    page_with(title, body_html, None)
+}
+
+/// As [`page`], with this one script, which is fixed and runs at the end.
+pub fn page_with_script(title: &str, body_html: &str, script: &'static str) -> Response<Body> {
+    page_with(title, body_html, Some(script))
+}
+
+fn page_with(title: &str, body_html: &str, script: Option<&'static str>) -> Response<Body> {
     let title = escape(title);
+    let script_html = script.map(|script| format!("<script type=\"module\">{script}</script>\n"));
+    let script_html = script_html.unwrap_or_default();
     let html = format!(
         "<!doctype html>\n\
          <html lang=\"en\">\n\
@@ -114,7 +206,7 @@ pub fn page(title: &str, body_html: &str) -> Response<Body> {
          <h1>{title}</h1>\n\
          {body_html}\n\
          </main>\n\
-         </body>\n\
+         {script_html}</body>\n\
          </html>\n"
     );
     let mut response = Response::new(Body::full(html));
@@ -123,7 +215,11 @@ pub fn page(title: &str, body_html: &str) -> Response<Body> {
         CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
-    headers.insert(CONTENT_SECURITY_POLICY, page_policy());
+    headers.insert(CONTENT_SECURITY_POLICY, page_policy(script));
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -147,12 +243,15 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The one style element is allowed by its hash; nothing else is.
-fn page_policy() -> HeaderValue {
-    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+/// The one style element is allowed by its hash, and so is the one script; nothing else is.
+fn page_policy(script: Option<&str>) -> HeaderValue {
+    let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
+    let script = script.map(|script| format!(" script-src 'sha256-{}';", hash(script)));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; \
-         frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{}';{} form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'",
+        hash(STYLE),
+        script.unwrap_or_default()
     );
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(
         "default-src 'none'; frame-ancestors 'none'",
@@ -182,6 +281,9 @@ mod tests {
             detail: "This needs a session <script>alert('x')</script> & \"more\".".into(),
             request_id: "r-1<".into(),
             login_url: Some("/bff/login?a=1&b=\"2".into()),
+            for_people: None,
+            on: Some(Way::new("Sign in", "/bff/login?a=1&b=\"2")),
+            home: Some(Way::new("Start page", "/")),
             extra: Map::new(),
         }
     }

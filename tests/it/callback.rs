@@ -35,6 +35,25 @@ async fn check_failed(name: &str, reply: &Reply, expected: &str, browser: &mut B
     assert_eq!(sub.as_deref(), Some("alice"), "{name}");
 }
 
+/// What holds of a callback whose login is none of this browser's any more: it leads on to where the
+/// session shows itself, with neither code nor state in the address, and nothing has happened yet.
+async fn check_set_aside(name: &str, reply: &Reply, browser: &mut Browser) {
+    assert_eq!(reply.status, 303, "{name}");
+    let place = reply.location().unwrap();
+    assert_eq!(place.path(), "/bff/login/resume", "{name}");
+    for secret in ["code", "state", "iss"] {
+        assert_eq!(parameter(&place, secret), None, "{name}");
+    }
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "{name}");
+    let touched = reply
+        .all("set-cookie")
+        .iter()
+        .any(|line| line.starts_with(&format!("{SESSION_COOKIE}=")));
+    assert!(!touched, "{name}: the session cookie was touched");
+    let sub = browser.signed_in().await;
+    assert_eq!(sub.as_deref(), Some("alice"), "{name}");
+}
+
 /// A browser in which alice is signed in and bob is on the way back from the provider.
 async fn bob_on_the_way(bff: &Bff<'_>, query: &str) -> (Browser, Url) {
     let mut browser = bff.browser();
@@ -68,10 +87,11 @@ async fn a_login_ends_where_it_began() {
     let session = lines[0].split_once(';').unwrap();
     assert!(session.0.starts_with(&format!("{SESSION_COOKIE}=")));
     assert_eq!(session.1, " HttpOnly; SameSite=Strict; Secure; Path=/");
-    let login = lines[1].split_once("=;").unwrap();
+    let login = lines[1].split_once(';').unwrap();
     assert!(login.0.starts_with(LOGIN_COOKIE));
-    insta::assert_snapshot!(login.1, @" HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
+    insta::assert_snapshot!(login.1, @" HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=86400");
     assert_eq!(browser.login_cookies(), Vec::<String>::new());
+    assert_eq!(browser.past_logins().len(), 1);
     assert_eq!(browser.jar.refused(), &[] as &[String]);
     assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
 }
@@ -305,7 +325,11 @@ async fn a_foreign_state_is_refused() {
         let state = forge(parameter(&callback, "state").unwrap(), &foreign);
         let forged = with_parameter(&callback, "state", state.as_deref());
         let reply = browser.open(forged.as_str()).await;
-        check_failed(name, &reply, "400 login_failed", &mut browser).await;
+        if state.is_none_or(|state| state.is_empty()) {
+            check_failed(name, &reply, "400 login_failed", &mut browser).await;
+        } else {
+            check_set_aside(name, &reply, &mut browser).await;
+        }
         assert_eq!(idp.count(Endpoint::Token), asked, "{name}");
         // The login that is under way is nobody else's to spoil.
         assert_eq!(browser.open(callback.as_str()).await.status, 303, "{name}");
@@ -323,11 +347,21 @@ async fn an_answer_cannot_be_handed_to_another_browser() {
     let asked = idp.count(Endpoint::Token);
     browser.stand_on("https://evil.example/");
     let visit = browser.click(stolen.as_str()).await;
-    check_failed("stolen", visit.last(), "400 login_failed", &mut browser).await;
+    check_set_aside("stolen", &visit.replies[0], &mut browser).await;
+    let visit = browser.come_back(&stolen).await;
+    assert_eq!(visit.replies[0].header("location"), Some("/"));
+    assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
+    // Whoever is not signed in is asked, since any link could lead here.
+    browser.jar.remove(SESSION_COOKIE);
+    let visit = browser.come_back(&stolen).await;
     assert_eq!(idp.count(Endpoint::Token), asked);
-    insta::assert_snapshot!(main_of(visit.last()), @r#"
+    assert_eq!(refusal(visit.last()), "400 login_failed");
+    let link = sign_in_link(visit.last());
+    let (_, count) = link.split_once("tried=").unwrap();
+    let page = main_of(visit.last()).replace(count, "[count]");
+    insta::assert_snapshot!(page, @r#"
     <h1>Sign-in failed</h1>
-    <p>This sign-in is over or was started in another browser. Please sign in again.</p><p><a class="button" href="/bff/login">Sign in</a></p><dl><dt>Status</dt><dd>400</dd><dt>Code</dt><dd>login_failed</dd><dt>Request</dt><dd>[id]</dd></dl>
+    <p>This sign-in is over or was started in another browser. Please sign in again.</p><p class="ways"><a class="button" href="/bff/login?return_to=%2F&amp;tried=[count]">Sign in</a></p><dl><dt>Status</dt><dd>400</dd><dt>Code</dt><dd>login_failed</dd><dt>Request</dt><dd>[id]</dd></dl>
     "#);
 }
 
@@ -477,7 +511,7 @@ async fn an_error_of_the_provider_is_told_in_our_words() {
     assert_eq!(pages.len(), 1, "one page for whatever error: {pages:#?}");
     insta::assert_snapshot!(pages[0], @r#"
     <h1>Sign-in failed</h1>
-    <p>The identity provider did not sign you in. Please try again.</p><p><a class="button" href="/bff/login">Sign in</a></p><dl><dt>Status</dt><dd>400</dd><dt>Code</dt><dd>login_failed</dd><dt>Request</dt><dd>[id]</dd></dl>
+    <p>The identity provider did not sign you in. Please try again.</p><p class="ways"><a class="button" href="/bff/login">Sign in</a></p><dl><dt>Status</dt><dd>400</dd><dt>Code</dt><dd>login_failed</dd><dt>Request</dt><dd>[id]</dd></dl>
     "#);
     assert!(bff.logs().lines_with(marker).is_empty(), "it was logged");
 }
@@ -488,11 +522,11 @@ async fn an_error_without_a_state_spoils_nothing() {
     let idp = Idp::start(&nine_o_clock());
     let bff = Bff::with(&idp, &Upstream::start()).start();
     let (mut browser, callback) = bob_on_the_way(&bff, "").await;
-    for query in ["error=access_denied", "error=access_denied&state=other"] {
-        let forged = format!("{PUBLIC_URL}/bff/callback?{query}");
-        let reply = browser.open(&forged).await;
-        check_failed(query, &reply, "400 login_failed", &mut browser).await;
-    }
+    let forged = format!("{PUBLIC_URL}/bff/callback?error=access_denied");
+    let reply = browser.open(&forged).await;
+    check_failed("no state", &reply, "400 login_failed", &mut browser).await;
+    let reply = browser.open(&format!("{forged}&state=other")).await;
+    check_set_aside("another state", &reply, &mut browser).await;
     assert_eq!(browser.open(callback.as_str()).await.status, 303);
 }
 
@@ -559,9 +593,15 @@ async fn a_replayed_callback_is_refused() {
     let before = browser.jar.clone();
     assert_eq!(browser.open(callback.as_str()).await.status, 303);
     let signed_in = browser.jar.clone();
-    browser.jar = before;
     for _ in 0..3 {
+        browser.jar = before.clone();
         let reply = browser.open(callback.as_str()).await;
+        assert_eq!(reply.location().unwrap().path(), "/bff/login/resume");
+        assert_eq!(browser.login_cookies(), Vec::<String>::new());
+        assert_eq!(browser.signed_in().await, None);
+        // A program is told.
+        browser.jar = before.clone();
+        let reply = browser.curl("GET", callback.as_str(), &[], None).await;
         assert_eq!(refusal(&reply), "400 login_failed");
     }
     assert_eq!(idp.count(Endpoint::Token), 1);
@@ -583,16 +623,17 @@ async fn a_callback_that_comes_twice_at_once_is_used_once() {
                 let mut tab = bff.browser();
                 tab.jar = browser.jar.clone();
                 let callback = callback.clone();
-                tokio::spawn(async move { tab.open(callback.as_str()).await.status })
+                tokio::spawn(async move { tab.open(callback.as_str()).await.location() })
             })
             .collect();
-        let mut statuses = Vec::new();
+        let mut places = Vec::new();
         for tab in tabs {
-            statuses.push(tab.await.unwrap());
+            places.push(tab.await.unwrap().unwrap().path().to_owned());
         }
-        statuses.sort_unstable();
-        let expected = [303, 400, 400, 400, 400, 400, 400, 400];
-        assert_eq!(statuses, expected, "round {round}");
+        places.sort_unstable();
+        let mut expected = vec!["/bff/login/resume"; 8];
+        expected[0] = "/";
+        assert_eq!(places, expected, "round {round}");
         assert_eq!(idp.count(Endpoint::Token), round, "round {round}");
     }
 }
@@ -667,7 +708,7 @@ async fn a_failed_callback_is_used_up() {
     assert_eq!(browser.login_cookies(), Vec::<String>::new());
     browser.jar = before;
     let reply = browser.open(callback.as_str()).await;
-    assert_eq!(refusal(&reply), "400 login_failed");
+    assert_eq!(reply.location().unwrap().path(), "/bff/login/resume");
     assert_eq!(idp.count(Endpoint::Token), 1);
 }
 
@@ -912,7 +953,7 @@ async fn a_page_that_needs_the_session_is_reached() {
     assert!(upstream.seen().is_empty(), "nobody came without a session");
     insta::assert_snapshot!(main_of(hop), @r#"
     <h1>Signed in</h1>
-    <meta http-equiv="refresh" content="0;url=/reports/7?q=%22%3E&amp;x=1"><p><a class="button" href="/reports/7?q=%22%3E&amp;x=1">Continue</a></p>
+    <meta http-equiv="refresh" content="0;url=/reports/7?q=%22%3E&amp;x=1"><p class="ways"><a class="button" href="/reports/7?q=%22%3E&amp;x=1">Continue</a></p>
     "#);
     for once in [
         "cache-control",
@@ -1016,8 +1057,9 @@ async fn an_answer_that_comes_too_late_is_refused() {
     let callback = browser.callback_url("login_hint=alice").await;
     bff.clock().advance(Duration::from_hours(1));
     let reply = browser.open(callback.as_str()).await;
-    assert_eq!(refusal(&reply), "400 login_failed");
+    assert_eq!(reply.location().unwrap().path(), "/bff/login/resume");
     assert_eq!(idp.count(Endpoint::Token), 0);
+    assert_eq!(browser.signed_in().await, None);
 }
 
 /// C5: an answer with neither a code nor an error is none.
@@ -1052,7 +1094,7 @@ async fn a_code_that_was_not_answered_is_not_to_be_sent_again() {
     idp.behave();
     insta::assert_snapshot!(main_of(&reply), @r#"
     <h1>Sign-in unavailable</h1>
-    <p>This sign-in could not be finished, and loading the page again does not help: sign in again in a moment. If it lasts, tell the operators of this site the id of this request.</p><p><a class="button" href="/bff/login?return_to=%2Forders%3Fpage%3D2">Sign in</a></p><dl><dt>Status</dt><dd>503</dd><dt>Code</dt><dd>provider_unavailable</dd><dt>Request</dt><dd>[id]</dd></dl>
+    <p>This sign-in could not be finished, and loading the page again does not help: sign in again in a moment. If it lasts, tell the operators of this site the id of this request.</p><p class="ways"><a class="button" href="/bff/login?return_to=%2Forders%3Fpage%3D2">Sign in</a></p><dl><dt>Status</dt><dd>503</dd><dt>Code</dt><dd>provider_unavailable</dd><dt>Request</dt><dd>[id]</dd></dl>
     "#);
     assert_eq!(refusal(&reply), "503 provider_unavailable");
     browser.stand_on(callback.as_str());
@@ -1067,16 +1109,6 @@ async fn a_code_that_was_not_answered_is_not_to_be_sent_again() {
 async fn a_failed_login_keeps_the_place() {
     let idp = Idp::start(&nine_o_clock());
     let bff = Bff::with(&idp, &Upstream::start()).start();
-    let mut used = bff.browser();
-    let replayed = used
-        .callback_url("return_to=/app%3Fa%3D1&login_hint=alice")
-        .await;
-    let before = used.jar.clone();
-    used.open(replayed.as_str()).await;
-    used.jar = before;
-    let reply = used.open(replayed.as_str()).await;
-    assert_eq!(sign_in_link(&reply), "/bff/login?return_to=%2Fapp%3Fa%3D1");
-
     type Spoil = fn(&Url) -> Url;
     let cases: [(&str, Spoil); 3] = [
         ("refused", |callback| {

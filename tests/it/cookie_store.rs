@@ -14,7 +14,7 @@ use crate::support::call::{Call, cookie_of, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
-use crate::support::journey::{SESSION_COOKIE, refusal};
+use crate::support::journey::{LOGIN_COOKIE, SESSION_COOKIE, refusal};
 use crate::support::upstream::{Answer, Upstream};
 use crate::support::wire::Reply;
 use crate::websocket::{closed_with, echo};
@@ -38,7 +38,7 @@ async fn replay(bff: &Bff<'_>, cookie: &str) -> Reply {
 fn chunks(browser: &Browser) -> Vec<&str> {
     let own = browser.jar.cookies().iter();
     own.map(|cookie| cookie.name.as_str())
-        .filter(|name| name.starts_with(SESSION_COOKIE))
+        .filter(|name| name.starts_with(SESSION_COOKIE) && !name.starts_with(LOGIN_COOKIE))
         .collect()
 }
 

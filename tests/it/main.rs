@@ -14,6 +14,7 @@ mod support;
 
 mod administration;
 mod architecture;
+mod back;
 mod backchannel_logout;
 mod behind_nginx;
 mod callback;
@@ -43,7 +44,9 @@ mod logout;
 mod logs;
 mod metrics;
 mod operations;
+mod pages;
 mod paths;
+mod popup;
 mod proxied_provider;
 mod proxy;
 mod refresh;

@@ -111,7 +111,7 @@ async fn the_session_cookie_on_http_loopback_is_plain() {
     );
     let begun = visit.reply_of("/bff/login").all("set-cookie")[0];
     assert!(begun.starts_with("bff-8080-login-"), "{begun}");
-    assert!(begun.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=3600"));
+    assert!(begun.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=90000"));
     assert_eq!(browser.jar.refused(), &[] as &[String]);
     browser.stand_on(origin);
     let session = browser.fetch(Fetch::get("/bff/session").csrf()).await;
@@ -479,6 +479,7 @@ async fn nothing_of_ours_is_ever_stored() {
             ("GET", "/bff/login"),
             ("GET", "/bff/login?max_age=x"),
             ("POST", "/bff/login"),
+            ("GET", "/bff/login/resume?login=abcdefghijkl"),
             ("GET", "/bff/callback"),
             ("GET", "/bff/callback?code=x&state=y"),
             ("POST", "/bff/callback"),

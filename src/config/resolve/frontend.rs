@@ -1,5 +1,7 @@
 //! `[frontend]`: the app's files, or its development server.
 
+use std::io;
+
 use url::Url;
 
 use crate::config::error::Faults;
@@ -8,7 +10,7 @@ use crate::config::lists::Named;
 use crate::config::reader::Field;
 use crate::config::resolve::headers::{self, Direction};
 use crate::config::resolve::{Surroundings, http_url, table};
-use crate::frontend::FrontendSettings;
+use crate::frontend::{ErrorPage, FrontendSettings, LARGEST_ERROR_PAGE};
 
 /// Where the browser app comes from.
 #[derive(Debug)]
@@ -103,6 +105,38 @@ pub(super) fn frontend(
         headers: file_headers(&frontend.headers, faults)?,
         compress: frontend.compress.or(true),
     }))
+}
+
+/// `[frontend] error_page`: read once, at start.
+pub(super) fn error_page(
+    field: &Field<FrontendTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<ErrorPage> {
+    let (frontend, _) = table(field);
+    let written = frontend.error_page.written()?;
+    let path = surroundings.folder.join(&written.value);
+    let read = std::fs::metadata(&path).and_then(|found| {
+        if found.len() > LARGEST_ERROR_PAGE {
+            return Err(io::Error::other("it has more than 256 KiB"));
+        }
+        std::fs::read_to_string(&path)
+    });
+    match read {
+        Ok(html) => {
+            let headers = frontend.headers.written();
+            let headers = headers.and_then(|_| file_headers(&frontend.headers, faults));
+            Some(ErrorPage::new(html, headers.unwrap_or_default()))
+        }
+        Err(error) => {
+            written.refuse(
+                faults,
+                format!("names {}, which can't be read ({error})", path.display()),
+                "write the path of an HTML file, or leave error_page out for the page of bff",
+            );
+            None
+        }
+    }
 }
 
 fn file_headers(

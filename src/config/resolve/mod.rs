@@ -108,6 +108,7 @@ pub(super) fn resolve(
     let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
     let session = session::session(&file.session, public.as_ref(), surroundings, faults);
     let frontend = frontend::frontend(&file.frontend, surroundings, faults);
+    let error_page = frontend::error_page(&file.frontend, surroundings, faults);
     let base_path = public.as_ref().map(|public| public.base_path.as_str());
     let server_table = table(&file.server).0;
     let path_rules = PathRules {
@@ -140,6 +141,7 @@ pub(super) fn resolve(
         store: session::store_name(&file.session),
         routes: routes?,
         frontend: frontend?.files(),
+        error_page,
         log: log?,
         #[cfg(feature = "dev")]
         dev,

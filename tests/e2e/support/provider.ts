@@ -9,6 +9,8 @@ export interface ProviderOptions {
   publicUrl: string
   accessTokenSeconds: number
   backchannelLogout: BackchannelLogout
+  /** Whether a form that was sent is answered with an error when somebody goes back to it, or asks anew as many do. */
+  oldForm: 'fails' | 'asks-anew'
 }
 
 /** Whether the provider tells bff of a logout, and what it then names: its own session, or the user alone. */
@@ -19,7 +21,7 @@ export type RunningProvider = Awaited<ReturnType<typeof startProvider>>
 export const CLIENT_ID = 'app'
 export const CLIENT_SECRET = 'canary-client-secret-4f1d0c7be29a'
 
-export async function startProvider({ publicUrl, accessTokenSeconds, backchannelLogout }: ProviderOptions) {
+export async function startProvider({ publicUrl, accessTokenSeconds, backchannelLogout, oldForm }: ProviderOptions) {
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_, res) => res.writeHead(503).end()
   const server = createServer((req, res) => handle(req, res))
   const issuer = `http://127.0.0.1:${await listen(server)}`
@@ -88,6 +90,8 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
   const tokens = new Set<string>()
   const grants: { type: string; ok: boolean }[] = []
   const failing = { token: false }
+  // What each form was shown for.
+  const asked = new Map<string, string>()
   const backchannelErrors: string[] = []
   provider.on('grant.success', (ctx: any) => {
     grants.push({ type: ctx.oidc.params.grant_type, ok: true })
@@ -98,7 +102,7 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
   provider.on('backchannel.error', (_ctx: unknown, error: Error) => backchannelErrors.push(String(error)))
   const callback = provider.callback()
   handle = (req, res) => {
-    if (req.url?.startsWith('/interaction/')) void interact(provider, req, res)
+    if (req.url?.startsWith('/interaction/')) void interact(provider, req, res, oldForm === 'asks-anew' ? asked : null)
     else if (failing.token && req.url === '/token') res.writeHead(503).end()
     else callback(req, res)
   }
@@ -111,6 +115,8 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
     names,
     /** Makes the token endpoint answer 503. */
     failing,
+    /** Successful calls of the token endpoint with this grant. */
+    grantsOf: (type: string) => grants.filter((grant) => grant.ok && grant.type === type).length,
     refreshes: () => grants.filter((g) => g.type === 'refresh_token').length,
     /** Back-channel logouts that bff did not take. */
     backchannelErrors,
@@ -121,21 +127,32 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
 }
 
 /** Who are you? Any name will do. */
-async function interact(provider: Provider, req: IncomingMessage, res: ServerResponse) {
+async function interact(provider: Provider, req: IncomingMessage, res: ServerResponse, asked: Map<string, string> | null) {
   try {
     const { params } = await provider.interactionDetails(req, res)
+    asked?.set(req.url ?? '', `/auth?${new URLSearchParams(params as Record<string, string>)}`)
     if (req.method === 'GET') {
       const hint = String(params.login_hint ?? '').replace(/[^\w.@-]/g, '')
-      const form = `<form method="post"><label>User <input name="user" value="${hint}" required></label> <button>Continue</button></form>`
-      res.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end(page('Sign in', form))
+      const form = `<form method="post"><label>User <input name="user" value="${hint}" required></label> <button>Continue</button> <button name="cancel" value="1" formnovalidate>Cancel</button></form>`
+      res.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8', ...(asked && { 'Cache-Control': 'no-store' }) }).end(page('Sign in', form))
       return
     }
     let body = ''
     for await (const chunk of req) body += chunk
-    const accountId = new URLSearchParams(body).get('user') ?? ''
+    const sent = new URLSearchParams(body)
+    if (sent.has('cancel')) {
+      await provider.interactionFinished(req, res, { error: 'access_denied' }, { mergeWithLastSubmission: false })
+      return
+    }
+    const accountId = sent.get('user') ?? ''
     await provider.interactionFinished(req, res, { login: { accountId, amr: ['pwd'] } }, { mergeWithLastSubmission: false })
   } catch (error) {
     // The back button leads to an interaction that is over.
+    const anew = asked?.get(req.url ?? '')
+    if (anew) {
+      res.writeHead(303, { Location: anew }).end()
+      return
+    }
     res.writeHead(400, { 'Content-Type': 'text/html; charset=utf-8' }).end(page('Provider error', `<pre>${(error as Error).name}</pre>`))
   }
 }

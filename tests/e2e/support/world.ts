@@ -30,6 +30,7 @@ interface Options {
   store: Store['kind']
   administered: boolean
   backchannelLogout: BackchannelLogout
+  oldForm: 'fails' | 'asks-anew'
   tls: boolean
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
@@ -55,16 +56,17 @@ export const test = base.extend<Options & Fixtures>({
   store: ['memory', { option: true }],
   administered: [false, { option: true }],
   backchannelLogout: ['none', { option: true }],
+  oldForm: ['fails', { option: true }],
   tls: [false, { option: true }],
   frontend: [null, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, tls, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, frontend }, use) => {
       const port = await freePort()
       const adminPort = administered ? await freePort() : null
       const redis = store === 'redis' ? await startRedis() : null
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout })
+      const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout, oldForm })
       const api = await startApi(provider.accessTokenIsGood)
       const stopOthers = () => Promise.all([provider.stop(), api.stop(), redis?.stop()])
       const bff = await startBff({
@@ -158,6 +160,13 @@ export async function callApi(page: Page): Promise<{ status: number; code?: stri
     const answer = await fetch('/api/hello', { headers: { 'X-CSRF': '1' } })
     return { status: answer.status, code: (await answer.json()).code }
   })
+}
+
+/** The cookies of logins: three secrets each while one is under way, and less than one of them afterwards. */
+export async function loginCookies(context: BrowserContext) {
+  const all = (await context.cookies()).filter((cookie) => /bff-\d+-login-/.test(cookie.name))
+  const underWay = all.filter((cookie) => cookie.value.length >= 300)
+  return { underWay, over: all.filter((cookie) => !underWay.includes(cookie)) }
 }
 
 export async function sessionCookie(context: BrowserContext) {

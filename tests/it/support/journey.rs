@@ -13,6 +13,10 @@ pub(crate) const SESSION_COOKIE: &str = "__Host-Http-bff";
 /// What the cookies of logins under way begin with.
 pub(crate) const LOGIN_COOKIE: &str = "__Host-Http-bff-login-";
 
+/// A login under way has three secrets in its cookie; what is left of one that is over has none, and
+/// is shorter than they are.
+const WITH_SECRETS: usize = 300;
+
 impl Browser {
     /// The person signs in as `name`, from the front page on.
     pub(crate) async fn sign_in(&mut self, name: &str) -> Visit {
@@ -70,12 +74,32 @@ impl Browser {
 
     /// The names of the cookies of logins under way.
     pub(crate) fn login_cookies(&self) -> Vec<String> {
-        self.jar
-            .cookies()
-            .iter()
-            .filter(|cookie| cookie.name.starts_with(LOGIN_COOKIE))
+        self.cookies_of_logins(|value| value.len() >= WITH_SECRETS)
+    }
+
+    /// The names of the cookies of logins that are over.
+    pub(crate) fn past_logins(&self) -> Vec<String> {
+        self.cookies_of_logins(|value| value.len() < WITH_SECRETS)
+    }
+
+    fn cookies_of_logins(&self, are_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let named = self.jar.cookies().iter();
+        named
+            .filter(|cookie| cookie.name.starts_with(LOGIN_COOKIE) && are_meant(&cookie.value))
             .map(|cookie| cookie.name.clone())
             .collect()
+    }
+
+    /// The provider sends the browser back with `callback`, and the browser follows; over the step of
+    /// our own site, where there is one.
+    pub(crate) async fn come_back(&mut self, callback: &Url) -> Visit {
+        self.stand_on("https://id.example/form");
+        let visit = self.click(callback.as_str()).await;
+        if visit.last().text().contains("http-equiv=\"refresh\"") {
+            let step = visit.last().clone();
+            return self.go_on(&step).await;
+        }
+        visit
     }
 }
 

@@ -1,0 +1,213 @@
+//! What a login that succeeded leaves: the session, its cookie, and an end to the one before it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Map, Value};
+
+use crate::auth::RelyingParty;
+use crate::auth::callback::CallbackFault;
+use crate::auth::ended_at_provider::LoggedInWhen;
+use crate::clock::Timestamp;
+use crate::oidc::{Grant, Identity};
+use crate::secret::{LogoutSid, random_base64url};
+use crate::session::cookie::Presented;
+use crate::session::id::{SessionHash, SessionId};
+use crate::session::record::{Authentication, NewSession, Session, facts_of_login};
+use crate::session::store::{Admission, StoreError};
+use crate::web::ending::EndReason;
+
+impl RelyingParty {
+    /// Begins the session that `grant` allows, with the `Set-Cookie` lines that carry it.
+    pub(in crate::auth) async fn begin_session(
+        &self,
+        grant: Grant,
+        asked: Timestamp,
+        (headers, client): (&HeaderMap, IpAddr),
+        presented: Presented,
+        previous: &[SessionHash],
+    ) -> Result<(Arc<Session>, Vec<HeaderValue>), CallbackFault> {
+        let randomness = &*self.randomness;
+        let id = SessionId::random(randomness);
+        let identity = grant.identity;
+        let login = LoggedInWhen {
+            issued: identity.facts.iat,
+            asked,
+        };
+        let name = display_name(&identity);
+        let email = identity.claims.get("email").and_then(Value::as_str);
+        let email = email.map(str::to_owned);
+        let tokens = self
+            .tokens
+            .tokens(grant.tokens)
+            .ok_or(CallbackFault::UnusableToken)?;
+        let new = NewSession {
+            hash: id.hash(),
+            tag: random_base64url::<9>(randomness).into(),
+            logout_sid: LogoutSid::random(randomness),
+            claims: self.claims_for_browser(&identity).into(),
+            grant_facts: facts_of_login(&identity.facts, client),
+            authentication: Authentication {
+                acr: identity.acr.map(Into::into),
+                amr: identity.amr.into_iter().map(Into::into).collect(),
+                auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
+            },
+            name: name.into(),
+            user_agent: user_agent(headers),
+            subject: identity.sub.into(),
+            provider_sid: identity.sid.map(Into::into),
+            tokens,
+        };
+        let session = self.sessions.prepare(new);
+        let lifetime = self.sessions.max_lifetime();
+        let begun = self
+            .session_cookie
+            .begin(&id, &session, presented, lifetime, randomness);
+        let cookies = match begun {
+            Ok(cookies) => cookies,
+            Err(too_large) => {
+                self.revoke_later(session);
+                return Err(CallbackFault::TooLarge(too_large));
+            }
+        };
+        let mut admission = self.sessions.admit(&session).await?;
+        // This browser's own session makes room for the one that takes its place, if it is of the
+        // same user: a login that is refused ends nobody else's.
+        if matches!(admission, Admission::Refused)
+            && self
+                .end_previous(&self.of_user(previous, &session.subject).await?)
+                .await
+        {
+            admission = self.sessions.admit(&session).await?;
+        }
+        let Admission::Admitted(superseded) = admission else {
+            self.revoke_later(session);
+            return Err(CallbackFault::SessionLimit);
+        };
+        for session in superseded {
+            self.revoke_superseded(session);
+        }
+        self.check_not_ended_there(&session, login).await?;
+        if let Some(email) = email
+            && let Err(error) = self.sessions.note_email(&email, &session.subject).await
+        {
+            // The login stands; who looks for its session finds it by name.
+            tracing::debug!(%error, "an e-mail address was not noted");
+        }
+        Ok((session, cookies))
+    }
+
+    /// A logout token that came while the login was on its way found no session to end.
+    async fn check_not_ended_there(
+        &self,
+        session: &Arc<Session>,
+        login: LoggedInWhen,
+    ) -> Result<(), CallbackFault> {
+        let fault = match self.ended_on_its_way(session, login).await {
+            Ok(false) => return Ok(()),
+            Ok(true) => CallbackFault::EndedThere,
+            Err(error) => {
+                // Nobody gets its cookie; where it cannot be ended, it runs into its limits.
+                let ended = self.sessions.end(&session.hash, EndReason::ProviderLogout);
+                drop(ended.await);
+                CallbackFault::Store(error)
+            }
+        };
+        self.revoke_later(Arc::clone(session));
+        Err(fault)
+    }
+
+    /// The claims that the configuration lets out, as a JSON object; always with `sub`.
+    fn claims_for_browser(&self, identity: &Identity) -> String {
+        let mut shown = Map::new();
+        shown.insert("sub".to_owned(), Value::String(identity.sub.clone()));
+        for name in &self.settings.claims {
+            if let Some(value) = identity.claims.get(name) {
+                shown.insert(name.clone(), value.clone());
+            }
+        }
+        Value::Object(shown).to_string()
+    }
+
+    /// Those of these sessions that are this user's.
+    async fn of_user(
+        &self,
+        hashes: &[SessionHash],
+        subject: &str,
+    ) -> Result<Vec<SessionHash>, StoreError> {
+        let mut own = Vec::new();
+        for hash in hashes {
+            let listed = self.sessions.look_up(hash).await?;
+            if listed.is_some_and(|listed| *listed.subject == *subject) {
+                own.push(*hash);
+            }
+        }
+        Ok(own)
+    }
+
+    /// Ends the sessions that this browser had before; whether there were any.
+    pub(in crate::auth) async fn end_previous(&self, previous: &[SessionHash]) -> bool {
+        let mut any = false;
+        for hash in previous {
+            match self.sessions.end(hash, EndReason::Superseded).await {
+                Ok(Some(ended)) => {
+                    any = true;
+                    self.revoke_superseded(ended);
+                }
+                Ok(None) => {}
+                // The new session stands; the old one runs into its limits by itself.
+                Err(error) => {
+                    tracing::warn!(event = "session.not_ended", %error, "the session before this login could not be ended");
+                }
+            }
+        }
+        any
+    }
+
+    /// Nobody will use the tokens of a session again whose place another login took.
+    fn revoke_superseded(&self, session: Arc<Session>) {
+        if self.settings.revoke_superseded {
+            self.revoke_later(session);
+        }
+    }
+}
+
+/// The session that this browser had when the login began, and the one it presents now.
+pub(in crate::auth) fn previous_sessions(
+    at_start: Option<SessionHash>,
+    presented: Presented,
+) -> Vec<SessionHash> {
+    let now = match presented {
+        Presented::Session(cookie) => Some(cookie.hash),
+        Presented::Nothing => None,
+    };
+    let mut previous: Vec<_> = at_start.into_iter().chain(now).collect();
+    previous.dedup();
+    previous
+}
+
+/// What people call the user: the first of the usual claims that says something.
+fn display_name(identity: &Identity) -> String {
+    let said = ["name", "preferred_username", "email"]
+        .into_iter()
+        .filter_map(|claim| identity.claims.get(claim)?.as_str())
+        .map(str::trim)
+        .find(|name| !name.is_empty());
+    said.unwrap_or(&identity.sub)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST_NAME)
+        .collect()
+}
+
+/// Characters of a name that are kept.
+const LONGEST_NAME: usize = 200;
+
+/// What the browser calls itself, shortened.
+fn user_agent(headers: &HeaderMap) -> Option<Box<str>> {
+    const LONGEST: usize = 400;
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(LONGEST).collect())
+}
