@@ -59,7 +59,7 @@ pub(super) fn dev(
     let listen = settings.server.listen;
     let out = &mut *terminal.out;
     match app::develop(settings, &warnings, |development| {
-        announce(development, out)
+        announce(development, out);
     }) {
         Err(StartError::Server(server::StartError::AddressInUse { address }))
             if address == listen =>
