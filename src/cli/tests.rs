@@ -598,7 +598,7 @@ fn check_says_that_all_is_fine_and_what_is_unwise() {
     let (exit, out, err) = Folder::with(CONFIG).run("check");
     assert_eq!(exit, Exit::Done);
     assert_snapshot!(out, @"
-    bff.toml is fine: https://app.example.com on 127.0.0.1:0, 3 routes
+    bff.toml is fine: https://app.example.com on 127.0.0.1:0, 4 routes
     note: a user may have 64 sessions at once, and one more ends the oldest (session.max_per_user)
     note: the largest head that it sends has about 9 KiB; a proxy before it must take that (nginx: proxy_buffer_size 16k)
     ");

@@ -81,6 +81,7 @@ async fn a_login_ends_where_it_began() {
     content-length: 0
     nel: {"max_age":0}
     referrer-policy: no-referrer
+    strict-transport-security: max-age=31536000
     "#);
     let lines = reply.all("set-cookie");
     assert_eq!(lines.len(), 2, "{lines:?}");

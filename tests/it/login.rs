@@ -30,6 +30,7 @@ async fn a_login_is_a_redirect_that_leaves_no_trace() {
     content-length: 0
     nel: {"max_age":0}
     referrer-policy: no-referrer
+    strict-transport-security: max-age=31536000
     "#);
     let location = reply.location().unwrap();
     assert!(location.as_str().starts_with(&idp.url("/authorize?")));

@@ -66,6 +66,7 @@ async fn a_link_with_its_sid_signs_out() {
     content-length: 0
     nel: {"max_age":0}
     referrer-policy: no-referrer
+    strict-transport-security: max-age=31536000
     "#);
     assert_eq!(
         first.all("set-cookie"),
