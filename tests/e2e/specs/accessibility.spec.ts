@@ -49,6 +49,19 @@ test.describe('bff’s own pages', () => {
     await check(page, 'signed-out-or-not', info)
   })
 
+  test('of a window in which somebody signed in, or did not', async ({ page, world }, info) => {
+    // Opened by hand, so that it does not close itself.
+    await page.goto(world.origin)
+    await page.goto(`${world.origin}/bff/login?mode=popup&return_to=/members`)
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await expect(page.getByRole('button', { name: 'Close this window' })).toBeVisible()
+    await check(page, 'window-failed', info)
+    await page.goto(`${world.origin}/bff/login?mode=popup&return_to=/members`)
+    await giveName(page)
+    await expect(page.getByRole('heading', { name: 'Signed in' })).toBeVisible()
+    await check(page, 'window-signed-in', info)
+  })
+
   test('of a link from another site, on its way', async ({ page, world }, info) => {
     // The page goes on by itself; the pictures are of it standing still.
     await page.route(({ pathname }) => pathname === '/members', async (route) => {

@@ -32,7 +32,7 @@ test('all of it is well typed', async () => {
 
 test.describe('the README’s component, with the form of docs/frontends.md', () => {
   test.use({
-    idleTimeout: '8s',
+    idleTimeout: '10s',
     frontend: async ({}, use) => {
       const form = (await documented()).get('form/OrderForm.tsx')!
       const folder = await written({
