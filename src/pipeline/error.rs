@@ -659,7 +659,7 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
             headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
         }
         Refusal::Callback(error) => {
-            headers.extend(error.cookie.clone().map(|line| (SET_COOKIE, line)))
+            headers.extend(error.cookie.clone().map(|line| (SET_COOKIE, line)));
         }
         _ => {}
     }
