@@ -115,6 +115,10 @@ pub(super) fn error_page(
 ) -> Option<ErrorPage> {
     let (frontend, _) = table(field);
     let written = frontend.error_page.written()?;
+    if !surroundings.purpose.needs_secrets() {
+        // Nothing is served.
+        return None;
+    }
     let path = surroundings.folder.join(&written.value);
     let read = std::fs::metadata(&path).and_then(|found| {
         if found.len() > LARGEST_ERROR_PAGE {

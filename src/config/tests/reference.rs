@@ -107,5 +107,6 @@ fn its_examples_are_read() {
     session.store_ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the store's certificate
     route.upstream is "dev:api", which is there under bff dev only; write the address of your API, such as "http://orders.internal:9000"
     frontend.upstream stands beside dir, and the app can come from one place only; leave one of the two out
+    frontend.error_page names error.html, which can't be read (No such file or directory (os error 2)); write the path of an HTML file, or leave error_page out for the page of bff
     "#);
 }
