@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accept::Acceptor;
 use super::callers::Callers;
+use super::roll_call::{self, Calls};
 use super::room::Room;
 use super::shutdown::Drain;
 use super::tls::Certificates;
@@ -123,6 +124,7 @@ pub(super) struct Worker {
     pub(super) settings: Arc<ServerSettings>,
     pub(super) callers: Callers,
     pub(super) room: Room,
+    pub(super) calls: Calls,
     pub(super) alive: mpsc::Sender<()>,
     pub(super) log: LogLines,
 }
@@ -188,6 +190,7 @@ impl Worker {
             // One worker looks at the files for all.
             tokio::spawn(certificates.keep_fresh());
         }
+        tokio::spawn(roll_call::answer(self.calls));
         let acceptor = Acceptor::new(
             handler,
             self.certificates.as_ref(),

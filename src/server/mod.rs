@@ -9,6 +9,7 @@ pub mod descriptors;
 mod drive;
 mod frames;
 mod listener;
+mod roll_call;
 mod room;
 mod shutdown;
 mod stream;
@@ -40,6 +41,7 @@ use self::room::Room;
 use self::tls::Told;
 
 pub use self::callers::Callers;
+pub use self::roll_call::RollCall;
 pub use self::tls::{Certificates, TlsError};
 
 /// How the public listener behaves.
@@ -169,6 +171,7 @@ pub enum StartError {
 pub struct Server {
     local_addr: SocketAddr,
     certificates: Option<Certificates>,
+    workers: RollCall,
     threads: Vec<JoinHandle<()>>,
     /// Closed once every worker has let go of its end.
     running: mpsc::Receiver<()>,
@@ -201,6 +204,7 @@ impl Server {
         let (alive, running) = mpsc::channel(1);
         // Whoever leaves through `?` below ends the workers that run already.
         let undo = shutdown.drop_guard();
+        let mut workers = RollCall::default();
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let worker = Worker {
@@ -213,6 +217,7 @@ impl Server {
                 settings: Arc::clone(&settings),
                 callers: callers.clone(),
                 room: room.clone(),
+                calls: workers.enlist(),
                 alive: alive.clone(),
                 log: log.clone(),
             };
@@ -222,6 +227,7 @@ impl Server {
         Ok(Self {
             local_addr,
             certificates,
+            workers,
             threads,
             running,
         })
@@ -235,6 +241,11 @@ impl Server {
     /// The certificate in use, where TLS ends here.
     pub fn certificates(&self) -> Option<Certificates> {
         self.certificates.clone()
+    }
+
+    /// Whom to ask whether the workers still turn.
+    pub fn workers(&self) -> RollCall {
+        self.workers.clone()
     }
 
     /// Looks at the certificate now, not only in a moment; the log says what came of it. Reads files.
