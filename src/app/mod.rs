@@ -392,6 +392,7 @@ impl RunningApp {
     /// until `hurry`, and then the drain begins.
     pub async fn leave(&self, hurry: impl Future<Output = ()>) {
         self.leaving.cancel();
+        self.public.keeps_no_connection();
         if !self.drain_delay.is_zero() {
             let delay_ms = u64::try_from(self.drain_delay.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(

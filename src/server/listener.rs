@@ -19,7 +19,7 @@ use super::accept::Acceptor;
 use super::callers::Callers;
 use super::roll_call::{self, Calls};
 use super::room::Room;
-use super::shutdown::Drain;
+use super::shutdown::{Drain, LastAnswers};
 use super::tls::Certificates;
 use super::{Handler, ServerSettings, StartError, WorkerContext};
 use crate::telemetry::LogLines;
@@ -125,6 +125,7 @@ pub(super) struct Worker {
     pub(super) callers: Callers,
     pub(super) room: Room,
     pub(super) calls: Calls,
+    pub(super) last_answers: LastAnswers,
     pub(super) alive: mpsc::Sender<()>,
     pub(super) log: LogLines,
 }
@@ -184,7 +185,7 @@ impl Worker {
             Ok(listener) => listener,
             Err(error) => return report(started, Err(error)),
         };
-        let drain = Arc::new(Drain::new());
+        let drain = Arc::new(Drain::new(self.last_answers));
         let handler = make_handler(self.context.clone());
         if let (0, Some(certificates)) = (self.context.index, self.certificates.clone()) {
             // One worker looks at the files for all.

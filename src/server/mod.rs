@@ -38,6 +38,7 @@ use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
 use self::room::Room;
+use self::shutdown::LastAnswers;
 use self::tls::Told;
 
 pub use self::callers::Callers;
@@ -172,6 +173,7 @@ pub struct Server {
     local_addr: SocketAddr,
     certificates: Option<Certificates>,
     workers: RollCall,
+    last_answers: LastAnswers,
     threads: Vec<JoinHandle<()>>,
     /// Closed once every worker has let go of its end.
     running: mpsc::Receiver<()>,
@@ -205,6 +207,7 @@ impl Server {
         // Whoever leaves through `?` below ends the workers that run already.
         let undo = shutdown.drop_guard();
         let mut workers = RollCall::default();
+        let last_answers = LastAnswers::default();
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let worker = Worker {
@@ -218,6 +221,7 @@ impl Server {
                 callers: callers.clone(),
                 room: room.clone(),
                 calls: workers.enlist(),
+                last_answers: last_answers.clone(),
                 alive: alive.clone(),
                 log: log.clone(),
             };
@@ -228,6 +232,7 @@ impl Server {
             local_addr,
             certificates,
             workers,
+            last_answers,
             threads,
             running,
         })
@@ -241,6 +246,12 @@ impl Server {
     /// The certificate in use, where TLS ends here.
     pub fn certificates(&self) -> Option<Certificates> {
         self.certificates.clone()
+    }
+
+    /// Serves on, and says with each answer of HTTP/1.1 that its connection ends: the drain is near,
+    /// and shall find no connection that a proxy has kept.
+    pub fn keeps_no_connection(&self) {
+        self.last_answers.begin();
     }
 
     /// Whom to ask whether the workers still turn.
