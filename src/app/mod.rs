@@ -3,27 +3,34 @@
 //! One thread a worker serves requests. One more, the caretaker's, does what no request waits
 //! for: fresh metadata and keys of the provider, expired sessions, reloaded keys, metrics.
 
+mod checks;
+mod reload;
+mod service_manager;
+mod signals;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::runtime::{self, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::dispatcher::{self, Dispatch};
 
-use crate::admin::{self, Admin, Check, CheckState, History, OnEnd};
+use crate::admin::{self, Admin, History, OnEnd};
+use crate::app::checks::{ProviderCheck, StoreCheck, StrangersCheck};
+use crate::app::reload::ReloadedKeys;
+use crate::app::service_manager::ServiceManager;
+use crate::app::signals::Signals;
 use crate::auth::{RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness, Timestamp};
 #[cfg(feature = "dev")]
 use crate::config::DevelopmentServers;
-use crate::config::{Config, KeyReload, RELOAD_INTERVAL, Warnings};
+use crate::config::{Config, RELOAD_INTERVAL, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{Frontend, FrontendError};
@@ -38,7 +45,7 @@ use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
 use crate::server::descriptors::{connections_that_fit, raise, upstreams_that_fit};
-use crate::server::{self, Callers, Certificates, Server, ServerSettings};
+use crate::server::{self, Callers, Certificates, RollCall, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::{Journal, SubjectNames};
 use crate::session::seal::Keys;
@@ -55,7 +62,7 @@ use crate::session::store::sql::sqlite::SqliteStore;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use crate::session::store::sql::{Migrations, SqlSettings};
 use crate::session::store::voice::Voice;
-use crate::session::store::{Condition, SessionStore, StoreError};
+use crate::session::store::{SessionStore, StoreError};
 use crate::session::{SessionSettings, Sessions, StorePlace, StoreSettings};
 use crate::telemetry::{self, LogError, LogLines, Metrics, SubjectInLog};
 use crate::web::background::Background;
@@ -107,19 +114,19 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Gives unpredictable bytes.
     pub randomness: Arc<dyn Randomness>,
-    /// Reads `session.keys` again, where they come from a file.
-    pub key_reload: Option<KeyReload>,
+    /// Reads the configuration again, where it comes from a file.
+    pub reload: Option<Reload>,
     /// Takes the log lines of this app.
     pub log: LogLines,
 }
 
 impl Environment {
     /// The machine itself.
-    pub fn system(key_reload: Option<KeyReload>) -> Self {
+    pub fn system(reload: Option<Reload>) -> Self {
         Self {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
-            key_reload,
+            reload,
             log: LogLines::default(),
         }
     }
@@ -130,6 +137,10 @@ pub struct RunningApp {
     public: Server,
     admin: Option<Server>,
     metrics: Metrics,
+    /// Has `/readyz` send new work elsewhere; the drain does too.
+    leaving: CancellationToken,
+    /// How long all are served from then on.
+    drain_delay: Duration,
     /// Begins the drain of the public listener.
     shutdown: CancellationToken,
     keys: ReloadedKeys,
@@ -159,7 +170,7 @@ impl RunningApp {
         let Environment {
             clock,
             randomness,
-            key_reload,
+            reload,
             log,
         } = environment;
         let _lines = log.enter();
@@ -259,6 +270,7 @@ impl RunningApp {
         let patience = timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
+        let leaving = shutdown.child_token();
         let undo = shutdown.clone().drop_guard();
         let names = Arc::clone(&randomness);
         let open = Arc::clone(&shared);
@@ -288,7 +300,7 @@ impl RunningApp {
             .map(|settings| {
                 let admin = Admin {
                     checks: vec![
-                        Arc::new(ProviderCheck(provider.clone())),
+                        Arc::new(ProviderCheck::new(provider.clone(), Arc::clone(&clock))),
                         Arc::new(StoreCheck(sessions.clone())),
                         Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
                     ],
@@ -297,14 +309,14 @@ impl RunningApp {
                     sessions: sessions.clone(),
                     on_end,
                     randomness,
-                    draining: shutdown.clone(),
+                    draining: leaving.clone(),
                 };
                 admin::start(settings, admin, afterwards.clone(), &log)
             })
             .transpose()?;
         let keys = ReloadedKeys {
             ring: keys,
-            source: key_reload,
+            source: reload,
         };
         let caretaker = Caretaker {
             open,
@@ -326,6 +338,8 @@ impl RunningApp {
             public,
             admin,
             metrics,
+            leaving,
+            drain_delay: config.drain_delay,
             shutdown,
             keys,
             afterwards,
@@ -355,29 +369,45 @@ impl RunningApp {
         &self.shutdown
     }
 
-    /// Reads again what is read while running anyway, the session keys and the certificate; the log
-    /// says what came of it. Reads files.
+    /// Whom to ask whether those who serve still turn.
+    pub fn workers(&self) -> RollCall {
+        self.public.workers()
+    }
+
+    /// Reads again what can be read while running, the session keys and the certificate, and says in
+    /// the log what came of it, and what has changed that takes a restart. Reads files.
     pub fn reload(&self) {
-        tracing::info!(
-            event = "reload",
-            "told to reload; whatever is not named here is read at a start alone"
-        );
-        if self.keys.source.is_some() {
-            match self.keys.read() {
-                KeysRead::Changed(keys) => {
-                    tracing::info!(event = "keys.reloaded", keys, "session keys reloaded");
-                }
-                KeysRead::Unchanged => tracing::info!(
-                    event = "keys.unchanged",
-                    "the session keys have not changed"
-                ),
-                KeysRead::Unreadable => tracing::warn!(
-                    event = "keys.unreadable",
-                    "the configuration cannot be read; the session keys stay (bff check says why)"
-                ),
+        tracing::info!(event = "reload", "told to reload");
+        self.keys.reload();
+        self.public.reload();
+    }
+
+    /// The longest that the end may take, from the moment it is told.
+    pub fn longest_end(&self) -> Duration {
+        // Work in the background may take as long as the drain did.
+        self.drain_delay + self.patience * 2
+    }
+
+    /// Begins the end: `/readyz` sends new work elsewhere, all are served as ever for `drain_delay` or
+    /// until `hurry`, and then the drain begins.
+    pub async fn leave(&self, hurry: impl Future<Output = ()>) {
+        self.leaving.cancel();
+        self.public.keeps_no_connection();
+        if !self.drain_delay.is_zero() {
+            let delay_ms = u64::try_from(self.drain_delay.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(
+                event = "leaving",
+                delay_ms,
+                "told to stop; all are served until the drain begins"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(self.drain_delay) => {}
+                () = hurry => {}
+                () = self.shutdown.cancelled() => {}
             }
         }
-        self.public.reload();
+        tracing::info!(event = "draining", "draining");
+        self.shutdown.cancel();
     }
 
     /// Waits until the drain is over and every thread has ended.
@@ -416,14 +446,15 @@ impl fmt::Debug for RunningApp {
 pub fn serve(
     config: Config,
     warnings: &Warnings,
-    key_reload: Option<KeyReload>,
+    reload: Reload,
+    variables: &Variables,
 ) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
     warnings.log();
     config.log_exceptions();
     let public_url = config.auth.public_url.clone();
     let signals = Signals::listen()?;
-    let app = RunningApp::start(config, Environment::system(key_reload))?;
+    let app = RunningApp::start(config, Environment::system(Some(reload)))?;
     tracing::info!(
         event = "serving",
         version = env!("CARGO_PKG_VERSION"),
@@ -432,7 +463,7 @@ pub fn serve(
         %public_url,
         "serving"
     );
-    signals.run(app);
+    signals.run(app, &ServiceManager::of(variables));
     Ok(())
 }
 
@@ -477,6 +508,8 @@ pub fn develop(
         api: servers.api_url.clone(),
         app: servers.demo_url.clone(),
     });
+    let mut endpoints = public_url.clone();
+    endpoints.set_path(&config.auth.base_path);
     let users = config
         .dev
         .users
@@ -485,12 +518,13 @@ pub fn develop(
         .collect();
     let app = RunningApp::start_for(Audience::Developer, config, environment)?;
     announce(&Development {
+        endpoints: endpoints.to_string(),
         public_url: public_url.to_string(),
         issuer: servers.issuer.clone(),
         control_url: servers.control_url.to_string(),
         users,
     });
-    signals.run(app);
+    signals.run(app, &ServiceManager::none());
     Ok(())
 }
 
@@ -500,66 +534,14 @@ pub fn develop(
 pub struct Development {
     /// The app.
     pub public_url: String,
+    /// What its endpoints' addresses begin with.
+    pub endpoints: String,
     /// The development provider.
     pub issuer: String,
     /// The page that makes it misbehave.
     pub control_url: String,
     /// Who can sign in.
     pub users: Vec<String>,
-}
-
-/// What the process can be told, listened to from before it serves: a signal that nobody listens to
-/// ends it.
-struct Signals {
-    runtime: Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, StartError> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let on = |kind| {
-            let _guard = runtime.enter();
-            signal(kind).map_err(StartError::Thread)
-        };
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hang_up: on(SignalKind::hangup())?,
-            runtime,
-        })
-    }
-
-    /// Runs until the process is told to stop and the drain is over. A hang-up never ends it: service
-    /// managers send it to say that files have changed, and terminals when they close.
-    fn run(self, app: RunningApp) {
-        let Self {
-            runtime,
-            mut terminate,
-            mut interrupt,
-            mut hang_up,
-        } = self;
-        runtime.block_on(async {
-            let shutdown = app.shutdown().clone();
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => break tracing::info!(event = "draining", "draining"),
-                    _ = interrupt.recv() => break tracing::info!(event = "draining", "draining"),
-                    // A worker broke, which ends them all.
-                    () = shutdown.cancelled() => break,
-                    _ = hang_up.recv() => app.reload(),
-                }
-            }
-            shutdown.cancel();
-            app.finished().await;
-            tracing::info!(event = "stopped", "stopped");
-        });
-    }
 }
 
 /// The configured keys, or a fresh one: sessions then end with the process.
@@ -884,9 +866,7 @@ impl Caretaker {
         loop {
             tick.tick().await;
             // A file that is half written is read again in a moment; the old keys stay.
-            if let KeysRead::Changed(keys) = self.keys.read() {
-                tracing::info!(event = "keys.reloaded", keys, "session keys reloaded");
-            }
+            self.keys.look();
         }
     }
 }
@@ -918,31 +898,6 @@ fn account_of_strangers(server: &ServerSettings, trusted_proxies: &[IpNet]) -> S
     })
 }
 
-/// The session keys and where they are read again.
-#[derive(Clone)]
-struct ReloadedKeys {
-    ring: Keys,
-    source: Option<KeyReload>,
-}
-
-enum KeysRead {
-    /// So many are in use now.
-    Changed(usize),
-    Unchanged,
-    Unreadable,
-}
-
-impl ReloadedKeys {
-    /// Takes the keys into use as they stand now.
-    fn read(&self) -> KeysRead {
-        match self.source.as_ref().and_then(KeyReload::read) {
-            None => KeysRead::Unreadable,
-            Some(keys) if self.ring.replace(&keys) => KeysRead::Changed(keys.len()),
-            Some(_) => KeysRead::Unchanged,
-        }
-    }
-}
-
 /// Tokens of the sessions that an administrator ends are as dead as after a logout (E5).
 fn revoked_by(relying_party: &Arc<RelyingParty>) -> OnEnd {
     let relying_party = Arc::clone(relying_party);
@@ -951,72 +906,4 @@ fn revoked_by(relying_party: &Arc<RelyingParty>) -> OnEnd {
             relying_party.revoke_later(session);
         }
     })
-}
-
-/// `/readyz`: who floods us is told, and no reason to send work elsewhere, where it would be the same.
-struct StrangersCheck(Strangers, Arc<dyn Clock>);
-
-impl Check for StrangersCheck {
-    fn name(&self) -> &'static str {
-        "strangers"
-    }
-
-    fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
-        let pressed: Vec<String> = self
-            .0
-            .pressure(self.1.now())
-            .into_iter()
-            .filter(|pressure| pressure.is_high())
-            .map(
-                |Pressure {
-                     demand,
-                     used,
-                     total,
-                     ..
-                 }| format!("{} {used} of {total}", demand.as_str()),
-            )
-            .collect();
-        Box::pin(std::future::ready(if pressed.is_empty() {
-            CheckState::Ok
-        } else {
-            CheckState::Degraded(format!("under pressure: {}", pressed.join(", ")))
-        }))
-    }
-}
-
-/// `/readyz`: without its sessions, no request can be served here.
-struct StoreCheck(Sessions);
-
-impl Check for StoreCheck {
-    fn name(&self) -> &'static str {
-        "session_store"
-    }
-
-    fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
-        Box::pin(async {
-            match self.0.condition().await {
-                Condition::Well => CheckState::Ok,
-                Condition::Noticed(fault) => CheckState::Degraded(fault),
-                Condition::Unwell(fault) => CheckState::Failed(fault),
-            }
-        })
-    }
-}
-
-/// `/readyz`: the provider being away is told, and no reason to send work elsewhere (A8).
-struct ProviderCheck(Provider);
-
-impl Check for ProviderCheck {
-    fn name(&self) -> &'static str {
-        "provider"
-    }
-
-    fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
-        Box::pin(async {
-            match self.0.metadata().await {
-                Ok(_) => CheckState::Ok,
-                Err(error) => CheckState::Degraded(error.to_string()),
-            }
-        })
-    }
 }

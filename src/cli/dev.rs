@@ -97,6 +97,7 @@ fn next_free(taken: SocketAddr) -> Option<u16> {
 fn announce(development: &app::Development, out: &mut dyn Write) {
     let app::Development {
         public_url,
+        endpoints,
         issuer,
         control_url,
         users,
@@ -110,8 +111,8 @@ fn announce(development: &app::Development, out: &mut dyn Write) {
            app        {public_url}\n  \
            provider   {issuer}   (sign in as {users})\n  \
            misbehave  {control_url}\n\n  \
-           script     curl -sL -c jar -b jar '{public_url}bff/login?login_hint={first}'\n             \
-                      curl -b jar -H 'X-CSRF: 1' {public_url}bff/session\n\n  \
+           script     curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}'\n             \
+                      curl -b jar -H 'X-CSRF: 1' {endpoints}/session\n\n  \
            Ctrl-C stops it; the provider keeps nothing.\n\n"
     ));
     drop(out.flush());

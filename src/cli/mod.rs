@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::{self, StartError};
-use crate::config::{self, Config, ConfigErrors, KeyReload, Variables, Warnings};
+use crate::config::{self, Config, ConfigErrors, Reload, Variables, Warnings};
 
 /// Where a command writes.
 pub struct Terminal<'a> {
@@ -269,8 +269,8 @@ fn perform(
     match command {
         Command::Serve(file) => {
             let (config, warnings) = Config::load(&file.config, variables)?;
-            let key_reload = KeyReload::new(file.config, variables.clone());
-            app::serve(config, &warnings, Some(key_reload))?;
+            let reload = Reload::new(file.config, variables.clone());
+            app::serve(config, &warnings, reload, variables)?;
         }
         Command::Check(options) => check::check(&options, variables, terminal)?,
         #[cfg(feature = "dev")]

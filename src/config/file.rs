@@ -126,6 +126,8 @@ table! {
         connect: Duration,
         /// How long a connection to an upstream takes new requests. Default "5m".
         upstream_age: Duration,
+        /// Between the order to stop and the drain: `/readyz` says no, all are served. Default "0s".
+        drain_delay: Duration,
         /// For requests that are open at shutdown. Default "30s".
         drain: Duration,
     }

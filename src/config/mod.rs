@@ -13,12 +13,13 @@ mod secret_source;
 mod unknown_key;
 mod words;
 
+mod reload;
 mod resolve;
 
 #[cfg(feature = "dev")]
 mod development;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -39,7 +40,6 @@ use crate::frontend::{ErrorPage, FrontendSettings};
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::proxy::{CsrfCheck, HeaderChanges, RouteSettings};
-use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
@@ -49,6 +49,7 @@ use crate::web::outbound::OutboundSettings;
 pub use development::DevelopmentServers;
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
+pub use reload::{Reload, Reread};
 pub use secret_source::KeyPlace;
 
 /// A year, as browsers want it before they remember it for good; other hosts below ours may have no
@@ -60,6 +61,8 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 pub struct Config {
     /// The public listener.
     pub server: ServerSettings,
+    /// How long all are served as ever once the process is told to stop.
+    pub drain_delay: Duration,
     /// The administration listener, where one is asked for.
     pub admin: Option<AdminSettings>,
     /// Proxies before us whose `X-Forwarded-For` counts.
@@ -183,26 +186,6 @@ impl Config {
                 );
             }
         }
-    }
-}
-
-/// Reads `session.keys` again, so that keys rotate without a restart (G7).
-#[derive(Debug, Clone)]
-pub struct KeyReload {
-    path: PathBuf,
-    variables: Variables,
-}
-
-impl KeyReload {
-    /// Reads the configuration at `path` again, with the variables of the first time.
-    pub const fn new(path: PathBuf, variables: Variables) -> Self {
-        Self { path, variables }
-    }
-
-    /// The keys as they stand now; `None` while the configuration has faults.
-    pub fn read(&self) -> Option<Vec<SessionKey>> {
-        let (config, _) = Config::load(&self.path, &self.variables).ok()?;
-        Some(config.session.keys)
     }
 }
 

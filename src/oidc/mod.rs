@@ -11,6 +11,7 @@ mod hint;
 mod internal;
 mod pkce;
 mod rehearsal;
+mod standing;
 mod terms;
 
 // When it leaves for good.
@@ -59,6 +60,7 @@ pub use self::internal::InternalAddress;
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};
 pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
+pub use self::standing::Standing;
 pub use self::terms::{Lack, SCOPES};
 use crate::secret::{ClientKey, ClientSecret};
 

@@ -24,6 +24,7 @@ use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::Verified;
 use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::pkce::code_challenge;
+use crate::oidc::standing::{Looks, Standing};
 use crate::oidc::terms::SCOPES;
 use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
 use crate::oidc::userinfo;
@@ -70,6 +71,7 @@ pub(super) struct Inner {
     pub(super) jwks: Jwks,
     pub(super) authenticator: ClientAuthenticator,
     pub(super) clock: Arc<dyn Clock>,
+    looks: Looks,
     oddities: Oddities,
 }
 
@@ -154,6 +156,7 @@ impl Provider {
             calls,
             discovery,
             clock,
+            looks: Looks::default(),
             oddities: Oddities::default(),
         }))
     }
@@ -168,12 +171,13 @@ impl Provider {
     pub async fn keep_fresh(self) {
         loop {
             let outcome = match self.0.discovery.refresh().await {
-                Ok(_) => self.0.jwks.refresh().await,
+                Ok(metadata) => self.0.jwks.refresh().await.map(|()| metadata),
                 Err(error) => Err(error),
             };
+            self.0.looks.note(outcome.as_deref());
             let found = self.0.discovery.cached().is_some() && self.0.jwks.current().is_some();
             let pause = match (&outcome, found) {
-                (Ok(()), _) => FRESHEN,
+                (Ok(_), _) => FRESHEN,
                 (Err(_), true) => FRESHEN_AGAIN,
                 (Err(_), false) => FIND,
             };
@@ -187,6 +191,11 @@ impl Provider {
             }
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// How it stands, as far as [`Self::keep_fresh`] has looked; asks nobody.
+    pub fn standing(&self) -> Standing {
+        self.0.looks.standing()
     }
 
     /// The provider's metadata: the last good copy, or a fetch where there is none yet.

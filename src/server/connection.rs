@@ -72,7 +72,7 @@ impl<H: Handler> Requests<H> {
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             requests.pulse.upgraded();
-        } else if requests.drain.begun() && version < Version::HTTP_2 {
+        } else if requests.drain.ends_with_this_answer() && version < Version::HTTP_2 {
             // N1: the last answer of its connection says so. HTTP/2 has a frame for it.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

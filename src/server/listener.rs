@@ -17,8 +17,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accept::Acceptor;
 use super::callers::Callers;
+use super::roll_call::{self, Calls};
 use super::room::Room;
-use super::shutdown::Drain;
+use super::shutdown::{Drain, LastAnswers};
 use super::tls::Certificates;
 use super::{Handler, ServerSettings, StartError, WorkerContext};
 use crate::telemetry::LogLines;
@@ -123,6 +124,8 @@ pub(super) struct Worker {
     pub(super) settings: Arc<ServerSettings>,
     pub(super) callers: Callers,
     pub(super) room: Room,
+    pub(super) calls: Calls,
+    pub(super) last_answers: LastAnswers,
     pub(super) alive: mpsc::Sender<()>,
     pub(super) log: LogLines,
 }
@@ -182,12 +185,13 @@ impl Worker {
             Ok(listener) => listener,
             Err(error) => return report(started, Err(error)),
         };
-        let drain = Arc::new(Drain::new());
+        let drain = Arc::new(Drain::new(self.last_answers));
         let handler = make_handler(self.context.clone());
         if let (0, Some(certificates)) = (self.context.index, self.certificates.clone()) {
             // One worker looks at the files for all.
             tokio::spawn(certificates.keep_fresh());
         }
+        tokio::spawn(roll_call::answer(self.calls));
         let acceptor = Acceptor::new(
             handler,
             self.certificates.as_ref(),

@@ -9,6 +9,7 @@ pub mod descriptors;
 mod drive;
 mod frames;
 mod listener;
+mod roll_call;
 mod room;
 mod shutdown;
 mod stream;
@@ -37,9 +38,11 @@ use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
 use self::room::Room;
+use self::shutdown::LastAnswers;
 use self::tls::Told;
 
 pub use self::callers::Callers;
+pub use self::roll_call::RollCall;
 pub use self::tls::{Certificates, TlsError};
 
 /// How the public listener behaves.
@@ -169,6 +172,8 @@ pub enum StartError {
 pub struct Server {
     local_addr: SocketAddr,
     certificates: Option<Certificates>,
+    workers: RollCall,
+    last_answers: LastAnswers,
     threads: Vec<JoinHandle<()>>,
     /// Closed once every worker has let go of its end.
     running: mpsc::Receiver<()>,
@@ -201,6 +206,8 @@ impl Server {
         let (alive, running) = mpsc::channel(1);
         // Whoever leaves through `?` below ends the workers that run already.
         let undo = shutdown.drop_guard();
+        let mut workers = RollCall::default();
+        let last_answers = LastAnswers::default();
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let worker = Worker {
@@ -213,6 +220,8 @@ impl Server {
                 settings: Arc::clone(&settings),
                 callers: callers.clone(),
                 room: room.clone(),
+                calls: workers.enlist(),
+                last_answers: last_answers.clone(),
                 alive: alive.clone(),
                 log: log.clone(),
             };
@@ -222,6 +231,8 @@ impl Server {
         Ok(Self {
             local_addr,
             certificates,
+            workers,
+            last_answers,
             threads,
             running,
         })
@@ -235,6 +246,17 @@ impl Server {
     /// The certificate in use, where TLS ends here.
     pub fn certificates(&self) -> Option<Certificates> {
         self.certificates.clone()
+    }
+
+    /// Serves on, and says with each answer of HTTP/1.1 that its connection ends: the drain is near,
+    /// and shall find no connection that a proxy has kept.
+    pub fn keeps_no_connection(&self) {
+        self.last_answers.begin();
+    }
+
+    /// Whom to ask whether the workers still turn.
+    pub fn workers(&self) -> RollCall {
+        self.workers.clone()
     }
 
     /// Looks at the certificate now, not only in a moment; the log says what came of it. Reads files.

@@ -1,6 +1,7 @@
 //! The end of a worker: connections are asked to finish, waited for, then cut.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,23 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// first one may be on the way, and whoever sent it is to be answered.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
+/// Whether the answers of all workers are the last ones of their connections: from the drain on, or
+/// before it, so that a proxy that keeps connections sends no call into one which the drain closes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastAnswers(Arc<AtomicBool>);
+
+impl LastAnswers {
+    /// From now on they are.
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they are.
+    pub(super) fn have_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One worker's drain.
 ///
 /// Not the shutdown token itself: a connection asks "has it begun?" at every poll, and for that
@@ -21,14 +39,16 @@ pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Drain {
     begun: AtomicBool,
+    last_answers: LastAnswers,
     beginning: Notify,
     open: TaskTracker,
 }
 
 impl Drain {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(last_answers: LastAnswers) -> Self {
         Self {
             begun: AtomicBool::new(false),
+            last_answers,
             beginning: Notify::new(),
             open: TaskTracker::new(),
         }
@@ -42,6 +62,11 @@ impl Drain {
     /// Whether connections are to end after what they are doing.
     pub(super) fn begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether an answer is the last one of its connection.
+    pub(super) fn ends_with_this_answer(&self) -> bool {
+        self.last_answers.have_begun()
     }
 
     /// Ready when the drain begins, for whoever polled it before. Look at [`Drain::begun`] after
@@ -69,6 +94,7 @@ impl Drain {
     /// Asks every connection to end after what it is doing.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
+        self.last_answers.begin();
         self.beginning.notify_waiters();
     }
 

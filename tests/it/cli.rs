@@ -10,7 +10,7 @@ use bff::dev::provider::endpoints::Endpoint;
 use bff::dev::provider::tamper::Stage;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::mpsc;
 
 use crate::support::bff::{ADMIN_KEY, Bff};
@@ -647,24 +647,121 @@ async fn a_download_outlives_the_order_to_stop() {
     assert_eq!(process.ended().await, Some(0), "{}", process.said());
 }
 
-/// A hang-up never ends the process: it has the session keys read again, and the log says so. (It
-/// ended the process, with every session in it.)
+/// N1: between the order to stop and the drain `/readyz` says no and everybody is served, new
+/// connections too, so that a balancer has time to notice. A second order ends the wait.
+#[tokio::test]
+async fn told_to_stop_it_serves_until_the_balancer_knows() {
+    for (delay, told_again) in [("10m", true), ("1s", false)] {
+        let server = format!(
+            "{FREE}\nadmin_listen = \"127.0.0.1:0\"\ntimeouts = {{ drain_delay = \"{delay}\" }}"
+        );
+        let idp = Idp::start(&nine_o_clock());
+        let place = Place::known_to(&idp, &config(&server, &idp.issuer));
+        let mut process = Process::start(&["serve"], place.path(), &place.environment);
+        let public = process.listens("listen").await;
+        let admin = process.listens("admin").await;
+        let ready = || {
+            Call::bare("GET", "/readyz")
+                .header("Host", "localhost")
+                .send(admin)
+        };
+        soon("the provider to be found", async {
+            while ready().await.status != 200 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        process.terminate().await;
+        process.line("told to stop").await;
+        let reply = ready().await;
+        let told = (reply.status, &reply.json()["status"]);
+        assert_eq!(told, (503, &json!("draining")), "{delay}");
+        let served = Call::get("/bff/session").send(public).await;
+        assert_eq!(served.status, 200, "{delay}");
+        // So that no proxy sends a call into a connection that the drain closes.
+        assert_eq!(served.header("connection"), Some("close"), "{delay}");
+        if told_again {
+            process.terminate().await;
+        }
+        assert_eq!(process.ended().await, Some(0), "{}", process.said());
+    }
+}
+
+/// A hang-up never ends the process: it has the session keys read again, and the log says what came of
+/// it and what takes a restart. (It ended the process, with every session in it; later it said nothing
+/// of changes that it did not take, nor of a file that it could not.)
 #[tokio::test]
 async fn a_hang_up_reloads_and_never_ends() {
     let now = Arc::new(ManualClock::starting_at(SystemClock.now()));
     let idp = Idp::start(&now);
-    let config = config(FREE, &idp.issuer);
-    let mut place = Place::with(&[("bff.toml", &config)]);
-    place
-        .environment
-        .insert("SECRET".to_owned(), idp.client_secret.clone());
+    let before = config(FREE, &idp.issuer);
+    let place = Place::known_to(&idp, &before);
     let mut process = Process::start(&["serve"], place.path(), &place.environment);
     process.listens("listen").await;
+    let file = place.path().join("bff.toml");
     process.signal("-HUP").await;
     process.line("told to reload").await;
     process.line("the session keys have not changed").await;
+    process.line("nothing has changed").await;
+
+    let after = before.replace("[[route]]", "idle_timeout = \"20m\"\n[[route]]");
+    std::fs::write(&file, after.replace("/api", "/v2")).unwrap();
+    process.signal("-HUP").await;
+    let line = process.line("restart to use them").await;
+    assert!(line.contains("route, session.idle_timeout"), "{line}");
+
+    std::fs::write(&file, "[server").unwrap();
+    process.signal("-HUP").await;
+    let line = process.line("the configuration cannot be used").await;
+    assert!(line.contains("bff.toml:1:"), "{line}");
+
+    std::fs::write(&file, before).unwrap();
     process.signal("-HUP").await;
     process.terminate().await;
+    assert_eq!(process.ended().await, Some(0), "{}", process.said());
+}
+
+/// A service manager hears when the process is ready, reloads and stops, and that it lives.
+#[tokio::test]
+async fn a_service_manager_is_told() {
+    let idp = Idp::start(&nine_o_clock());
+    let server = format!("{FREE}\ntimeouts = {{ drain_delay = \"1s\", drain = \"2s\" }}");
+    let mut place = Place::known_to(&idp, &config(&server, &idp.issuer));
+    let socket = place.path().join("notify");
+    let heard = UnixDatagram::bind(&socket).unwrap();
+    let variables = [
+        ("NOTIFY_SOCKET", socket.display().to_string()),
+        ("WATCHDOG_USEC", "200000".to_owned()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    place.environment.extend(variables);
+    let mut process = Process::start(&["serve"], place.path(), &place.environment);
+    let hears = async |word: &str| {
+        soon(word, async {
+            let mut bytes = [0; 256];
+            loop {
+                let read = heard.recv(&mut bytes).await.unwrap();
+                let text = String::from_utf8_lossy(&bytes[..read]).into_owned();
+                if text.starts_with(word) {
+                    return text;
+                }
+            }
+        })
+        .await
+    };
+    hears("READY=1").await;
+    // A ready process listens.
+    let public = process.listens("listen").await;
+    assert_eq!(Call::get("/bff/session").send(public).await.status, 200);
+    hears("WATCHDOG=1").await;
+    hears("WATCHDOG=1").await;
+    process.signal("-HUP").await;
+    let told = hears("RELOADING=1").await;
+    assert!(told.contains("\nMONOTONIC_USEC="), "{told}");
+    hears("READY=1").await;
+    process.terminate().await;
+    let told = hears("STOPPING=1").await;
+    assert!(told.contains("EXTEND_TIMEOUT_USEC=6000000"), "{told}");
     assert_eq!(process.ended().await, Some(0), "{}", process.said());
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bff::dev::provider::endpoints::Endpoint;
+use bff::dev::provider::tamper::Stage;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -119,24 +120,78 @@ async fn without_the_key_nothing_is_told() {
     assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
 }
 
-/// N1, A8: the provider being away is told, and no reason to take the instance out of service.
-#[tokio::test]
-async fn readiness_tells_of_the_provider() {
-    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
-    idp.misbehave(Fault::unavailable(Endpoint::Discovery));
-    let bff = Bff::with(&idp, &upstream).start();
-    let away = admin(&bff, "/readyz").await;
-    assert_eq!(away.status, 200);
-    let told: Value = away.json();
-    assert_eq!(told["checks"]["provider"]["state"], "degraded", "{told}");
-    idp.behave();
-    soon("the provider to be found", async {
-        while admin(&bff, "/readyz").await.json()["checks"]["provider"]["state"] != "ok" {
+/// What `/readyz` says now: its status, its word, and what it says of the provider.
+async fn readiness(bff: &Bff<'_>) -> (u16, String, String) {
+    let reply = admin(bff, "/readyz").await;
+    let told: Value = reply.json();
+    let of_provider = &told["checks"]["provider"];
+    let detail = of_provider["detail"].as_str().unwrap_or_default();
+    let state = of_provider["state"].as_str().unwrap();
+    let status = told["status"].as_str().unwrap();
+    (reply.status, status.to_owned(), format!("{state} {detail}"))
+}
+
+/// Asks until the provider is told of with this word.
+async fn told(bff: &Bff<'_>, word: &str) -> (u16, String, String) {
+    soon(word, async {
+        loop {
+            let found = readiness(bff).await;
+            if found.2.contains(word) {
+                return found;
+            }
             tokio::task::yield_now().await;
         }
     })
-    .await;
-    assert_eq!(admin(&bff, "/readyz").await.json()["status"], "ready");
+    .await
+}
+
+/// N1, A8: a provider that answers wrongly since the start keeps work away, however long it does, and
+/// the reason is told. (A deploy with a wrong issuer was ready, and took the place of one that worked.)
+#[tokio::test]
+async fn a_wrong_provider_keeps_work_away() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let other = Fault::Set(Stage::Metadata, "issuer", "https://other.example".into());
+    let unknown = Fault::Error(Endpoint::Discovery, 404, "not_found");
+    for (fault, word) in [(other, "another issuer"), (unknown, "404")] {
+        idp.misbehave(fault);
+        let bff = Bff::with(&idp, &upstream).start();
+        let (status, ready, reason) = told(&bff, word).await;
+        assert_eq!((status, ready.as_str()), (503, "unready"), "{reason}");
+        idp.clock().advance(Duration::from_hours(1));
+        let (status, _, reason) = readiness(&bff).await;
+        assert!(status == 503 && reason.starts_with("failed"), "{reason}");
+        idp.behave();
+        let (status, ready, _) = told(&bff, "ok").await;
+        assert_eq!((status, ready.as_str()), (200, "ready"), "{word}");
+    }
+}
+
+/// N1, A8: a provider that says nothing delays readiness by a minute at most, so that a restart during
+/// its outage takes no node out of service. (One that hung kept the node out for as long.)
+#[tokio::test]
+async fn a_silent_provider_delays_readiness_by_a_minute() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let hangs = Fault::Late(Endpoint::Discovery, Duration::from_hours(1));
+    for (fault, word) in [
+        (Fault::unavailable(Endpoint::Discovery), "503"),
+        (Fault::DropUnheard(Endpoint::Discovery), "broke off"),
+        (hangs, "no answer within"),
+    ] {
+        idp.misbehave(fault);
+        let bff = Bff::with(&idp, &upstream)
+            .set("provider.timeout", "100ms")
+            .start();
+        let (status, ready, reason) = told(&bff, word).await;
+        assert_eq!((status, ready.as_str()), (503, "unready"), "{reason}");
+        idp.clock().advance(Duration::from_secs(59));
+        assert_eq!(readiness(&bff).await.0, 503, "{word}");
+        idp.clock().advance(Duration::from_secs(1));
+        let (status, ready, reason) = readiness(&bff).await;
+        assert_eq!((status, ready.as_str()), (200, "ready"), "{reason}");
+        assert!(reason.starts_with("degraded"), "{reason}");
+        idp.behave();
+        assert_eq!(told(&bff, "ok").await.0, 200, "{word}");
+    }
 }
 
 /// N1: what happened is counted, by route and never by anything that a stranger chooses.

@@ -131,6 +131,7 @@ pub(super) fn resolve(
         server,
         admin,
         trusted_proxies: server::trusted_proxies(&server_table, faults),
+        drain_delay: server::drain_delay(&server_table, faults),
         path_rules,
         auth: auth?,
         provider: provider?,

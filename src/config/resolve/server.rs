@@ -242,6 +242,22 @@ fn timeouts(field: &Field<TimeoutsTable>, faults: &mut Faults) -> Timeouts {
     }
 }
 
+/// How long all are served as ever once the process is told to stop.
+pub(super) fn drain_delay(server: &ServerTable, faults: &mut Faults) -> Duration {
+    let timeouts = server.timeouts.written();
+    let Some(written) = timeouts.and_then(|timeouts| timeouts.value.drain_delay.written()) else {
+        return Duration::ZERO;
+    };
+    if !written.value.is_zero() && !server.admin_listen.stands() {
+        written.warn(
+            faults,
+            "waits for a balancer that asks /readyz, and there is no listener to ask",
+            "write admin_listen = \"127.0.0.1:9090\" too",
+        );
+    }
+    written.value
+}
+
 /// The files are opened to see that they are there; the server judges what is in them.
 fn tls(field: &Field<TlsTable>, folder: &Path, faults: &mut Faults) -> Option<TlsFiles> {
     let tls = field.written()?;

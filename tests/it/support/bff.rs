@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bff::app::{Environment, RunningApp};
 use bff::clock::{ManualClock, SystemRandomness};
-use bff::config::{Config, KeyReload};
+use bff::config::{Config, Reload};
 use bff::telemetry::LogLines;
 use tempfile::TempDir;
 
@@ -281,11 +281,11 @@ impl<'a> BffBuilder<'a> {
         self.start_with(|path, environment, clock, log| {
             let (config, _) = Config::load(&path, &environment)
                 .unwrap_or_else(|faults| panic!("the configuration of this test:\n{faults}"));
-            let key_reload = KeyReload::new(path, environment);
+            let reload = Reload::new(path, environment);
             let surroundings = Environment {
                 clock,
                 randomness: Arc::new(SystemRandomness),
-                key_reload: Some(key_reload),
+                reload: Some(reload),
                 log: log.clone(),
             };
             let app = RunningApp::start(config, surroundings).unwrap();
