@@ -294,8 +294,11 @@ fn the_help_of_sessions_list() {
     Options:
           --subject <SUB>    Only of this subject
           --sid <SID>        Only of this session at the provider
-          --name <TEXT>      Only of users whose name begins so
-          --query <TEXT>     Only those with this subject, this sid, or a name that begins so
+          --email <ADDRESS>  Only of users who signed in with this e-mail address
+          --name <TEXT>      Only of users of whose name a word begins so
+          --query <TEXT>     Only those with this subject, sid or e-mail address, or a name of which a
+                             word begins so
+          --by-last-seen     Those used last first
           --limit <N>        How many at most [default: 50]
           --all              All, however many
           --json             As JSON, with every member of the administration API

@@ -9,14 +9,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::names::{
+    BUILD, CERTIFICATE_EXPIRES, CLOCK_SKEW, LOGINS, LOGOUTS, LOOKUPS, PROVIDER_CALLS,
+    PROVIDER_SECONDS, REFRESHES, REQUESTS, SECRET_EXPIRES, SESSIONS, SESSIONS_ENDED, SOCKETS,
+    STORE_ERRORS, STORE_SECONDS, STRANGERS, STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
+};
 use super::process;
+use super::route::RouteMetrics;
 use crate::clock::Timestamp;
 use crate::web::ending::EndReason;
 
@@ -27,29 +32,6 @@ const LATENCY_BUCKETS: [f64; 14] = [
 
 /// How often samples move from the queues of the hot path into their histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-const BUILD: &str = "bff_build_info";
-const REQUESTS: &str = "bff_requests_total";
-const REQUEST_SECONDS: &str = "bff_request_duration_seconds";
-const UPSTREAM_SECONDS: &str = "bff_upstream_head_duration_seconds";
-const SESSIONS: &str = "bff_sessions";
-const SESSIONS_ENDED: &str = "bff_sessions_ended_total";
-const LOOKUPS: &str = "bff_session_lookups_total";
-const STORE_SECONDS: &str = "bff_session_store_call_duration_seconds";
-const STORE_ERRORS: &str = "bff_session_store_errors_total";
-const CLOCK_SKEW: &str = "bff_session_store_clock_skew_seconds";
-const STREAMS: &str = "bff_event_streams_open";
-const SOCKETS: &str = "bff_websockets_open";
-const LOGINS: &str = "bff_logins_total";
-const LOGOUTS: &str = "bff_logouts_total";
-const REFRESHES: &str = "bff_token_refreshes_total";
-const STRANGERS: &str = "bff_strangers";
-const STRANGERS_BUDGET: &str = "bff_strangers_budget";
-const STRANGERS_REFUSED: &str = "bff_strangers_refused_total";
-const PROVIDER_CALLS: &str = "bff_provider_calls_total";
-const PROVIDER_SECONDS: &str = "bff_provider_call_duration_seconds";
-const CERTIFICATE_EXPIRES: &str = "bff_certificate_expires_timestamp_seconds";
-const SECRET_EXPIRES: &str = "bff_client_secret_expires_timestamp_seconds";
 
 /// What a login can come to.
 const LOGIN_OUTCOMES: [&str; 7] = [
@@ -240,13 +222,7 @@ impl Metrics {
     /// each name is a series of its own for as long as the process lives. Its histograms come into
     /// being with their first sample: what is never asked for, or has no upstream, shows none.
     pub fn route(&self, name: &str) -> RouteMetrics {
-        let route = RouteMetrics(Arc::new(RouteCounters {
-            recorder: Arc::clone(&self.0.recorder),
-            answered: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
-            request_seconds: OnceLock::new(),
-            upstream_seconds: OnceLock::new(),
-            name: name.to_owned(),
-        }));
+        let route = RouteMetrics::new(name, Arc::clone(&self.0.recorder));
         self.routes().push(route.clone());
         route
     }
@@ -281,16 +257,11 @@ impl Metrics {
     /// route nobody asks for shows no forty zeros.
     fn requests(&self) -> BTreeMap<(String, &'static str, &'static str), u64> {
         let mut requests = BTreeMap::new();
-        for RouteMetrics(route) in &*self.routes() {
-            for (method, row) in METHODS.iter().zip(&route.answered) {
-                for (class, count) in CLASSES.iter().zip(row) {
-                    let count = count.load(Ordering::Relaxed);
-                    if count > 0 {
-                        // Two routes may have one name: for two methods, say.
-                        let key = (route.name.clone(), *method, *class);
-                        *requests.entry(key).or_default() += count;
-                    }
-                }
+        for route in &*self.routes() {
+            for ((method, class), count) in route.counts() {
+                // Two routes may have one name: for two methods, say.
+                let key = (route.name().to_owned(), method, class);
+                *requests.entry(key).or_default() += count;
             }
         }
         requests
@@ -357,97 +328,6 @@ impl fmt::Debug for Metrics {
     }
 }
 
-const COUNTERS: [(&str, &str); 9] = [
-    (
-        REQUESTS,
-        "Requests answered, by route, method and class of status.",
-    ),
-    (SESSIONS_ENDED, "Sessions that this node ended, by reason."),
-    (
-        LOOKUPS,
-        "Looks at sessions: those answered from memory, and those that asked the store.",
-    ),
-    (
-        STORE_ERRORS,
-        "Calls to the session store that failed, by kind.",
-    ),
-    (LOGINS, "Logins that ended, by outcome."),
-    (LOGOUTS, "Logouts that ended, by outcome."),
-    (
-        REFRESHES,
-        "Token refreshes that ended, by outcome and, where they failed, by cause.",
-    ),
-    (
-        PROVIDER_CALLS,
-        "Calls to the provider that ended, by endpoint and outcome.",
-    ),
-    (
-        STRANGERS_REFUSED,
-        "What strangers were refused beyond their budget, by demand.",
-    ),
-];
-
-const GAUGES: [(&str, &str); 9] = [
-    (BUILD, "1, with the version that runs."),
-    (
-        SESSIONS,
-        "Live sessions, of all nodes that share the store.",
-    ),
-    (
-        CLOCK_SKEW,
-        "How far this node's clock is ahead of the session store's, where that has one.",
-    ),
-    (
-        STREAMS,
-        "Event streams (/bff/session/events) that are open.",
-    ),
-    (SOCKETS, "WebSockets that are open."),
-    (
-        STRANGERS,
-        "What strangers have us keep, open or send, by demand.",
-    ),
-    (
-        STRANGERS_BUDGET,
-        "What strangers may have us keep, open or send, by demand.",
-    ),
-    (
-        CERTIFICATE_EXPIRES,
-        "When the certificate in use ends, in seconds since 1970; with server.tls alone.",
-    ),
-    (
-        SECRET_EXPIRES,
-        "When the client secret ends, as provider.client_secret_expires says.",
-    ),
-];
-
-const HISTOGRAMS: [(&str, &str); 4] = [
-    (
-        REQUEST_SECONDS,
-        "From a request's head to the head of its answer, by route.",
-    ),
-    (
-        UPSTREAM_SECONDS,
-        "Until the upstream's head came, by route.",
-    ),
-    (
-        STORE_SECONDS,
-        "Calls to the session store, with any wait for a connection.",
-    ),
-    (PROVIDER_SECONDS, "Calls to the provider, by endpoint."),
-];
-
-fn describe(recorder: &PrometheusRecorder) {
-    for (name, text) in COUNTERS {
-        recorder.describe_counter(KeyName::from(name), None, text.into());
-    }
-    for (name, text) in GAUGES {
-        recorder.describe_gauge(KeyName::from(name), None, text.into());
-    }
-    for (name, text) in HISTOGRAMS {
-        recorder.describe_histogram(KeyName::from(name), None, text.into());
-    }
-}
-
 /// The handles for calls to the session store; cheap to clone.
 #[derive(Clone)]
 pub struct StoreMetrics {
@@ -479,87 +359,10 @@ impl fmt::Debug for StoreMetrics {
     }
 }
 
-/// The counters of one route, ready for the hot path; cheap to clone.
-#[derive(Clone)]
-pub struct RouteMetrics(Arc<RouteCounters>);
-
-struct RouteCounters {
-    name: String,
-    recorder: Arc<PrometheusRecorder>,
-    /// By method, then class of status. Only whoever asks for the metrics gives them labels.
-    answered: [[AtomicU64; CLASSES.len()]; METHODS.len()],
-    request_seconds: OnceLock<Histogram>,
-    upstream_seconds: OnceLock<Histogram>,
-}
-
-const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
-];
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-impl RouteMetrics {
-    /// A request was answered.
-    pub fn answered(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        let counters = &*self.0;
-        counters
-            .request_seconds
-            .get_or_init(|| counters.histogram(REQUEST_SECONDS))
-            .record(elapsed);
-        let (method, class) = (method_index(method), class_index(status));
-        let slot = counters.answered.get(method).and_then(|row| row.get(class));
-        if let Some(slot) = slot {
-            slot.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The route as configured.
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// The upstream's head came.
-    pub fn upstream_answered(&self, elapsed: Duration) {
-        let counters = &*self.0;
-        counters
-            .upstream_seconds
-            .get_or_init(|| counters.histogram(UPSTREAM_SECONDS))
-            .record(elapsed);
-    }
-}
-
-impl RouteCounters {
-    fn histogram(&self, name: &'static str) -> Histogram {
-        let route = Label::new("route", self.name.clone());
-        histogram(&self.recorder, name, vec![route])
-    }
-}
-
-impl fmt::Debug for RouteMetrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RouteMetrics").field(&self.0.name).finish()
-    }
-}
-
-/// A method that a stranger made up counts as `other`: labels are ours to choose, not theirs.
-const fn method_index(method: &Method) -> usize {
-    match *method {
-        Method::GET => 0,
-        Method::HEAD => 1,
-        Method::POST => 2,
-        Method::PUT => 3,
-        Method::PATCH => 4,
-        Method::DELETE => 5,
-        Method::OPTIONS => 6,
-        _ => 7,
-    }
-}
-
-fn class_index(status: StatusCode) -> usize {
-    usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{Method, StatusCode};
+
     use super::*;
 
     #[test]

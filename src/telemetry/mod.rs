@@ -2,9 +2,12 @@
 
 mod log;
 mod metrics;
+mod names;
 mod process;
+mod route;
 
 pub use self::log::{
     LogError, LogFormat, LogGuard, LogLines, LogSettings, SubjectInLog, chain, init,
 };
-pub use self::metrics::{Metrics, RouteMetrics, StoreMetrics, Totals};
+pub use self::metrics::{Metrics, StoreMetrics, Totals};
+pub use self::route::RouteMetrics;
