@@ -50,8 +50,6 @@ fn step_page(title: &str, link: &str) -> Response<Body> {
 /// The end of a login in a window of its own that left somebody signed in, or nobody where the
 /// provider was to ask nothing.
 pub(super) fn signed_in_window(logged_in: LoggedIn) -> Response<Body> {
-    let on = Way::new("Go on in this window", logged_in.return_to.as_str());
-    let ways = problem::ways(Some(&on), None);
     let (title, sentence, message) = match &logged_in.session {
         Some(session) => (
             "Signed in",
@@ -64,7 +62,9 @@ pub(super) fn signed_in_window(logged_in: LoggedIn) -> Response<Body> {
             failed("login_required"),
         ),
     };
-    let body = format!("<p>{sentence}</p>{}{ways}", closing(&message));
+    let on = Way::new("Go on in this window", logged_in.return_to.as_str());
+    let ways = closing(&message, &[CLOSE_BUTTON, &link("beside", &on)]);
+    let body = format!("<p>{sentence}</p>{ways}");
     let mut page = problem::page_with_script(title, &body, CLOSING);
     for line in logged_in.cookies {
         page.headers_mut().append(SET_COOKIE, line);
@@ -74,21 +74,42 @@ pub(super) fn signed_in_window(logged_in: LoggedIn) -> Response<Body> {
 
 /// The end of a login in a window of its own that failed, for this reason: one of the fixed words.
 pub(super) fn failed_window(problem: &Problem, reason: &str) -> Response<Body> {
-    let body = format!("{}{}", closing(&failed(reason)), problem.body_html());
+    let on = problem.on.as_ref().map(|way| link("button", way));
+    let home = problem.home.as_ref().map(|way| link("beside", way));
+    let ways = [on.as_deref(), Some(QUIET_CLOSE_BUTTON), home.as_deref()];
+    let ways: Vec<&str> = ways.into_iter().flatten().collect();
+    let body = format!(
+        "{}{}{}",
+        problem.detail_html(),
+        closing(&failed(reason), &ways),
+        problem.facts_html()
+    );
     let mut page = problem::page_with_script(problem.title, &body, CLOSING);
     *page.status_mut() = problem.status;
     page
 }
 
+/// Shown by the script, which alone can close a window.
+const CLOSE_BUTTON: &str =
+    "<button class=\"button\" id=\"close\" type=\"button\" hidden>Close this window</button>";
+/// The same beside a better way on.
+const QUIET_CLOSE_BUTTON: &str =
+    "<button class=\"quiet\" id=\"close\" type=\"button\" hidden>Close this window</button>";
+
 fn failed(reason: &str) -> Value {
     json!({ "type": "bff-login", "outcome": "failed", "error": reason })
 }
 
-/// What the script sends, and its button.
-fn closing(message: &Value) -> String {
+fn link(class: &str, way: &Way) -> String {
+    let address = problem::escape(&way.link);
+    format!("<a class=\"{class}\" href=\"{address}\">{}</a>", way.label)
+}
+
+/// The ways on from a window, and what its script sends.
+fn closing(message: &Value, ways: &[&str]) -> String {
     format!(
-        "<p id=\"said\" data-message=\"{}\">\
-         <button class=\"button\" id=\"close\" type=\"button\" hidden>Close this window</button></p>",
-        problem::escape(&message.to_string())
+        "<p class=\"ways\" id=\"said\" data-message=\"{}\">{}</p>",
+        problem::escape(&message.to_string()),
+        ways.join(" ")
     )
 }

@@ -144,9 +144,19 @@ impl Problem {
     }
 
     /// What stands in the page below its title.
-    pub fn body_html(&self) -> String {
-        let mut body = format!("<p>{}</p>", escape(self.detail_for_people()));
-        body.push_str(&ways(self.on.as_ref(), self.home.as_ref()));
+    fn body_html(&self) -> String {
+        let ways = ways(self.on.as_ref(), self.home.as_ref());
+        format!("{}{ways}{}", self.detail_html(), self.facts_html())
+    }
+
+    /// Its sentence.
+    pub fn detail_html(&self) -> String {
+        format!("<p>{}</p>", escape(self.detail_for_people()))
+    }
+
+    /// What whoever looks into it is asked for.
+    pub fn facts_html(&self) -> String {
+        let mut body = String::new();
         push(
             &mut body,
             format_args!(
