@@ -104,6 +104,9 @@ mod tests {
 
     const ISSUER: &str = "https://id.example.com";
 
+    /// What a standing must be.
+    type Expected = fn(&Standing) -> bool;
+
     fn metadata(scopes: &[&str]) -> Metadata {
         let document = json!({
             "issuer": ISSUER,
@@ -134,11 +137,11 @@ mod tests {
     /// wrong answer, since all that comes is an outage.
     #[test]
     fn a_wrong_answer_is_told_from_an_outage() {
-        let silent: fn(&Standing) -> bool = |standing| matches!(standing, Standing::Silent(_));
-        let wrong: fn(&Standing) -> bool = |standing| matches!(standing, Standing::Wrong(_));
+        let silent: Expected = |standing| matches!(standing, Standing::Silent(_));
+        let wrong: Expected = |standing| matches!(standing, Standing::Wrong(_));
         let other = || Misbehaviour::from(Box::new(other_issuer())).into();
         let timeout = || no_answer(OutboundError::Timeout(std::time::Duration::from_secs(3)));
-        let failures: [(&str, ProviderError, fn(&Standing) -> bool); 7] = [
+        let failures: [(&str, ProviderError, Expected); 7] = [
             ("no answer", timeout(), silent),
             ("503", status(503), silent),
             ("429", status(429), silent),
