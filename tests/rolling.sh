@@ -175,9 +175,9 @@ load() {
     "http://127.0.0.1:$balancer_port/api/small" >"$work/load-$1" &
   loads+=("$!")
 }
-# A hundred and some calls a second each: the question is whether they are answered, not how fast.
+# A thousand and some calls a second each at most: the question is whether they are answered, not how fast.
 cat >"$work/reads.lua" <<'LUA'
-delay = function() return 100 end
+delay = function() return 8 end
 done = function(s)
   local e = s.errors
   io.write(string.format("FIGURES %d %d %d\n", s.requests, e.status, e.connect + e.read + e.write + e.timeout))

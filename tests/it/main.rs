@@ -45,6 +45,7 @@ mod logs;
 mod metrics;
 mod operations;
 mod pages;
+mod packaging;
 mod paths;
 mod popup;
 mod proxied_provider;

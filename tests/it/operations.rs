@@ -128,7 +128,7 @@ async fn readiness(bff: &Bff<'_>) -> (u16, String, String) {
     let detail = of_provider["detail"].as_str().unwrap_or_default();
     let state = of_provider["state"].as_str().unwrap();
     let status = told["status"].as_str().unwrap();
-    (reply.status, status.to_owned(), format!("{state} {detail}"))
+    (reply.status, status.to_owned(), format!("state:{state} {detail}"))
 }
 
 /// Asks until the provider is told of with this word.
@@ -159,9 +159,9 @@ async fn a_wrong_provider_keeps_work_away() {
         assert_eq!((status, ready.as_str()), (503, "unready"), "{reason}");
         idp.clock().advance(Duration::from_hours(1));
         let (status, _, reason) = readiness(&bff).await;
-        assert!(status == 503 && reason.starts_with("failed"), "{reason}");
+        assert!(status == 503 && reason.starts_with("state:failed"), "{reason}");
         idp.behave();
-        let (status, ready, _) = told(&bff, "ok").await;
+        let (status, ready, _) = told(&bff, "state:ok").await;
         assert_eq!((status, ready.as_str()), (200, "ready"), "{word}");
     }
 }
@@ -188,9 +188,9 @@ async fn a_silent_provider_delays_readiness_by_a_minute() {
         idp.clock().advance(Duration::from_secs(1));
         let (status, ready, reason) = readiness(&bff).await;
         assert_eq!((status, ready.as_str()), (200, "ready"), "{reason}");
-        assert!(reason.starts_with("degraded"), "{reason}");
+        assert!(reason.starts_with("state:degraded"), "{reason}");
         idp.behave();
-        assert_eq!(told(&bff, "ok").await.0, 200, "{word}");
+        assert_eq!(told(&bff, "state:ok").await.0, 200, "{word}");
     }
 }
 
