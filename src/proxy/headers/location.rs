@@ -28,9 +28,11 @@ impl Locations<'_> {
         } else {
             self.path_here(text)?
         };
-        let seen = self.path_seen(path)?;
-        // Two slashes would name another host.
-        let seen = format!("/{}", seen.trim_start_matches('/'));
+        let mut seen = self.path_seen(path)?;
+        // Browsers read an address without its tabs, and a backslash as a slash (WHATWG URL §4.4); two at
+        // the beginning would name another host.
+        seen.retain(|letter| letter != '\t');
+        let seen = format!("/{}", seen.trim_start_matches(['/', '\\']));
         (seen != text).then(|| HeaderValue::try_from(seen).ok())?
     }
 
@@ -130,6 +132,45 @@ mod tests {
             path_rewrite,
             ..settings(path, upstream)
         }
+    }
+
+    /// I11: an address that leads to the upstream for every browser leads to nobody else behind us.
+    #[test]
+    fn an_address_of_the_upstream_leads_to_no_other_origin() {
+        let route = || route("/api", PathRewrite::Keep, "http://up.example:9000");
+        let table = RouteTable::new(vec![route()]).unwrap();
+        let asked = Request::builder().header("host", "app.example");
+        let (asked, ()) = asked.body(()).unwrap().into_parts();
+        let found = table.routes().next().unwrap();
+        let locations = Locations {
+            route: found,
+            upstream: found.upstreams_in_turn().next().unwrap(),
+            public: &PublicOrigin::new(&"https://app.example".parse().unwrap()).unwrap(),
+            asked: &asked,
+        };
+        let ours: url::Url = "https://app.example/api/a".parse().unwrap();
+        for path in [
+            "/\\evil.example",
+            "/\t/evil.example",
+            "/\t\\evil.example",
+            "/\\\t/evil.example",
+            "//evil.example",
+            "/\\/\\evil.example",
+            "///\t///evil.example",
+        ] {
+            for front in ["http://up.example:9000", "//up.example:9000"] {
+                let value = HeaderValue::from_str(&format!("{front}{path}")).unwrap();
+                let seen = locations.as_seen(&value).unwrap();
+                let read = ours.join(seen.to_str().unwrap()).unwrap();
+                assert_eq!(
+                    read.as_str(),
+                    "https://app.example/evil.example",
+                    "{value:?}"
+                );
+            }
+        }
+        // Nor does one that begins with a single slash, which means a place of its own.
+        check(route(), &[("/\\evil.example", "/evil.example")]);
     }
 
     /// I11: an address at the upstream's own origin leads back through us.
