@@ -128,7 +128,11 @@ async fn readiness(bff: &Bff<'_>) -> (u16, String, String) {
     let detail = of_provider["detail"].as_str().unwrap_or_default();
     let state = of_provider["state"].as_str().unwrap();
     let status = told["status"].as_str().unwrap();
-    (reply.status, status.to_owned(), format!("state:{state} {detail}"))
+    (
+        reply.status,
+        status.to_owned(),
+        format!("state:{state} {detail}"),
+    )
 }
 
 /// Asks until the provider is told of with this word.
@@ -159,7 +163,10 @@ async fn a_wrong_provider_keeps_work_away() {
         assert_eq!((status, ready.as_str()), (503, "unready"), "{reason}");
         idp.clock().advance(Duration::from_hours(1));
         let (status, _, reason) = readiness(&bff).await;
-        assert!(status == 503 && reason.starts_with("state:failed"), "{reason}");
+        assert!(
+            status == 503 && reason.starts_with("state:failed"),
+            "{reason}"
+        );
         idp.behave();
         let (status, ready, _) = told(&bff, "state:ok").await;
         assert_eq!((status, ready.as_str()), (200, "ready"), "{word}");
