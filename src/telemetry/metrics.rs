@@ -298,7 +298,11 @@ impl Metrics {
     }
 }
 
-fn histogram(recorder: &PrometheusRecorder, name: &'static str, labels: Vec<Label>) -> Histogram {
+pub(super) fn histogram(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    labels: Vec<Label>,
+) -> Histogram {
     recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
 }
 
