@@ -12,7 +12,6 @@ mod refusal;
 mod sessions;
 mod stats;
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Randomness;
 use crate::secret::random_base64url;
 use crate::server::{
-    Callers, Connection, Handler, Limits, Server, ServerSettings, StartError, Timeouts,
+    Callers, Connection, Handler, Limits, Listen, Server, ServerSettings, StartError, Timeouts,
     WorkerContext,
 };
 use crate::session::Sessions;
@@ -50,7 +49,7 @@ pub use self::stats::History;
 #[derive(Debug)]
 pub struct AdminSettings {
     /// The address to listen on.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The bearer keys; without one there is only health and metrics.
     pub keys: AdminKeys,
     /// The hosts that it answers to.
@@ -109,9 +108,10 @@ pub fn start(
 }
 
 /// A few operators and one scraper; whoever else gets this far gets no room.
-fn server_settings(listen: SocketAddr) -> ServerSettings {
+fn server_settings(listen: Listen) -> ServerSettings {
     ServerSettings {
         listen,
+        key: "server.admin_listen",
         tls: None,
         workers: NonZeroUsize::MIN,
         limits: Limits {

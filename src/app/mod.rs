@@ -11,7 +11,6 @@ mod signals;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,7 +44,7 @@ use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
 use crate::server::descriptors::{connections_that_fit, raise, upstreams_that_fit};
-use crate::server::{self, Callers, Certificates, RollCall, Server, ServerSettings};
+use crate::server::{self, Callers, Certificates, Listen, RollCall, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::{Journal, SubjectNames};
 use crate::session::seal::Keys;
@@ -350,12 +349,12 @@ impl RunningApp {
     }
 
     /// Where the public listener is.
-    pub const fn public_addr(&self) -> SocketAddr {
+    pub const fn public_addr(&self) -> &Listen {
         self.public.local_addr()
     }
 
     /// Where the administration listener is, if there is one.
-    pub fn admin_addr(&self) -> Option<SocketAddr> {
+    pub fn admin_addr(&self) -> Option<&Listen> {
         self.admin.as_ref().map(Server::local_addr)
     }
 
@@ -884,10 +883,11 @@ fn warn_of_expiry(expires: Timestamp, now: Timestamp) {
     }
 }
 
-/// Addresses tell strangers apart where TLS ends here or the proxies before us were named; else all may
-/// come through a proxy that nobody named.
+/// Addresses tell strangers apart where TLS ends here or the proxies before us were named, as a socket
+/// file names them; else all may come through a proxy that nobody named.
 fn account_of_strangers(server: &ServerSettings, trusted_proxies: &[IpNet]) -> Strangers {
-    let addresses = if server.tls.is_some() || !trusted_proxies.is_empty() {
+    let is_named = !trusted_proxies.is_empty() || server.listen.unix().is_some();
+    let addresses = if server.tls.is_some() || is_named {
         Addresses::TellApart
     } else {
         Addresses::MayBeShared

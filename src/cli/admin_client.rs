@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -27,7 +27,9 @@ use zeroize::Zeroizing;
 use crate::cli::check::reachable;
 use crate::config::{Config, ConfigErrors, Variables};
 use crate::secret::AdminKey;
+use crate::server::Listen;
 use crate::web::outbound::{self, OutboundError, is_https_or_loopback};
+use crate::web::socket_url;
 
 /// How long connecting may take, and how long the whole exchange.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -195,6 +197,21 @@ impl AdminClient {
         method: Method,
         path: &str,
     ) -> Result<(StatusCode, Bytes), ExchangeError> {
+        let socket = socket_url::path_of(&self.url);
+        let host = match &socket {
+            Some(_) => "localhost",
+            None => self.url.authority(),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", socket_url::base_path(&self.url)))
+            .header(HOST, host)
+            .header(AUTHORIZATION, self.bearer.clone())
+            .body(Empty::new())
+            .map_err(io::Error::other)?;
+        if let Some(path) = socket {
+            return Ok(send(UnixStream::connect(path).await?, request).await?);
+        }
         let no_host = || io::Error::from(io::ErrorKind::InvalidInput);
         let host = self.url.host_str().ok_or_else(no_host)?;
         let port = self.url.port_or_known_default().ok_or_else(no_host)?;
@@ -202,13 +219,6 @@ impl AdminClient {
         let stream = timeout(CONNECT, TcpStream::connect((bare, port)))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url.path().trim_end_matches('/')))
-            .header(HOST, self.url.authority())
-            .header(AUTHORIZATION, self.bearer.clone())
-            .body(Empty::new())
-            .map_err(io::Error::other)?;
         if self.url.scheme() == "https" {
             let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
             let tls = TlsConnector::from(Arc::new(outbound::tls()?));
@@ -278,16 +288,23 @@ fn configured(
     let url = match url {
         Some(url) => url,
         // This machine's own address, so what is sent there stays here.
-        None => Url::parse(&format!("http://{}", reachable(admin.listen)))
-            .map_err(|_| AskError::NoListener(file))?,
+        None => url_of(&reachable(&admin.listen)).ok_or(AskError::NoListener(file))?,
     };
     Ok((url, key))
+}
+
+fn url_of(listen: &Listen) -> Option<Url> {
+    match listen {
+        Listen::Tcp(address) => Url::parse(&format!("http://{address}")).ok(),
+        Listen::Unix(path) => socket_url::of(path),
+    }
 }
 
 /// The key of `--key-env` or `--key-file`; and `--url` must be one that a key may be sent to.
 fn given_key(options: &Listener, variables: &Variables) -> Result<Option<AdminKey>, AskError> {
     if let Some(url) = &options.url
         && !is_https_or_loopback(url)
+        && socket_url::path_of(url).is_none()
     {
         return Err(AskError::Insecure(url.clone()));
     }

@@ -1,22 +1,18 @@
-//! `bff check`: all that `serve` does short of binding, and two questions to the network.
+//! `bff check`: all that `serve` does short of binding; with `--live` a question to what runs.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::app::{self, StartError};
-use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load};
-use crate::clock::{Clock as _, SystemClock, SystemRandomness};
+use crate::app::StartError;
+use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load, online};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Variables};
 use crate::frontend::Frontend;
-use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::route::RouteTable;
-use crate::server;
+use crate::server::{self, Listen};
 use crate::session::store::{Limit, OnLimit};
-use crate::telemetry::Metrics;
-use crate::web::outbound::{self, Outbound, OutboundSettings};
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,43 +23,24 @@ pub(super) enum CheckError {
     /// `serve` would not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The provider does not answer, or not as it should.
-    #[error("{asked}: {source}")]
-    Provider {
-        /// The key and the address.
-        asked: String,
-        source: ProviderError,
-    },
-    /// What is asked of the provider is not offered, so that no login can work: a line each.
+    /// What was found around it, a line each, and how that ends.
     #[error("{0}")]
-    Unfit(String),
+    Found(String, Exit),
     /// The running instance cannot be asked.
     #[error("{address} does not answer, so bff does not run with this configuration")]
-    NoAnswer {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    NoAnswer { address: Listen, source: io::Error },
     /// The running instance answered that it is not well.
     #[error("{address} answers {answer:?}, which is no sign of health")]
-    Unwell { address: SocketAddr, answer: String },
+    Unwell { address: Listen, answer: String },
 }
 
 impl CheckError {
     /// Whether the configuration is to be changed, or the world is out of order.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Start(_)
-            | Self::Unfit(_)
-            | Self::Provider {
-                source: ProviderError::Misbehaved(_),
-                ..
-            } => Exit::Usage,
-            Self::Provider {
-                source: ProviderError::Unavailable(_),
-                ..
-            }
-            | Self::NoAnswer { .. }
-            | Self::Unwell { .. } => Exit::Failed,
+            Self::Start(_) => Exit::Usage,
+            Self::Found(_, exit) => *exit,
+            Self::NoAnswer { .. } | Self::Unwell { .. } => Exit::Failed,
         }
     }
 }
@@ -99,17 +76,15 @@ pub(super) fn check(
         .chain([largest_head::note(&config)])
         .collect();
     if options.online {
-        let name = provider_name(&config.provider);
-        let way = config.outbound.way_out.describe(asked_at(&config.provider));
-        let way = way.map(|way| format!(", {way}")).unwrap_or_default();
-        let store = app::ask_store(&config)?;
-        let lacks = ask_provider(config.provider, config.outbound)?;
-        tell_of(&lacks, &options.file.config, terminal)?;
-        let answers = match store {
-            Some(store) => format!("{name}{way} and {store} answer as they should"),
-            None => format!("{name} answers as it should{way}"),
-        };
-        writeln!(terminal.out, "{summary}; {answers}")?;
+        let findings = online::look(config, &options.file.config)?;
+        for warning in findings.warnings() {
+            writeln!(terminal.err, "warning: {warning}")?;
+        }
+        let faults: Vec<&str> = findings.faults().collect();
+        if !faults.is_empty() {
+            return Err(CheckError::Found(faults.join("\n"), findings.exit()).into());
+        }
+        writeln!(terminal.out, "{summary}; {}", findings.praise())?;
     } else {
         writeln!(terminal.out, "{summary}")?;
     }
@@ -143,76 +118,6 @@ fn judge(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Where the provider is asked.
-fn asked_at(settings: &ProviderSettings) -> &str {
-    settings
-        .internal
-        .as_ref()
-        .map_or(&settings.issuer, |internal| internal.url().as_str())
-}
-
-/// The provider by the names that are configured for it.
-fn provider_name(settings: &ProviderSettings) -> String {
-    let issuer = &settings.issuer;
-    match &settings.internal {
-        Some(internal) => format!("{issuer}, asked at {},", internal.url()),
-        None => issuer.clone(),
-    }
-}
-
-/// Asks the provider for its metadata, whether they fit the issuer (A5), and for a login of nobody
-/// where they promise one.
-fn ask_provider(
-    settings: ProviderSettings,
-    outbound: OutboundSettings,
-) -> Result<Vec<Lack>, CheckError> {
-    let key = if settings.internal.is_some() {
-        "provider.internal_url"
-    } else {
-        "provider.issuer"
-    };
-    let asked = format!("{key} {}", asked_at(&settings));
-    let tls = outbound::tls().map_err(StartError::from)?;
-    let outbound = Outbound::with_tls(tls, settings.timeout, outbound);
-    let provider = Provider::new(
-        settings,
-        outbound,
-        Arc::new(SystemClock),
-        Arc::new(SystemRandomness),
-        Metrics::new(),
-    );
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::Thread)?;
-    let lacks = runtime.block_on(async {
-        let mut lacks = provider.metadata().await?.lacks().to_vec();
-        if !lacks.iter().any(Lack::prevents_login) {
-            lacks.extend(provider.rehearse().await?);
-        }
-        Ok(lacks)
-    });
-    lacks.map_err(|source| CheckError::Provider { asked, source })
-}
-
-/// Says what the provider does not offer; an error where no login can work for it.
-fn tell_of(lacks: &[Lack], file: &Path, terminal: &mut Terminal<'_>) -> Result<(), CommandError> {
-    let file = file.display();
-    for lack in lacks.iter().filter(|lack| !lack.prevents_login()) {
-        writeln!(terminal.err, "warning: {file}: {lack}")?;
-    }
-    let unfit: Vec<String> = lacks
-        .iter()
-        .filter(|lack| lack.prevents_login())
-        .map(|lack| format!("{file}: {lack}"))
-        .collect();
-    if unfit.is_empty() {
-        Ok(())
-    } else {
-        Err(CheckError::Unfit(unfit.join("\n")).into())
-    }
-}
-
 fn routes(count: usize) -> String {
     match count {
         1 => "1 route".to_owned(),
@@ -223,7 +128,7 @@ fn routes(count: usize) -> String {
 /// A question that a live instance answers and that changes nothing.
 #[derive(Debug, PartialEq, Eq)]
 struct Probe {
-    address: SocketAddr,
+    address: Listen,
     /// `None` where only TLS is spoken: then a connection that is taken must do.
     request: Option<String>,
     /// How the status of a healthy answer may begin.
@@ -234,17 +139,20 @@ impl Probe {
     /// `/livez` where there is an administration listener, else what the public one can be asked.
     fn of(config: &Config) -> Self {
         if let Some(admin) = &config.admin {
-            let address = reachable(admin.listen);
+            let address = reachable(&admin.listen);
+            let host = address
+                .tcp()
+                .map_or_else(|| "localhost".to_owned(), |at| at.to_string());
             return Self {
                 address,
-                request: Some(get("/livez", &address.to_string())),
+                request: Some(get("/livez", &host)),
                 healthy: &['2'],
             };
         }
         let host = config.auth.public_url.authority();
         let path = format!("{}/session?slide=false", config.auth.base_path);
         Self {
-            address: reachable(config.server.listen),
+            address: reachable(&config.server.listen),
             request: config.server.tls.is_none().then(|| get(&path, host)),
             // It may well say 401 or 429; only a fault of its own is a bad sign.
             healthy: &['2', '3', '4'],
@@ -253,7 +161,7 @@ impl Probe {
 
     fn ask(&self) -> Result<(), CheckError> {
         let answer = self.first_line().map_err(|source| CheckError::NoAnswer {
-            address: self.address,
+            address: self.address.clone(),
             source,
         })?;
         let healthy = match answer.as_deref() {
@@ -266,19 +174,33 @@ impl Probe {
             return Ok(());
         }
         Err(CheckError::Unwell {
-            address: self.address,
+            address: self.address.clone(),
             answer: answer.unwrap_or_default(),
         })
     }
 
     /// The answer's first line; `None` where nothing was asked.
     fn first_line(&self) -> io::Result<Option<String>> {
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        match &self.address {
+            Listen::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                self.first_line_of(stream)
+            }
+            Listen::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                self.first_line_of(stream)
+            }
+        }
+    }
+
+    fn first_line_of(&self, mut stream: impl Read + Write) -> io::Result<Option<String>> {
         let Some(request) = &self.request else {
             return Ok(None);
         };
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
         stream.write_all(request.as_bytes())?;
         let mut head = Vec::new();
         stream.take(4096).read_to_end(&mut head)?;
@@ -292,11 +214,14 @@ fn get(path: &str, host: &str) -> String {
 }
 
 /// Where a listener on all addresses is met from this machine.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: &Listen) -> Listen {
+    let Listen::Tcp(listen) = listen else {
+        return listen.clone();
+    };
     let ip = match listen.ip() {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    SocketAddr::new(ip, listen.port())
+    SocketAddr::new(ip, listen.port()).into()
 }

@@ -56,23 +56,22 @@ pub(super) fn dev(
     }
     let path = file(config.clone());
     let (settings, warnings) = Config::load_for_development(path.as_deref(), &variables)?;
-    let listen = settings.server.listen;
+    let wanted = settings.server.listen.clone();
     let out = &mut *terminal.out;
-    match app::develop(settings, &warnings, |development| {
+    let ended = app::develop(settings, &warnings, |development| {
         announce(development, out);
-    }) {
-        Err(StartError::Server(server::StartError::AddressInUse { address }))
-            if address == listen =>
-        {
-            let next = next_free(address);
-            Err(CommandError::Dev(PortTaken {
-                address,
-                next,
-                config,
-            }))
-        }
-        ended => Ok(ended?),
+    });
+    if let Err(StartError::Server(server::StartError::AddressInUse { listen, .. })) = &ended
+        && *listen == wanted
+        && let Some(address) = listen.tcp()
+    {
+        return Err(CommandError::Dev(PortTaken {
+            address,
+            next: next_free(address),
+            config,
+        }));
     }
+    Ok(ended?)
 }
 
 /// The two keys that name the port, as variables: these win over the file.

@@ -12,6 +12,7 @@ use crate::proxy::{
     CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie,
 };
 use crate::web::activity::Activity;
+use crate::web::socket_url;
 
 /// Why a call cannot be explained.
 #[derive(Debug, thiserror::Error)]
@@ -298,7 +299,7 @@ fn request(page: &mut Page, route: &RouteSettings, headers: &HeaderMap) {
     let mounted = route
         .upstreams
         .iter()
-        .any(|upstream| upstream.path() == "/");
+        .any(|upstream| socket_url::base_path(upstream).is_empty());
     let prefix = if mounted && route.path_rewrite == PathRewrite::StripPrefix {
         ", -Prefix"
     } else {
@@ -325,7 +326,11 @@ fn rewritten(route: &RouteSettings, path: &str) -> String {
 }
 
 fn sent_to(upstream: &Url, path: &str) -> String {
-    format!("{}{path}", upstream.as_str().trim_end_matches('/'))
+    let between = match socket_url::path_of(upstream) {
+        Some(_) => ", ",
+        None => "",
+    };
+    format!("{}{between}{path}", upstream.as_str().trim_end_matches('/'))
 }
 
 fn token(auth: RouteAuth) -> &'static str {

@@ -9,6 +9,7 @@ mod dev;
 mod explain;
 mod keygen;
 mod largest_head;
+mod online;
 mod sessions;
 
 use std::ffi::OsString;
@@ -188,7 +189,7 @@ struct ConfigFile {
 struct CheckOptions {
     #[command(flatten)]
     file: ConfigFile,
-    /// Ask the provider whether a login can work, and the store whether it serves
+    /// Ask provider, store and upstreams too, and judge the certificate
     #[arg(long)]
     online: bool,
     /// Ask the instance that runs with this configuration whether it answers

@@ -89,7 +89,7 @@ pub(super) struct ShowOptions {
 #[derive(Debug, Args)]
 pub(super) struct RevokeOptions {
     /// Their ids, or the beginnings of them
-    #[arg(value_name = "ID", required_unless_present = "subject")]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// All sessions of this subject instead
     #[arg(long, value_name = "SUB", conflicts_with = "ids")]
@@ -103,6 +103,11 @@ pub(super) struct RevokeOptions {
 pub(super) enum SessionsError {
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// Nobody's session was named.
+    #[error(
+        "name the sessions to end: their ids, as `bff sessions list` shows them, or all of a user with --subject SUB"
+    )]
+    Nobody,
     /// The id is none.
     #[error("{0:?} is no id of a session; write at least {LEAST} of its hexadecimal digits")]
     NotAnId(String),
@@ -126,7 +131,7 @@ impl SessionsError {
     pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Ask(error) if error.is_usage() => Exit::Usage,
-            Self::NotAnId(_) | Self::Ambiguous { .. } => Exit::Usage,
+            Self::Nobody | Self::NotAnId(_) | Self::Ambiguous { .. } => Exit::Usage,
             Self::Ask(_)
             | Self::Unknown(_)
             | Self::Incomplete
@@ -175,6 +180,9 @@ pub(super) fn sessions(
             options,
             terminal,
         ),
+        SessionsCommand::Revoke(options) if options.ids.is_empty() && options.subject.is_none() => {
+            Err(SessionsError::Nobody)
+        }
         SessionsCommand::Revoke(options) => revoke(
             &AdminClient::new(&options.listener, variables)?,
             options,

@@ -191,7 +191,7 @@ fn the_help_of_check() {
 
     Options:
           --config <FILE>  The configuration [default: bff.toml]
-          --online         Ask the provider whether a login can work, and the store whether it serves
+          --online         Ask provider, store and upstreams too, and judge the certificate
           --live           Ask the instance that runs with this configuration whether it answers
       -h, --help           Print help
 
@@ -549,7 +549,7 @@ fn sessions_say_what_is_missing() {
         (
             CONFIG.to_owned(),
             "revoke",
-            "required arguments were not provided",
+            "all of a user with --subject SUB",
         ),
         (CONFIG.to_owned(), "list --limit 0", "invalid value '0'"),
         (
@@ -637,24 +637,23 @@ fn check_judges_the_certificate_as_serve_does() {
             "expired",
             &expired,
             &key,
-            "the certificate tls.crt expired at 2021-01-01T00:00:00Z",
+            "server.tls.cert names tls.crt, which expired at 2021-01-01T00:00:00Z; renew the certificate, or look at this machine's clock",
         ),
         (
             "another's key",
             &cert,
             &foreign_key,
-            "the key tls.key does not fit the certificate tls.crt",
+            "server.tls.key names tls.key, which is the key of another certificate than tls.crt; write the two files that belong together, the certificate of the server first in its file",
         ),
     ] {
         let folder = with_tls(cert, key);
         let (exit, _, err) = folder.run("check");
         assert_eq!(exit, Exit::Usage, "{name}: {err}");
-        assert_eq!(err.lines().last(), Some(says), "{name}: {err}");
-        assert_eq!(
-            folder.start_fault(),
-            (Exit::Usage, says.to_owned()),
-            "{name}"
-        );
+        // With its line: that of the key at fault.
+        let last = err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("bff.toml:5:"), "{name}: {err}");
+        assert!(last.ends_with(says), "{name}: {err}");
+        assert_eq!(folder.run("serve"), (exit, String::new(), err), "{name}");
     }
 }
 
@@ -664,7 +663,7 @@ fn serve_says_that_its_port_is_in_use() {
     let address = taken.local_addr().unwrap().to_string();
     let folder = Folder::with(&CONFIG.replace("127.0.0.1:0", &address));
     let says = format!(
-        "{address} is in use by another program; stop it, or change server.listen or server.admin_listen"
+        "server.listen: {address} is in use by another program; stop it, or write another address"
     );
     assert_eq!(folder.start_fault(), (Exit::Usage, says));
 }

@@ -1,6 +1,5 @@
 //! `bff.toml` as written: every table and key, once. The docs here are what `bff schema` prints.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
@@ -17,6 +16,7 @@ use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, S
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
+use crate::server::Listen;
 use crate::session::SameSite;
 use crate::session::store::OnLimit;
 use crate::telemetry::{LogFormat, SubjectInLog};
@@ -45,8 +45,8 @@ table! {
 table! {
     /// The public listener.
     ServerTable {
-        /// The IP address and port to listen on; port 0 takes a free one. Default "127.0.0.1:8080".
-        listen: SocketAddr,
+        /// The IP address and port to listen on, or a socket file. Default "127.0.0.1:8080".
+        listen: Listen,
         /// The origin that browsers see: https, or http on a loopback host. Required.
         public_url: String,
         /// Where the endpoints of bff live. Default "/bff".
@@ -55,8 +55,8 @@ table! {
         tls: TlsTable,
         /// Threads, each with its own listener and upstream connections. Default one per core.
         workers: u64,
-        /// The IP address and port of health, metrics and administration. Default none.
-        admin_listen: SocketAddr,
+        /// The IP address and port of health, metrics and administration, or a socket file. Default none.
+        admin_listen: Listen,
         /// The secret bearer key of administration. Default none: health and metrics only.
         admin_key: SecretSource,
         /// The keys of people, each under the name that the log shows for what they did. Default none.
@@ -200,6 +200,8 @@ table! {
         /// The proxy that calls to the provider go through: "env", "none" or its address, which may be a
         /// secret. Default "env": that of `HTTPS_PROXY`.
         proxy: AddressSource,
+        /// PEM file with the roots that the provider's certificate is held against. Default the machine's.
+        ca: String,
         /// The claims that the session endpoint shows the browser app.
         claims: Vec<Written<String>>,
     }
@@ -288,6 +290,8 @@ table! {
         methods: Vec<Written<Method>>,
         /// The upstream's address, or a list of them that is taken in turn. Required.
         upstream: OneOrMany<String>,
+        /// PEM file with the roots that an https upstream's certificate is held against. Default the machine's.
+        ca: String,
         /// Who may call: with a session, with or without one, or without any credential. Default "required".
         auth: Chosen<RouteAuth>,
         /// How a call proves that our own page made it. Default "header"; nothing where auth is "none".

@@ -7,6 +7,7 @@ mod error;
 
 mod document;
 mod file;
+mod listening;
 mod lists;
 mod reader;
 mod secret_source;
@@ -19,6 +20,7 @@ mod resolve;
 #[cfg(feature = "dev")]
 mod development;
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -220,14 +222,36 @@ fn load(
         Ok(text) => parse(&text, path, variables, purpose),
         Err(error) => {
             let mut faults = Faults::of(path.display().to_string());
-            faults.refuse(
-                &Place::Whole,
-                "",
-                format!("can't be read ({error})"),
-                "name the configuration with --config FILE",
-            );
+            let (what, remedy) = unreadable(&error);
+            faults.refuse(&Place::Whole, "", what, remedy);
             faults.conclude(None)
         }
+    }
+}
+
+/// Why a configuration cannot be read, and what helps.
+fn unreadable(error: &io::Error) -> (String, &'static str) {
+    match error.kind() {
+        io::ErrorKind::NotFound => (
+            "is not there".to_owned(),
+            "go to the folder that holds it, or name it with --config FILE",
+        ),
+        io::ErrorKind::IsADirectory => (
+            "is a folder".to_owned(),
+            "name the file with --config FILE; where Docker was to mount a file that was not there, it has made this folder",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "is not for this user to read".to_owned(),
+            "give the user that bff runs as the right to read it (chmod, chown)",
+        ),
+        io::ErrorKind::InvalidData => (
+            "is no text in UTF-8".to_owned(),
+            "save it as UTF-8, or name the configuration with --config FILE",
+        ),
+        _ => (
+            format!("can't be read ({error})"),
+            "name the configuration with --config FILE",
+        ),
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::config::Variables;
 use crate::config::document::{self, Entry, Node, Value};
 use crate::config::error::{ConfigErrors, Faults};
-use crate::config::{Config, Variables};
+use crate::config::resolve::Purpose;
 use crate::secret::SessionKey;
 
 /// What is taken into use without a restart: it counts as no change.
@@ -49,9 +50,9 @@ impl Reload {
     /// Reads it again.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// As [`Config::load`](crate::config::Config::load).
     pub fn read(&self) -> Result<Reread, ConfigErrors> {
-        let (config, _) = Config::load(&self.path, &self.variables)?;
+        let (config, _) = super::load(&self.path, &self.variables, Purpose::Reload)?;
         let now = prints(&self.path, &self.variables);
         let names = self.prints.keys().chain(now.keys());
         let mut changed: Vec<String> = names

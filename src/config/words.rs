@@ -1,6 +1,6 @@
 //! The words that values are written in: durations, sizes, addresses and choices.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Method;
@@ -130,26 +130,6 @@ impl Read for AtMost {
 
     fn schema() -> serde_json::Value {
         json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "none" }] })
-    }
-}
-
-impl Read for SocketAddr {
-    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
-        let text = text(node, key, "an address", "\"127.0.0.1:8080\"", faults)?;
-        let address = text.parse().ok();
-        if address.is_none() {
-            faults.refuse(
-                &node.place,
-                key,
-                format!("is not an IP address with a port: {text:?}"),
-                "write one such as \"127.0.0.1:8080\", \"0.0.0.0:8443\" or \"[::1]:8080\"",
-            );
-        }
-        address
-    }
-
-    fn schema() -> serde_json::Value {
-        json!({ "type": "string", "examples": ["127.0.0.1:8080", "0.0.0.0:8443"] })
     }
 }
 

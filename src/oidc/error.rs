@@ -98,8 +98,8 @@ pub enum Misbehaviour {
     OtherIssuer(#[from] Box<OtherIssuer>),
     /// Where its metadata should be, something else answered.
     #[error(
-        "{address} answers {status} where the metadata should be; look whether {key} is the provider's \
-         issuer to the letter (at Keycloak it ends with /realms/ and the name of the realm)"
+        "{address} answers {status} where the metadata should be; write {key} to the letter (at Keycloak it \
+         ends with /realms/ and the name of the realm)"
     )]
     NoMetadata {
         /// Where they were asked for.

@@ -34,7 +34,7 @@ pub fn write(ctx: &Context, parts: &Parts, response: &Response<Body>, trusted: &
             elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             session = ctx.session.as_ref().map(|session| &*session.tag),
             site = Sender::of(headers).as_str(),
-            client = %ClientAddress::resolve(ctx.connection.peer.ip(), headers, trusted).address(),
+            client = %ClientAddress::resolve(ctx.connection.peer, headers, trusted).address(),
             browser = headers
                 .get(USER_AGENT)
                 .and_then(|name| user_agent::family(name.to_str().ok()?)),

@@ -431,14 +431,14 @@ impl Pipeline {
 
     /// The id that a proxy before us gave the request, if we know the proxy, or one of ours.
     fn request_id(&self, parts: &Parts, connection: Connection) -> HeaderValue {
-        let is_known = self.shared.trusted_proxies.trust(connection.peer.ip());
+        let is_known = self.shared.trusted_proxies.trust_peer(connection.peer);
         let given = is_known.then(|| given_id(&parts.headers)).flatten();
         given.unwrap_or_else(|| self.request_ids.next())
     }
 
     fn client(&self, ctx: &Context, parts: &Parts) -> ClientAddress {
         let trusted = &self.shared.trusted_proxies;
-        ClientAddress::resolve(ctx.connection.peer.ip(), &parts.headers, trusted)
+        ClientAddress::resolve(ctx.connection.peer, &parts.headers, trusted)
     }
 
     /// On whose account a stranger's request goes.

@@ -1,4 +1,5 @@
-//! The way to an upstream: its name resolved, one of its addresses reached, TLS agreed on.
+//! The way to an upstream: its name resolved, one of its addresses reached, TLS agreed on; or a socket
+//! file.
 //!
 //! An address that does not take connections is remembered and tried again beside the requests, so
 //! that of them only the first waits for it.
@@ -13,14 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::proxy::route::{Origin, Security};
+use crate::proxy::route::{Origin, RouteTable, Security};
+use crate::web::trust::Mistrust;
 
 /// How often what could not be reached is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -64,26 +67,26 @@ struct Shared {
 pub(super) enum Socket {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// A socket file.
+    Unix(UnixStream),
 }
 
 impl Dialer {
     /// Reaches an upstream within `timeout`, or not at all; `tls` verifies those that are https.
     pub(super) fn new(
         timeout: Duration,
-        tls: Arc<rustls::ClientConfig>,
+        tls: Arc<ClientConfig>,
         resolver: Arc<dyn Resolve>,
     ) -> Self {
-        let mut tls = Arc::unwrap_or_clone(tls);
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self(Arc::new(Shared {
             timeout,
-            tls: TlsConnector::from(Arc::new(tls)),
+            tls: connector(Arc::unwrap_or_clone(tls)),
             resolver,
             mute: Mutex::default(),
         }))
     }
 
-    /// Name, TCP, TLS.
+    /// Name, TCP, TLS; or a file.
     pub(super) async fn dial(&self, origin: &Origin) -> io::Result<Socket> {
         let deadline = Instant::now() + self.0.timeout;
         timeout_at(deadline, self.dial_before(origin, deadline))
@@ -93,6 +96,9 @@ impl Dialer {
 
     async fn dial_before(&self, origin: &Origin, deadline: Instant) -> io::Result<Socket> {
         let shared = &*self.0;
+        if let Some(path) = &origin.socket {
+            return UnixStream::connect(path).await.map(Socket::Unix);
+        }
         let mut addresses = shared.resolver.resolve(&origin.host, origin.port).await?;
         {
             let mute = shared.mute();
@@ -104,7 +110,8 @@ impl Dialer {
             Security::Plain => Ok(Socket::Plain(stream)),
             Security::Tls => {
                 let name = ServerName::try_from(origin.host.clone()).map_err(io::Error::other)?;
-                let stream = shared.tls.connect(name, stream).await?;
+                let tls = origin.tls.as_ref().unwrap_or(&shared.tls);
+                let stream = tls.connect(name, stream).await.map_err(named)?;
                 Ok(Socket::Tls(Box::new(stream)))
             }
         }
@@ -143,6 +150,47 @@ impl Dialer {
     }
 }
 
+/// Tries every upstream of `routes` once, all at the same time: those that cannot be reached within
+/// `patience`, each with what stood in the way.
+pub async fn try_all(
+    routes: &RouteTable,
+    patience: Duration,
+    tls: Arc<ClientConfig>,
+) -> Vec<(String, io::Error)> {
+    let dialer = Dialer::new(patience, tls, Arc::new(SystemResolver));
+    let tries = routes
+        .origins()
+        .into_iter()
+        .map(async |origin: Arc<Origin>| {
+            let error = dialer.dial(&origin).await.err()?;
+            Some((origin.as_str().to_owned(), error))
+        });
+    let tried = futures_util::future::join_all(tries).await;
+    tried.into_iter().flatten().collect()
+}
+
+/// TLS as upstreams speak it.
+pub(super) fn connector(mut tls: ClientConfig) -> TlsConnector {
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsConnector::from(Arc::new(tls))
+}
+
+/// A certificate that is not believed says so, and what to write.
+fn named(error: io::Error) -> io::Error {
+    match Mistrust::behind(&error) {
+        Some(fault) => io::Error::new(error.kind(), UntrustedUpstream { fault, error }),
+        None => error,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}{}", if fault.is_of_unknown_authority { "; write the PEM file with its roots as the route's ca" } else { "" })]
+struct UntrustedUpstream {
+    fault: Mistrust,
+    #[source]
+    error: io::Error,
+}
+
 impl Shared {
     fn mute(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
         self.mute.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,6 +223,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(ctx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(ctx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(ctx, buffer),
         }
     }
 }
@@ -188,6 +237,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(ctx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(ctx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(ctx, bytes),
         }
     }
 
@@ -195,6 +245,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(ctx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(ctx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(ctx),
         }
     }
 
@@ -202,6 +253,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(ctx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(ctx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(ctx),
         }
     }
 }

@@ -29,6 +29,7 @@ use url::Url;
 use self::headers::PassedFields;
 use self::path::PathRules;
 use crate::web::activity::Activity;
+use crate::web::trust::Roots;
 
 /// One `[[route]]`, validated.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct RouteSettings {
     pub methods: Vec<Method>,
     /// The upstreams' origins (scheme, host, port; an optional base path), taken in turn.
     pub upstreams: Vec<Url>,
+    /// Whose certificates are believed there, in place of the machine's own authorities.
+    pub roots: Option<Roots>,
     /// Who may call.
     pub auth: RouteAuth,
     /// How a call proves that our own page made it; `None` where `auth` is none.
@@ -86,6 +89,7 @@ impl RouteSettings {
             host: None,
             methods: Vec::new(),
             upstreams: vec![upstream],
+            roots: None,
             auth: RouteAuth::None,
             csrf: None,
             path_rewrite: PathRewrite::Keep,

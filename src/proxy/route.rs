@@ -4,19 +4,25 @@
 //! whatever the number of routes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
+use tokio_rustls::TlsConnector;
 use url::Url;
 
+use crate::proxy::dial::connector;
 use crate::proxy::message::external_host;
 use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::reading::{lies_below, loosest_reading};
 use crate::proxy::{HostSent, PathRewrite, RouteSettings};
 use crate::web::public_origin::PublicOrigin;
+use crate::web::socket_url;
+use crate::web::trust::Roots;
 
 /// All routes.
 #[derive(Debug)]
@@ -57,13 +63,18 @@ pub struct Upstream {
 }
 
 /// What a connection is made to, and may be shared by.
-#[derive(Debug)]
 pub struct Origin {
     url: String,
     pub(super) security: Security,
     pub(super) host: String,
     pub(super) port: u16,
+    /// The socket file to connect to, in place of host and port.
+    pub(super) socket: Option<PathBuf>,
     pub(super) authority: HeaderValue,
+    /// Whose certificates are believed there, where that is said.
+    pub(super) roots: Option<Roots>,
+    /// The same in use.
+    pub(super) tls: Option<TlsConnector>,
     /// Whether it took no connection when it was tried last.
     away: AtomicBool,
 }
@@ -92,8 +103,8 @@ pub enum RouteFault {
     /// It leads nowhere.
     #[error("route {0} has no upstream")]
     NoUpstream(String),
-    /// Its upstream is not an http or https URL with a host.
-    #[error("route {route}: {upstream} is not an http or https URL")]
+    /// Its upstream is neither an http or https URL with a host nor a socket file.
+    #[error("route {route}: {upstream} is not an http, https or unix URL")]
     NotHttp {
         /// The route's name.
         route: String,
@@ -221,6 +232,17 @@ impl RouteTable {
         self.routes.iter()
     }
 
+    /// Where routes lead, each once.
+    pub(super) fn origins(&self) -> Vec<Arc<Origin>> {
+        let mut origins: Vec<Arc<Origin>> = Vec::new();
+        for upstream in self.routes.iter().flat_map(|route| &route.upstreams) {
+            if !origins.contains(&upstream.origin) {
+                origins.push(Arc::clone(&upstream.origin));
+            }
+        }
+        origins
+    }
+
     /// Whether some route is for this host alone; where none is and the host is not the public one
     /// either, the request was meant for somebody else (I8).
     pub fn names_host(&self, host: &str) -> bool {
@@ -260,11 +282,14 @@ impl Route {
     ) -> Result<Self, RouteFault> {
         let mut upstreams = Vec::with_capacity(settings.upstreams.len());
         for url in &settings.upstreams {
-            let origin = origins.get(url).ok_or_else(|| RouteFault::NotHttp {
-                route: settings.name.clone(),
-                upstream: url.clone(),
-            })?;
-            let base_path = url.path().trim_end_matches('/').to_owned();
+            let origin =
+                origins
+                    .get(url, settings.roots.as_ref())
+                    .ok_or_else(|| RouteFault::NotHttp {
+                        route: settings.name.clone(),
+                        upstream: url.clone(),
+                    })?;
+            let base_path = socket_url::base_path(url).to_owned();
             upstreams.push(Upstream {
                 origin,
                 forwarded_prefix: forwarded_prefix(&settings, &base_path),
@@ -384,7 +409,8 @@ fn forwarded_prefix(settings: &RouteSettings, base_path: &str) -> Option<HeaderV
 }
 
 impl Origin {
-    /// `http://orders.internal:9000`, with the port where it is not the scheme's own.
+    /// `http://orders.internal:9000`, with the port where it is not the scheme's own, or
+    /// `unix:/run/orders.sock`.
     pub fn as_str(&self) -> &str {
         &self.url
     }
@@ -413,9 +439,18 @@ impl Origin {
     }
 }
 
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("url", &self.url)
+            .field("roots", &self.roots)
+            .finish_non_exhaustive()
+    }
+}
+
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
-        self.url == other.url
+        self.url == other.url && self.roots == other.roots
     }
 }
 
@@ -429,34 +464,46 @@ impl Hash for Origin {
 
 /// The origins seen so far, each once.
 #[derive(Debug, Default)]
-struct Origins(HashMap<String, Arc<Origin>>);
+struct Origins(HashMap<(String, Option<PathBuf>), Arc<Origin>>);
 
 impl Origins {
-    fn get(&mut self, url: &Url) -> Option<Arc<Origin>> {
+    fn get(&mut self, url: &Url, roots: Option<&Roots>) -> Option<Arc<Origin>> {
+        let socket = socket_url::path_of(url);
         let security = match url.scheme() {
-            "http" => Security::Plain,
+            "http" | socket_url::SCHEME => Security::Plain,
             "https" => Security::Tls,
             _ => return None,
         };
-        let host = url.host_str()?;
+        // Whoever is behind a socket file is on this machine, under no other name.
+        let (host, port) = match &socket {
+            Some(_) => ("localhost", 80),
+            None => (url.host_str()?, url.port_or_known_default()?),
+        };
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let text = format!("{}://{authority}", url.scheme());
-        if let Some(known) = self.0.get(&text) {
+        let text = match &socket {
+            Some(_) => url.as_str().to_owned(),
+            None => format!("{}://{authority}", url.scheme()),
+        };
+        let key = (text, roots.map(|roots| roots.path().to_owned()));
+        if let Some(known) = self.0.get(&key) {
             return Some(Arc::clone(known));
         }
         let origin = Arc::new(Origin {
-            url: text.clone(),
+            url: key.0.clone(),
             security,
             // An IPv6 address is written without its brackets everywhere but in URLs.
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: url.port_or_known_default()?,
+            port,
+            socket,
             authority: HeaderValue::try_from(authority).ok()?,
+            roots: roots.cloned(),
+            tls: roots.map(|roots| connector(roots.tls())),
             away: AtomicBool::new(false),
         });
-        self.0.insert(text, Arc::clone(&origin));
+        self.0.insert(key, Arc::clone(&origin));
         Some(origin)
     }
 }

@@ -1,7 +1,6 @@
 //! New connections: how many, whether TLS, which version of HTTP.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +20,12 @@ use super::drive::Patience;
 use super::listener::let_nobody_queue;
 use super::room::{Place, Room};
 use super::shutdown::Drain;
+use super::socket_file::SocketFile;
 use super::stream::{Held, Pulse, READ_AHEAD, Watched};
 use super::tls::{Certificates, H2};
 use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
+use crate::web::client_address::Peer;
 use crate::web::pace::LeastRate;
 use crate::web::strangers::{OverBudget, Turn};
 
@@ -94,30 +95,26 @@ impl<H: Handler> Acceptor<H> {
     }
 
     /// Accepts until `shutdown`, then whoever has knocked before it, and closes the door only then.
-    pub(super) async fn accept(
-        self: Arc<Self>,
-        listener: TcpListener,
-        shutdown: &CancellationToken,
-    ) {
+    pub(super) async fn accept<D: Door>(self: Arc<Self>, door: D, shutdown: &CancellationToken) {
         let mut over = pin!(shutdown.cancelled());
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = &mut over => break,
-                accepted = listener.accept() => accepted,
+                accepted = door.knock() => accepted,
             };
             self.admit(accepted).await;
         }
-        let_nobody_queue(&listener);
+        door.let_nobody_queue();
         // A handshake under way takes a moment more to bring its connection into the queue.
         let still = self.timeouts.drain / STILL_QUEUING;
-        while let Ok(accepted) = timeout(still, listener.accept()).await {
+        while let Ok(accepted) = timeout(still, door.knock()).await {
             self.admit(accepted).await;
         }
     }
 
     /// Serves one more connection, as soon as there is room for it.
-    async fn admit(self: &Arc<Self>, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    async fn admit<S: Knocking>(self: &Arc<Self>, accepted: io::Result<(S, Peer)>) {
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if concerns_one_connection(&error) => return,
@@ -126,7 +123,6 @@ impl<H: Handler> Acceptor<H> {
                 return tokio::time::sleep(OUT_OF_SOCKETS).await;
             }
         };
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         // After the accept, not before it: a worker that waits at its door with a place in hand
         // would keep the last one from a worker whose door is being knocked at.
         match self.place_for(peer).await {
@@ -145,20 +141,17 @@ impl<H: Handler> Acceptor<H> {
     }
 
     /// The right to be served, as soon as there is room.
-    async fn place_for(
-        &self,
-        peer: SocketAddr,
-    ) -> Result<Option<(Option<Turn>, Place)>, OverBudget> {
+    async fn place_for(&self, peer: Peer) -> Result<Option<(Option<Turn>, Place)>, OverBudget> {
         // Before anybody gives way for it.
-        self.callers.judge(peer.ip())?;
-        let Some(place) = self.room.enter(self.callers.source(peer.ip())).await else {
+        self.callers.judge(peer)?;
+        let Some(place) = self.room.enter(self.callers.source(peer)).await else {
             return Ok(None);
         };
-        let turn = self.callers.hold(peer.ip(), SystemClock.now())?;
+        let turn = self.callers.hold(peer, SystemClock.now())?;
         Ok(Some((turn, place)))
     }
 
-    async fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, held: Held) {
+    async fn serve<S: Knocking>(self: Arc<Self>, socket: S, peer: Peer, held: Held) {
         match &self.tls {
             None => self.serve_cleartext(socket, peer, held).await,
             // In a box: a cleartext connection need not carry the room for it.
@@ -166,7 +159,7 @@ impl<H: Handler> Acceptor<H> {
         }
     }
 
-    async fn serve_cleartext(&self, mut socket: TcpStream, peer: SocketAddr, held: Held) {
+    async fn serve_cleartext<S: Knocking>(&self, mut socket: S, peer: Peer, held: Held) {
         let opening = {
             let mut resting = held.place.rest().begin(Instant::now());
             tokio::select! {
@@ -184,7 +177,7 @@ impl<H: Handler> Acceptor<H> {
             .await;
     }
 
-    async fn serve_tls(&self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, held: Held) {
+    async fn serve_tls<S: Knocking>(&self, tls: &TlsAcceptor, socket: S, peer: Peer, held: Held) {
         let handshake = {
             let mut resting = held.place.rest().begin(Instant::now());
             tokio::select! {
@@ -247,6 +240,62 @@ impl<H: Handler> Acceptor<H> {
     }
 }
 
+/// Where connections come in.
+pub(super) trait Door {
+    /// What comes in.
+    type Socket: Knocking;
+
+    /// The next one, and whose it is.
+    fn knock(&self) -> impl Future<Output = io::Result<(Self::Socket, Peer)>>;
+
+    /// Lets the kernel queue nobody more.
+    fn let_nobody_queue(&self);
+}
+
+/// A connection that came in.
+pub(super) trait Knocking: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {
+    /// Waits without a buffer.
+    fn something_came(&self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Door for TcpListener {
+    type Socket = TcpStream;
+
+    async fn knock(&self) -> io::Result<(TcpStream, Peer)> {
+        let (socket, peer) = self.accept().await?;
+        Ok((socket, peer.ip().into()))
+    }
+
+    fn let_nobody_queue(&self) {
+        let_nobody_queue(self);
+    }
+}
+
+impl Knocking for TcpStream {
+    fn something_came(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
+impl Door for (UnixListener, SocketFile) {
+    type Socket = UnixStream;
+
+    async fn knock(&self) -> io::Result<(UnixStream, Peer)> {
+        let (socket, _) = self.0.accept().await?;
+        Ok((socket, Peer::Unix))
+    }
+
+    fn let_nobody_queue(&self) {
+        self.1.remove();
+    }
+}
+
+impl Knocking for UnixStream {
+    fn something_came(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.readable()
+    }
+}
+
 fn http1_engine(limits: &Limits) -> http1::Builder {
     let mut engine = http1::Builder::new();
     engine
@@ -289,8 +338,8 @@ enum Version {
 
 /// Reads until the version is clear; `None` where the peer left first. Until something comes
 /// this holds no buffer, so that connections opened in advance cost little.
-async fn first_bytes(socket: &mut TcpStream) -> io::Result<Option<(Bytes, Version)>> {
-    socket.readable().await?;
+async fn first_bytes<S: Knocking>(socket: &mut S) -> io::Result<Option<(Bytes, Version)>> {
+    socket.something_came().await?;
     let mut read = BytesMut::with_capacity(READ_AHEAD);
     loop {
         if socket.read_buf(&mut read).await? == 0 {

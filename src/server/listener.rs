@@ -1,12 +1,15 @@
 //! Listening sockets and the workers that own them.
 //!
 //! Each core has a thread, a current-thread runtime and a socket of its own on the one address
-//! (`SO_REUSEPORT`): the kernel shares out the connections, and no request crosses a thread.
+//! (`SO_REUSEPORT`): the kernel shares out the connections, and no request crosses a thread. A socket
+//! file has one queue for all.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::pin::pin;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
@@ -20,8 +23,9 @@ use super::callers::Callers;
 use super::roll_call::{self, Calls};
 use super::room::Room;
 use super::shutdown::{Drain, LastAnswers};
+use super::socket_file::SocketFile;
 use super::tls::Certificates;
-use super::{Handler, ServerSettings, StartError, WorkerContext};
+use super::{Handler, Listen, ServerSettings, StartError, WorkerContext};
 use crate::telemetry::LogLines;
 
 /// Connections that the kernel keeps until a worker accepts them.
@@ -30,30 +34,56 @@ const BACKLOG: i32 = 1024;
 /// When the kernel asks a silent peer whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 
-/// Binds one socket per worker and says where.
-pub(super) fn bind(
-    address: SocketAddr,
-    workers: NonZeroUsize,
-) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
-    let failed = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            StartError::AddressInUse { address }
-        } else {
-            StartError::Listen { address, source }
-        }
+/// The socket of one worker.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    /// All workers accept from one queue: the kernel shares out no socket file.
+    Unix(UnixListener, SocketFile),
+}
+
+/// Binds the workers' sockets and says where.
+pub(super) fn bind(settings: &ServerSettings) -> Result<(Listen, Vec<Listener>), StartError> {
+    let bound = match &settings.listen {
+        Listen::Tcp(address) => bind_tcp(*address, settings.workers),
+        Listen::Unix(path) => bind_unix(path, settings.workers),
     };
+    bound.map_err(|source| {
+        let (key, listen) = (settings.key, settings.listen.clone());
+        if source.kind() == io::ErrorKind::AddrInUse {
+            StartError::AddressInUse { key, listen }
+        } else {
+            StartError::Listen {
+                key,
+                listen,
+                source,
+            }
+        }
+    })
+}
+
+fn bind_tcp(address: SocketAddr, workers: NonZeroUsize) -> io::Result<(Listen, Vec<Listener>)> {
     if address.port() != 0 {
         // A second `bff` could join the first one's port unnoticed and take half its connections:
         // SO_REUSEPORT allows just that. So the port is tried without it first.
-        open(address, Sharing::Alone).map_err(failed)?;
+        open(address, Sharing::Alone)?;
     }
-    let first = open(address, Sharing::Workers).map_err(failed)?;
-    let bound = first.local_addr().map_err(failed)?;
-    let mut listeners = vec![first];
+    let first = open(address, Sharing::Workers)?;
+    let bound = first.local_addr()?;
+    let mut listeners = vec![Listener::Tcp(first)];
     for _ in 1..workers.get() {
-        listeners.push(open(bound, Sharing::Workers).map_err(failed)?);
+        listeners.push(Listener::Tcp(open(bound, Sharing::Workers)?));
     }
-    Ok((bound, listeners))
+    Ok((Listen::Tcp(bound), listeners))
+}
+
+fn bind_unix(path: &Path, workers: NonZeroUsize) -> io::Result<(Listen, Vec<Listener>)> {
+    let (file, first) = SocketFile::bind(path, BACKLOG)?;
+    let mut listeners = Vec::new();
+    for _ in 1..workers.get() {
+        listeners.push(Listener::Unix(first.try_clone()?, file.clone()));
+    }
+    listeners.push(Listener::Unix(first, file));
+    Ok((Listen::Unix(path.to_owned()), listeners))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,10 +146,16 @@ pub(super) fn let_nobody_queue(listener: &tokio::net::TcpListener) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn let_nobody_queue(_listener: &tokio::net::TcpListener) {}
 
+/// Where connections come in, once there is a runtime.
+enum Door {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener, SocketFile),
+}
+
 /// One worker before it runs.
 pub(super) struct Worker {
     pub(super) context: WorkerContext,
-    pub(super) listener: TcpListener,
+    pub(super) listener: Listener,
     pub(super) certificates: Option<Certificates>,
     pub(super) settings: Arc<ServerSettings>,
     pub(super) callers: Callers,
@@ -181,8 +217,14 @@ impl Worker {
         make_handler: &dyn Fn(WorkerContext) -> H,
         started: &std_mpsc::SyncSender<io::Result<()>>,
     ) {
-        let listener = match tokio::net::TcpListener::from_std(self.listener) {
-            Ok(listener) => listener,
+        let door = match self.listener {
+            Listener::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Door::Tcp),
+            Listener::Unix(listener, file) => {
+                tokio::net::UnixListener::from_std(listener).map(|door| Door::Unix(door, file))
+            }
+        };
+        let door = match door {
+            Ok(door) => door,
             Err(error) => return report(started, Err(error)),
         };
         let drain = Arc::new(Drain::new(self.last_answers));
@@ -202,7 +244,10 @@ impl Worker {
         );
         report(started, Ok(()));
         let shutdown = self.context.shutdown.clone();
-        let mut accepting = pin!(acceptor.accept(listener, &shutdown));
+        let mut accepting: Pin<Box<dyn Future<Output = ()>>> = match door {
+            Door::Tcp(door) => Box::pin(acceptor.accept(door, &shutdown)),
+            Door::Unix(door, file) => Box::pin(acceptor.accept((door, file), &shutdown)),
+        };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}

@@ -8,10 +8,12 @@ mod connection;
 pub mod descriptors;
 mod drive;
 mod frames;
+mod listen;
 mod listener;
 mod roll_call;
 mod room;
 mod shutdown;
+mod socket_file;
 mod stream;
 mod tls;
 mod unread;
@@ -19,7 +21,6 @@ mod unread;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::telemetry::LogLines;
 use crate::web::body::Body;
+use crate::web::client_address::Peer;
 use crate::web::pace::LeastRate;
 
 use self::listener::Worker;
@@ -42,14 +44,17 @@ use self::shutdown::LastAnswers;
 use self::tls::Told;
 
 pub use self::callers::Callers;
+pub use self::listen::Listen;
 pub use self::roll_call::RollCall;
 pub use self::tls::{Certificates, TlsError};
 
 /// How the public listener behaves.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// The address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The key of bff.toml that says so.
+    pub key: &'static str,
     /// Certificate and key; `None` listens in the clear.
     pub tls: Option<TlsFiles>,
     /// Threads, each with its own listener, runtime and upstream connections.
@@ -116,7 +121,7 @@ pub struct Timeouts {
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
     /// The other end of the socket: a browser, or a proxy before us.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// Whether TLS ended here.
     pub tls: bool,
 }
@@ -145,18 +150,20 @@ pub struct WorkerContext {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Something else listens there.
-    #[error(
-        "{address} is in use by another program; stop it, or change server.listen or server.admin_listen"
-    )]
+    #[error("{key}: {listen} is in use by another program; stop it, or write another address")]
     AddressInUse {
+        /// What asked for it.
+        key: &'static str,
         /// The address asked for.
-        address: SocketAddr,
+        listen: Listen,
     },
     /// The address cannot be listened on: a port below 1024, an address of another machine.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("{key}: cannot listen on {listen}{}: {source}", listen.remedy(source))]
     Listen {
+        /// What asked for it.
+        key: &'static str,
         /// The address asked for.
-        address: SocketAddr,
+        listen: Listen,
         /// What the operating system said.
         source: io::Error,
     },
@@ -170,7 +177,7 @@ pub enum StartError {
 
 /// A running listener. Dropping it leaves it running until the shutdown token is cancelled.
 pub struct Server {
-    local_addr: SocketAddr,
+    local_addr: Listen,
     certificates: Option<Certificates>,
     workers: RollCall,
     last_answers: LastAnswers,
@@ -199,7 +206,7 @@ impl Server {
             .clone()
             .map(|files| Certificates::load(files, SystemClock.now()))
             .transpose()?;
-        let (local_addr, listeners) = listener::bind(settings.listen, settings.workers)?;
+        let (local_addr, listeners) = listener::bind(&settings)?;
         let room = Room::new(settings.limits.connections);
         let settings = Arc::new(settings);
         let make_handler = Arc::new(make_handler);
@@ -238,9 +245,9 @@ impl Server {
         })
     }
 
-    /// The address that was bound: the real port where port 0 was asked for.
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Where it listens: on the real port where port 0 was asked for.
+    pub const fn local_addr(&self) -> &Listen {
+        &self.local_addr
     }
 
     /// The certificate in use, where TLS ends here.

@@ -24,6 +24,40 @@ impl TrustedProxies {
     pub fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
+
+    /// Whether this peer is one of them.
+    pub fn trust_peer(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Address(address) => self.trust(address),
+            Peer::Unix => true,
+        }
+    }
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A browser, or a proxy before us.
+    Address(IpAddr),
+    /// A process on this machine that may open our socket file: a proxy, since no browser finds one.
+    Unix,
+}
+
+impl Peer {
+    /// Its address, or this machine's.
+    pub const fn address(self) -> IpAddr {
+        match self {
+            Self::Address(address) => address,
+            Self::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        // A dual-stack socket writes IPv4 peers as ::ffff:192.0.2.1.
+        Self::Address(address.to_canonical())
+    }
 }
 
 /// The address of whoever called, as far as it can be known.
@@ -31,19 +65,21 @@ impl TrustedProxies {
 pub struct ClientAddress {
     address: IpAddr,
     /// The trusted hops after it, nearest to the browser first, the peer last; none where the
-    /// browser itself is the peer.
+    /// browser itself is the peer. A socket file is no hop.
     hops: Vec<IpAddr>,
 }
 
 impl ClientAddress {
     /// Walks `X-Forwarded-For` from its right end while the hops are trusted.
-    pub fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
-        // A dual-stack socket writes IPv4 peers as ::ffff:192.0.2.1.
-        let mut address = peer.to_canonical();
+    pub fn resolve(peer: impl Into<Peer>, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
+        let peer = peer.into();
+        let mut address = peer.address();
         let mut hops = Vec::new();
-        if !trusted.trust(address) {
+        if !trusted.trust_peer(peer) {
             return Self { address, hops };
         }
+        // A socket file has no address that could stand in a chain.
+        let mut hop = (peer != Peer::Unix).then_some(address);
         let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
         let entries = lines
             .iter()
@@ -54,7 +90,8 @@ impl ClientAddress {
             let Some(next) = parse_entry(entry) else {
                 break;
             };
-            hops.push(address);
+            hops.extend(hop);
+            hop = Some(next);
             address = next;
             if !trusted.trust(address) {
                 break;
@@ -140,7 +177,8 @@ mod tests {
                 HeaderValue::from_bytes(line.as_bytes()).unwrap(),
             );
         }
-        let client = ClientAddress::resolve(case.peer.parse().unwrap(), &headers, &trusted);
+        let client =
+            ClientAddress::resolve(case.peer.parse::<IpAddr>().unwrap(), &headers, &trusted);
         assert_eq!(client.address().to_string(), case.address, "{}", case.name);
         assert_eq!(client.forwarded_for().unwrap(), case.sent, "{}", case.name);
     }

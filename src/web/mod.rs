@@ -14,6 +14,8 @@ pub mod pace;
 pub mod problem;
 pub mod public_origin;
 pub mod repeats;
+pub mod socket_url;
 pub mod strangers;
+pub mod trust;
 pub mod user_agent;
 pub mod way_out;

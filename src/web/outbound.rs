@@ -7,7 +7,6 @@
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +16,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::ClientConfig;
 use url::{Host, Origin, Url};
 
+use crate::web::trust::{self, Mistrust, Roots};
 use crate::web::way_out::{Connector, ProxyFault, WayOut};
 
 /// The largest answer that is read, in bytes (A7).
@@ -44,6 +43,8 @@ pub struct OutboundSettings {
     pub way_out: WayOut,
     /// The one other machine that is asked over http: the operator has said so.
     pub in_clear: Option<Origin>,
+    /// Whose certificates are believed there, in place of the machine's own authorities.
+    pub roots: Option<Roots>,
 }
 
 /// Why a call brought no answer.
@@ -58,6 +59,14 @@ pub enum OutboundError {
     /// No connection came about: DNS, TCP or TLS. Nothing was sent.
     #[error("no connection")]
     Connect(#[source] hyper_util::client::legacy::Error),
+    /// There was no TLS: the certificate may not be believed. Nothing was sent.
+    #[error("{fault}{}", remedy(*fault))]
+    Untrusted {
+        /// What is against it.
+        fault: Mistrust,
+        /// How it came to light.
+        source: hyper_util::client::legacy::Error,
+    },
     /// The proxy cannot be reached, or gives no way to the other side. Nothing was sent there.
     #[error("no way through the proxy")]
     Proxy(#[source] hyper_util::client::legacy::Error),
@@ -80,6 +89,7 @@ impl OutboundError {
             Self::Setup(_)
             | Self::Insecure
             | Self::Connect(_)
+            | Self::Untrusted { .. }
             | Self::Proxy(_)
             | Self::TooLarge => false,
         }
@@ -91,6 +101,7 @@ impl OutboundError {
             Self::Setup(_) => "setup",
             Self::Insecure => "insecure",
             Self::Connect(_) => "connect",
+            Self::Untrusted { .. } => "untrusted",
             Self::Proxy(_) => "proxy",
             Self::Broken(_) => "broken",
             Self::Timeout(_) => "timeout",
@@ -99,34 +110,22 @@ impl OutboundError {
     }
 }
 
-/// How servers are verified: against the machine's own roots, host name included (N2). Reading
-/// them takes megabytes, so an app does it once.
-///
-/// A machine without roots of trust is no reason not to start: `bff dev` calls loopback alone.
-/// Every https call fails there.
+/// What helps against an authority that is not known.
+const fn remedy(fault: Mistrust) -> &'static str {
+    if fault.is_of_unknown_authority {
+        "; write the PEM file with its roots as provider.ca, or name one for the whole process in SSL_CERT_FILE"
+    } else {
+        ""
+    }
+}
+
+/// How servers are verified where no roots are named: as [`trust::machines_own`] says.
 ///
 /// # Errors
 ///
 /// [`OutboundError::Setup`] where TLS cannot be set up.
 pub fn tls() -> Result<ClientConfig, OutboundError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = || {
-        ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(OutboundError::Setup)
-    };
-    let builder = match builder()?.with_platform_verifier() {
-        Ok(trusting) => trusting,
-        Err(error) => {
-            tracing::warn!(
-                event = "tls.no_roots",
-                error = &error as &dyn Error,
-                "this machine has no roots of trust, so no https call can succeed"
-            );
-            builder()?.with_root_certificates(RootCertStore::empty())
-        }
-    };
-    Ok(builder.with_no_client_auth())
+    trust::machines_own().map_err(OutboundError::Setup)
 }
 
 impl Outbound {
@@ -139,10 +138,15 @@ impl Outbound {
         Ok(Self::with_tls(tls()?, timeout, OutboundSettings::default()))
     }
 
-    /// A client whose calls take about `timeout`; half of it is for connecting, so that a host
+    /// A client that verifies servers as `tls` does, where `settings` name no roots, and whose calls
+    /// take about `timeout`; half of it is for connecting, so that a host
     /// that swallows packets counts as unreachable, not as one that may have acted.
     pub fn with_tls(tls: ClientConfig, timeout: Duration, settings: OutboundSettings) -> Self {
-        let OutboundSettings { way_out, in_clear } = settings;
+        let OutboundSettings {
+            way_out,
+            in_clear,
+            roots,
+        } = settings;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -151,7 +155,7 @@ impl Outbound {
         // HTTP/1.1 alone: one silent HTTP/2 connection would hold up every call until it is
         // noticed, and these calls are few.
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(roots.map_or(tls, |roots| roots.tls()))
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -198,6 +202,11 @@ impl Outbound {
         let answer = self.client.request(request).await.map_err(|error| {
             if error.source().is_some_and(<dyn Error>::is::<ProxyFault>) {
                 OutboundError::Proxy(error)
+            } else if let Some(fault) = Mistrust::behind(&error) {
+                OutboundError::Untrusted {
+                    fault,
+                    source: error,
+                }
             } else if error.is_connect() {
                 OutboundError::Connect(error)
             } else {
@@ -268,6 +277,9 @@ pub(super) fn is_loopback_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -412,8 +424,8 @@ mod tests {
         let plain = Outbound::new(Duration::from_secs(30)).unwrap();
         let cases = [
             ("trusted", &trusting, "localhost", "ok"),
-            ("another name", &trusting, "127.0.0.1", "connect"),
-            ("not trusted", &plain, "localhost", "connect"),
+            ("another name", &trusting, "127.0.0.1", "untrusted"),
+            ("not trusted", &plain, "localhost", "untrusted"),
         ];
         for (name, outbound, host, expected) in cases {
             let request = Request::get(format!("https://{host}:{port}/"));

@@ -112,10 +112,10 @@ dir = "dist"
     }
     assert_eq!(told[0], told[1], "serve says what check says");
     insta::assert_snapshot!(told[0], @r#"
-    bff.toml:3:10: server.listen is not an IP address with a port: "8443"; write one such as "127.0.0.1:8080", "0.0.0.0:8443" or "[::1]:8080"
+    bff.toml:3:10: server.listen is not an IP address with a port: "8443"; write "127.0.0.1:8443", or "0.0.0.0:8443" for all
     bff.toml:4:14: server.public_url is http, so that anyone on the way can take over sessions; write "https://app.example.com"
     bff.toml:5:1: server.worker is not a key of [server]; write workers instead
-    bff.toml:8:10: provider.issuer is http, so that anyone on the way can sign in as anyone: "http://id.example.com"; write "https://id.example.com"
+    bff.toml:8:10: provider.issuer is http, so that anyone on the way can sign in as anyone: "http://id.example.com"; write "https://id.example.com"; where this is bff's own name for the provider, write the browsers' as issuer and this one as provider.internal_url
     bff.toml:10:17: provider.client_secret is to come from the variable NOT_THERE, which is not set; set NOT_THERE for this process
     bff.toml:11:14: provider.clock_skew would accept tokens that ended long ago; write "5m" or less, and set the clocks
     bff.toml:14:9: session.keys (written out) holds no key of 32 bytes; put what bff keygen prints there
@@ -148,7 +148,7 @@ async fn what_keeps_it_from_starting_is_one_sentence() {
             "a port in use",
             config(&in_use, issuer),
             vec![],
-            "is in use by another program; stop it, or change server.listen or server.admin_listen",
+            "is in use by another program; stop it, or write another address",
         ),
         (
             "a key that is not there",
@@ -166,7 +166,7 @@ async fn what_keeps_it_from_starting_is_one_sentence() {
             "an expired certificate",
             config(&tls, issuer),
             vec![("tls.crt", expired.as_str()), ("tls.key", key.as_str())],
-            "the certificate tls.crt expired at 2021-01-01T00:00:00Z",
+            "server.tls.cert names tls.crt, which expired at 2021-01-01T00:00:00Z; renew the certificate",
         ),
         (
             "a session key that is not there",
@@ -271,7 +271,12 @@ async fn check_online_compares_with_what_is_offered() {
             .run(&["check", "--online"])
             .await;
         assert_eq!(ended.code, code, "{name}: {}", ended.err);
-        let of_the_file = ["frontend is missing", "provider.issuer is http"];
+        let of_the_file = [
+            "frontend is missing",
+            "provider.issuer is http",
+            "nothing is known of who ends TLS",
+            "the upstream http://localhost:9000 cannot be reached",
+        ];
         let lines = ended.err.lines();
         let said: Vec<&str> = lines
             .filter(|line| !of_the_file.iter().any(|own| line.contains(own)))

@@ -214,14 +214,14 @@ async fn what_does_not_fit_says_what_to_write() {
             format!("issuer = \"{wrong}\""),
             2,
             format!(
-                "{wrong}{metadata} answers 404 where the metadata should be; look whether \
-                 provider.issuer is the provider's issuer to the letter"
+                "{wrong}{metadata} answers 404 where the metadata should be; write \
+                 provider.issuer to the letter"
             ),
         ),
         (
             format!("issuer = \"{ISSUER}\"\ninternal_url = \"{wrong}\"\ninternal_http = true"),
             2,
-            "look whether provider.internal_url is".to_owned(),
+            "write provider.internal_url to the letter".to_owned(),
         ),
         (
             format!("issuer = \"{away}\""),

@@ -141,10 +141,11 @@ fn the_manifest_fits_the_product() {
         "{grace} s, {longest:?}"
     );
 
-    let port = |address: std::net::SocketAddr| address.port();
-    let admin = config.admin.unwrap().listen;
-    assert!(manifest.contains(&format!("containerPort: {}", port(config.server.listen))));
-    assert!(manifest.contains(&format!("containerPort: {}", port(admin))));
+    let public = config.server.listen.tcp().unwrap();
+    let admin = config.admin.unwrap().listen.tcp().unwrap();
+    for port in [public.port(), admin.port()] {
+        assert!(manifest.contains(&format!("containerPort: {port}")));
+    }
     assert!(!admin.ip().is_loopback(), "the kubelet asks from outside");
 }
 

@@ -52,7 +52,7 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     let metrics = Metrics::new();
     metrics.login("ok");
     let settings = AdminSettings {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
         keys: AdminKeys::new(key.map(AdminKey::new), Vec::new()),
         hosts: OwnHosts::new(vec!["a".to_owned(), "admin.example".to_owned()]),
     };
@@ -89,7 +89,7 @@ impl Running {
 
     /// Head and body of one exchange.
     fn answer(&self, method: &str, path: &str, headers: &str) -> (String, String) {
-        let mut socket = TcpStream::connect(self.server.local_addr()).unwrap();
+        let mut socket = TcpStream::connect(self.server.local_addr().tcp().unwrap()).unwrap();
         let head =
             format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n");
         socket.write_all(head.as_bytes()).unwrap();

@@ -9,7 +9,7 @@ use crate::config::file::{FrontendTable, HeaderText};
 use crate::config::lists::Named;
 use crate::config::reader::Field;
 use crate::config::resolve::headers::{self, Direction};
-use crate::config::resolve::{Surroundings, http_url, table};
+use crate::config::resolve::{Surroundings, table, upstream_url};
 use crate::frontend::{ErrorPage, FrontendSettings, LARGEST_ERROR_PAGE};
 
 /// Where the browser app comes from.
@@ -68,7 +68,7 @@ pub(super) fn frontend(
         );
     }
     if upstream.stands() {
-        let url = http_url(upstream.written()?, "http://localhost:5173", faults)?;
+        let url = upstream_url(upstream.written()?, "http://localhost:5173", faults)?;
         return Some(Frontend::Server(url));
     }
     if !dir.stands() {

@@ -12,6 +12,7 @@ mod route;
 mod server;
 mod session;
 mod store;
+mod tls;
 
 #[cfg(feature = "dev")]
 mod dev;
@@ -35,12 +36,17 @@ use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::telemetry::{LogFormat, LogSettings, SubjectInLog};
 use crate::web::outbound::OutboundSettings;
+use crate::web::socket_url;
+use crate::web::trust::Roots;
 
 /// Which command the configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// `bff serve`, and `bff check`, which judges for it.
     Serve,
+    /// `bff serve` once it runs and reads the file again: the certificates in use are watched by whoever
+    /// uses them, and one that has expired since keeps no key from being changed.
+    Reload,
     /// `bff explain`, for a file of either kind: nothing is served, so no secret is needed.
     Explain,
     /// `bff sessions`, which asks the listener that runs: of all secrets its key alone is needed.
@@ -54,7 +60,7 @@ impl Purpose {
     /// Whether the provider and its secrets may be missing and the demo API be named: `bff dev`
     /// brings its own, and `bff explain` and `bff sessions` use none.
     pub(super) fn is_without_provider(self) -> bool {
-        self != Self::Serve
+        !matches!(self, Self::Serve | Self::Reload)
     }
 
     /// Whether anything is served, so that the addresses and keys of stores are needed.
@@ -62,10 +68,15 @@ impl Purpose {
         !matches!(self, Self::Explain | Self::Administer)
     }
 
+    /// Whether certificates are looked into, as whoever serves does at a start.
+    pub(super) fn judges_certificates(self) -> bool {
+        self.needs_secrets() && self != Self::Reload
+    }
+
     /// Whether the development provider takes the place of the one in the file.
     pub(super) fn is_development(self) -> bool {
         match self {
-            Self::Serve | Self::Explain | Self::Administer => false,
+            Self::Serve | Self::Reload | Self::Explain | Self::Administer => false,
             #[cfg(feature = "dev")]
             Self::Develop => true,
         }
@@ -104,6 +115,12 @@ pub(super) fn resolve(
     let outbound = OutboundSettings {
         way_out,
         in_clear: provider.as_ref().and_then(asked_in_clear),
+        roots: roots(
+            &table(&file.provider).0.ca,
+            "the provider's",
+            surroundings,
+            faults,
+        ),
     };
     let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
     let session = session::session(&file.session, public.as_ref(), surroundings, faults);
@@ -120,7 +137,7 @@ pub(super) fn resolve(
         base_path,
         frontend.as_ref(),
         path_rules,
-        surroundings.purpose,
+        surroundings,
         faults,
     );
     let log = log(&file.log, faults);
@@ -147,6 +164,27 @@ pub(super) fn resolve(
         #[cfg(feature = "dev")]
         dev,
     })
+}
+
+/// N2: the roots in the PEM file that a key names, for `whose` certificate. They are no secret, and yet
+/// whoever only explains need not be able to read them.
+fn roots(
+    field: &Field<String>,
+    whose: &str,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Roots> {
+    let written = field.written()?;
+    if !surroundings.purpose.needs_secrets() {
+        return None;
+    }
+    Roots::read(&surroundings.folder.join(&written.value))
+        .map_err(|fault| {
+            let remedy =
+                format!("write the path of a PEM file with the roots of {whose} certificate");
+            written.refuse(faults, fault.to_string(), remedy);
+        })
+        .ok()
 }
 
 /// A7: the one address beyond this machine where the operator has us ask over http.
@@ -265,6 +303,25 @@ fn http_url(written: &Written<String>, example: &str, faults: &mut Faults) -> Op
         return None;
     }
     Some(url)
+}
+
+/// Where an upstream is: an http or https address, or a socket file.
+fn upstream_url(written: &Written<String>, example: &str, faults: &mut Faults) -> Option<Url> {
+    let Some(path) = written.value.strip_prefix("unix:") else {
+        return http_url(written, example, faults);
+    };
+    let url = socket_url::of(Path::new(path));
+    if url.is_none() {
+        written.refuse(
+            faults,
+            format!(
+                "is not the whole path of a socket file: {:?}",
+                written.value
+            ),
+            "write one such as \"unix:/run/orders.sock\"",
+        );
+    }
+    url
 }
 
 /// A path prefix in its normal form: a leading slash, no trailing one but for `/` itself.

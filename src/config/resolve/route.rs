@@ -11,7 +11,7 @@ use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
-use crate::config::resolve::{Purpose, http_url, path_prefix, span};
+use crate::config::resolve::{Purpose, Surroundings, path_prefix, roots, span, upstream_url};
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
 use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie};
@@ -34,13 +34,15 @@ pub(super) fn routes(
     base_path: Option<&str>,
     frontend: Option<&Frontend>,
     defaults: PathRules,
-    purpose: Purpose,
+    surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<Vec<RouteSettings>> {
+    #[cfg(feature = "dev")]
+    let purpose = surroundings.purpose;
     let written = field.or(Vec::new());
     let read: Vec<Option<RouteSettings>> = written
         .iter()
-        .map(|route| self::route(route, defaults, purpose, faults))
+        .map(|route| self::route(route, defaults, surroundings, faults))
         .collect();
     for (index, (written, settings)) in written.iter().zip(&read).enumerate() {
         let Some(settings) = settings else { continue };
@@ -140,7 +142,7 @@ fn is_below(path: &str, base: &str) -> bool {
 fn route(
     written: &Written<RouteTable>,
     defaults: PathRules,
-    purpose: Purpose,
+    surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<RouteSettings> {
     let table = &written.value;
@@ -156,7 +158,9 @@ fn route(
             "upstream = \"http://orders.internal:9000\"",
             faults,
         )
-        .and_then(|upstream| upstreams(upstream, purpose, faults));
+        .and_then(|upstream| upstreams(upstream, surroundings.purpose, faults));
+    let roots = roots(&table.ca, "the upstream's", surroundings, faults);
+    warn_of_idle_roots(&table.ca, upstreams.as_deref(), faults);
     let host = host(&table.host, faults);
     let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
     let csrf = csrf(table, auth, faults);
@@ -186,6 +190,7 @@ fn route(
         host,
         methods,
         upstreams: upstreams?,
+        roots,
         auth,
         csrf,
         path_rewrite: path_rewrite?,
@@ -213,6 +218,19 @@ fn route(
         activity: activity(&table.activity, auth, faults),
         set_cookie: table.set_cookie.or(Chosen(SetCookie::Drop)).0,
     })
+}
+
+/// N2: a certificate is shown over https alone.
+fn warn_of_idle_roots(field: &Field<String>, upstreams: Option<&[Url]>, faults: &mut Faults) {
+    if let (Some(written), Some(upstreams)) = (field.written(), upstreams)
+        && upstreams.iter().all(|url| url.scheme() != "https")
+    {
+        written.warn(
+            faults,
+            "changes nothing, since no upstream of the route is https",
+            "write an https upstream, or leave it out",
+        );
+    }
 }
 
 /// I1: the only addresses that are ever dialled.
@@ -253,7 +271,7 @@ fn upstreams(
                 );
                 return None;
             }
-            http_url(upstream, "http://orders.internal:9000", faults)
+            upstream_url(upstream, "http://orders.internal:9000", faults)
         })
         .collect();
     read.into_iter().collect()

@@ -1,8 +1,7 @@
 //! `[server]`: the listeners and the origin that browsers see.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,18 +10,18 @@ use zeroize::Zeroizing;
 
 use crate::admin::{AdminKeys, AdminSettings};
 use crate::config::error::Faults;
-use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable, TlsTable};
+use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::{
-    Purpose, Surroundings, count, http_url, is_loopback, path_prefix, span, table,
+    Purpose, Surroundings, count, http_url, is_loopback, path_prefix, span, table, tls,
 };
 use crate::config::words::Size;
 use crate::secret::AdminKey;
-use crate::server::{Limits, ServerSettings, Timeouts, TlsFiles};
+use crate::server::{Limits, Listen, ServerSettings, Timeouts};
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const PORT: u16 = 8080;
 const LEAST_KEY_LENGTH: usize = 16;
 const LONGEST_NAME: usize = 64;
 /// A phone at the edge of its net has ten times as much, a drip a hundredth.
@@ -62,7 +61,7 @@ pub(super) fn public(
     let (server, place) = table(field);
     let base_path = base_path(&server, faults);
     let url = if purpose.is_without_provider() && !server.public_url.stands() {
-        let port = server.listen.or(LISTEN).port();
+        let port = listen(&server).tcp().map_or(PORT, |address| address.port());
         Url::parse(&format!("http://localhost:{port}")).ok()
     } else {
         let written = server.public_url.required(
@@ -134,6 +133,13 @@ fn base_path(server: &ServerTable, faults: &mut Faults) -> Option<String> {
     Some(path)
 }
 
+/// Where the public listener is.
+fn listen(server: &ServerTable) -> Listen {
+    server
+        .listen
+        .or(Listen::Tcp((Ipv4Addr::LOCALHOST, PORT).into()))
+}
+
 /// The public listener.
 pub(super) fn server(
     field: &Field<ServerTable>,
@@ -144,16 +150,17 @@ pub(super) fn server(
     let (server, _) = table(field);
     if surroundings.purpose.is_development()
         && let Some(written) = server.listen.written()
-        && !written.value.ip().is_loopback()
+        && let Some(address) = written.value.tcp()
+        && !address.ip().is_loopback()
     {
         written.refuse(
             faults,
             "is reachable from outside, and anyone can sign in as anyone under bff dev",
-            format!("write \"127.0.0.1:{}\"", written.value.port()),
+            format!("write \"127.0.0.1:{}\"", address.port()),
         );
     }
     warn_of_another_port(&server, public, faults);
-    let tls = tls(&server.tls, surroundings.folder, faults);
+    let tls = tls::tls(&server.tls, surroundings, faults);
     if let (Some(written), Some(public)) = (server.tls.written(), public)
         && !public.is_https()
     {
@@ -167,7 +174,8 @@ pub(super) fn server(
         );
     }
     ServerSettings {
-        listen: server.listen.or(LISTEN),
+        listen: listen(&server),
+        key: "server.listen",
         tls,
         workers: workers(&server.workers, faults),
         limits: limits(&server.limits, faults),
@@ -177,10 +185,10 @@ pub(super) fn server(
 
 /// Behind https another server may stand before us; on this machine it is most often a slip.
 fn warn_of_another_port(server: &ServerTable, public: Option<&Public>, faults: &mut Faults) {
-    let listens = server.listen.or(LISTEN).port();
+    let listens = listen(server).tcp().map(|address| address.port());
     if let (Some(written), Some(public)) = (server.public_url.written(), public)
         && !public.is_https()
-        && listens != 0
+        && let Some(listens @ 1..) = listens
         && let Some(port) = public.url.port_or_known_default()
         && port != listens
     {
@@ -258,44 +266,6 @@ pub(super) fn drain_delay(server: &ServerTable, faults: &mut Faults) -> Duration
     written.value
 }
 
-/// The files are opened to see that they are there; the server judges what is in them.
-fn tls(field: &Field<TlsTable>, folder: &Path, faults: &mut Faults) -> Option<TlsFiles> {
-    let tls = field.written()?;
-    let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
-    let mut file = |field: &Field<String>, key: &str, label: &str| {
-        let written = field.required(&tls.place, key, example, faults)?;
-        let path = folder.join(&written.value);
-        match std::fs::read_to_string(&path) {
-            Ok(pem) if pem.contains(label) => Some(path),
-            Ok(_) => {
-                written.refuse(
-                    faults,
-                    format!(
-                        "names {}, which holds no PEM block of this kind",
-                        path.display()
-                    ),
-                    format!("write the path of a file with -----BEGIN … {label}-----"),
-                );
-                None
-            }
-            Err(error) => {
-                written.refuse(
-                    faults,
-                    format!("names {}, which can't be read ({error})", path.display()),
-                    "write the path of a PEM file that this process may read",
-                );
-                None
-            }
-        }
-    };
-    let cert = file(&tls.value.cert, "server.tls.cert", "CERTIFICATE");
-    let key = file(&tls.value.key, "server.tls.key", "PRIVATE KEY");
-    Some(TlsFiles {
-        cert: cert?,
-        key: key?,
-    })
-}
-
 /// The administration listener.
 pub(super) fn admin(
     field: &Field<ServerTable>,
@@ -306,16 +276,20 @@ pub(super) fn admin(
     let key = admin_key(&server, surroundings, faults);
     let named = admin_keys(&server, surroundings, faults);
     let hosts = admin_hosts(&server, faults);
-    let listen = server.admin_listen.written()?;
-    if listen.value == server.listen.or(LISTEN) && listen.value.port() != 0 {
-        listen.refuse(
+    let written = server.admin_listen.written()?;
+    let is_any = written
+        .value
+        .tcp()
+        .is_some_and(|address| address.port() == 0);
+    if written.value == listen(&server) && !is_any {
+        written.refuse(
             faults,
             "is the public address too (server.listen)",
             "write another port, one that the public does not reach",
         );
     }
     Some(AdminSettings {
-        listen: listen.value,
+        listen: written.value.clone(),
         keys: AdminKeys::new(key, named),
         hosts,
     })

@@ -149,7 +149,7 @@ fn the_smallest_file_is_fine() {
 fn every_fault_is_told_at_once() {
     let text = r#"# A file with ten faults.
 [server]
-listen = "localhost:8080"
+listen = "here:8080"
 public_url = "http://app.example.com"
 base_pth = "/auth"
 
@@ -171,7 +171,7 @@ upstream = "orders.internal:9000"
     let errors = serve(text).unwrap_err();
     assert_eq!(errors.count(), 11);
     assert_snapshot!(errors, @r#"
-    bff.toml:3:10: server.listen is not an IP address with a port: "localhost:8080"; write one such as "127.0.0.1:8080", "0.0.0.0:8443" or "[::1]:8080"
+    bff.toml:3:10: server.listen is not an IP address with a port: "here:8080"; write one such as "127.0.0.1:8080", "0.0.0.0:8443", "[::1]:8080" or "unix:/run/bff/app.sock"
     bff.toml:4:14: server.public_url is http, so that anyone on the way can take over sessions; write "https://app.example.com"
     bff.toml:5:1: server.base_pth is not a key of [server]; write base_path instead
     bff.toml:8:10: provider.issuer is the address of the provider's metadata; write the part before it: "https://id.example.com"
@@ -210,7 +210,7 @@ fn a_syntax_error_is_told_alone_and_with_a_remedy() {
 #[test]
 fn a_file_that_is_not_there_is_one_sentence() {
     let errors = Config::load(Path::new("/nowhere/bff.toml"), &variables()).unwrap_err();
-    assert_snapshot!(errors, @"/nowhere/bff.toml: can't be read (No such file or directory (os error 2)); name the configuration with --config FILE");
+    assert_snapshot!(errors, @"/nowhere/bff.toml: is not there; go to the folder that holds it, or name it with --config FILE");
 }
 
 #[test]
@@ -481,6 +481,8 @@ fn the_examples_are_without_a_fault() {
                 ("BFF_SESSION_KEY", KEY),
                 ("BFF_ADMIN_KEY", KEY),
                 ("BFF_STORE_URL", "redis://127.0.0.1:6379"),
+                // Where the nodes of a compose file listen.
+                ("BFF_SERVER__ADMIN_LISTEN", "127.0.0.1:9090"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
             let loaded = Config::load(&path, &variables.into());

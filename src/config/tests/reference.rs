@@ -102,10 +102,12 @@ fn its_examples_are_read() {
     server.admin_key is to come from the variable BFF_ADMIN_KEY, which is not set; set BFF_ADMIN_KEY for this process
     server.admin_keys.anna is to come from the variable BFF_ADMIN_KEY_ANNA, which is not set; set BFF_ADMIN_KEY_ANNA for this process
     provider.client_secret is to come from the variable BFF_CLIENT_SECRET, which is not set; set BFF_CLIENT_SECRET for this process
+    provider.ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the provider's certificate
     session.keys is to come from the variable BFF_SESSION_KEY, which is not set; set BFF_SESSION_KEY for this process
     session.store_url names a store, which session.store does not ask for; write store = "redis", "postgres" or "sqlite", or leave store_url out
     session.store_ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the store's certificate
     route.upstream is "dev:api", which is there under bff dev only; write the address of your API, such as "http://orders.internal:9000"
+    route.ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the upstream's certificate
     frontend.upstream stands beside dir, and the app can come from one place only; leave one of the two out
     frontend.error_page names error.html, which can't be read (No such file or directory (os error 2)); write the path of an HTML file, or leave error_page out for the page of bff
     "#);

@@ -189,7 +189,7 @@ mod tests {
         passed: Option<&PassedFields>,
     ) -> Vec<String> {
         let client = ClientAddress::resolve(
-            "192.0.2.1".parse().unwrap(),
+            "192.0.2.1".parse::<std::net::IpAddr>().unwrap(),
             &parts.headers,
             &TrustedProxies::default(),
         );

@@ -1,6 +1,7 @@
 //! A real listener, and clients that write bytes.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -127,7 +128,7 @@ impl Handler for Cast {
                 Response::new(Body::full(format!(
                     "{:?} {scheme} {}",
                     request.version(),
-                    connection.peer.ip()
+                    connection.peer.address()
                 )))
             }
         }
@@ -151,7 +152,8 @@ struct Running {
 
 fn settings() -> ServerSettings {
     ServerSettings {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
+        key: "server.listen",
         tls: None,
         workers: NonZeroUsize::new(2).unwrap(),
         limits: Limits {
@@ -203,7 +205,7 @@ fn run_for(callers: &Callers, change: impl FnOnce(&mut ServerSettings)) -> Runni
     )
     .unwrap();
     Running {
-        address: server.local_addr(),
+        address: server.local_addr().tcp().unwrap(),
         server: Some(server),
         shutdown,
         stage,
@@ -296,7 +298,7 @@ async fn a_port_in_use_is_one_clear_error() {
     let running = run(|_| {});
     let again = |listen| {
         let mut settings = settings();
-        settings.listen = listen;
+        settings.listen = Listen::Tcp(listen);
         Server::start(
             settings,
             &Callers::Operators,
@@ -312,12 +314,16 @@ async fn a_port_in_use_is_one_clear_error() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{} is in use by another program; stop it, or change server.listen or server.admin_listen",
+            "server.listen: {} is in use by another program; stop it, or write another address",
             alone.local_addr().unwrap()
         )
     );
     let error = again("192.0.2.1:80".parse().unwrap()).unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
+    assert!(
+        error.to_string().contains("no address of this machine"),
+        "{error}"
+    );
 }
 
 /// J14, M7: an answer that breaks off is cut at once, and never looks whole.

@@ -129,6 +129,9 @@ impl Server {
 ///
 /// A method whose answer got lost may have been carried out; each may be called again.
 pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
+    /// Where it is, as the operator knows it, without a password.
+    fn place(&self) -> String;
+
     /// Connects, and brings the schema up to date or finds it to be so. Every other method does the
     /// same first when it has to, so that a store that was away at start is used once it is back;
     /// this one says at start and to `bff migrate` what is wrong.

@@ -14,12 +14,15 @@ use std::time::Duration;
 use bff::app::{Environment, RunningApp};
 use bff::clock::{ManualClock, SystemRandomness};
 use bff::config::{Config, Reload};
+use bff::server::Listen;
 use bff::telemetry::LogLines;
 use tempfile::TempDir;
+use tokio::net::UnixStream;
 
 use super::browser::{Browser, Received};
 use super::call::Call;
 use super::canary::{self, Canaries};
+use super::helper::Helper;
 use super::idp::{CLIENT_ID, Idp, PUBLIC_URL};
 use super::logs::Logs;
 use super::upstream::Upstream;
@@ -289,10 +292,11 @@ impl<'a> BffBuilder<'a> {
                 log: log.clone(),
             };
             let app = RunningApp::start(config, surroundings).unwrap();
+            let (public_addr, relay) = reach(app.public_addr());
             Started {
-                public_addr: app.public_addr(),
-                admin_addr: app.admin_addr(),
-                app: Box::new(Stop(Some(app), log)),
+                public_addr,
+                admin_addr: app.admin_addr().and_then(Listen::tcp),
+                app: Box::new((Stop(Some(app), log), relay)),
             }
         })
     }
@@ -321,6 +325,22 @@ impl<'a> BffBuilder<'a> {
             _dir: self.dir,
         }
     }
+}
+
+/// Where the listener is met; before a socket file stands a proxy that adds nothing.
+fn reach(listen: &Listen) -> (SocketAddr, Option<Helper>) {
+    let path = match listen {
+        Listen::Tcp(address) => return (*address, None),
+        Listen::Unix(path) => path.clone(),
+    };
+    let relay = Helper::listen("a proxy before a socket file", move |mut near| {
+        let path = path.clone();
+        async move {
+            let mut far = UnixStream::connect(path).await.unwrap();
+            drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+        }
+    });
+    (relay.addr(), Some(relay))
 }
 
 /// Stops the app when dropped, and waits until every thread of it has ended.

@@ -5,6 +5,7 @@
     reason = "each of the cast can do what the stories to come need"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod bff;
 pub(crate) mod browser;
 pub(crate) mod call;

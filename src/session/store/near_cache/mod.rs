@@ -189,7 +189,8 @@ impl NearCache {
 impl Inner {
     /// What becomes of a call when its time is over.
     fn late(&self) -> StoreError {
-        StoreError::Away(format!("no answer within {:?}", self.settings.timeout).into())
+        let (place, within) = (self.records.place(), self.settings.timeout);
+        StoreError::Away(format!("{place}: no answer within {within:?}").into())
     }
 
     fn contents(&self, session: &Session, tokens: &Tokens) -> Vec<u8> {

@@ -74,7 +74,7 @@ pub(super) async fn listen(link: &Link, voice: &Voice, listener: &dyn Listener) 
     let (masters, connections) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(trouble)) => return trouble,
-        Err(_) => return Trouble::Slow(link.timeout()),
+        Err(_) => return Trouble::Slow(link.place(), link.timeout()),
     };
     listener.subscribed();
     let mut sinks = Vec::new();
@@ -136,7 +136,7 @@ async fn watch(link: &Link, masters: &[Address], sinks: &mut [PubSubSink]) -> Tr
         match timeout(PING_TIMEOUT, join_all(asked)).await {
             Ok(answers) if answers.iter().all(Result::is_ok) => {}
             Ok(_) => return Trouble::Cut,
-            Err(_) => return Trouble::Slow(PING_TIMEOUT),
+            Err(_) => return Trouble::Slow(link.place(), PING_TIMEOUT),
         }
         pings = pings.wrapping_add(1);
         if pings.is_multiple_of(PINGS_A_LOOK)

@@ -97,6 +97,11 @@ impl Link {
         self.servers.timeout
     }
 
+    /// The store, as the operator knows it, without the password.
+    pub(super) fn place(&self) -> String {
+        self.servers.place()
+    }
+
     /// Asks the node that has the key.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Trouble> {
         let value = self.ask(Request::Command(command)).await?;
@@ -182,7 +187,7 @@ impl Link {
         };
         let outcome = timeout(self.timeout(), asking)
             .await
-            .unwrap_or(Err(Trouble::Slow(self.timeout())));
+            .unwrap_or_else(|_| Err(Trouble::Slow(self.place(), self.timeout())));
         if let (Err(trouble), Some(live)) = (&outcome, used) {
             live.met(trouble, self.timeout());
         }
@@ -225,7 +230,9 @@ impl Link {
             }
             Place::Cluster { nodes } => {
                 let client = self.servers.cluster(nodes)?;
-                Connection::Cluster(client.get_async_connection().await?)
+                let connected = client.get_async_connection().await;
+                let unreached = |error| Trouble::connecting_to(self.place(), error);
+                Connection::Cluster(connected.map_err(unreached)?)
             }
         };
         Ok(Live {
@@ -399,9 +406,16 @@ impl Servers {
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None)
             .set_push_sender(watch);
-        Ok(client
+        let place = || format!("Redis at {}", client.get_connection_info().addr());
+        client
             .get_multiplexed_async_connection_with_config(&config)
-            .await?)
+            .await
+            .map_err(|error| Trouble::connecting_to(place(), error))
+    }
+
+    /// Those that are named, as the operator knows them.
+    pub(super) fn place(&self) -> String {
+        self.url.place.to_string()
     }
 
     fn cluster(&self, nodes: &[Address]) -> Result<ClusterClient, Trouble> {

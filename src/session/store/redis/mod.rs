@@ -546,6 +546,10 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, Trouble> {
 }
 
 impl RecordStore for RedisStore {
+    fn place(&self) -> String {
+        self.link.place()
+    }
+
     fn prepare(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move { Ok(health::prepare(&self.link).await?) })
     }

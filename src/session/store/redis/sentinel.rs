@@ -46,7 +46,7 @@ impl Sentinel {
         };
         tokio::time::timeout(servers.timeout, asking)
             .await
-            .unwrap_or(Err(Trouble::Slow(servers.timeout)))
+            .unwrap_or_else(|_| Err(Trouble::Slow(servers.place(), servers.timeout)))
     }
 
     /// The connection that is kept, or a new one. Whoever asks may stop listening to the answer, as

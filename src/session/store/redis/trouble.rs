@@ -12,8 +12,17 @@ use crate::session::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     /// The time that a call may take is over.
-    #[error("no answer from Redis within {0:?}")]
-    Slow(Duration),
+    #[error("{0}: no answer within {1:?}")]
+    Slow(String, Duration),
+    /// Nobody is there, or nobody who speaks with us just now.
+    #[error("{at}: {error}")]
+    Unreached {
+        /// Where, as the operator knows it.
+        at: String,
+        /// What happened instead.
+        #[source]
+        error: RedisError,
+    },
     /// The connection broke, or the server is not ready: it loads, it is a replica, its Cluster is
     /// finding itself.
     #[error("{0}")]
@@ -87,13 +96,22 @@ impl Trouble {
     const fn heals(&self) -> bool {
         matches!(
             self,
-            Self::Slow(_)
+            Self::Slow(..)
+                | Self::Unreached { .. }
                 | Self::NotReady(_)
                 | Self::NoMaster
                 | Self::Cut
                 | Self::OtherMasters
                 | Self::Restless
         )
+    }
+
+    /// What came of connecting to `place`.
+    pub(super) fn connecting_to(place: String, error: RedisError) -> Self {
+        match Self::from(error) {
+            Self::NotReady(error) => Self::Unreached { at: place, error },
+            trouble => trouble,
+        }
     }
 
     /// Whether another connection may do better than the one that brought this.

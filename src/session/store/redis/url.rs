@@ -35,6 +35,22 @@ pub(super) enum Place {
     Cluster { nodes: Vec<Address> },
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, addresses) = match self {
+            Self::One { address, .. } => ("Redis at", std::slice::from_ref(address)),
+            Self::Sentinel { sentinels, .. } => ("the Sentinels at", &**sentinels),
+            Self::Cluster { nodes } => ("the Redis Cluster at", &**nodes),
+        };
+        f.write_str(what)?;
+        for (index, Address { host, port }) in addresses.iter().enumerate() {
+            let between = if index == 0 { "" } else { "," };
+            write!(f, "{between} {host}:{port}")?;
+        }
+        Ok(())
+    }
+}
+
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Address {

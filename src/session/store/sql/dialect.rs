@@ -85,6 +85,9 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
         word: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
+    /// The database, as the operator knows it.
+    fn place(&self) -> String;
+
     /// What a fault means, and what to mend.
     fn explain(&self, error: sqlx::Error) -> StoreError;
 }
@@ -147,22 +150,18 @@ impl From<StoreError> for Trouble {
     }
 }
 
-/// A sentence for the operator, and what was behind it.
+/// A sentence for the operator. It says all that is to be known: what was behind it would only say it
+/// again, with lines of the database's own source.
 #[derive(Debug, thiserror::Error)]
-#[error("{sentence}")]
-pub(super) struct Fault {
-    sentence: String,
-    source: Option<sqlx::Error>,
+#[error("{0}")]
+pub(super) struct Fault(String);
+
+pub(super) fn away(sentence: String) -> StoreError {
+    StoreError::Away(Box::new(Fault(sentence)))
 }
 
-pub(super) fn away(sentence: String, source: impl Into<Option<sqlx::Error>>) -> StoreError {
-    let source = source.into();
-    StoreError::Away(Box::new(Fault { sentence, source }))
-}
-
-pub(super) fn unusable(sentence: String, source: impl Into<Option<sqlx::Error>>) -> StoreError {
-    let source = source.into();
-    StoreError::Unusable(Box::new(Fault { sentence, source }))
+pub(super) fn unusable(sentence: String) -> StoreError {
+    StoreError::Unusable(Box::new(Fault(sentence)))
 }
 
 /// What to do about a schema of this version; `None` where there is none yet.
@@ -173,18 +172,14 @@ pub(super) fn judge_schema(
 ) -> Result<SchemaState, StoreError> {
     match found {
         Some(SCHEMA_VERSION) => Ok(SchemaState::Current),
-        Some(newer) if newer > SCHEMA_VERSION => Err(unusable(
-            format!(
-                "the schema in {place} is version {newer}, of a newer bff, and this one knows \
+        Some(newer) if newer > SCHEMA_VERSION => Err(unusable(format!(
+            "the schema in {place} is version {newer}, of a newer bff, and this one knows \
                  version {SCHEMA_VERSION}: upgrade this bff"
-            ),
-            None,
-        )),
+        ))),
         _ if migrations == Migrations::Run => Ok(SchemaState::Old),
-        _ => Err(unusable(
-            format!("the schema in {place} is missing or old: run `bff migrate`"),
-            None,
-        )),
+        _ => Err(unusable(format!(
+            "the schema in {place} is missing or old: run `bff migrate`"
+        ))),
     }
 }
 

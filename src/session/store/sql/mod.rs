@@ -148,6 +148,10 @@ impl<D: Dialect> SqlStore<D> {
 }
 
 impl<D: Dialect> RecordStore for SqlStore<D> {
+    fn place(&self) -> String {
+        self.pool.dialect().place()
+    }
+
     fn prepare(&self) -> StoreFuture<'_, ()> {
         self.check()
     }

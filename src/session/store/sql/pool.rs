@@ -63,7 +63,11 @@ impl<D: Dialect> Pool<D> {
                 return Ok(value);
             }
             Ok(Err(trouble)) => self.explain(trouble),
-            Err(_) => away(format!("no answer within {:?}", self.timeout), None),
+            Err(_) => away(format!(
+                "{}: no answer within {:?}",
+                self.dialect.place(),
+                self.timeout
+            )),
         };
         self.idle().clear();
         Err(error)
@@ -72,7 +76,7 @@ impl<D: Dialect> Pool<D> {
     /// A connection that works, idle or new.
     pub(super) async fn hold(&self) -> Result<Held<'_, D>, Trouble> {
         let permit = self.permits.acquire().await;
-        let permit = permit.map_err(|_| away("the store was closed".to_owned(), None))?;
+        let permit = permit.map_err(|_| away("the store was closed".to_owned()))?;
         loop {
             let idle = self.idle().pop();
             let (mut connection, fresh) = match idle {

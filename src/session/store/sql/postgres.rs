@@ -46,7 +46,7 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse().map_err(|error| {
             let sentence = format!("session.store_url is no URL of a PostgreSQL database: {error}");
-            unusable(sentence, error)
+            unusable(sentence)
         })?;
         let mut options = options.application_name("bff").disable_statement_logging();
         if let Some(ca) = ca {
@@ -155,7 +155,7 @@ impl Dialect for Postgres {
         let found = found.fetch_one(&mut *connection).await?;
         if found.try_get(0)? {
             let sentence = format!("{} takes no writes: it is a standby", self.place());
-            return Err(away(sentence, None).into());
+            return Err(away(sentence).into());
         }
         let encoding: String = found.try_get(1)?;
         if encoding != "UTF8" {
@@ -163,7 +163,7 @@ impl Dialect for Postgres {
                 "{} is encoded in {encoding}: create the database with ENCODING 'UTF8'",
                 self.place()
             );
-            return Err(unusable(sentence, None).into());
+            return Err(unusable(sentence).into());
         }
         if self.schema(connection).await? == SchemaState::Old {
             self.migrate(connection).await?;
@@ -214,7 +214,7 @@ impl Dialect for Postgres {
 
     async fn listen(&self, listener: Arc<dyn Listener>) -> Result<(), Trouble> {
         let deadline = self.settings.timeout;
-        let silent = || away(format!("{} fell silent", self.place()), None);
+        let silent = || away(format!("{} fell silent", self.place()));
         // sqlx's listener wants a pool, to connect anew when it is cut off. What was told in between
         // nobody would know of, so it has to end instead.
         let one = PgPoolOptions::new()
@@ -233,7 +233,7 @@ impl Dialect for Postgres {
                 Ok(Ok(Some(told))) => self.tell(&*listener, told.payload()),
                 Ok(Ok(None)) => {
                     let sentence = format!("{} cut off the listening connection", self.place());
-                    return Err(away(sentence, None).into());
+                    return Err(away(sentence).into());
                 }
                 Ok(Err(error)) => return Err(error.into()),
                 // Nobody spoke, or a cable was cut: only asking tells.
@@ -252,20 +252,29 @@ impl Dialect for Postgres {
         Ok(())
     }
 
+    /// Without the password.
+    fn place(&self) -> String {
+        let options = &self.options;
+        let database = options
+            .get_database()
+            .unwrap_or_else(|| options.get_username());
+        let (host, port) = (options.get_host(), options.get_port());
+        format!("PostgreSQL at {host}:{port}/{database}")
+    }
+
     fn explain(&self, error: sqlx::Error) -> StoreError {
         let place = self.place();
         let sqlx::Error::Database(answered) = &error else {
             return match &error {
-                sqlx::Error::Configuration(_) => unusable(
-                    format!("{place} cannot be connected to ({error}): mend session.store_url"),
-                    error,
-                ),
-                sqlx::Error::Tls(_) => self.untrusted(error),
+                sqlx::Error::Configuration(_) => unusable(format!(
+                    "{place} cannot be connected to ({error}): mend session.store_url"
+                )),
+                sqlx::Error::Tls(_) => self.untrusted(&error),
                 // What rustls refuses comes as this.
                 sqlx::Error::Io(refused) if refused.kind() == io::ErrorKind::InvalidData => {
-                    self.untrusted(error)
+                    self.untrusted(&error)
                 }
-                _ => away(format!("{place}: {error}"), error),
+                _ => away(format!("{place}: {error}")),
             };
         };
         let answered = answered.downcast_ref::<PgDatabaseError>();
@@ -282,25 +291,15 @@ impl Dialect for Postgres {
             (_, "53100") => "its disk is full, free some room",
             // Connections, operators and failovers come and go; so do deadlocks.
             ("08" | "25" | "40" | "53" | "55" | "57", _) => {
-                return away(format!("{place} says {said:?}"), error);
+                return away(format!("{place} says {said:?}"));
             }
             _ => "look into its log",
         };
-        unusable(format!("{place} says {said:?}: {mend}"), error)
+        unusable(format!("{place} says {said:?}: {mend}"))
     }
 }
 
 impl Postgres {
-    /// The database, as the operator knows it, without the password.
-    fn place(&self) -> String {
-        let options = &self.options;
-        let database = options
-            .get_database()
-            .unwrap_or_else(|| options.get_username());
-        let (host, port) = (options.get_host(), options.get_port());
-        format!("PostgreSQL at {host}:{port}/{database}")
-    }
-
     /// `s` and an event, `w` and a word, both sealed. In the clear, as the release before tells them:
     /// `e` hash reason, `c` hash version. What another version may send is passed over.
     fn tell(&self, listener: &dyn Listener, payload: &str) {
@@ -324,13 +323,13 @@ impl Postgres {
         }
     }
 
-    fn untrusted(&self, error: sqlx::Error) -> StoreError {
+    fn untrusted(&self, error: &sqlx::Error) -> StoreError {
         let sentence = format!(
             "{} offers no TLS that could be trusted ({error}): check its certificate, \
              session.store_ca and the URL's sslmode",
             self.place()
         );
-        unusable(sentence, error)
+        unusable(sentence)
     }
 
     async fn schema(&self, connection: &mut PgConnection) -> Result<SchemaState, Trouble> {

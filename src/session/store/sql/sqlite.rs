@@ -177,6 +177,10 @@ impl Dialect for Sqlite {
         Ok(())
     }
 
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn explain(&self, error: sqlx::Error) -> StoreError {
         let file = self.path.display();
         let code = error
@@ -185,28 +189,21 @@ impl Dialect for Sqlite {
             // The rest of an extended code says where it happened.
             .map(|code| code & 0xff);
         match code {
-            Some(5 | 6) => away(
-                format!(
-                    "{file} is in use by another bff, and a SQLite file serves one: end the other, \
+            Some(5 | 6) => away(format!(
+                "{file} is in use by another bff, and a SQLite file serves one: end the other, \
                      or give several one store in Redis or PostgreSQL"
-                ),
-                error,
-            ),
-            Some(13) => unusable(format!("no room is left for {file}: free some"), error),
-            Some(11 | 26) => unusable(
-                format!(
-                    "{file} is damaged or no SQLite database: restore it, or move it away, which \
+            )),
+            Some(13) => unusable(format!("no room is left for {file}: free some")),
+            Some(11 | 26) => unusable(format!(
+                "{file} is damaged or no SQLite database: restore it, or move it away, which \
                      signs everybody out"
-                ),
-                error,
-            ),
-            Some(3 | 8 | 14 | 23) => unusable(
-                format!("{file} cannot be opened for writing: let bff own it and its folder"),
-                error,
-            ),
-            Some(1) => unusable(format!("{file} is not as bff made it: {error}"), error),
-            Some(_) => unusable(format!("{file}: {error}"), error),
-            None => away(format!("{file}: {error}"), error),
+            )),
+            Some(3 | 8 | 14 | 23) => unusable(format!(
+                "{file} cannot be opened for writing: let bff own it and its folder"
+            )),
+            Some(1) => unusable(format!("{file} is not as bff made it: {error}")),
+            Some(_) => unusable(format!("{file}: {error}")),
+            None => away(format!("{file}: {error}")),
         }
     }
 }
@@ -230,7 +227,7 @@ impl Sqlite {
                 _ => "let bff own it and its folder",
             };
             let sentence = format!("{file} cannot be opened ({error}): {mend}");
-            unusable(sentence, sqlx::Error::Io(error))
+            unusable(sentence)
         })
     }
 
@@ -240,8 +237,7 @@ impl Sqlite {
             .await?;
         let version: i64 = row.try_get(0)?;
         let found = (version > 0).then_some(version);
-        let place = self.path.display().to_string();
-        Ok(judge_schema(&place, found, self.migrations)?)
+        Ok(judge_schema(&self.place(), found, self.migrations)?)
     }
 }
 

@@ -1,0 +1,305 @@
+//! `bff check --online`: asks the provider, the store and the upstreams, and looks at what stands around
+//! this process. All that `serve` would meet is told at once.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
+use tokio::runtime::{self, Runtime};
+
+use crate::app::{self, StartError};
+use crate::cli::{Exit, sentence};
+use crate::clock::{SystemClock, SystemRandomness};
+use crate::config::Config;
+use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
+use crate::proxy::dial;
+use crate::proxy::route::RouteTable;
+use crate::session::StorePlace;
+use crate::session::store::StoreError;
+use crate::telemetry::Metrics;
+use crate::web::outbound::{self, Outbound, OutboundSettings};
+
+/// What was found, in the order in which it was looked for.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    found: Vec<(Weight, String)>,
+    /// The provider, by its name, and which way it was asked.
+    provider: (String, String),
+    /// The word of the store, where sessions are not in this process.
+    store: Option<&'static str>,
+}
+
+/// What a finding means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// It works, and somebody may come to regret it.
+    Unwise,
+    /// The configuration may be right; somebody does not answer.
+    Away,
+    /// The configuration, or what it names, has to be changed.
+    Wrong,
+}
+
+impl Findings {
+    fn note(&mut self, weight: Weight, sentence: impl Into<String>) {
+        self.found.push((weight, sentence.into()));
+    }
+
+    /// What works all the same.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.of(|weight| weight == Weight::Unwise)
+    }
+
+    /// What keeps `bff` from serving, or a login or a call from being answered.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &str> {
+        self.of(|weight| weight > Weight::Unwise)
+    }
+
+    fn of(&self, fits: impl Fn(Weight) -> bool) -> impl Iterator<Item = &str> {
+        let fitting = self.found.iter().filter(move |(weight, _)| fits(*weight));
+        fitting.map(|(_, sentence)| sentence.as_str())
+    }
+
+    /// Who answers as they should, where nothing is at fault.
+    pub(super) fn praise(&self) -> String {
+        let (name, way) = &self.provider;
+        match self.store {
+            Some(store) => format!("{name}{way} and {store} answer as they should"),
+            None => format!("{name} answers as it should{way}"),
+        }
+    }
+
+    /// How a check with faults ends: what has to be changed weighs more than who is away.
+    pub(super) fn exit(&self) -> Exit {
+        match self.found.iter().map(|(weight, _)| *weight).max() {
+            None | Some(Weight::Unwise) => Exit::Done,
+            Some(Weight::Away) => Exit::Failed,
+            Some(Weight::Wrong) => Exit::Usage,
+        }
+    }
+}
+
+/// Looks at all that `config` names. `file` is the configuration as it was named.
+///
+/// # Errors
+///
+/// Nobody can be asked from here.
+pub(super) fn look(config: Config, file: &Path) -> Result<Findings, StartError> {
+    let mut findings = Findings::default();
+    look_around(&config, file, &mut findings);
+    ask_store(&config, &mut findings);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let tls = outbound::tls()?;
+    let routes = RouteTable::new(config.routes)?;
+    let patience = config.server.timeouts.connect;
+    ask_upstreams(&runtime, &routes, patience, tls.clone(), &mut findings);
+    let provider = ProviderAsked {
+        settings: config.provider,
+        outbound: config.outbound,
+        tls,
+        file,
+    };
+    provider.ask(&runtime, &mut findings);
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
+    Ok(findings)
+}
+
+/// What no answer tells: who can read our key, and what browsers will think of us.
+fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
+    let file = file.display();
+    let Some(tls) = &config.server.tls else {
+        let is_named = !config.trusted_proxies.is_empty() || config.server.listen.unix().is_some();
+        if config.auth.public_url.scheme() == "https" && !is_named {
+            findings.note(
+                Weight::Unwise,
+                format!(
+                    "{file}: server.public_url is https, and nothing is known of who ends TLS, whose address every visitor then has; write tls = {{ cert, key }}, or the network of whoever ends it as trusted_proxies"
+                ),
+            );
+        }
+        return;
+    };
+    let others = |path: &Path| {
+        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        mode & 0o004 != 0
+    };
+    if others(&tls.key) {
+        findings.note(
+            Weight::Unwise,
+            format!(
+                "{file}: server.tls.key names {}, which every user of this machine can read; run chmod o-r on it",
+                tls.key.display()
+            ),
+        );
+    }
+    let host = config.auth.public_url.host_str().unwrap_or_default();
+    if is_for_another(&tls.cert, host) {
+        findings.note(
+            Weight::Unwise,
+            format!(
+                "{file}: server.tls.cert names {}, which is not for {host}, the host of server.public_url: a browser that comes here goes no further; write the certificate of that host",
+                tls.cert.display()
+            ),
+        );
+    }
+}
+
+/// Whether the first certificate in the file is one that no browser takes for `host`'s.
+fn is_for_another(path: &Path, host: &str) -> bool {
+    let leaf = fs::read(path)
+        .ok()
+        .and_then(|text| CertificateDer::from_pem_slice(&text).ok());
+    let Some(leaf) = leaf else {
+        return false;
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let Ok(name) = ServerName::try_from(bare.to_owned()) else {
+        return false;
+    };
+    let leaf = ParsedCertificate::try_from(&leaf);
+    leaf.is_ok_and(|leaf| verify_server_name(&leaf, &name).is_err())
+}
+
+fn ask_store(config: &Config, findings: &mut Findings) {
+    if let StorePlace::Sqlite(path) = &config.session.store.place
+        && let Some(folder) = path.parent().map(or_here)
+        && !path.exists()
+        && let Some(fault) = no_room_in(folder)
+    {
+        let file = path.display();
+        let sentence = format!(
+            "the session store cannot be used: {file} cannot be made, since {} {fault}",
+            folder.display()
+        );
+        return findings.note(Weight::Wrong, sentence);
+    }
+    match app::ask_store(config) {
+        Ok(store) => findings.store = store,
+        Err(error) => {
+            let weight = match &error {
+                StartError::Store(StoreError::Away(_)) => Weight::Away,
+                _ => Weight::Wrong,
+            };
+            findings.note(weight, sentence(&error));
+        }
+    }
+}
+
+/// The folder that a path without one starts from.
+fn or_here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+}
+
+/// Why no file could be made in `folder`.
+fn no_room_in(folder: &Path) -> Option<&'static str> {
+    match fs::metadata(folder) {
+        Err(_) => Some("is not there: create that folder"),
+        Ok(found) if !found.is_dir() => Some("is no folder: write another store_url"),
+        Ok(found) if found.permissions().readonly() => {
+            Some("may not be written to: let bff own that folder")
+        }
+        Ok(_) => None,
+    }
+}
+
+/// An upstream may well come later than `bff`; whoever looks before a release wants to know.
+fn ask_upstreams(
+    runtime: &Runtime,
+    routes: &RouteTable,
+    patience: Duration,
+    tls: rustls::ClientConfig,
+    findings: &mut Findings,
+) {
+    let tried = runtime.block_on(dial::try_all(routes, patience, Arc::new(tls)));
+    for (upstream, error) in tried {
+        let sentence = format!(
+            "the upstream {upstream} cannot be reached ({error}): calls to it are answered 502 until it can"
+        );
+        findings.note(Weight::Unwise, sentence);
+    }
+}
+
+struct ProviderAsked<'a> {
+    settings: ProviderSettings,
+    outbound: OutboundSettings,
+    tls: rustls::ClientConfig,
+    file: &'a Path,
+}
+
+impl ProviderAsked<'_> {
+    /// Asks the provider for its metadata, whether they fit the issuer (A5), and for a login of nobody
+    /// where they promise one.
+    fn ask(self, runtime: &Runtime, findings: &mut Findings) {
+        let (name, asked) = (provider_name(&self.settings), asked_at(&self.settings));
+        let way = self.outbound.way_out.describe(&asked.1);
+        let outbound = Outbound::with_tls(self.tls, self.settings.timeout, self.outbound);
+        let provider = Provider::new(
+            self.settings,
+            outbound,
+            Arc::new(SystemClock),
+            Arc::new(SystemRandomness),
+            Metrics::new(),
+        );
+        let lacks = runtime.block_on(async {
+            let mut lacks = provider.metadata().await?.lacks().to_vec();
+            if !lacks.iter().any(Lack::prevents_login) {
+                lacks.extend(provider.rehearse().await?);
+            }
+            Ok::<_, ProviderError>(lacks)
+        });
+        let lacks: Vec<Lack> = match lacks {
+            Ok(lacks) => lacks,
+            Err(error) => {
+                let weight = match &error {
+                    ProviderError::Misbehaved(_) => Weight::Wrong,
+                    ProviderError::Unavailable(_) => Weight::Away,
+                };
+                let (key, address) = asked;
+                let said = format!("{key} {address}: {}", sentence(&error));
+                return findings.note(weight, said);
+            }
+        };
+        let file = self.file.display();
+        for lack in &lacks {
+            let weight = if lack.prevents_login() {
+                Weight::Wrong
+            } else {
+                Weight::Unwise
+            };
+            findings.note(weight, format!("{file}: {lack}"));
+        }
+        let way = way.map(|way| format!(", {way}")).unwrap_or_default();
+        findings.provider = (name, way);
+    }
+}
+
+/// Where the provider is asked, and by which key.
+fn asked_at(settings: &ProviderSettings) -> (&'static str, String) {
+    match &settings.internal {
+        Some(internal) => ("provider.internal_url", internal.url().to_string()),
+        None => ("provider.issuer", settings.issuer.clone()),
+    }
+}
+
+/// The provider by the names that are configured for it.
+fn provider_name(settings: &ProviderSettings) -> String {
+    let issuer = &settings.issuer;
+    match &settings.internal {
+        Some(internal) => format!("{issuer}, asked at {},", internal.url()),
+        None => issuer.clone(),
+    }
+}

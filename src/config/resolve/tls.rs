@@ -1,0 +1,88 @@
+//! `server.tls`: the certificate to serve https with, and its key.
+
+use std::path::Path;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::error::Faults;
+use crate::config::file::TlsTable;
+use crate::config::reader::{Field, Written};
+use crate::config::resolve::Surroundings;
+use crate::server::{TlsError, TlsFiles};
+
+/// The files are there, and are what they have to be.
+pub(super) fn tls(
+    field: &Field<TlsTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<TlsFiles> {
+    let tls = field.written()?;
+    let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
+    let mut file = |field: &Field<String>, key: &str, label: &str| {
+        let written = field.required(&tls.place, key, example, faults)?;
+        let path = surroundings.folder.join(&written.value);
+        match std::fs::read_to_string(&path) {
+            Ok(pem) if pem.contains(label) => Some(path),
+            Ok(_) => {
+                written.refuse(
+                    faults,
+                    format!(
+                        "names {}, which holds no PEM block of this kind",
+                        path.display()
+                    ),
+                    format!("write the path of a file with -----BEGIN … {label}-----"),
+                );
+                None
+            }
+            Err(error) => {
+                written.refuse(
+                    faults,
+                    format!("names {}, which can't be read ({error})", path.display()),
+                    "write the path of a PEM file that this process may read",
+                );
+                None
+            }
+        }
+    };
+    let cert = file(&tls.value.cert, "server.tls.cert", "CERTIFICATE");
+    let key = file(&tls.value.key, "server.tls.key", "PRIVATE KEY");
+    let files = TlsFiles {
+        cert: cert?,
+        key: key?,
+    };
+    if surroundings.purpose.judges_certificates()
+        && let Err(error) = files.check(SystemClock.now())
+        && let (Some(cert), Some(key)) = (tls.value.cert.written(), tls.value.key.written())
+    {
+        refuse_tls(&error, &files, (cert, key), faults);
+    }
+    Some(files)
+}
+
+/// Says at which of the two keys a pair is at fault.
+fn refuse_tls(
+    error: &TlsError,
+    files: &TlsFiles,
+    (cert, key): (&Written<String>, &Written<String>),
+    faults: &mut Faults,
+) {
+    let name = |path: &Path| format!("names {}", path.display());
+    match error {
+        TlsError::KeyDoesNotFit { .. } => key.refuse(
+            faults,
+            format!("{}, which is the key of another certificate than {}", name(&files.key), files.cert.display()),
+            "write the two files that belong together, the certificate of the server first in its file",
+        ),
+        TlsError::Expired { not_after, .. } => cert.refuse(
+            faults,
+            format!("{}, which expired at {not_after:?}", name(&files.cert)),
+            "renew the certificate, or look at this machine's clock",
+        ),
+        TlsError::Unreadable { path, .. }
+        | TlsError::NotPem { path, .. }
+        | TlsError::Missing { path, .. }
+        | TlsError::Unusable { path, .. } => {
+            let at = if *path == files.key { key } else { cert };
+            at.refuse(faults, format!("{}: {error}", name(path)), "write the path of a file that can be used");
+        }
+    }
+}

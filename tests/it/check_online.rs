@@ -1,0 +1,247 @@
+//! `bff check --online` finds what `serve` would meet: the store, the upstreams, and what stands around
+//! the listener. All of it at once.
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use crate::support::authority::Authority;
+use crate::support::clock::nine_o_clock;
+use crate::support::idp::{Idp, PUBLIC_URL};
+use crate::support::process::{Ended, run};
+use crate::support::servers::postgres::Postgres;
+
+const PROVIDER: &str = "client_id = \"app\"\nclient_secret = \"env:SECRET\"";
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+/// A folder with files, where `bff check` runs.
+struct Place {
+    dir: TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl Place {
+    fn known_to(idp: &Idp) -> Self {
+        let environment = [("SECRET", idp.client_secret.as_str()), ("KEY", KEY)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self {
+            dir: TempDir::new().unwrap(),
+            environment: environment.into(),
+        }
+    }
+
+    /// With these keys of [server] and [session], these routes, and that issuer.
+    async fn check(&self, issuer: &str, server: &str, session: &str, routes: &str) -> Ended {
+        let config = format!(
+            "[server]\npublic_url = \"{PUBLIC_URL}\"\n{server}\n\
+             [provider]\nissuer = \"{issuer}\"\n{PROVIDER}\n\
+             [session]\nkeys = [\"env:KEY\"]\n{session}\n{routes}"
+        );
+        std::fs::write(self.dir.path().join("bff.toml"), config).unwrap();
+        run(&["check", "--online"], self.dir.path(), &self.environment).await
+    }
+}
+
+/// A port of this machine at which nobody listens.
+fn nobody() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+const BEHIND: &str = "trusted_proxies = [\"127.0.0.1\"]";
+
+/// "Is fine" was said of a SQLite file in a folder that is not there, and `serve` ended at once.
+#[tokio::test]
+async fn a_missing_folder_of_the_store_is_found() {
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let check = async |url: &str| {
+        let session = format!("store = \"sqlite\"\nstore_url = \"{url}\"");
+        place.check(&idp.issuer, BEHIND, &session, "").await
+    };
+    let ended = check("sqlite://none/sessions.db").await;
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(ended.err.contains("create that folder"), "{}", ended.err);
+    // One that can be made is as good as there, and is not made by looking.
+    let ended = check("sqlite://sessions.db").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(!place.dir.path().join("sessions.db").exists());
+}
+
+/// A store that is away is no fault of the configuration, which exit code 2 said it was; and it is told
+/// where it was looked for.
+#[tokio::test]
+async fn a_store_that_is_away_is_named() {
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let port = nobody();
+    for (store, url, says) in [
+        (
+            "redis",
+            format!("redis://127.0.0.1:{port}"),
+            format!("Redis at 127.0.0.1:{port}: "),
+        ),
+        (
+            "redis",
+            format!("redis+sentinel://127.0.0.1:{port}/main"),
+            format!("Redis at 127.0.0.1:{port}: "),
+        ),
+        (
+            "redis",
+            format!("redis+cluster://127.0.0.1:{port}"),
+            format!("the Redis Cluster at 127.0.0.1:{port}: "),
+        ),
+        (
+            "postgres",
+            format!("postgres://bff:pass-horse@127.0.0.1:{port}/bff"),
+            format!("PostgreSQL at 127.0.0.1:{port}/bff: "),
+        ),
+    ] {
+        let session = format!("store = \"{store}\"\nstore_url = \"{url}\"");
+        let ended = place.check(&idp.issuer, BEHIND, &session, "").await;
+        assert_eq!(ended.code, Some(1), "{url}: {}", ended.err);
+        assert!(ended.err.contains(&says), "{url}: {}", ended.err);
+        let last = ended.err.lines().last().unwrap();
+        assert!(!last.contains("horse"), "{last}");
+        assert_eq!(last.matches("refused").count(), 1, "{last}");
+    }
+}
+
+/// What PostgreSQL says is said once, and without the line of its own source.
+#[tokio::test]
+async fn a_database_speaks_once() {
+    let Some(server) = Postgres::start().await else {
+        return;
+    };
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let url = server.url("nowhere");
+    let session = format!("store = \"postgres\"\nstore_url = \"{url}\"");
+    let ended = place.check(&idp.issuer, BEHIND, &session, "").await;
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    let last = ended.err.lines().last().unwrap();
+    assert!(
+        last.ends_with("create the database, or mend its name in session.store_url"),
+        "{last}"
+    );
+    assert_eq!(
+        last.matches("nowhere\\\" does not exist").count(),
+        1,
+        "{last}"
+    );
+}
+
+/// What does not keep `bff` from serving is a warning each: an upstream that does not answer, a
+/// certificate for another host, a key that everybody can read, a proxy that nobody named.
+#[tokio::test]
+async fn what_is_unwise_is_warned_of() {
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let route = format!(
+        "[[route]]\npath = \"/api\"\nupstream = \"http://127.0.0.1:{}\"\n",
+        nobody()
+    );
+    let authority = Authority::new();
+    let files = |name: &str, mode: u32| {
+        let (cert, key) = authority.certificate_for(name);
+        let path = |file: &str| place.dir.path().join(file);
+        std::fs::write(path("tls.crt"), cert).unwrap();
+        std::fs::write(path("tls.key"), key).unwrap();
+        std::fs::set_permissions(path("tls.key"), Permissions::from_mode(mode)).unwrap();
+    };
+    let tls = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
+    let all = [
+        "is not for app.example, the host of server.public_url",
+        "which every user of this machine can read",
+        "nothing is known of who ends TLS",
+        "cannot be reached (Connection refused",
+    ];
+    for (server, name, mode, routes, expected) in [
+        (tls, "app.example", 0o600, "", vec![]),
+        (tls, "app.example", 0o640, "", vec![]),
+        (tls, "other.example", 0o600, "", vec![all[0]]),
+        (tls, "app.example", 0o644, "", vec![all[1]]),
+        (BEHIND, "app.example", 0o644, "", vec![]),
+        ("", "app.example", 0o600, "", vec![all[2]]),
+        (
+            "listen = \"unix:/run/bff/app.sock\"",
+            "app.example",
+            0o600,
+            "",
+            vec![],
+        ),
+        (tls, "app.example", 0o600, &route, vec![all[3]]),
+        (
+            tls,
+            "other.example",
+            0o644,
+            &route,
+            vec![all[0], all[1], all[3]],
+        ),
+    ] {
+        files(name, mode);
+        let ended = place.check(&idp.issuer, server, "", routes).await;
+        let case = format!("{server} {name} {mode:o} {routes}: {}", ended.err);
+        assert_eq!(ended.code, Some(0), "{case}");
+        for warning in all {
+            let warned = ended.err.lines().any(|line| line.contains(warning));
+            assert_eq!(warned, expected.contains(&warning), "{case}");
+        }
+    }
+}
+
+/// One fault hides no other, and what has to be changed weighs more than who is away.
+#[tokio::test]
+async fn all_is_told_at_once() {
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let away = format!("http://127.0.0.1:{}", nobody());
+    let route = format!("[[route]]\npath = \"/api\"\nupstream = \"{away}\"\n");
+    for (session, code, says) in [
+        (
+            "store = \"sqlite\"\nstore_url = \"sqlite://none/sessions.db\"".to_owned(),
+            2,
+            "create that folder",
+        ),
+        (
+            format!(
+                "store = \"redis\"\nstore_url = \"redis://127.0.0.1:{}\"",
+                nobody()
+            ),
+            1,
+            "the session store does not answer",
+        ),
+    ] {
+        let ended = place.check(&away, BEHIND, &session, &route).await;
+        assert_eq!(ended.code, Some(code), "{}", ended.err);
+        for says in [says, "cannot be reached", "no metadata from"] {
+            assert!(ended.err.contains(says), "{says}: {}", ended.err);
+        }
+    }
+}
+
+/// A configuration that cannot be read says why, and what helps.
+#[tokio::test]
+async fn a_configuration_that_cannot_be_read_says_why() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("folder.toml")).unwrap();
+    std::fs::write(path("latin.toml"), b"# \xe9t\xe9\n").unwrap();
+    for (name, says) in [
+        (
+            "none.toml",
+            "none.toml: is not there; go to the folder that holds it",
+        ),
+        ("folder.toml", "folder.toml: is a folder; name the file"),
+        (
+            "latin.toml",
+            "latin.toml: is no text in UTF-8; save it as UTF-8",
+        ),
+    ] {
+        let ended = run(&["check", "--config", name], dir.path(), &BTreeMap::new()).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        assert!(ended.err.starts_with(says), "{}", ended.err);
+    }
+}
