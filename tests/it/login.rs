@@ -286,7 +286,7 @@ async fn abandoned_logins_leave_nothing_behind() {
     let metrics = bff.metrics().unwrap();
     let sessions: Vec<&str> = metrics
         .lines()
-        .filter(|line| line.starts_with("bff_sessions"))
+        .filter(|line| line.split([' ', '{']).next() == Some("bff_sessions"))
         .collect();
     assert_eq!(sessions.len(), 1, "{metrics}");
     assert!(sessions[0].ends_with(" 0"), "{sessions:?}");

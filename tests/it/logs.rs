@@ -176,19 +176,24 @@ async fn every_end_is_one_event_with_its_reason() {
     }
 }
 
-/// N4: a login that failed is an event with its cause, under the id that the page shows.
+/// N4: a login that failed is an event with its cause, under the id that the page shows; so is an answer
+/// for one that is over.
 #[tokio::test]
 async fn a_failed_login_is_an_event() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream).start();
     let mut browser = bff.browser();
-    let url = format!("{PUBLIC_URL}/bff/callback?error=server_error&state=made-up");
+    let url = format!("{PUBLIC_URL}/bff/callback?error=server_error");
     let reply = browser.open(&url).await;
     let failed = the_one(&bff, "login.failed").await;
     assert_eq!(failed["code"], "login_failed");
     assert_eq!(failed["status"], 400);
     assert_eq!(failed["request.id"], reply.header("x-request-id").unwrap());
     assert!(!failed["cause"].as_str().unwrap().is_empty());
+    let reply = browser.open(&format!("{url}&state=made-up")).await;
+    assert_eq!(reply.status, 303);
+    let over = the_one(&bff, "login.over").await;
+    assert_eq!(over["request.id"], reply.header("x-request-id").unwrap());
 }
 
 /// N4: the id that a known proxy gave a request joins its lines to ours; a stranger's joins nothing, and

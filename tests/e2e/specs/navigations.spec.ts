@@ -1,7 +1,7 @@
 // What Chromium itself sends: looking ahead, links of other sites, forms without a referrer.
 
 import type { Page, Request } from '@playwright/test'
-import { DIST, expect, expectSignedIn, giveName, sessionOf, signIn, test } from '../support/world'
+import { DIST, expect, expectSignedIn, giveName, loginCookies, sessionOf, signIn, test } from '../support/world'
 
 /** The head of a request as it left the browser; `request.headers()` knows only what the page asked for. */
 const heads = (request: Request) => request.allHeaders()
@@ -60,8 +60,7 @@ test.describe('looking ahead', () => {
     await page.goto(world.origin)
     const tried = await lookAhead(page, 'prefetch', '/members')
     await expectRefused(world.bff, JSON.stringify(tried))
-    const logins = (await context.cookies()).filter((cookie) => cookie.name.startsWith('bff-login-'))
-    expect(logins).toEqual([])
+    expect(await loginCookies(context)).toEqual({ underWay: [], over: [] })
     await page.goto(`${world.origin}/members`)
     await giveName(page)
     await expect(page.getByRole('heading', { name: 'Members only' })).toBeVisible()

@@ -1,4 +1,4 @@
-import { expect, expectLanding, giveName, sessionCookie, signIn, test } from '../support/world'
+import { expect, expectLanding, giveName, loginCookies, sessionCookie, signIn, test } from '../support/world'
 
 test.use({ tls: true, ignoreHTTPSErrors: true, accessTokenSeconds: 5, refreshBefore: '1s' })
 
@@ -14,7 +14,9 @@ test('over TLS the browser speaks HTTP/2 and takes the prefixed cookies', async 
 
   await giveName(page)
   await expect(page.getByRole('button', { name: 'Sign out' })).toBeVisible()
-  expect((await context.cookies()).filter((cookie) => cookie.domain === 'localhost')).toEqual([
+  const { over } = await loginCookies(context)
+  expect(over).toEqual([expect.objectContaining({ name: underWay[0]?.name, httpOnly: true, secure: true, sameSite: 'Lax', path: '/' })])
+  expect((await context.cookies()).filter((cookie) => cookie.domain === 'localhost' && cookie.name !== over[0]?.name)).toEqual([
     expect.objectContaining({ name: expect.stringMatching(/^__Host-Http-bff-\d+$/), httpOnly: true, secure: true, sameSite: 'Strict', path: '/', expires: -1 }),
   ])
 
