@@ -19,8 +19,8 @@ export function watch(context: BrowserContext) {
   context.on('response', (response) => received.push(textOf(response)))
   const traffic: ReturnType<typeof trafficOf>[] = []
   // A window may close itself before anybody can look in; then it has heard no stream either.
-  const closed = (page: Page) => (error: unknown) => {
-    if (!page.isClosed()) throw error
+  const closed = (page: Page) => async (error: unknown) => {
+    if (!page.isClosed()) await page.waitForEvent('close', { timeout: 5_000 }).catch(() => Promise.reject(error))
     return { requests: [], messages: [] }
   }
   context.on('page', (page) => traffic.push(trafficOf(page).catch(closed(page))))
