@@ -64,12 +64,12 @@ test.describe('bff’s own pages', () => {
 
   test('of a link from another site, on its way', async ({ page, world }, info) => {
     // The page goes on by itself; the pictures are of it standing still.
-    await page.route(({ pathname }) => pathname === '/members', async (route) => {
-      const answer = await route.fetch()
-      await route.fulfill({ response: answer, body: (await answer.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '') })
-    })
-    await page.goto(`${world.api.origin}/links?to=${encodeURIComponent(`${world.origin}/members?stay`)}`)
-    await page.getByRole('link', { name: 'Go' }).click()
+    const address = `${world.origin}/members?from=mail`
+    const linked = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' }
+    const answer = await page.request.get(address, { headers: linked, maxRedirects: 0 })
+    const body = (await answer.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '')
+    await page.route(address, (route) => route.fulfill({ headers: answer.headers(), body }))
+    await page.goto(address)
     await expect(page.getByRole('link', { name: 'Continue' })).toBeVisible()
     await check(page, 'one-moment', info)
   })
@@ -84,7 +84,7 @@ test('the React example', async ({ page, world }, info) => {
   await expect(page.getByRole('region', { name: 'As it arrived at the API' })).toBeVisible()
   await expect(page.getByRole('region', { name: 'Your sessions' }).getByRole('listitem')).toHaveCount(1)
   await check(page, 'react-signed-in', info)
-  await page.evaluate(() => fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } }))
+  await page.evaluate(async () => (await fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } })).text())
   await expect(page.getByRole('dialog')).toBeVisible()
   await check(page, 'react-ended', info)
 })

@@ -103,6 +103,8 @@ test.describe('plain JavaScript', () => {
     await tab.goto(world.origin)
     await tab.getByRole('button', { name: 'Sign out' }).click()
     await expect(page.getByRole('status')).toHaveText('Your session is over: logout.')
+    await tab.getByRole('button', { name: 'Sign out here too' }).click()
+    await expect(tab.getByRole('status')).toHaveText('Nobody is signed in.')
   })
 })
 
@@ -179,7 +181,7 @@ for (const [name, { recipes, main }] of Object.entries(CLIENTS)) {
       await expect(page.getByText('Hello Alice Example')).toBeVisible()
       const cookies = await page.context().cookies()
       await callApi(page)
-      await page.evaluate(() => fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } }))
+      await page.evaluate(async () => (await fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } })).text())
       await page.context().addCookies(cookies)
       await page.getByRole('button', { name: 'Call' }).click()
       await expect(page.getByText('Over: logout')).toBeVisible()

@@ -18,7 +18,12 @@ export function watch(context: BrowserContext) {
   const received: Promise<Place>[] = []
   context.on('response', (response) => received.push(textOf(response)))
   const traffic: ReturnType<typeof trafficOf>[] = []
-  context.on('page', (page) => traffic.push(trafficOf(page)))
+  // A window may close itself before anybody can look in; then it has heard no stream either.
+  const closed = (page: Page) => async (error: unknown) => {
+    if (!page.isClosed()) await page.waitForEvent('close', { timeout: 5_000 }).catch(() => Promise.reject(error))
+    return { requests: [], messages: [] }
+  }
+  context.on('page', (page) => traffic.push(trafficOf(page).catch(closed(page))))
 
   return {
     async search(tokens: Iterable<string>): Promise<Leak[]> {

@@ -52,7 +52,7 @@ export function SessionEndedDialog({ reason, last, onSignIn, onLeave }: SessionE
   return (
     <dialog ref={dialog} className="ended" aria-labelledby="ended-title" onClose={onLeave}>
       <h2 id="ended-title">{title}</h2>
-      <p>{text} What you see and typed stays as it is; sign in again to go on.</p>
+      <p>{text} What you see and what you typed stays as it is; sign in again to go on.</p>
       <p className="muted">You were signed in as {last.user.name ?? last.user.sub}.</p>
       {failure && (
         <p className="failure" role="alert">
