@@ -7,6 +7,7 @@ mod error;
 
 mod document;
 mod file;
+mod folder;
 mod listening;
 mod lists;
 mod reader;
@@ -34,6 +35,7 @@ use crate::auth::AuthSettings;
 use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place};
 use crate::config::file::File;
+use crate::config::folder::Folder;
 use crate::config::reader::Read as _;
 use crate::config::resolve::{Purpose, Surroundings};
 #[cfg(feature = "dev")]
@@ -265,7 +267,7 @@ fn parse(
     let surroundings = Surroundings {
         purpose,
         variables,
-        folder: file.parent().unwrap_or(Path::new("")),
+        folder: &Folder::of(file),
     };
     let config = document::parse(text, variables, &mut faults)
         .and_then(|root| File::read(&root, "", &mut faults))

@@ -1,13 +1,13 @@
 //! Where a secret comes from: `env:NAME`, `file:/path`, or, with a warning, the text itself.
 
 use std::fmt;
-use std::path::Path;
 
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::config::document::{Node, Value, Variables};
 use crate::config::error::Faults;
+use crate::config::folder::Folder;
 use crate::config::reader::{Read, Written, text};
 
 /// What is written in a secret's place.
@@ -148,7 +148,7 @@ pub(super) struct SecretPlaces<'a> {
     /// The environment.
     pub(super) variables: &'a Variables,
     /// The folder that relative paths start from.
-    pub(super) folder: &'a Path,
+    pub(super) folder: &'a Folder<'a>,
 }
 
 impl Written<SecretSource> {
@@ -172,7 +172,7 @@ impl Written<SecretSource> {
                 Zeroizing::new(text.clone())
             }
             SecretSource::File(path) => {
-                let path = places.folder.join(path);
+                let path = places.folder.private(self, path);
                 match std::fs::read_to_string(&path) {
                     Ok(text) => Zeroizing::new(text),
                     Err(error) => {

@@ -83,7 +83,7 @@ pub(super) fn frontend(
         return Some(Frontend::None);
     }
     let written = dir.written()?;
-    let dir = surroundings.folder.join(&written.value);
+    let dir = surroundings.folder.public(&written.value);
     if !dir.join("index.html").is_file() {
         let what = if dir.is_dir() {
             format!("names {}, which holds no index.html", dir.display())
@@ -107,6 +107,38 @@ pub(super) fn frontend(
     }))
 }
 
+/// What is bff's own does not lie where everybody may read it. After all else, which is what names it.
+pub(super) fn shows_nothing_private(
+    field: &Field<FrontendTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) {
+    let (frontend, _) = table(field);
+    let Some(written) = frontend.dir.written() else {
+        return;
+    };
+    if !surroundings.purpose.needs_secrets() {
+        // Nothing is served.
+        return;
+    }
+    let folder = surroundings.folder;
+    let dir = folder.public(&written.value);
+    let private = folder.private_below(&dir);
+    if private.is_empty() {
+        return;
+    }
+    let private: Vec<String> = private.iter().map(ToString::to_string).collect();
+    written.refuse(
+        faults,
+        format!(
+            "serves everybody {}, in which lies what is for bff alone: {}",
+            dir.display(),
+            private.join(", ")
+        ),
+        "move the app's files into a folder of their own, such as \"public\", and write that",
+    );
+}
+
 /// `[frontend] error_page`: read once, at start.
 pub(super) fn error_page(
     field: &Field<FrontendTable>,
@@ -119,7 +151,7 @@ pub(super) fn error_page(
         // Nothing is served.
         return None;
     }
-    let path = surroundings.folder.join(&written.value);
+    let path = surroundings.folder.public(&written.value);
     let read = std::fs::metadata(&path).and_then(|found| {
         if found.len() > LARGEST_ERROR_PAGE {
             return Err(io::Error::other("it has more than 256 KiB"));

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::config::document::Variables;
 use crate::config::error::{Faults, Place};
 use crate::config::file::File;
+use crate::config::folder::Folder;
 use crate::config::reader::{Field, Written};
 use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
@@ -89,7 +90,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) purpose: Purpose,
     pub(super) variables: &'a Variables,
     /// The folder that relative paths start from.
-    pub(super) folder: &'a Path,
+    pub(super) folder: &'a Folder<'a>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -140,6 +141,7 @@ pub(super) fn resolve(
         surroundings,
         faults,
     );
+    frontend::shows_nothing_private(&file.frontend, surroundings, faults);
     let log = log(&file.log, faults);
     #[cfg(feature = "dev")]
     let dev = dev::dev(&file.dev, faults);
@@ -178,7 +180,7 @@ fn roots(
     if !surroundings.purpose.needs_secrets() {
         return None;
     }
-    Roots::read(&surroundings.folder.join(&written.value))
+    Roots::read(&surroundings.folder.private(written, &written.value))
         .map_err(|fault| {
             let remedy =
                 format!("write the path of a PEM file with the roots of {whose} certificate");

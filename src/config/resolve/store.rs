@@ -48,7 +48,7 @@ pub(super) fn store(
         );
     }
     let ca = session.store_ca.written().and_then(|written| {
-        let path = surroundings.folder.join(&written.value);
+        let path = surroundings.folder.private(written, &written.value);
         if let Err(error) = std::fs::read(&path) {
             written.refuse(
                 faults,
@@ -244,7 +244,7 @@ fn file(
         );
         return None;
     }
-    Some(surroundings.folder.join(path))
+    Some(surroundings.folder.private(written, path))
 }
 
 /// More than anybody has browsers, and few enough to list and to end at once.

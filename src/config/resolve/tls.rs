@@ -19,7 +19,7 @@ pub(super) fn tls(
     let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
     let mut file = |field: &Field<String>, key: &str, label: &str| {
         let written = field.required(&tls.place, key, example, faults)?;
-        let path = surroundings.folder.join(&written.value);
+        let path = surroundings.folder.private(written, &written.value);
         match std::fs::read_to_string(&path) {
             Ok(pem) if pem.contains(label) => Some(path),
             Ok(_) => {

@@ -172,6 +172,53 @@ fn routes_are_compared_with_each_other() {
     }
 }
 
+/// N2: an app's folder in which a secret lies gives it to everybody who asks for its name.
+#[test]
+fn nothing_of_ours_lies_in_the_apps_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("dist")).unwrap();
+    for name in ["index.html", "dist/index.html"] {
+        fs::write(at(name), "<!doctype html>").unwrap();
+    }
+    for name in ["dist/key", "key"] {
+        fs::write(at(name), KEY).unwrap();
+    }
+    std::os::unix::fs::symlink(at("dist"), at("current")).unwrap();
+    let said = |dir: &str, keys: &str, store: &str| {
+        let text = file_with("session", &format!("keys = [\"{keys}\"]\n{store}"));
+        let text = format!("{text}[frontend]\ndir = \"{dir}\"\n");
+        match Config::parse(&text, &at("bff.toml"), &variables()) {
+            Ok(_) => String::new(),
+            Err(errors) => errors.to_string(),
+        }
+    };
+    let store = "store = \"sqlite\"\nstore_url = \"sqlite:dist/sessions.db\"";
+    for (dir, keys, store, named) in [
+        (".", "env:KEY", "", "the configuration ("),
+        ("dist", "file:dist/key", "", "session.keys"),
+        ("current", "file:key", store, "session.store_url"),
+        ("dist/../dist", "file:current/key", "", "session.keys"),
+    ] {
+        let said = said(dir, keys, store);
+        assert_eq!(said.lines().count(), 1, "{dir} {keys}: {said}");
+        assert!(
+            said.contains("frontend.dir serves everybody"),
+            "{dir} {keys}: {said}"
+        );
+        assert!(said.contains(named), "{dir} {keys}: {said}");
+    }
+    assert_eq!(said("dist", "file:key", ""), "");
+    assert_eq!(
+        said(
+            "current",
+            "env:KEY",
+            "store = \"sqlite\"\nstore_url = \"sqlite:s.db\""
+        ),
+        ""
+    );
+}
+
 #[test]
 fn the_app_comes_from_one_place() {
     let folder = tempfile::tempdir().unwrap();
