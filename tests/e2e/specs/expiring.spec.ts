@@ -56,6 +56,6 @@ function banner(page: Page) {
 }
 
 async function secondsLeft(page: Page): Promise<number> {
-  const [minutes, seconds] = (await page.getByRole('timer', { name: 'Idle timeout' }).innerText()).split(':').map(Number)
+  const [minutes, seconds] = (await page.getByRole('timer', { name: 'Idle timeout' }).innerText()).split(' ')[0]!.split(':').map(Number)
   return minutes! * 60 + seconds!
 }
