@@ -231,10 +231,11 @@ fn the_help_of_dev() {
 
     Options:
           --config <FILE>  The configuration; its provider is replaced by the development provider
+          --port <PORT>    Serve on this port of localhost, whatever the configuration says
       -h, --help           Print help
 
     Example: the demo, and signing in from a script
-      bff dev
+      bff dev                            # or another port: bff dev --port 3000
       curl -L -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice'
 
     Without --config it reads ./bff.toml if there is one
