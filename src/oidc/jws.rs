@@ -20,8 +20,11 @@ pub enum JwsFault {
     /// Not three parts of base64url, or no JSON object in them.
     #[error("it is not a signed JSON object")]
     Malformed,
-    /// An algorithm that is not allowed, or none (D1).
-    #[error("its algorithm is not allowed")]
+    /// An algorithm that may be allowed, and is not (D1).
+    #[error("it is signed with {}, which provider.id_token_algs does not list", .0.name())]
+    OtherAlg(IdTokenAlg),
+    /// An algorithm that is never allowed, or none (D1).
+    #[error("its algorithm is none that may be allowed; let the provider sign with RS256")]
     Alg,
     /// A token of another kind (D5), or of no kind where it must say one (E8).
     #[error("its `typ` is not that of this kind of token")]
@@ -137,8 +140,10 @@ impl<'a> Jws<'a> {
             .get("alg")
             .and_then(Value::as_str)
             .and_then(IdTokenAlg::from_header)
-            .filter(|alg| expected.algs.contains(alg))
             .ok_or(JwsFault::Alg)?;
+        if !expected.algs.contains(&alg) {
+            return Err(JwsFault::OtherAlg(alg));
+        }
         let typ_fits = match header.get("typ") {
             None | Some(Value::Null) => expected.typ_optional,
             Some(Value::String(said)) => {
@@ -211,6 +216,13 @@ impl IdTokenAlg {
             .into_iter()
             .find_map(|(alg, known)| (known == name).then_some(alg))
     }
+
+    /// The name in a header.
+    fn name(self) -> &'static str {
+        let mut all = Self::ALL.into_iter();
+        all.find_map(|(alg, name)| (alg == self).then_some(name))
+            .unwrap_or_default()
+    }
 }
 
 const fn algorithm(alg: IdTokenAlg) -> Algorithm {
@@ -264,7 +276,7 @@ mod tests {
         match verdict {
             Ok(_) => "ok",
             Err(JwsFault::Malformed) => "malformed",
-            Err(JwsFault::Alg) => "alg",
+            Err(JwsFault::Alg | JwsFault::OtherAlg(_)) => "alg",
             Err(JwsFault::Typ) => "typ",
             Err(JwsFault::Crit) => "crit",
             Err(JwsFault::Signature) => "signature",

@@ -71,8 +71,10 @@ impl Provider {
             && answer.status().is_client_error()
         {
             let body = object(answer.body()).unwrap_or_default();
-            let error = body.get("error").and_then(Value::as_str);
-            lacks.extend(error.and_then(|error| judge_token(error, settings)));
+            let word = |name: &str| body.get(name).and_then(Value::as_str);
+            let description = word("error_description").unwrap_or_default();
+            let lack = word("error").and_then(|error| judge_token(error, description, settings));
+            lacks.extend(lack);
         }
         Ok(lacks)
     }
@@ -103,18 +105,22 @@ fn judge_authorization(
     if !status.is_redirection() || !comes_back {
         return None;
     }
-    let error = location.query_pairs().find(|(name, _)| name == "error")?.1;
+    let word = |name: &str| location.query_pairs().find(|(known, _)| known == name);
+    let (_, error) = word("error")?;
+    let description = word("error_description").map_or_else(Default::default, |(_, text)| text);
     match &*error {
         "invalid_scope" => Some(Lack::refused(
             "provider.scopes",
             "asks for what this client may not have (invalid_scope)",
             "leave out what the provider does not give this client",
         )),
-        "invalid_request" => Some(Lack::refused(
-            "provider.issuer",
-            "refuses the authorization request (invalid_request)",
-            DEMANDS,
-        )),
+        "invalid_request" => Some(demanded(&description).unwrap_or_else(|| {
+            Lack::refused(
+                "provider.issuer",
+                "refuses the authorization request (invalid_request)",
+                DEMANDS,
+            )
+        })),
         word @ ("unauthorized_client" | "unsupported_response_type") => Some(Lack::refused(
             "provider.client_id",
             format!("may not use the authorization code flow ({word})"),
@@ -125,7 +131,7 @@ fn judge_authorization(
 }
 
 /// What the token endpoint does not take of us. That there is no such code is as it should be.
-fn judge_token(error: &str, settings: &ProviderSettings) -> Option<Lack> {
+fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> Option<Lack> {
     let (key, remedy) = match &settings.client_auth {
         ClientAuth::PrivateKeyJwt { .. } => (
             "provider.client_key",
@@ -146,18 +152,37 @@ fn judge_token(error: &str, settings: &ProviderSettings) -> Option<Lack> {
             Some(Lack::refused(key, what, remedy))
         }
         // Some say so of the code that nobody gave.
-        "invalid_request" => Some(Lack::unwise(
-            "provider.issuer",
-            "refuses the token request (invalid_request)",
-            DEMANDS,
-        )),
-        "invalid_dpop_proof" | "use_dpop_nonce" => Some(Lack::refused(
-            "provider.issuer",
-            "demands DPoP, which bff does not send yet",
-            "turn it off for this client",
-        )),
+        "invalid_request" => Some(demanded(description).unwrap_or_else(|| {
+            Lack::unwise(
+                "provider.issuer",
+                "refuses the token request (invalid_request)",
+                DEMANDS,
+            )
+        })),
+        "invalid_dpop_proof" | "use_dpop_nonce" => demanded("DPoP"),
         _ => None,
     }
+}
+
+/// What is demanded of this client that we cannot do, where the provider's own words name it
+/// (Keycloak: "DPoP proof is missing", "Pushed Authorization Request is only allowed."). Its words
+/// themselves go nowhere.
+fn demanded(description: &str) -> Option<Lack> {
+    let description = description.to_ascii_lowercase();
+    let (_, what) = [
+        ("dpop", "demands DPoP, which bff does not send yet"),
+        (
+            "pushed",
+            "demands pushed authorization requests (PAR), which bff does not send yet",
+        ),
+    ]
+    .into_iter()
+    .find(|(word, _)| description.contains(word))?;
+    Some(Lack::refused(
+        "provider.issuer",
+        what,
+        "turn that off for this client",
+    ))
 }
 
 #[cfg(test)]
@@ -178,6 +203,13 @@ mod tests {
             (302, back("temporarily_unavailable"), None),
             (302, back("invalid_scope"), Some("provider.scopes")),
             (302, back("invalid_request"), Some("provider.issuer")),
+            (
+                302,
+                back(
+                    "invalid_request&error_description=Pushed+Authorization+Request+is+only+allowed.",
+                ),
+                Some("provider.issuer demands pushed authorization requests"),
+            ),
             (302, back("unauthorized_client"), Some("provider.client_id")),
             (
                 302,
@@ -197,19 +229,24 @@ mod tests {
             }
             let status = StatusCode::from_u16(status).unwrap();
             let lack = judge_authorization(status, &headers, &redirect_uri);
-            let said = lack.map(|lack| lack.to_string());
-            let key = said.as_deref().and_then(|said| said.split(' ').next());
-            assert_eq!(key, expected, "{status} {location:?}");
+            assert_eq!(lack.is_some(), expected.is_some(), "{status} {location:?}");
+            let said = lack.map(|lack| lack.to_string()).unwrap_or_default();
+            assert!(said.starts_with(expected.unwrap_or_default()), "{said}");
         }
         let settings = settings("https://id.example.com");
-        for (error, expected) in [
-            ("invalid_grant", None),
-            ("invalid_client", Some(("provider.client_secret", true))),
-            ("invalid_request", Some(("provider.issuer", false))),
-            ("invalid_dpop_proof", Some(("provider.issuer", true))),
-            ("<b>", None),
+        for (error, description, expected) in [
+            ("invalid_grant", "", None),
+            ("invalid_client", "", Some(("provider.client_secret", true))),
+            ("invalid_request", "", Some(("provider.issuer", false))),
+            (
+                "invalid_request",
+                "DPoP proof is missing",
+                Some(("provider.issuer demands DPoP", true)),
+            ),
+            ("invalid_dpop_proof", "", Some(("provider.issuer", true))),
+            ("<b>", "DPoP", None),
         ] {
-            let lack = judge_token(error, &settings);
+            let lack = judge_token(error, description, &settings);
             let prevents = lack.as_ref().map(Lack::prevents_login);
             assert_eq!(prevents, expected.map(|(_, prevents)| prevents), "{error}");
             let said = lack.map(|lack| lack.to_string()).unwrap_or_default();

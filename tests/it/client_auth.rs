@@ -101,12 +101,12 @@ async fn the_secret_travels_as_the_provider_takes_it() {
 }
 
 /// A P-256 key as PEM, and its public half as the provider knows it.
-fn client_key() -> (String, Value) {
+pub(crate) fn client_key() -> (String, Value) {
     let key = rcgen::KeyPair::generate().unwrap();
     let point = key.public_key_raw();
     assert_eq!((point.len(), point[0]), (65, 4), "an uncompressed point");
     let jwk = json!({
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "client",
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "client",
         "x": URL_SAFE_NO_PAD.encode(&point[1..33]),
         "y": URL_SAFE_NO_PAD.encode(&point[33..]),
     });

@@ -105,7 +105,8 @@ async fn a_token_of_another_kind_is_refused() {
     }
 }
 
-/// D1: the algorithms are those of the configuration, whatever the provider would sign with.
+/// D1, N4: the algorithms are those of the configuration, whatever the provider would sign with. The log
+/// names the other one and the key: how one client's tokens are signed stands in no metadata.
 #[tokio::test]
 async fn the_configuration_names_the_algorithms() {
     for (signs, allowed, expected) in [
@@ -126,6 +127,9 @@ async fn the_configuration_names_the_algorithms() {
         let mut browser = bff.browser();
         let visit = browser.visit(&login_url("login_hint=alice")).await;
         assert_eq!(refusal(visit.reply_of("/bff/callback")), expected, "{name}");
+        let said = format!("it is signed with {signs}, which provider.id_token_algs does not list");
+        let log = bff.logs().text();
+        assert_eq!(log.contains(&said), expected == REFUSED, "{name}: {log}");
     }
 }
 

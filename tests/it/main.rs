@@ -52,6 +52,7 @@ mod popup;
 mod private_authority;
 mod proxied_provider;
 mod proxy;
+mod real_providers;
 mod refresh;
 mod return_to;
 mod rules;

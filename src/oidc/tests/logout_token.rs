@@ -325,7 +325,7 @@ impl Stage {
         match self.provider.verify_logout_token(token).await {
             Ok(_) => "ok",
             Err(Invalid(LogoutTokenFault::Claim(_))) => "claim",
-            Err(Invalid(LogoutTokenFault::Jws(JwsFault::Alg))) => "alg",
+            Err(Invalid(LogoutTokenFault::Jws(JwsFault::Alg | JwsFault::OtherAlg(_)))) => "alg",
             Err(Invalid(LogoutTokenFault::Jws(JwsFault::Typ))) => "typ",
             Err(Invalid(LogoutTokenFault::Jws(JwsFault::Crit))) => "crit",
             Err(Invalid(LogoutTokenFault::Jws(JwsFault::Signature))) => "signature",

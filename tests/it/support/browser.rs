@@ -287,11 +287,17 @@ impl Browser {
         reply: &Reply,
         pressed: Option<(&str, &str)>,
     ) -> Visit {
+        self.fill_form_of(reply, pressed.as_slice()).await
+    }
+
+    /// Posts the first form of the page `reply`, with these fields in place of what stands there.
+    pub(crate) async fn fill_form_of(&mut self, reply: &Reply, filled: &[(&str, &str)]) -> Visit {
         let (action, mut fields) = form_of(&reply.text());
-        fields.extend(pressed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        fields.retain(|(name, _)| filled.iter().all(|(own, _)| own != name));
         let fields: Vec<(&str, &str)> = fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
+            .chain(filled.iter().copied())
             .collect();
         self.page = Some(reply.url.clone());
         let action = action.unwrap_or_else(|| reply.url.to_string());
@@ -759,27 +765,26 @@ fn subresource_context(page: &Url, url: &Url) -> Context {
 
 /// Where the first form of `html` goes, and its hidden fields.
 fn form_of(html: &str) -> (Option<String>, Vec<(String, String)>) {
-    let form = html
-        .split_once("<form")
-        .unwrap_or_else(|| panic!("no form in {html}"))
-        .1;
+    let (_, form) = split_tag(html, "<form").unwrap_or_else(|| panic!("no form in {html}"));
     let action = attribute(form.split('>').next().unwrap(), "action");
-    let fields = form
-        .split("</form")
-        .next()
-        .unwrap()
-        .split("<input")
-        .skip(1)
-        .filter_map(|input| {
-            let tag = input.split('>').next()?;
-            Some((attribute(tag, "name")?, attribute(tag, "value")?))
-        })
-        .collect();
+    let mut rest = split_tag(form, "</form").map_or(form, |(form, _)| form);
+    let mut fields = Vec::new();
+    while let Some((_, input)) = split_tag(rest, "<input") {
+        let tag = input.split('>').next().unwrap();
+        fields.extend(attribute(tag, "name").zip(attribute(tag, "value")));
+        rest = input;
+    }
     (action, fields)
 }
 
+/// What stands before and behind the first `name`, in whichever letters a page writes it.
+fn split_tag<'a>(html: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    let at = html.to_ascii_lowercase().find(name)?;
+    Some((&html[..at], &html[at + name.len()..]))
+}
+
 fn attribute(tag: &str, name: &str) -> Option<String> {
-    let (_, rest) = tag.split_once(&format!("{name}=\""))?;
+    let (_, rest) = split_tag(tag, &format!("{name}=\""))?;
     let value = rest.split('"').next()?;
     Some(
         value
