@@ -32,7 +32,7 @@ use crate::config::DevelopmentServers;
 use crate::config::{Config, RELOAD_INTERVAL, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::{self, DevError, DevPlaces};
-use crate::frontend::{Frontend, FrontendError};
+use crate::frontend::{FileRoom, Frontend, FrontendError};
 use crate::oidc::Provider;
 use crate::pipeline::developer::Audience;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
@@ -43,7 +43,7 @@ use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
-use crate::server::descriptors::{connections_that_fit, raise, upstreams_that_fit};
+use crate::server::descriptors::{connections_that_fit, files_that_fit, raise, upstreams_that_fit};
 use crate::server::{self, Callers, Certificates, Listen, RollCall, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::{Journal, SubjectNames};
@@ -68,7 +68,7 @@ use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
 use crate::web::outbound::{self, Outbound, OutboundError};
 use crate::web::public_origin::{NoOrigin, PublicOrigin};
-use crate::web::strangers::{Addresses, Budget, Pressure, Strangers};
+use crate::web::strangers::{self, Addresses, Budget, Pressure, Strangers};
 
 /// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -224,9 +224,10 @@ impl RunningApp {
         let descriptors = raise();
         let connections = connections_that_fit(server.limits.connections, descriptors);
         server.limits.connections = connections;
-        let upstream_room =
-            UpstreamRoom::new(upstreams_that_fit(connections, descriptors), server.workers);
-        let strangers = account_of_strangers(&server, &config.trusted_proxies);
+        let upstreams = upstreams_that_fit(connections, descriptors);
+        let upstream_room = UpstreamRoom::new(upstreams, server.workers);
+        let file_room = FileRoom::new(files_that_fit(descriptors));
+        let strangers = account_of_strangers(&server, upstreams, &config.trusted_proxies);
         let trusted_proxies = TrustedProxies::new(config.trusted_proxies);
         let callers = Callers::Strangers {
             account: strangers.clone(),
@@ -251,7 +252,10 @@ impl RunningApp {
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
             routes: RouteTable::new(config.routes)?,
-            frontend: config.frontend.map(Frontend::new).transpose()?,
+            frontend: config
+                .frontend
+                .map(|settings| Frontend::new(settings, file_room, Arc::clone(&clock)))
+                .transpose()?,
             error_page: config.error_page,
             trusted_proxies,
             websocket_ping: server.timeouts.websocket_ping,
@@ -885,17 +889,23 @@ fn warn_of_expiry(expires: Timestamp, now: Timestamp) {
 
 /// Addresses tell strangers apart where TLS ends here or the proxies before us were named, as a socket
 /// file names them; else all may come through a proxy that nobody named.
-fn account_of_strangers(server: &ServerSettings, trusted_proxies: &[IpNet]) -> Strangers {
+fn account_of_strangers(
+    server: &ServerSettings,
+    upstreams: usize,
+    trusted_proxies: &[IpNet],
+) -> Strangers {
     let is_named = !trusted_proxies.is_empty() || server.listen.unix().is_some();
     let addresses = if server.tls.is_some() || is_named {
         Addresses::TellApart
     } else {
         Addresses::MayBeShared
     };
-    let limits = &server.limits;
-    Strangers::new(addresses, |demand| {
-        Budget::of(demand, limits.connections, limits.connections_per_address)
-    })
+    let room = strangers::Room {
+        connections: server.limits.connections,
+        connections_per_address: server.limits.connections_per_address,
+        upstreams,
+    };
+    Strangers::new(addresses, |demand| Budget::of(demand, room))
 }
 
 /// Tokens of the sessions that an administrator ends are as dead as after a logout (E5).

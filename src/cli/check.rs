@@ -9,7 +9,6 @@ use crate::app::StartError;
 use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load, online};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Variables};
-use crate::frontend::Frontend;
 use crate::proxy::route::RouteTable;
 use crate::server::{self, Listen};
 use crate::session::store::{Limit, OnLimit};
@@ -112,7 +111,7 @@ fn judge(config: &Config) -> Result<(), StartError> {
             .map_err(server::StartError::from)?;
     }
     if let Some(frontend) = &config.frontend {
-        Frontend::new(frontend.clone())?;
+        frontend.check()?;
     }
     RouteTable::new(config.routes.clone())?;
     Ok(())

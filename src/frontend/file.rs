@@ -14,7 +14,9 @@ use http::header::{ACCEPT_ENCODING, RANGE};
 use percent_encoding::percent_decode_str;
 
 use super::content_type;
+use super::download::Named;
 use super::packed::{Packed, State};
+use super::shared::{Hash, Shared};
 
 /// Files up to this size are read at once and named by what they hold.
 const SMALL: u64 = 64 * 1024;
@@ -23,6 +25,14 @@ const SMALL: u64 = 64 * 1024;
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// For all others: kept, and asked about before each use.
 const REVALIDATE: &str = "no-cache";
+
+/// What is known of files that were asked for before.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// `None` where only what lies there packed is sent so.
+    pub(super) packed: Option<Packed>,
+    pub(super) shared: Shared,
+}
 
 /// What to look for.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +112,8 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) enum Content {
     Read(Bytes),
-    Open(File),
+    /// Read on its way.
+    Large(Named),
 }
 
 impl Found {
@@ -117,33 +128,24 @@ impl Found {
             bytes: self.bytes,
             modified: self.modified,
         };
-        let content = &mut self.content;
-        if let Some(gzip) = packed.gzip(state, || content.read(state.bytes))? {
+        let content = &self.content;
+        if let Some(gzip) = packed.gzip(state, || content.read())? {
             self.encoding = Encoding::Gzip;
             self.etag = tag(self.etag.trim_matches('"'), Encoding::Gzip);
+            self.bytes = gzip.len() as u64;
             self.content = Content::Read(gzip);
-        }
-        // Also where it changed under our hands, and is sent as it was read.
-        if let Content::Read(all) = &self.content {
-            self.bytes = all.len() as u64;
         }
         Ok(self)
     }
 }
 
 impl Content {
-    /// All of it, at most so many bytes.
-    fn read(&mut self, most: u64) -> io::Result<Bytes> {
-        let all: Bytes = match self {
-            Self::Read(all) => return Ok(all.clone()),
-            Self::Open(file) => {
-                let mut all = Vec::new();
-                file.take(most).read_to_end(&mut all)?;
-                all.into()
-            }
-        };
-        *self = Self::Read(all.clone());
-        Ok(all)
+    /// All of it.
+    fn read(&self) -> io::Result<Bytes> {
+        match self {
+            Self::Read(all) => Ok(all.clone()),
+            Self::Large(file) => file.read(),
+        }
     }
 }
 
@@ -152,11 +154,10 @@ fn tag(state: &str, encoding: Encoding) -> String {
     format!("\"{state}{}\"", encoding.suffix().replace('.', "-"))
 }
 
-/// Looks `lookup` up below `dir`. `Ok(None)`: there is no such file. Without a place for what is
-/// packed, only what lies there packed is sent so.
+/// Looks `lookup` up below `dir`. `Ok(None)`: there is no such file.
 pub(super) fn find(
     dir: &Path,
-    packed: Option<&Packed>,
+    known: &Known,
     lookup: &Lookup,
     encodings: Encodings,
 ) -> io::Result<Option<Found>> {
@@ -166,18 +167,18 @@ pub(super) fn find(
     if lookup.folder {
         asked.push("index.html");
     }
-    if let Some(found) = open(&root, packed, &asked, encodings)? {
+    if let Some(found) = open(&root, known, &asked, encodings)? {
         return Ok(Some(found));
     }
     if lookup.or_index {
-        return open(&root, packed, &root.join("index.html"), encodings);
+        return open(&root, known, &root.join("index.html"), encodings);
     }
     Ok(None)
 }
 
 fn open(
     root: &Path,
-    packed: Option<&Packed>,
+    known: &Known,
     asked: &Path,
     encodings: Encodings,
 ) -> io::Result<Option<Found>> {
@@ -188,14 +189,14 @@ fn open(
         let mut variant = plain.clone().into_os_string();
         variant.push(encoding.suffix());
         if let Some(variant) = inside(root, Path::new(&variant))?
-            && let Some(found) = describe(&variant, asked, encoding)?
+            && let Some(found) = describe(&variant, asked, encoding, &known.shared)?
         {
             return Ok(Some(found));
         }
     }
-    let found = describe(&plain, asked, Encoding::Identity)?;
+    let found = describe(&plain, asked, Encoding::Identity, &known.shared)?;
     let takes_gzip = || encodings.preferred().any(|taken| taken == Encoding::Gzip);
-    match (found, packed) {
+    match (found, &known.packed) {
         (Some(found), Some(packed)) if takes_gzip() => found.packed(&plain, packed).map(Some),
         (found, _) => Ok(found),
     }
@@ -228,7 +229,12 @@ fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-fn describe(real: &Path, asked: &Path, encoding: Encoding) -> io::Result<Option<Found>> {
+fn describe(
+    real: &Path,
+    asked: &Path,
+    encoding: Encoding,
+    shared: &Shared,
+) -> io::Result<Option<Found>> {
     // Before it is opened, since opening a pipe waits for whoever writes to it.
     let opened =
         fs::metadata(real).and_then(|found| found.is_file().then(|| File::open(real)).transpose());
@@ -246,10 +252,11 @@ fn describe(real: &Path, asked: &Path, encoding: Encoding) -> io::Result<Option<
         // By content: images that are built to be the same each time give all files one date,
         // and an index.html that names other hashes has the same size.
         let hash = digest(&SHA256, &read);
-        let short = hash.as_ref().get(..16).unwrap_or_default();
+        let hash: Hash = hash.as_ref().try_into().map_err(io::Error::other)?;
+        let (short, _) = hash.split_at(16);
         let bytes = read.len() as u64;
         (
-            Content::Read(read.into()),
+            Content::Read(shared.one(hash, read)),
             bytes,
             URL_SAFE_NO_PAD.encode(short),
         )
@@ -258,7 +265,7 @@ fn describe(real: &Path, asked: &Path, encoding: Encoding) -> io::Result<Option<
             .and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map_or(0, |since| since.as_nanos());
         let etag = format!("{nanos:x}-{:x}", found.len());
-        (Content::Open(file), found.len(), etag)
+        (Content::Large(Named::new(real, &found)), found.len(), etag)
     };
     Ok(Some(Found {
         content,

@@ -4,16 +4,16 @@
 
 mod conditional;
 mod content_type;
+mod download;
 mod error_page;
 mod file;
 mod packed;
+mod shared;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::header::{
     ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, REFERRER_POLICY, VARY,
@@ -21,19 +21,19 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::StreamBody;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
 
+use crate::clock::Clock;
 use crate::web::body::Body;
 use crate::web::navigation::Arrival;
+use crate::web::repeats::Repeats;
 
+pub use self::download::FileRoom;
 pub use self::error_page::{ErrorPage, LARGEST_ERROR_PAGE};
 
 use self::conditional::{Condition, Part, Validators};
-use self::file::{Content, Encoding, Encodings, Found};
+use self::file::{Content, Encoding, Encodings, Found, Known};
 use self::packed::Packed;
+use self::shared::Shared;
 
 /// `[frontend]` with a folder of files.
 #[derive(Debug, Clone)]
@@ -82,7 +82,11 @@ pub struct Frontend(Arc<Folder>);
 struct Folder {
     dir: PathBuf,
     headers: HeaderMap,
-    packed: Option<Packed>,
+    known: Known,
+    room: FileRoom,
+    clock: Arc<dyn Clock>,
+    /// Of files that cannot be read.
+    warnings: Repeats,
 }
 
 /// What the folder has to say.
@@ -93,9 +97,6 @@ pub enum FrontendAnswer {
     /// There is no such file, and the request is not a page that the app could draw.
     NotFound,
 }
-
-/// Bytes that a stream of a file reads at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// Laid under the operator's own. The policy allows what builds make of small images and fonts
 /// (`data:`) and nothing inline.
@@ -117,32 +118,55 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-impl Frontend {
+impl FrontendSettings {
     /// Looks that the folder can be served.
     ///
     /// # Errors
     ///
     /// See [`FrontendError`].
-    pub fn new(settings: FrontendSettings) -> Result<Self, FrontendError> {
+    pub fn check(&self) -> Result<(), FrontendError> {
+        let dir = &self.dir;
+        match dir.metadata() {
+            Err(source) => Err(FrontendError::Unreadable {
+                dir: dir.clone(),
+                source,
+            }),
+            Ok(found) if !found.is_dir() => Err(FrontendError::NotAFolder { dir: dir.clone() }),
+            Ok(_) if !dir.join("index.html").is_file() => {
+                Err(FrontendError::NoIndex { dir: dir.clone() })
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+impl Frontend {
+    /// Serves the folder, with room for so many open files.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrontendSettings::check`].
+    pub fn new(
+        settings: FrontendSettings,
+        room: FileRoom,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, FrontendError> {
+        settings.check()?;
         let FrontendSettings {
             dir,
             headers,
             compress,
         } = settings;
-        match dir.metadata() {
-            Err(source) => return Err(FrontendError::Unreadable { dir, source }),
-            Ok(found) if !found.is_dir() => return Err(FrontendError::NotAFolder { dir }),
-            Ok(_) if !dir.join("index.html").is_file() => {
-                return Err(FrontendError::NoIndex { dir });
-            }
-            Ok(_) => {}
-        }
-        let headers = laid_over_defaults(headers);
-        let packed = compress.then(Packed::default);
         Ok(Self(Arc::new(Folder {
             dir,
-            headers,
-            packed,
+            headers: laid_over_defaults(headers),
+            known: Known {
+                packed: compress.then(Packed::default),
+                shared: Shared::default(),
+            },
+            room,
+            clock,
+            warnings: Repeats::default(),
         })))
     }
 
@@ -168,27 +192,39 @@ impl Frontend {
 
     async fn look_up(&self, parts: &Parts, lookup: file::Lookup) -> FrontendAnswer {
         let encodings = Encodings::accepted(&parts.headers);
-        let folder = Arc::clone(&self.0);
-        // All that may block, in one trip off the worker.
-        let found = tokio::task::spawn_blocking(move || {
-            let Folder { dir, packed, .. } = &*folder;
-            file::find(dir, packed.as_ref(), &lookup, encodings)
-        });
-        match found.await {
-            Ok(Ok(Some(found))) => FrontendAnswer::Answer(self.found(parts, found).await),
-            Ok(Ok(None)) => FrontendAnswer::NotFound,
-            Ok(Err(error)) => {
-                tracing::error!(event = "frontend.unreadable", %error, "a file of the frontend cannot be read");
-                FrontendAnswer::NotFound
-            }
+        match self.find(lookup, encodings).await {
+            Ok(Some(found)) => FrontendAnswer::Answer(self.found(parts, found)),
+            Ok(None) => FrontendAnswer::NotFound,
             Err(error) => {
-                tracing::error!(event = "frontend.unreadable", %error, "looking for a file of the frontend failed");
+                let Folder {
+                    warnings, clock, ..
+                } = &*self.0;
+                if let Some(left_out) = warnings.due("unreadable", clock.now()) {
+                    tracing::error!(
+                        event = "frontend.unreadable",
+                        %error,
+                        left_out,
+                        "a file of the frontend cannot be read"
+                    );
+                }
                 FrontendAnswer::NotFound
             }
         }
     }
 
-    async fn found(&self, parts: &Parts, found: Found) -> Response<Body> {
+    async fn find(&self, lookup: file::Lookup, encodings: Encodings) -> io::Result<Option<Found>> {
+        let folder = Arc::clone(&self.0);
+        let turn = folder.room.briefly().await?;
+        // All that may block, in one trip off the worker.
+        let found = tokio::task::spawn_blocking(move || {
+            let found = file::find(&folder.dir, &folder.known, &lookup, encodings);
+            drop(turn);
+            found
+        });
+        found.await.map_err(io::Error::other)?
+    }
+
+    fn found(&self, parts: &Parts, found: Found) -> Response<Body> {
         let validators = Validators {
             etag: found.etag,
             modified: found.modified,
@@ -246,15 +282,23 @@ impl Frontend {
             .headers_mut()
             .insert(CONTENT_LENGTH, HeaderValue::from(length));
         if parts.method == Method::GET {
-            match body(found.content, start, length).await {
-                Ok(body) => *response.body_mut() = body,
-                Err(error) => {
-                    tracing::error!(event = "frontend.unreadable", %error, "a file of the frontend cannot be read");
-                    return internal_error();
-                }
-            }
+            *response.body_mut() = self.body(found.content, start, length);
         }
         response
+    }
+
+    fn body(&self, content: Content, start: u64, length: u64) -> Body {
+        match content {
+            Content::Read(bytes) => {
+                let from = usize::try_from(start)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+                let to = from.saturating_add(wanted).min(bytes.len());
+                Body::full(bytes.slice(from..to))
+            }
+            Content::Large(file) => download::body(file, self.0.room.clone(), start, length),
+        }
     }
 
     fn method_not_allowed(&self) -> Response<Body> {
@@ -301,39 +345,10 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     }
 }
 
-async fn body(content: Content, start: u64, length: u64) -> io::Result<Body> {
-    match content {
-        Content::Read(bytes) => {
-            let from = usize::try_from(start)
-                .unwrap_or(usize::MAX)
-                .min(bytes.len());
-            let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-            let to = from.saturating_add(wanted).min(bytes.len());
-            Ok(Body::full(bytes.slice(from..to)))
-        }
-        Content::Open(file) => {
-            let mut file = tokio::fs::File::from_std(file);
-            if start > 0 {
-                file.seek(io::SeekFrom::Start(start)).await?;
-            }
-            let chunks = ReaderStream::with_capacity(file.take(length), CHUNK);
-            Ok(Body::stream(StreamBody::new(
-                chunks.map(|chunk: io::Result<Bytes>| chunk.map(Frame::data)),
-            )))
-        }
-    }
-}
-
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
     }
-}
-
-fn internal_error() -> Response<Body> {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::clock::SystemClock;
 
 /// A build as bundlers leave it, with something beside it that nobody may have.
 fn built() -> (TempDir, Frontend) {
@@ -37,12 +38,12 @@ fn built_with(headers: Vec<(HeaderName, HeaderValue)>) -> (TempDir, Frontend) {
     fs::write(dir.join("big.bin"), vec![7; 300_000]).unwrap();
     std::os::unix::fs::symlink("../secret.txt", dir.join("out.txt")).unwrap();
     std::os::unix::fs::symlink("index.html", dir.join("in.html")).unwrap();
-    let frontend = Frontend::new(FrontendSettings {
+    let settings = FrontendSettings {
         dir,
         headers,
         compress: true,
-    })
-    .unwrap();
+    };
+    let frontend = Frontend::new(settings, FileRoom::new(8), Arc::new(SystemClock)).unwrap();
     (around, frontend)
 }
 
@@ -211,12 +212,12 @@ async fn packing_can_be_left_out() {
     let (around, _) = built();
     let dir = around.path().join("dist");
     fs::write(dir.join("app.css"), "a {}\n".repeat(1_000)).unwrap();
-    let frontend = Frontend::new(FrontendSettings {
+    let settings = FrontendSettings {
         dir,
         headers: vec![],
         compress: false,
-    })
-    .unwrap();
+    };
+    let frontend = Frontend::new(settings, FileRoom::new(8), Arc::new(SystemClock)).unwrap();
     let gzip = [("accept-encoding", "gzip")];
     let (_, headers, _) = ask(&frontend, "GET", "/app.css", &gzip).await.unwrap();
     assert!(!headers.contains_key(CONTENT_ENCODING));
@@ -399,11 +400,12 @@ async fn headers_are_laid_over_the_defaults() {
 fn a_folder_that_cannot_be_served_says_why() {
     let around = tempfile::tempdir().unwrap();
     let new = |dir: PathBuf| {
-        Frontend::new(FrontendSettings {
+        let settings = FrontendSettings {
             dir,
             headers: vec![],
             compress: true,
-        })
+        };
+        settings.check()
     };
     assert!(matches!(
         new(around.path().join("gone")),

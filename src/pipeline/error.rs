@@ -123,6 +123,9 @@ pub enum Refusal {
     /// Too many of them are open without a session.
     #[error(transparent)]
     StrangersSockets(OverBudget),
+    /// Too many of their calls or files are under way without a session.
+    #[error(transparent)]
+    Strangers(OverBudget),
     /// The upstream did not answer it.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -237,6 +240,13 @@ const BUSY: Verdict = verdict(
     "busy",
     "Too many sign-ins at once",
     "Many people sign in at this moment. Nothing is lost: load this page again in a moment.",
+);
+
+const TOO_BUSY: Verdict = verdict(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "busy",
+    "Too busy",
+    "More is under way than can be served at once. Try again in a moment.",
 );
 
 /// What a person reads who opens an address that is for scripts.
@@ -416,6 +426,13 @@ impl Refusal {
                 "Too many connections",
                 "Too many WebSockets are open. Close some and try again.",
             ),
+            Self::Strangers(OverBudget::Address(_)) => verdict(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many requests",
+                "Too many requests from your network are under way. Try again in a moment.",
+            ),
+            Self::Strangers(OverBudget::All(_)) => TOO_BUSY,
             Self::Forward(error) => forward(error),
         }
     }
@@ -566,12 +583,7 @@ fn forward(error: &ForwardError) -> Verdict {
             "Service unavailable",
             "The service behind this address cannot be reached or does not answer properly.",
         ),
-        ForwardError::Busy => verdict(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            "Too busy",
-            "More is under way than can be served at once. Try again in a moment.",
-        ),
+        ForwardError::Busy => TOO_BUSY,
         ForwardError::Timeout => verdict(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",

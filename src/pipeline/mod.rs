@@ -5,6 +5,7 @@
 //! forward → one retry after an upstream's 401 → the answer's own headers → one log line.
 
 pub mod access_log;
+mod account;
 pub mod context;
 pub mod csrf;
 pub mod developer;
@@ -51,7 +52,7 @@ use crate::web::navigation::Arrival;
 use crate::web::open_limits::OpenLimits;
 use crate::web::public_origin::PublicOrigin;
 use crate::web::repeats::Repeats;
-use crate::web::strangers::{Demand, Source, Strangers};
+use crate::web::strangers::{Demand, Source, Strangers, Turn};
 
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use developer::Audience;
@@ -300,8 +301,12 @@ impl Pipeline {
                     return Box::pin(self.answer_odd_path(fault, ctx, parts)).await;
                 }
                 ctx.counted = Some(shared.metrics.frontend.clone());
+                let turn = self.turn(Demand::File, self.source(ctx, parts))?;
                 match Box::pin(frontend.answer(parts, path.as_str())).await {
-                    FrontendAnswer::Answer(response) => Ok(shared.own_headers.on_ours(response)),
+                    FrontendAnswer::Answer(file) => {
+                        let file = account::held(file, turn, parts.version);
+                        Ok(shared.own_headers.on_ours(file))
+                    }
                     FrontendAnswer::NotFound => Err(Refusal::NoRoute),
                 }
             }
@@ -320,10 +325,13 @@ impl Pipeline {
         let base_path = &shared.relying_party.settings().base_path;
         if let Some(frontend) = &shared.frontend
             && !shared.routes.may_serve(parts.uri.path(), base_path)
-            && let FrontendAnswer::Answer(response) = frontend.page(parts).await
         {
-            ctx.counted = Some(shared.metrics.frontend.clone());
-            return Ok(shared.own_headers.on_ours(response));
+            let turn = self.turn(Demand::File, self.source(ctx, parts))?;
+            if let FrontendAnswer::Answer(page) = frontend.page(parts).await {
+                ctx.counted = Some(shared.metrics.frontend.clone());
+                let page = account::held(page, turn, parts.version);
+                return Ok(shared.own_headers.on_ours(page));
+            }
         }
         Err(fault.into())
     }
@@ -359,6 +367,10 @@ impl Pipeline {
         };
         let signed_in = self.signed_in(route, ctx, parts).await?;
         let client = self.client(ctx, parts);
+        let turn = match signed_in {
+            Some(_) => None,
+            None => Some(self.turn(Demand::Call, client.address())?),
+        };
         let call = |(authorization, ending), body| Call {
             route,
             parts,
@@ -374,13 +386,16 @@ impl Pipeline {
         if let Some(handshake) = &handshake {
             let call = call(SignedIn::adds(signed_in.as_ref()), RequestBody::Empty);
             let session = signed_in.as_ref().map(|signed_in| &*signed_in.session);
-            return Box::pin(self.open_socket(call, handshake, session)).await;
+            return Box::pin(self.open_socket(call, handshake, session, turn)).await;
         }
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
         let call_now = call(SignedIn::adds(signed_in.as_ref()), body.into());
         let response = self.upstreams.forward(call_now).await?;
         if let Some(counted) = &ctx.counted {
             counted.upstream_answered(ctx.started.elapsed());
+        }
+        if let Some(turn) = turn {
+            return Ok(account::held(response, turn, parts.version));
         }
         let Some(refused) = &signed_in else {
             return Ok(response);
@@ -393,7 +408,12 @@ impl Pipeline {
         match Box::pin(self.after_refusal(route, refused)).await? {
             Retry::As(better) if replayable => {
                 let call = call(SignedIn::adds(better.as_ref()), RequestBody::Empty);
-                Ok(Box::pin(self.upstreams.forward(call)).await?)
+                let again = Box::pin(self.upstreams.forward(call));
+                if better.is_some() {
+                    return Ok(again.await?);
+                }
+                let turn = self.turn(Demand::Call, client.address())?;
+                Ok(account::held(again.await?, turn, parts.version))
             }
             Retry::As(_) | Retry::No => Ok(response),
         }
@@ -404,17 +424,19 @@ impl Pipeline {
         call: Call<'_>,
         handshake: &Handshake,
         session: Option<&Session>,
+        turn: Option<Turn>,
     ) -> Result<Response<Body>, Refusal> {
         let shared = &*self.shared;
         let permit = shared.sockets.take(session.map(|session| &*session.tag))?;
-        let stranger = if session.is_some() {
-            None
-        } else {
-            let now = shared.clock.now();
-            let turn = shared
-                .strangers
-                .hold(Demand::Socket, call.client.address(), now);
-            Some(turn.map_err(Refusal::StrangersSockets)?)
+        let stranger = match turn {
+            None => None,
+            Some(turn) => {
+                let now = shared.clock.now();
+                let socket = shared
+                    .strangers
+                    .hold(Demand::Socket, call.client.address(), now);
+                Some([turn, socket.map_err(Refusal::StrangersSockets)?])
+            }
         };
         // Only a connection that cannot become a tunnel has none: HTTP/2.
         let browser = call.parts.extensions.get::<OnUpgrade>().cloned();

@@ -90,7 +90,9 @@ fn told(refusal: &Refusal, status: StatusCode, code: &str) -> Told {
         | Refusal::CallbackForm
         | Refusal::Login(LoginError::Provider(_) | LoginError::Hopeless { .. }) => Told::Login,
         // What anybody may send is told by whoever reads it, and a want of room where it is met.
-        Refusal::BackchannelLogout(_) | Refusal::Forward(ForwardError::Busy) => Told::Detail,
+        Refusal::BackchannelLogout(_)
+        | Refusal::Strangers(_)
+        | Refusal::Forward(ForwardError::Busy) => Told::Detail,
         Refusal::Token(_) => Told::Line,
         _ if code == STORE_AWAY => Told::Line,
         _ if status.is_server_error() => Told::Warning,

@@ -139,8 +139,8 @@ pub struct Upgrade<'a> {
     pub browser: OnUpgrade,
     /// Held for as long as the socket is open.
     pub permit: OpenPermit,
-    /// Held as long, where it is open without a session.
-    pub stranger: Option<Turn>,
+    /// Held as long, where it is open without a session: a socket's and a call's.
+    pub stranger: Option<[Turn; 2]>,
     /// How long the browser may be silent before it is pinged, and again before it is let go.
     pub ping: Option<Duration>,
     /// Comes when `bff` stops.
@@ -188,7 +188,8 @@ impl Upstreams {
                 }
             };
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return self.answer(call, upstream, link, answer);
+                let answer = self.answer(call, upstream, link, answer)?;
+                return Ok(answer.map(|body| body.holding(upgrade.stranger)));
             }
             let (mut parts, _) = answer.into_parts();
             upgrade

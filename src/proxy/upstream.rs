@@ -56,8 +56,8 @@ pub struct UpstreamLimits {
 #[derive(Debug, Clone)]
 pub struct UpstreamRoom {
     free: Arc<Semaphore>,
-    /// What one worker keeps idle: all of them together half, so that no worker finds all of it kept
-    /// idle by others.
+    /// What one worker keeps idle: all of them together a quarter, so that no worker finds all that calls
+    /// without a session leave to the rest kept idle by others.
     most_idle: usize,
     told_at: Arc<Mutex<Option<Instant>>>,
 }
@@ -71,7 +71,7 @@ impl UpstreamRoom {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             free: Arc::new(Semaphore::new(most)),
-            most_idle: (most / 2 / workers).max(1),
+            most_idle: (most / 4 / workers).max(1),
             told_at: Arc::default(),
         }
     }

@@ -27,6 +27,7 @@ use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
 use crate::web::client_address::Peer;
 use crate::web::pace::LeastRate;
+use crate::web::repeats::Repeats;
 use crate::web::strangers::{OverBudget, Turn};
 
 /// How long accepting pauses when the machine is out of sockets or memory.
@@ -68,6 +69,8 @@ pub(super) struct Acceptor<H> {
     callers: Callers,
     room: Room,
     drain: Arc<Drain>,
+    /// Of connections that cannot be accepted, at whichever door.
+    warnings: Arc<Repeats>,
 }
 
 impl<H: Handler> Acceptor<H> {
@@ -78,6 +81,7 @@ impl<H: Handler> Acceptor<H> {
         callers: Callers,
         room: Room,
         drain: Arc<Drain>,
+        warnings: Arc<Repeats>,
     ) -> Arc<Self> {
         Arc::new(Self {
             handler: Arc::new(handler),
@@ -91,6 +95,7 @@ impl<H: Handler> Acceptor<H> {
             callers,
             room,
             drain,
+            warnings,
         })
     }
 
@@ -119,7 +124,14 @@ impl<H: Handler> Acceptor<H> {
             Ok(accepted) => accepted,
             Err(error) if concerns_one_connection(&error) => return,
             Err(error) => {
-                tracing::error!(event = "accept.failed", %error, "cannot accept connections for the moment");
+                if let Some(left_out) = self.warnings.due("accept", SystemClock.now()) {
+                    tracing::error!(
+                        event = "accept.failed",
+                        %error,
+                        left_out,
+                        "cannot accept connections for the moment"
+                    );
+                }
                 return tokio::time::sleep(OUT_OF_SOCKETS).await;
             }
         };

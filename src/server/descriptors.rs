@@ -6,9 +6,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are no browser's and no upstream's: listeners, runtimes, files, the provider's and
-/// the store's connections.
-const RESERVE: u64 = 128;
+/// Descriptors that are no browser's and no upstream's: listeners, runtimes, the administration's, the
+/// provider's and the store's connections, and a quarter for files of the app. Who accepts and who asks
+/// whether this process lives must find one, whatever strangers hold.
+const RESERVE: u64 = 256;
 
 /// Raises the soft limit to the hard one; how many descriptors there may be then, `None` where there is
 /// no limit.
@@ -36,9 +37,19 @@ pub fn upstreams_that_fit(connections: usize, descriptors: Option<u64>) -> usize
     let Some(descriptors) = descriptors else {
         return usize::MAX;
     };
-    let left = descriptors.saturating_sub(RESERVE.min(descriptors / 2));
+    let left = descriptors.saturating_sub(reserve(descriptors));
     let left = usize::try_from(left).unwrap_or(usize::MAX);
     left.saturating_sub(connections).max(1)
+}
+
+/// How many files of the app may be open at once. Streams of more take turns.
+pub fn files_that_fit(descriptors: Option<u64>) -> usize {
+    let fit = descriptors.map_or(RESERVE, reserve) / 4;
+    usize::try_from(fit).unwrap_or(usize::MAX)
+}
+
+fn reserve(descriptors: u64) -> u64 {
+    RESERVE.min(descriptors / 2)
 }
 
 /// How many of `wanted` connections fit, where each may need one more to an upstream.
@@ -46,7 +57,7 @@ pub fn connections_that_fit(wanted: usize, descriptors: Option<u64>) -> usize {
     let Some(descriptors) = descriptors else {
         return wanted;
     };
-    let fit = descriptors.saturating_sub(RESERVE.min(descriptors / 2)) / 2;
+    let fit = descriptors.saturating_sub(reserve(descriptors)) / 2;
     let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
     if fit < wanted {
         tracing::warn!(
@@ -55,7 +66,7 @@ pub fn connections_that_fit(wanted: usize, descriptors: Option<u64>) -> usize {
             connections = fit,
             wanted,
             "the process may open too few files for server.limits.connections; fewer are let in: \
-             raise the limit (LimitNOFILE= in systemd, ulimit -n) to twice as many and 128 more"
+             raise the limit (LimitNOFILE= in systemd, ulimit -n) to twice as many and 256 more"
         );
     }
     fit.min(wanted)
@@ -70,8 +81,8 @@ mod tests {
         for (wanted, descriptors, fit) in [
             (10_000, None, 10_000),
             (10_000, Some(1_048_576), 10_000),
-            (10_000, Some(20_128), 10_000),
-            (10_000, Some(1024), 448),
+            (10_000, Some(20_256), 10_000),
+            (10_000, Some(1024), 384),
             (10_000, Some(64), 16),
             (10_000, Some(0), 1),
         ] {
@@ -87,9 +98,9 @@ mod tests {
     fn upstreams_have_what_is_left() {
         for (connections, descriptors, fit) in [
             (10_000, None, usize::MAX),
-            (10_000, Some(1_048_576), 1_038_448),
-            (448, Some(1024), 448),
-            (100, Some(1024), 796),
+            (10_000, Some(1_048_576), 1_038_320),
+            (384, Some(1024), 384),
+            (100, Some(1024), 668),
             (1, Some(0), 1),
         ] {
             assert_eq!(
@@ -97,6 +108,13 @@ mod tests {
                 fit,
                 "{descriptors:?}"
             );
+        }
+    }
+
+    #[test]
+    fn files_have_a_part_of_the_reserve() {
+        for (descriptors, fit) in [(None, 64), (Some(1024), 64), (Some(64), 8), (Some(0), 0)] {
+            assert_eq!(files_that_fit(descriptors), fit, "{descriptors:?}");
         }
     }
 

@@ -27,6 +27,7 @@ use super::socket_file::SocketFile;
 use super::tls::Certificates;
 use super::{Handler, Listen, ServerSettings, StartError, WorkerContext};
 use crate::telemetry::LogLines;
+use crate::web::repeats::Repeats;
 
 /// Connections that the kernel keeps until a worker accepts them.
 const BACKLOG: i32 = 1024;
@@ -162,6 +163,7 @@ pub(super) struct Worker {
     pub(super) room: Room,
     pub(super) calls: Calls,
     pub(super) last_answers: LastAnswers,
+    pub(super) warnings: Arc<Repeats>,
     pub(super) alive: mpsc::Sender<()>,
     pub(super) log: LogLines,
 }
@@ -241,6 +243,7 @@ impl Worker {
             self.callers,
             self.room,
             Arc::clone(&drain),
+            self.warnings,
         );
         report(started, Ok(()));
         let shutdown = self.context.shutdown.clone();

@@ -37,6 +37,7 @@ use crate::telemetry::LogLines;
 use crate::web::body::Body;
 use crate::web::client_address::Peer;
 use crate::web::pace::LeastRate;
+use crate::web::repeats::Repeats;
 
 use self::listener::Worker;
 use self::room::Room;
@@ -208,6 +209,7 @@ impl Server {
             .transpose()?;
         let (local_addr, listeners) = listener::bind(&settings)?;
         let room = Room::new(settings.limits.connections);
+        let warnings = Arc::new(Repeats::default());
         let settings = Arc::new(settings);
         let make_handler = Arc::new(make_handler);
         let (alive, running) = mpsc::channel(1);
@@ -229,6 +231,7 @@ impl Server {
                 room: room.clone(),
                 calls: workers.enlist(),
                 last_answers: last_answers.clone(),
+                warnings: Arc::clone(&warnings),
                 alive: alive.clone(),
                 log: log.clone(),
             };

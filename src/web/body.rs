@@ -43,6 +43,44 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The same; what is held goes once the body is over, however that comes.
+    pub fn holding(self, held: impl Send + 'static) -> Self {
+        match self {
+            Self::Empty | Self::Full(None) => Self::Empty,
+            body => Self::Stream(Box::pin(Holding { body, _held: held })),
+        }
+    }
+}
+
+struct Holding<H> {
+    body: Body,
+    _held: H,
+}
+
+// Nothing is pinned by way of it.
+impl<H> Unpin for Holding<H> {}
+
+impl<H> HttpBody for Holding<H> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(ctx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;

@@ -94,7 +94,7 @@ async fn one_address_has_only_so_many_connections() {
 }
 
 /// Twelve HTTP/2 connections with a hundred calls each, in small: what would open more connections to
-/// upstreams than the process may have is refused, and everybody else is served. (The node could accept
+/// upstreams than strangers may have is refused, and everybody else is served. (The node could accept
 /// nobody any more.)
 #[tokio::test]
 async fn a_few_http_2_connections_do_not_stop_the_node() {
@@ -147,8 +147,8 @@ async fn a_few_http_2_connections_do_not_stop_the_node() {
             assert_eq!(answer.status(), 200);
         }
     }
-    let served = answers.len() - refused;
-    assert!((60..=100).contains(&served), "{served} of 400");
+    // Of 75 connections to upstreams, half are for those who are signed in.
+    assert_eq!(answers.len() - refused, 37, "of 400");
 
     let session = Call::get("/bff/session");
     let reply = timeout(AT_ONCE, ask(node.addr, &session)).await;
@@ -156,13 +156,6 @@ async fn a_few_http_2_connections_do_not_stop_the_node() {
     assert_eq!(node.ready().await.status, 200);
     let reply = ask(node.addr, &Call::get("/open")).await.unwrap();
     assert_eq!((reply.status, &reply.json()["code"]), (503, &"busy".into()));
-    // Told once, not four hundred times.
-    let told = node
-        .log()
-        .matches("as many connections to upstreams")
-        .count();
-    assert_eq!(told, 1, "{}", node.log());
-
     drop((answers, senders));
     soon("room again", async {
         while ask(node.addr, &Call::get("/open")).await.unwrap().status != 200 {

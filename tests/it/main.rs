@@ -13,6 +13,7 @@
 mod support;
 
 mod administration;
+mod answers;
 mod architecture;
 mod back;
 mod backchannel_logout;

@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 
 use super::*;
 use crate::web::client_address::TrustedProxies;
-use crate::web::strangers::{Addresses, Budget, Strangers};
+use crate::web::strangers::{self, Addresses, Budget, Strangers};
 
 const CROWD: usize = 20;
 /// How long the next visitor may wait: what is idle is closed after ten times as long.
@@ -212,7 +212,12 @@ async fn nobody_with_a_request_under_way_goes() {
 fn strangers(addresses: Addresses, per_address: usize) -> Callers {
     Callers::Strangers {
         account: Strangers::new(addresses, |demand| {
-            Budget::of(demand, CROWD, Some(per_address))
+            let room = strangers::Room {
+                connections: CROWD,
+                connections_per_address: Some(per_address),
+                upstreams: CROWD,
+            };
+            Budget::of(demand, room)
         }),
         proxies: TrustedProxies::new(vec!["127.0.0.9/32".parse().unwrap()]),
     }

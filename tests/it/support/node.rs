@@ -84,6 +84,7 @@ impl Node {
     /// A file of its own, in its folder.
     pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
     }
