@@ -165,7 +165,7 @@ fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> O
 }
 
 /// What is demanded of this client that we cannot do, where the provider's own words name it
-/// (Keycloak: "DPoP proof is missing", "Pushed Authorization Request is only allowed."). Its words
+/// (Keycloak: "`DPoP` proof is missing", "Pushed Authorization Request is only allowed."). Its words
 /// themselves go nowhere.
 fn demanded(description: &str) -> Option<Lack> {
     let description = description.to_ascii_lowercase();

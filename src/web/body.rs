@@ -45,6 +45,7 @@ impl Body {
 
 impl Body {
     /// The same; what is held goes once the body is over, however that comes.
+    #[must_use]
     pub fn holding(self, held: impl Send + 'static) -> Self {
         match self {
             Self::Empty | Self::Full(None) => Self::Empty,
