@@ -35,6 +35,7 @@ async fn the_second_listener_is_another_house() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream).start();
     let alice = signed_in(&bff, "alice").await;
+    bff.ready().await;
     for path in ["/livez", "/readyz", "/metrics"] {
         let inside = admin(&bff, path).await;
         assert_eq!(inside.status, 200, "{path}: {}", inside.text());
@@ -64,6 +65,7 @@ async fn the_second_listener_answers_to_its_own_names() {
         .set("server.admin_hosts", vec!["admin", "bff.internal"])
         .administered()
         .start();
+    bff.ready().await;
     let address = bff.admin_addr.unwrap();
     let ask = async |path: &str, host: &str| {
         let key = format!("Bearer {ADMIN_KEY}");

@@ -521,8 +521,7 @@ async fn a_refusal_that_is_no_end_is_told_apart() {
         assert!(!log.contains("canary_of_a_word") && !log.contains("as the test asked"));
         let metric = format!("outcome=\"unavailable\",cause=\"{cause}\"");
         assert!(bff.metrics().unwrap().contains(&metric), "{cause}");
-        let ready = Call::bare("GET", "/readyz").header("Host", "127.0.0.1");
-        assert_eq!(ready.send(bff.admin_addr.unwrap()).await.status, 200);
+        bff.ready().await;
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::net::UnixStream;
 use super::browser::{Browser, Received};
 use super::call::Call;
 use super::canary::{self, Canaries};
+use super::clock::soon;
 use super::helper::Helper;
 use super::idp::{CLIENT_ID, Idp, PUBLIC_URL};
 use super::logs::Logs;
@@ -119,6 +120,21 @@ impl<'a> Bff<'a> {
     /// The metrics, as the administration listener shows them.
     pub(crate) fn metrics(&self) -> Option<String> {
         self.admin_addr.map(scrape)
+    }
+
+    /// What `/readyz` says once it says yes: at first the provider has not been looked at.
+    pub(crate) async fn ready(&self) -> Reply {
+        let call = Call::bare("GET", "/readyz").header("Host", "127.0.0.1");
+        soon("the product to be ready", async {
+            loop {
+                let reply = call.clone().send(self.admin_addr.unwrap()).await;
+                if reply.status == 200 {
+                    return reply;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
     }
 
     /// What the administration listener answers to whoever has the key.
