@@ -54,7 +54,7 @@ impl<'a> Call<'a> {
         };
         let field = |header| field(header).ok_or_else(|| ExplainError::Header(header.clone()));
         Ok(Self {
-            method: Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+            method: Method::from_bytes(method.as_bytes())
                 .map_err(|_| ExplainError::Method(method.to_owned()))?,
             target,
             headers: headers.iter().map(field).collect::<Result<_, _>>()?,
@@ -77,6 +77,11 @@ pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, Explai
         .ok_or_else(|| ExplainError::Path((*target).to_owned()))?;
     let host = url.host_str().unwrap_or_default();
     let mut page = Page::new(&format!("{method} {target}"));
+    let upper = method.as_str().to_ascii_uppercase();
+    if method.as_str() != upper {
+        let text = format!("{method} is not {upper}: case tells methods apart");
+        page.line("method", &text);
+    }
     if !serves(config, host) {
         page.line(
             "answer",
@@ -218,7 +223,7 @@ fn route(
         &format!("{timeout} to the head of the answer; {body}"),
     );
     let websocket = if route.websocket {
-        "passes, where Origin is ours"
+        "passes, where Origin is ours and no Sec-Fetch-Site foreign"
     } else {
         "is refused"
     };

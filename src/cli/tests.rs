@@ -798,7 +798,7 @@ fn explain_tells_what_becomes_of_a_call() {
                  loses Set-Cookie: set_cookie is "drop"
                  is kept out of shared caches
       limits     1m to the head of the answer; bodies stream, of any length
-      WebSocket  passes, where Origin is ours
+      WebSocket  passes, where Origin is ours and no Sec-Fetch-Site foreign
       worker     is refused: service_worker is false
       client     is whoever connects; no proxy before us is trusted
     "#);
@@ -831,7 +831,13 @@ fn explain_knows_who_answers() {
             "GET /api",
             "goes to    http://a:1/base/, in turn with http://b:2/",
         ),
-        ("get /files/a.pdf", "must show  Sec-Fetch-Site: same-origin"),
+        ("GET /files/a.pdf", "must show  Sec-Fetch-Site: same-origin"),
+        (
+            "get /files/a.pdf",
+            "answer     405: this path takes GET only",
+        ),
+        ("post /api", "method     post is not POST"),
+        ("post /api", "route      /api"),
         (
             "GET /files/a.pdf",
             "anonymous  401 login_required; a navigation is sent to the provider",

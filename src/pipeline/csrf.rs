@@ -95,16 +95,21 @@ fn comes_from_our_page(headers: &HeaderMap, public: &PublicOrigin) -> bool {
         .is_some_and(|referer| is_below(referer.as_bytes(), public.as_str()))
 }
 
-/// M1: a page cannot add a header to a WebSocket; the Origin must be there and be ours.
+/// M1: a page cannot add a header to a WebSocket; the Origin must be there and be ours, and the
+/// browser must not say of itself that somebody else is behind it.
 ///
 /// # Errors
 ///
-/// The Origin is missing or another.
+/// The Origin is missing or another, or Fetch Metadata names another page.
 pub fn check_websocket(headers: &HeaderMap, public: &PublicOrigin) -> Result<(), CsrfFault> {
     let ours = headers
         .get(ORIGIN)
         .is_some_and(|origin| origin.as_bytes() == public.as_str().as_bytes());
-    if ours { Ok(()) } else { Err(CsrfFault::Origin) }
+    if ours && !Sender::of(headers).is_somebody_else() {
+        Ok(())
+    } else {
+        Err(CsrfFault::Origin)
+    }
 }
 
 /// Whether this is a CORS preflight, which is answered here and never reaches an upstream (H4).
@@ -147,6 +152,25 @@ mod tests {
             Some("https://app.example/"),
         ] {
             assert_eq!(check(origin), FOREIGN, "{origin:?}");
+        }
+    }
+
+    /// M1, H3: what the browser says of itself counts for a handshake as for any call; an Origin of ours
+    /// beside `cross-site` was let in.
+    #[test]
+    fn fetch_metadata_speaks_for_a_socket_too() {
+        let public = PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap();
+        for (site, expected) in [
+            ("same-origin", OK),
+            ("none", OK),
+            ("same-site", FOREIGN),
+            ("cross-site", FOREIGN),
+            ("odd", FOREIGN),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, "https://app.example".parse().unwrap());
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            assert_eq!(check_websocket(&headers, &public), expected, "{site}");
         }
     }
 

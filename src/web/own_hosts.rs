@@ -24,11 +24,16 @@ impl OwnHosts {
     /// browser's.
     pub fn serve(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut fields = headers.get_all(HOST).iter();
-        uri.authority().is_none_or(|target| self.has(target.host()))
+        uri.authority().is_none_or(|target| self.is(target))
             && fields.all(|field| {
                 let authority = Authority::try_from(field.as_bytes());
-                authority.is_ok_and(|authority| self.has(authority.host()))
+                authority.is_ok_and(|authority| self.is(&authority))
             })
+    }
+
+    /// Browsers send no userinfo, and what stands before an `@` is a host to some readers.
+    fn is(&self, authority: &Authority) -> bool {
+        !authority.as_str().contains('@') && self.has(authority.host())
     }
 
     fn has(&self, host: &str) -> bool {
@@ -70,6 +75,9 @@ mod tests {
             ("/", &["bff.internal.evil.example"], false),
             ("/", &["[evil.example]"], false),
             ("/", &["::1"], false),
+            ("/", &["evil.example:80@127.0.0.1"], false),
+            ("/", &["evil.example@localhost:9090"], false),
+            ("http://evil.example@127.0.0.1:9090/", &[], false),
             ("/", &[""], false),
             ("/", &["localhost", "evil.example"], false),
             ("http://evil.example:9090/", &["127.0.0.1:9090"], false),

@@ -69,7 +69,8 @@ async fn says_back(socket: &mut Socket, text: &str) {
     assert_eq!(said, Message::text(text));
 }
 
-/// M1: the exact origin, before anybody is dialled; Fetch Metadata and the header say nothing here.
+/// M1: the exact origin, before anybody is dialled, and no other page by Fetch Metadata; the header says
+/// nothing here.
 #[tokio::test]
 async fn a_foreign_page_opens_no_socket() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
@@ -100,6 +101,10 @@ async fn a_foreign_page_opens_no_socket() {
             let reply = call.send(bff.public_addr).await;
             assert_eq!(reply.status, 403, "{path} {origin:?}");
             assert_eq!(reply.json()["code"], "origin_not_allowed", "{origin:?}");
+        }
+        for site in ["cross-site", "same-site"] {
+            let call = handshake(path).of(&alice).header("Sec-Fetch-Site", site);
+            assert_eq!(asked(&call, &bff).await, 403, "{path} {site}");
         }
     }
     alice.stand_on("https://evil.example/trap");

@@ -163,7 +163,8 @@ fn make_private(headers: &mut HeaderMap) {
     let mut shared = false;
     for word in words(headers, &CACHE_CONTROL) {
         let directive = word.split('=').next().unwrap_or_default().trim();
-        if directive.eq_ignore_ascii_case("no-store") {
+        // The bare words alone: with an argument, a cache may take them for others.
+        if word.eq_ignore_ascii_case("no-store") {
             stored = false;
         } else if word.eq_ignore_ascii_case("private") {
             private = true;
@@ -341,6 +342,11 @@ mod tests {
             (Some("public, max-age=60"), "max-age=60, private"),
             (Some("Public, S-Maxage=60"), "private"),
             (Some("private=\"x-a\""), "private=\"x-a\", private"),
+            // With an argument it is no directive that a cache must know.
+            (
+                Some("no-store=\"a\", max-age=60"),
+                "no-store=\"a\", max-age=60, private",
+            ),
         ] {
             let route = RouteSettings {
                 auth: RouteAuth::Required,
