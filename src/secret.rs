@@ -210,6 +210,14 @@ pub fn random_base64url<const N: usize>(randomness: &dyn Randomness) -> String {
     URL_SAFE_NO_PAD.encode(bytes.as_ref())
 }
 
+/// Whether a secret is one byte over and over, as what somebody puts in its place for a moment.
+pub fn is_one_byte(secret: &[u8]) -> bool {
+    let mut bytes = secret.iter();
+    bytes
+        .next()
+        .is_some_and(|first| bytes.all(|byte| byte == first))
+}
+
 /// A 256-bit key that seals cookies and records.
 #[derive(Clone)]
 pub struct SessionKey(Zeroizing<[u8; 32]>);
@@ -232,6 +240,11 @@ impl SessionKey {
     /// The key as `bff keygen` prints it.
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_ref()))
+    }
+
+    /// Whether it is no key but a placeholder; see [`is_one_byte`].
+    pub fn is_one_byte(&self) -> bool {
+        is_one_byte(self.0.as_ref())
     }
 
     /// The bytes, for the file that seals.

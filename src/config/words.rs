@@ -159,6 +159,15 @@ impl Read for IpNet {
 impl Read for Method {
     fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
         let text = text(node, key, "a method", "[\"GET\"]", faults)?;
+        if text == "*" {
+            faults.refuse(
+                &node.place,
+                key,
+                "holds \"*\", which is no word for all: no browser asks by that method",
+                "leave the key out for all methods",
+            );
+            return None;
+        }
         let Ok(method) = Self::from_bytes(text.as_bytes()) else {
             faults.refuse(
                 &node.place,

@@ -1,5 +1,7 @@
 //! Headers that an operator sets and removes.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderName, HeaderValue};
 
 use crate::config::error::Faults;
@@ -48,6 +50,9 @@ const OURS_IN_REQUESTS: [&str; 8] = [
 
 /// Fields of an answer that are ours to write (I11).
 const OURS_IN_ANSWERS: [&str; 2] = ["set-cookie", "x-request-id"];
+
+/// The start of 2024, since the epoch: a date before it was past when bff came to be, on every clock.
+const LONG_GONE: Duration = Duration::from_hours(473_352);
 
 /// The changes that a route asks for in its requests.
 pub(super) fn request_changes(
@@ -178,22 +183,30 @@ pub(super) fn set(
 /// one user's answers to the next.
 pub(super) fn keep_private(field: &Field<HeaderTable>, faults: &mut Faults) {
     let (headers, _) = table(field);
-    let shares = |name: &str, text: &str| {
-        let words = || text.split(',').map(|word| word.trim().to_ascii_lowercase());
-        name.eq_ignore_ascii_case("cache-control")
-            && words().any(|word| word == "public" || word.starts_with("s-maxage"))
-            || name.eq_ignore_ascii_case("surrogate-control")
-            || name.to_ascii_lowercase().ends_with("cdn-cache-control")
-    };
     for written in headers.set.or(Named::default()).0 {
         let (name, text) = &written.value;
-        if shares(name, &text.0) {
+        if shares(&name.to_ascii_lowercase(), text.0.trim()) {
             written.refuse(
                 faults,
                 "would let shared caches give one user's answers to another",
-                "write \"private\", or auth = \"none\" where no user is asked for",
+                "write Cache-Control = \"private\" alone, or auth = \"none\" where no user is asked for",
             );
         }
+    }
+}
+
+/// Whether some cache between us and the browsers would keep an answer for all of them.
+fn shares(name: &str, text: &str) -> bool {
+    match name {
+        "cache-control" => text
+            .split(',')
+            .map(|word| word.trim().to_ascii_lowercase())
+            .any(|word| word == "public" || word.starts_with("s-maxage")),
+        "expires" => httpdate::parse_http_date(text)
+            .is_ok_and(|date| date >= SystemTime::UNIX_EPOCH + LONG_GONE),
+        "x-accel-expires" => text != "0",
+        "surrogate-control" | "edge-control" => true,
+        name => name.ends_with("-cache-control"),
     }
 }
 

@@ -274,7 +274,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// An absolute http or https address without userinfo, query or fragment; others are noted.
+/// An absolute http or https address without userinfo, wildcard, query or fragment; others are noted.
 fn http_url(written: &Written<String>, example: &str, faults: &mut Faults) -> Option<Url> {
     let url = Url::parse(&written.value)
         .ok()
@@ -293,6 +293,14 @@ fn http_url(written: &Written<String>, example: &str, faults: &mut Faults) -> Op
             faults,
             "holds a user name or password",
             format!("write the address alone, as in \"{example}\""),
+        );
+        return None;
+    }
+    if url.host_str().is_some_and(|host| host.contains('*')) {
+        written.refuse(
+            faults,
+            format!("names no single host: {:?}", written.value),
+            format!("write one without a wildcard, such as \"{example}\""),
         );
         return None;
     }

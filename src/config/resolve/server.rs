@@ -16,7 +16,7 @@ use crate::config::resolve::{
     Purpose, Surroundings, count, http_url, is_loopback, path_prefix, span, table, tls,
 };
 use crate::config::words::Size;
-use crate::secret::AdminKey;
+use crate::secret::{AdminKey, is_one_byte};
 use crate::server::{Limits, Listen, ServerSettings, Timeouts};
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
@@ -288,11 +288,30 @@ pub(super) fn admin(
             "write another port, one that the public does not reach",
         );
     }
+    warn_of_cleartext_keys(&server, written, faults);
     Some(AdminSettings {
         listen: written.value.clone(),
         keys: AdminKeys::new(key, named),
         hosts,
     })
+}
+
+/// Health and metrics are no secret of this size: without a key, other machines may ask.
+fn warn_of_cleartext_keys(server: &ServerTable, listen: &Written<Listen>, faults: &mut Faults) {
+    let takes_keys = server.admin_key.stands() || server.admin_keys.stands();
+    if takes_keys
+        && let Some(address) = listen.value.tcp()
+        && !address.ip().is_loopback()
+    {
+        listen.warn(
+            faults,
+            "takes the keys of administration, and shows who is signed in, in cleartext",
+            format!(
+                "write \"127.0.0.1:{}\", or let nothing reach it but a proxy that speaks https",
+                address.port()
+            ),
+        );
+    }
 }
 
 /// The names alone: a port or a scheme in one would never be found in a Host field.
@@ -411,6 +430,13 @@ fn long_enough<T>(key: &str, written: &Written<T>, faults: &mut Faults) -> Optio
             "put what bff keygen prints there",
         );
         return None;
+    }
+    if is_one_byte(key.as_bytes()) {
+        written.warn(
+            faults,
+            "is one character over and over, which can be guessed",
+            "put what bff keygen prints there",
+        );
     }
     Some(AdminKey::new(key))
 }

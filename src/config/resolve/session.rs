@@ -114,6 +114,16 @@ fn keys(
             );
             continue;
         };
+        if key.is_one_byte() {
+            source.warn(
+                faults,
+                format!(
+                    "{:?} holds one byte 32 times, so that anyone can make sessions of their own",
+                    source.value
+                ),
+                "put what bff keygen prints there; bff keygen --rotate says how",
+            );
+        }
         if texts.contains(&text) {
             source.refuse(
                 faults,

@@ -47,10 +47,16 @@ const SMALLEST: [(&str, &[(&str, &str)]); 4] = [
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 fn variables() -> Variables {
-    [("SECRET", "s3cret"), ("KEY", KEY), ("SHORT", "abc")]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let zeros = "A".repeat(KEY.len());
+    [
+        ("SECRET", "s3cret"),
+        ("KEY", KEY),
+        ("SHORT", "abc"),
+        ("ZEROS", &zeros),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
 }
 
 /// The smallest file with `lines` of `table` laid over it: `key = value` sets, `-key` takes away.

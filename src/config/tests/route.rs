@@ -107,7 +107,41 @@ fn a_route_that_cannot_be_safe_is_refused() {
             "response_headers = { set = { CDN-Cache-Control = \"max-age=60\" } }",
             "give one user's answers to another",
         ),
+        case("[route]", "methods = [\"*\"]", "leave the key out for all"),
+        case(
+            "[route]",
+            "upstream = \"http://*.internal:9000\"",
+            "names no single host",
+        ),
     ]);
+}
+
+/// G12: whatever a cache obeys before `Cache-Control` is refused alike; what keeps nothing passes.
+#[test]
+fn no_word_to_a_cache_shares_the_answers_of_a_session() {
+    for (field, value, shares) in [
+        ("X-Accel-Expires", "600", true),
+        ("x-accel-expires", "@1924992000", true),
+        ("X-Accel-Expires", "0", false),
+        ("Expires", "Tue, 01 Jan 2036 00:00:00 GMT", true),
+        ("Expires", "Thu, 01 Jan 1970 00:00:00 GMT", false),
+        ("Expires", "0", false),
+        ("Edge-Control", "max-age=60", true),
+        ("Surrogate-Control", "max-age=60", true),
+        ("X-LiteSpeed-Cache-Control", "public", true),
+        ("Cache-Control", "no-store", false),
+    ] {
+        let line = format!("response_headers = {{ set = {{ {field} = {value:?} }} }}");
+        match serve(&file_with("[route]", &line)) {
+            Ok(_) => assert!(!shares, "{line}"),
+            Err(errors) => {
+                let said = errors.to_string();
+                assert!(shares && said.contains("to another"), "{line}: {said}");
+            }
+        }
+        let open = format!("auth = \"none\"\n{line}");
+        assert!(serve(&file_with("[route]", &open)).is_ok(), "{open}");
+    }
 }
 
 #[test]

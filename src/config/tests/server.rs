@@ -53,11 +53,42 @@ fn a_server_that_cannot_work_is_refused() {
             "is no name for the log",
         ),
     ]);
-    check_warned(&[case(
+    check_refused(&[case(
         "server",
-        "trusted_proxies = [\"0.0.0.0/0\"]",
-        "trusts everyone",
+        "public_url = \"https://*.example.com\"",
+        "names no single host",
     )]);
+    check_warned(&[
+        case(
+            "server",
+            "trusted_proxies = [\"0.0.0.0/0\"]",
+            "trusts everyone",
+        ),
+        case(
+            "server",
+            "admin_listen = \"127.0.0.1:9090\"\nadmin_key = \"env:ZEROS\"",
+            "is one character over and over",
+        ),
+    ]);
+}
+
+/// A key of administration is not sent in cleartext beyond this machine without a word.
+#[test]
+fn administration_in_cleartext_for_others_is_warned_of() {
+    for (listen, key, warned) in [
+        ("0.0.0.0:9090", "admin_key = \"env:KEY\"", true),
+        ("10.0.0.1:9090", "admin_keys = { anna = \"env:KEY\" }", true),
+        ("[::]:9090", "admin_key = \"env:KEY\"", true),
+        ("127.0.0.1:9090", "admin_key = \"env:KEY\"", false),
+        ("[::1]:9090", "admin_key = \"env:KEY\"", false),
+        ("unix:/run/bff/admin.sock", "admin_key = \"env:KEY\"", false),
+        ("0.0.0.0:9090", "", false),
+    ] {
+        let lines = format!("admin_listen = {listen:?}\n{key}");
+        let (_, warnings) = serve(&file_with("server", &lines)).unwrap();
+        let said = warnings.to_string();
+        assert_eq!(said.contains("in cleartext"), warned, "{lines}: {said}");
+    }
 }
 
 #[test]

@@ -142,6 +142,11 @@ fn keys_and_lifetimes_that_cannot_work_are_refused() {
         case("session", "-keys", "a restart signs everyone out"),
         case(
             "session",
+            "keys = [\"env:KEY\", \"env:ZEROS\"]",
+            "session.keys env:ZEROS holds one byte 32 times",
+        ),
+        case(
+            "session",
             "idle_timeout = \"25h\"\nmax_lifetime = \"26h\"",
             "that nobody used for more than a day",
         ),
