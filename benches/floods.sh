@@ -74,7 +74,9 @@ issuer        = "$issuer"
 client_id     = "$(line "provider-$kind" 2)"
 client_secret = "env:BFF_CLIENT_SECRET"
 
+# Others sign in as the visitor, oftener than one user may have sessions.
 [session]
+max_per_user = "none"
 keys  = ["env:BFF_SESSION_KEY"]
 store = "$store"
 $url

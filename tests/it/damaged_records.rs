@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::bff::{Bff, BffBuilder};
 use crate::support::browser::{Browser, Fetch};
-use crate::support::call::{Call, signed_in};
+use crate::support::call::signed_in;
 use crate::support::clock::nine_o_clock;
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::journey::refusal;
