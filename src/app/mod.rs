@@ -645,7 +645,7 @@ fn open_store(settings: &SessionSettings, around: &Around<'_>) -> Result<OpenSto
     });
     match prepared {
         Ok(()) => {}
-        Err(error @ StoreError::Away(_)) => {
+        Err(error @ (StoreError::Away(_) | StoreError::Taken(_))) => {
             tracing::warn!(event = "store.away", %error, "starting without sessions; they are served once it answers");
         }
         Err(error @ StoreError::Unusable(_)) => return Err(error),

@@ -67,11 +67,12 @@ pub(super) fn check(
         config.server.listen,
         routes(config.routes.len()),
     );
-    let notes: Vec<String> = config
+    let mut notes: Vec<String> = config
         .session
         .limit
         .map(sessions_a_user)
         .into_iter()
+        .chain(another_port(&config))
         .chain([largest_head::note(&config)])
         .collect();
     if options.online {
@@ -84,6 +85,7 @@ pub(super) fn check(
             return Err(CheckError::Found(faults.join("\n"), findings.exit()).into());
         }
         writeln!(terminal.out, "{summary}; {}", findings.praise())?;
+        notes.extend(findings.notes().map(|note| format!("note: {note}")));
     } else {
         writeln!(terminal.out, "{summary}")?;
     }
@@ -102,6 +104,18 @@ fn sessions_a_user(limit: Limit) -> String {
         "note: a user may have {} sessions at once, and {more} (session.max_per_user)",
         limit.most
     )
+}
+
+/// Where browsers come to one port and it listens on another, with nobody before it that is known.
+fn another_port(config: &Config) -> Option<String> {
+    let is_alone = config.server.tls.is_some() && config.trusted_proxies.is_empty();
+    let listens = config.server.listen.tcp().filter(|_| is_alone)?.port();
+    let public = config.auth.public_url.port_or_known_default()?;
+    (listens != 0 && listens != public).then(|| {
+        format!(
+            "note: browsers come to port {public} (server.public_url), and it listens on {listens}: something must lead from one to the other, such as docker run --publish {public}:{listens}"
+        )
+    })
 }
 
 /// Makes what `serve` makes of the configuration before it listens, and throws it away.

@@ -38,6 +38,8 @@ pub(super) struct Findings {
 /// What a finding means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
+    /// It is as it may be, and whoever reads of it need not wonder.
+    Told,
     /// It works, and somebody may come to regret it.
     Unwise,
     /// The configuration may be right; somebody does not answer.
@@ -49,6 +51,11 @@ enum Weight {
 impl Findings {
     fn note(&mut self, weight: Weight, sentence: impl Into<String>) {
         self.found.push((weight, sentence.into()));
+    }
+
+    /// What is well, and is not what one would have seen else.
+    pub(super) fn notes(&self) -> impl Iterator<Item = &str> {
+        self.of(|weight| weight == Weight::Told)
     }
 
     /// What works all the same.
@@ -78,7 +85,7 @@ impl Findings {
     /// How a check with faults ends: what has to be changed weighs more than who is away.
     pub(super) fn exit(&self) -> Exit {
         match self.found.iter().map(|(weight, _)| *weight).max() {
-            None | Some(Weight::Unwise) => Exit::Done,
+            None | Some(Weight::Told | Weight::Unwise) => Exit::Done,
             Some(Weight::Away) => Exit::Failed,
             Some(Weight::Wrong) => Exit::Usage,
         }
@@ -185,6 +192,11 @@ fn ask_store(config: &Config, findings: &mut Findings) {
     }
     match app::ask_store(config) {
         Ok(store) => findings.store = store,
+        // Beside the one that serves, as before each upgrade, all is as it should be.
+        Err(StartError::Store(StoreError::Taken(_))) => findings.note(
+            Weight::Told,
+            "the SQLite file of session.store_url is in use, as by the bff that serves, and was not looked into; it serves one at a time",
+        ),
         Err(error) => {
             let weight = match &error {
                 StartError::Store(StoreError::Away(_)) => Weight::Away,

@@ -620,6 +620,28 @@ fn with_tls(cert: &str, key: &str) -> Folder {
     folder
 }
 
+/// README's file listens on 8443 for browsers that come to 443, and `check` said nothing.
+#[test]
+fn check_says_that_browsers_come_to_another_port() {
+    let pair = rcgen::generate_simple_self_signed(["app.example.com".to_owned()]).unwrap();
+    let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let note = "note: browsers come to port 443 (server.public_url), and it listens on 8443";
+    let behind = "listen = \"127.0.0.1:8443\"\ntrusted_proxies = [\"127.0.0.1\"]";
+    for (listen, noted) in [
+        ("listen = \"127.0.0.1:8443\"", true),
+        ("listen = \"127.0.0.1:443\"", false),
+        (behind, false),
+    ] {
+        let folder = with_tls(&cert, &key);
+        let file = folder.path().join("bff.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(&file, config.replace("listen = \"127.0.0.1:0\"", listen)).unwrap();
+        let (exit, out, err) = folder.run("check");
+        assert_eq!(exit, Exit::Done, "{listen}: {err}");
+        assert_eq!(out.contains(note), noted, "{listen}: {out}");
+    }
+}
+
 #[test]
 fn check_judges_the_certificate_as_serve_does() {
     let host = || vec!["app.example.com".to_owned()];

@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
 
+#[cfg(feature = "sqlite")]
+use bff::session::store::record_store::RecordStore as _;
+#[cfg(feature = "sqlite")]
+use bff::session::store::sql::{Migrations, SqlSettings, sqlite::SqliteStore};
 use tempfile::TempDir;
 
 use crate::support::authority::Authority;
-use crate::support::clock::nine_o_clock;
+use crate::support::clock::{nine_o_clock, soon};
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::process::{Ended, run};
 use crate::support::servers::postgres::Postgres;
@@ -68,6 +74,41 @@ async fn a_missing_folder_of_the_store_is_found() {
     let ended = check("sqlite://sessions.db").await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(!place.dir.path().join("sessions.db").exists());
+}
+
+/// N3: beside the node that serves, as an upgrade has it checked, it said that another was to be ended,
+/// and ended with 1. The file is held as one that serves holds it.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_file_that_a_node_serves_from_is_no_fault() {
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let serving = SqliteStore::new(
+        &place.dir.path().join("sessions.db"),
+        SqlSettings {
+            timeout: Duration::from_secs(5),
+            migrations: Migrations::Run,
+        },
+    );
+    serving.prepare().await.unwrap();
+    let check = async || {
+        let session = "store = \"sqlite\"\nstore_url = \"sqlite://sessions.db\"";
+        place.check(&idp.issuer, BEHIND, session, "").await
+    };
+    let beside = check().await;
+    assert_eq!(beside.code, Some(0), "{}", beside.err);
+    let note = "note: the SQLite file of session.store_url is in use, as by the bff that serves";
+    assert!(beside.out.contains(note), "{}", beside.out);
+    assert!(!beside.out.contains("sqlite answer"), "{}", beside.out);
+
+    drop(serving);
+    soon("the file to be free", async {
+        while check().await.out.contains(note) {}
+    })
+    .await;
+    let alone = check().await;
+    assert_eq!(alone.code, Some(0), "{}", alone.err);
+    assert!(alone.out.contains("sqlite answer"), "{}", alone.out);
 }
 
 /// A store that is away is no fault of the configuration, which exit code 2 said it was; and it is told

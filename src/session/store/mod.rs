@@ -37,6 +37,9 @@ pub enum StoreError {
     /// It is away, or too slow: this heals by itself.
     #[error("the session store does not answer: {0}")]
     Away(#[source] Cause),
+    /// Another process has it, and it serves one: this heals once that process ends.
+    #[error("the session store does not answer: {0}")]
+    Taken(#[source] Cause),
     /// It answers, and will not do until somebody mends it: a wrong password, a schema of a newer
     /// version, a full disk. The cause says what to mend, in one sentence.
     #[error("the session store cannot be used: {0}")]

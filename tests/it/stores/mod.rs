@@ -31,6 +31,16 @@ fn unusable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     }
 }
 
+/// The sentence of a store that another process has.
+#[cfg(feature = "sqlite")]
+#[track_caller]
+fn taken<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Err(error @ StoreError::Taken(_)) => error.to_string(),
+        other => panic!("not taken: {other:?}"),
+    }
+}
+
 /// The sentence of a store that is away.
 #[track_caller]
 fn away<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {

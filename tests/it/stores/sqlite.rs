@@ -14,7 +14,7 @@ use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::web::ending::EndReason;
 
 use super::contract::{self, HOUR, Nodes, hash, now, row, until};
-use super::{away, unusable};
+use super::{away, taken, unusable};
 
 const SETTINGS: SqlSettings = SqlSettings {
     timeout: Duration::from_secs(5),
@@ -80,10 +80,10 @@ async fn a_second_bff_on_the_file_waits_for_the_first_to_end() {
     let path = dir.path().join("sessions.db");
     let (first, second) = (store(&path), store(&path));
     first.insert(&row(1), None, now()).await.unwrap();
-    let sentence = away(second.prepare().await);
+    let sentence = taken(second.prepare().await);
     assert!(sentence.contains("in use by another bff"), "{sentence}");
     assert!(sentence.contains("sessions.db"), "{sentence}");
-    away(second.insert(&row(2), None, now()).await);
+    taken(second.insert(&row(2), None, now()).await);
 
     first.insert(&row(3), None, now()).await.unwrap();
     drop(first);

@@ -176,7 +176,7 @@ impl NearCache {
             Ok(_) => inner.health.answered(),
             Err(error) => {
                 match error {
-                    StoreError::Away(_) => inner.metrics.away(),
+                    StoreError::Away(_) | StoreError::Taken(_) => inner.metrics.away(),
                     StoreError::Unusable(_) => inner.metrics.unusable(),
                 }
                 inner.health.failed(error);

@@ -160,6 +160,10 @@ pub(super) fn away(sentence: String) -> StoreError {
     StoreError::Away(Box::new(Fault(sentence)))
 }
 
+pub(super) fn taken(sentence: String) -> StoreError {
+    StoreError::Taken(Box::new(Fault(sentence)))
+}
+
 pub(super) fn unusable(sentence: String) -> StoreError {
     StoreError::Unusable(Box::new(Fault(sentence)))
 }

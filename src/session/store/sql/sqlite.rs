@@ -21,7 +21,8 @@ use crate::session::store::record_store::{Event, Listener, Row};
 use crate::web::ending::EndReason;
 
 use super::dialect::{
-    Dialect, SCHEMA_VERSION, SchemaState, Trouble, Value, away, judge_schema, speak, unusable,
+    Dialect, SCHEMA_VERSION, SchemaState, Trouble, Value, away, judge_schema, speak, taken,
+    unusable,
 };
 use super::row::{bytes_of, int, to_row};
 use super::statements::columns;
@@ -189,7 +190,7 @@ impl Dialect for Sqlite {
             // The rest of an extended code says where it happened.
             .map(|code| code & 0xff);
         match code {
-            Some(5 | 6) => away(format!(
+            Some(5 | 6) => taken(format!(
                 "{file} is in use by another bff, and a SQLite file serves one: end the other, \
                      or give several one store in Redis or PostgreSQL"
             )),
