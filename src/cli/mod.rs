@@ -254,6 +254,8 @@ pub fn run(
     };
     match perform(command, variables, terminal) {
         Ok(()) => Exit::Done,
+        // Whoever read has read enough, as `head` has.
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
             // A terminal that is gone cannot be told so.
             drop(writeln!(terminal.err, "{}", sentence(&error)));

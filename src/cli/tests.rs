@@ -642,6 +642,49 @@ fn check_says_that_browsers_come_to_another_port() {
     }
 }
 
+/// Away from the server it named is neither certificate nor app, and each question ended with 2.
+#[test]
+fn an_explanation_needs_none_of_the_files() {
+    let config = CONFIG
+        .replace(
+            "public_url = \"https://app.example.com\"",
+            "public_url = \"https://app.example.com\"\ntls = { cert = \"tls.crt\", key = \"tls.key\" }",
+        )
+        .replace("upstream = \"http://localhost:5173\"", "dir = \"dist\"");
+    let folder = Folder::with(&config);
+    for command in ["explain GET /api/orders", "keygen --rotate"] {
+        let (exit, _, err) = folder.run(command);
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{command}");
+    }
+    let (exit, _, err) = folder.run("check");
+    assert_eq!(exit, Exit::Usage);
+    for file in ["tls.crt", "tls.key", "dist"] {
+        assert!(err.contains(&format!("names {file}, which")), "{err}");
+    }
+}
+
+/// `bff schema | head` ended with "the output cannot be written: Broken pipe".
+#[test]
+fn whoever_stops_reading_has_read_enough() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut err = Vec::new();
+    let mut terminal = Terminal {
+        out: &mut Closed,
+        err: &mut err,
+    };
+    let arguments = ["bff", "schema"].map(OsString::from);
+    let exit = run(arguments, &variables(), &mut terminal);
+    assert_eq!((exit, err.as_slice()), (Exit::Done, &b""[..]));
+}
+
 #[test]
 fn check_judges_the_certificate_as_serve_does() {
     let host = || vec!["app.example.com".to_owned()];

@@ -114,7 +114,7 @@ impl Config {
     }
 
     /// The configuration for `bff explain`: as for `bff serve` or `bff dev`, with no provider and no
-    /// keys, so that whoever asks needs no secret.
+    /// keys, so that whoever asks needs no secret and none of the files that it names.
     ///
     /// # Errors
     /// As [`Config::load`].

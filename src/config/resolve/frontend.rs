@@ -84,7 +84,8 @@ pub(super) fn frontend(
     }
     let written = dir.written()?;
     let dir = surroundings.folder.public(&written.value);
-    if !dir.join("index.html").is_file() {
+    // Whoever only explains may be where no app was built.
+    if surroundings.purpose.needs_secrets() && !dir.join("index.html").is_file() {
         let what = if dir.is_dir() {
             format!("names {}, which holds no index.html", dir.display())
         } else {

@@ -62,6 +62,15 @@ const OUR_PARAMETERS: [(&str, &str); 12] = [
     ),
 ];
 
+/// What whoever has no provider yet may do.
+const fn missing_provider() -> &'static str {
+    if cfg!(feature = "dev") {
+        "write [provider] with issuer = \"https://id.example.com\", client_id = \"…\" and client_secret = \"env:BFF_CLIENT_SECRET\"; for development start bff dev, which brings one"
+    } else {
+        "write [provider] with issuer = \"https://id.example.com\", client_id = \"…\" and client_secret = \"env:BFF_CLIENT_SECRET\""
+    }
+}
+
 /// How we meet the provider.
 pub(super) fn provider(
     field: &Field<ProviderTable>,
@@ -77,6 +86,9 @@ pub(super) fn provider(
             Some(String::new()),
             Some(ClientAuth::Public),
         )
+    } else if !field.stands() {
+        faults.refuse(&place, "provider", "is missing", missing_provider());
+        (None, None, None)
     } else {
         let issuer = provider
             .issuer

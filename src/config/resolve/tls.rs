@@ -20,6 +20,10 @@ pub(super) fn tls(
     let mut file = |field: &Field<String>, key: &str, label: &str| {
         let written = field.required(&tls.place, key, example, faults)?;
         let path = surroundings.folder.private(written, &written.value);
+        if !surroundings.purpose.needs_secrets() {
+            // Nothing is served.
+            return Some(path);
+        }
         match std::fs::read_to_string(&path) {
             Ok(pem) if pem.contains(label) => Some(path),
             Ok(_) => {

@@ -219,9 +219,19 @@ fn a_file_that_is_not_there_is_one_sentence() {
     assert_snapshot!(errors, @"/nowhere/bff.toml: is not there; go to the folder that holds it, or name it with --config FILE");
 }
 
+/// Whoever has the file of `bff dev` was told of three keys, and not that `bff dev` needs none of them.
+#[cfg(feature = "dev")]
 #[test]
 fn an_empty_file_names_what_is_missing() {
     assert_snapshot!(serve("").unwrap_err(), @r#"
+    bff.toml: provider is missing; write [provider] with issuer = "https://id.example.com", client_id = "…" and client_secret = "env:BFF_CLIENT_SECRET"; for development start bff dev, which brings one
+    bff.toml: server.public_url is missing; write public_url = "https://app.example.com", the origin that browsers see
+    "#);
+}
+
+#[test]
+fn an_empty_table_names_what_is_missing() {
+    assert_snapshot!(serve("[provider]\n[server]").unwrap_err(), @r#"
     bff.toml: provider.client_id is missing; write client_id = "…", as registered at the provider
     bff.toml: provider.client_secret is missing, and so is client_key: nothing proves to the provider who we are; write client_secret = "env:BFF_CLIENT_SECRET" and set that variable
     bff.toml: provider.issuer is missing; write issuer = "https://id.example.com", as the provider's metadata says it
