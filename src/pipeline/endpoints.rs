@@ -22,6 +22,7 @@ use crate::pipeline::pages::{confirm_login, hop_page, same_site_step, signed_in_
 use crate::proxy::CsrfCheck;
 use crate::session::cookie::Presented;
 use crate::web::body::Body;
+use crate::web::client_address::unnamed_proxy;
 use crate::web::navigation::{Arrival, check_opened};
 
 /// The most bytes that a form may have: a callback's, a third-party login's, a logout token's.
@@ -61,6 +62,7 @@ impl Pipeline {
         }
         match endpoint {
             Endpoint::Login => {
+                self.warn_of_unnamed_proxy(ctx, parts);
                 relying_party.admit_login(self.source(ctx, parts))?;
                 let answer = if parts.method == Method::POST {
                     let form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
@@ -129,6 +131,24 @@ impl Pipeline {
 }
 
 impl Pipeline {
+    /// A proxy that nobody named is told of at a login, where looking costs no call anything: its address
+    /// is taken for everybody's (I4).
+    fn warn_of_unnamed_proxy(&self, ctx: &Context, parts: &Parts) {
+        let shared = &*self.shared;
+        let peer = ctx.connection.peer;
+        let Some(client) = unnamed_proxy(peer, &parts.headers, &shared.trusted_proxies) else {
+            return;
+        };
+        if let Some(left_out) = shared.warnings.due("an unnamed proxy", shared.clock.now()) {
+            tracing::warn!(
+                event = "proxy.unnamed",
+                %client,
+                left_out,
+                "X-Forwarded-For comes from an address that server.trusted_proxies does not name, and counts for nothing: every visitor has that address; if it is your proxy's, write it there"
+            );
+        }
+    }
+
     /// How a login goes on.
     fn show(&self, answer: LoginAnswer, parts: &Parts) -> Response<Body> {
         match answer {

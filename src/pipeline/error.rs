@@ -52,8 +52,8 @@ pub enum Refusal {
     #[error(transparent)]
     Path(#[from] PathFault),
     /// It asks for a host that is not served here.
-    #[error("a host that is not served here")]
-    UnknownHost,
+    #[error("a host that is not served here: {0}")]
+    UnknownHost(Box<str>),
     /// Nothing is served at its path.
     #[error("no route")]
     NoRoute,
@@ -297,7 +297,7 @@ impl Refusal {
         match self {
             Self::Message(fault) => message(*fault),
             Self::Path(_) => bad_request("The path has a form that is not served here."),
-            Self::UnknownHost => verdict(
+            Self::UnknownHost(_) => verdict(
                 StatusCode::NOT_FOUND,
                 "no_route",
                 "Not found",
@@ -636,7 +636,7 @@ pub fn answer(refusal: &Refusal, ctx: &Context, site: &Site<'_>) -> Response<Bod
         login_url: offers_login.then(|| site.login_url(refusal)),
         for_people: for_people(refusal),
         on: site.way_on(refusal, &verdict),
-        home: site.home.clone(),
+        home: site.way_home(refusal),
         extra: ended(refusal),
     };
     let mut response = if verdict.code == INVALID_LOGOUT_REQUEST.code {
@@ -736,7 +736,7 @@ pub struct Site<'a> {
     pub window: Window,
     /// The app's own page for what goes wrong.
     pub error_page: Option<&'a ErrorPage>,
-    /// The warnings of failed logins that were given lately.
+    /// The warnings that were given lately.
     pub warnings: &'a Repeats,
     /// The present moment.
     pub now: Timestamp,
@@ -772,6 +772,12 @@ impl Site<'_> {
         }
     }
 
+    /// Where the app begins; on a host that is not served, nowhere.
+    fn way_home(&self, refusal: &Refusal) -> Option<Way> {
+        let is_here = !matches!(refusal, Refusal::UnknownHost(_));
+        self.home.clone().filter(|_| is_here)
+    }
+
     /// What a person does next: loads the page again where that may help and loses nothing, else
     /// signs in, where that was under way or would help.
     fn way_on(&self, refusal: &Refusal, verdict: &Verdict) -> Option<Way> {
@@ -791,6 +797,11 @@ impl Site<'_> {
                     ) =>
             {
                 Some(Way::new("Try again", ""))
+            }
+            // Whoever comes by an IP address need not learn what is behind it.
+            Refusal::UnknownHost(_) if self.audience == Audience::Developer => {
+                let address = self.relying_party.settings().public_url.as_str();
+                Some(Way::new("Open the public address", address))
             }
             Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(_) => sign_in(),
             _ if NEEDS_LOGIN.contains(&verdict.code) => sign_in(),

@@ -87,8 +87,8 @@ pub struct Shared {
     websocket_ping: Option<Duration>,
     strangers: Strangers,
     clock: Arc<dyn Clock>,
-    /// Of logins that failed, on whichever worker.
-    login_warnings: Repeats,
+    /// Of failed logins, hosts and proxies that are not ours, on whichever worker.
+    warnings: Repeats,
     metrics: SharedMetrics,
 }
 
@@ -156,7 +156,7 @@ impl Shared {
             websocket_ping,
             strangers,
             clock,
-            login_warnings: Repeats::default(),
+            warnings: Repeats::default(),
             relying_party,
             routes,
             frontend,
@@ -250,7 +250,7 @@ impl Pipeline {
         // the same answer with a session and without (I8).
         let host = external_host(parts).unwrap_or_default();
         if !shared.serves(host) && !shared.is_the_provider_within(host, parts) {
-            return Err(Refusal::UnknownHost);
+            return Err(Refusal::UnknownHost(host.into()));
         }
         let path = match RequestPath::parse(parts.uri.path(), shared.path_rules()) {
             Ok(path) => path,
@@ -554,7 +554,7 @@ impl Pipeline {
             home: arrival.is_seen().then(|| self.home(parts)).flatten(),
             window: self.window_of(parts),
             error_page: self.shared.error_page.as_ref(),
-            warnings: &self.shared.login_warnings,
+            warnings: &self.shared.warnings,
             now: relying_party.now(),
             session_cookie: relying_party.session_cookie(),
         }

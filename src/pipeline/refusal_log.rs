@@ -32,6 +32,9 @@ pub(in crate::pipeline) fn write(
     site: &Site<'_>,
 ) {
     let (id, cause) = (ctx.request_id(), chain(refusal));
+    if let Refusal::UnknownHost(host) = refusal {
+        elsewhere(host, site);
+    }
     let told = told(refusal, status, code);
     let status = status.as_u16();
     match told {
@@ -81,6 +84,23 @@ pub(in crate::pipeline) fn write(
             cause,
             "request refused"
         ),
+    }
+}
+
+/// Once a minute, both hosts: where a proxy loses `Host`, nothing is served, and nothing else says why.
+/// No warning: whoever looks for open ports asks by the address.
+fn elsewhere(host: &str, site: &Site<'_>) {
+    const LONGEST: usize = 255;
+    if let Some(left_out) = site.warnings.due("another host", site.now) {
+        let host: String = host.chars().take(LONGEST).collect();
+        let public_url = &site.relying_party.settings().public_url;
+        tracing::info!(
+            event = "request.elsewhere",
+            host = host.as_str(),
+            public_url = public_url.origin().ascii_serialization(),
+            left_out,
+            "a request came for a host that is not served here; let the proxy before it leave Host as it came, or correct server.public_url"
+        );
     }
 }
 

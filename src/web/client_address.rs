@@ -60,6 +60,27 @@ impl From<IpAddr> for Peer {
     }
 }
 
+/// The peer, where it is a proxy by its own word that nobody named: it says for whom it asks, and stands on
+/// a network where only those are who were let in. On the open net anybody may say so.
+pub fn unnamed_proxy(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Option<IpAddr> {
+    let speaks_for_another = !trusted.trust_peer(peer) && headers.contains_key(X_FORWARDED_FOR);
+    Some(peer.address()).filter(|address| speaks_for_another && is_within(*address))
+}
+
+/// Whether no address of the open net is like it: RFC 1918, RFC 4193, RFC 6598, and what is local.
+const fn is_within(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            is_shared || address.is_loopback() || address.is_private() || address.is_link_local()
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+    }
+}
+
 /// The address of whoever called, as far as it can be known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientAddress {
@@ -260,6 +281,34 @@ mod tests {
         ] {
             check(&case);
         }
+    }
+
+    /// I4: a proxy that nobody named was silent for as long as it stood there.
+    #[test]
+    fn a_proxy_that_nobody_named_is_known_by_its_word() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.1/32".parse().unwrap()]);
+        let mut chain = HeaderMap::new();
+        chain.insert(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.7"));
+        let nothing = HeaderMap::new();
+        for (peer, headers, unnamed) in [
+            ("127.0.0.1", &chain, true),
+            ("127.0.0.1", &nothing, false),
+            ("10.0.0.1", &chain, false),
+            ("10.0.0.2", &chain, true),
+            ("::ffff:10.0.0.2", &chain, true),
+            ("172.17.0.1", &chain, true),
+            ("100.64.0.1", &chain, true),
+            ("100.128.0.1", &chain, false),
+            ("192.0.2.1", &chain, false),
+            ("fd00::1", &chain, true),
+            ("fe80::1", &chain, true),
+            ("2001:db8::1", &chain, false),
+        ] {
+            let address: IpAddr = peer.parse().unwrap();
+            let found = unnamed_proxy(address.into(), headers, &trusted);
+            assert_eq!(found, unnamed.then(|| address.to_canonical()), "{peer}");
+        }
+        assert_eq!(unnamed_proxy(Peer::Unix, &chain, &trusted), None);
     }
 
     #[test]

@@ -569,6 +569,15 @@ async fn bff_dev_offers_the_next_port() {
         ))
         .await;
     assert_eq!(visit.last().status, 200, "{:?}", visit.paths());
+    // At any other name of this machine it says where to go: it was a page without a way on.
+    let there = Call::bare("GET", "/nowhere")
+        .header("Host", &format!("127.0.0.1:{next}"))
+        .header("Sec-Fetch-Mode", "navigate");
+    let there = there.send(([127, 0, 0, 1], next.parse().unwrap()).into());
+    let there = there.await;
+    let way = format!("href=\"http://localhost:{next}/\">Open the public address");
+    assert!(there.text().contains(&way), "{}", there.text());
+    assert!(!there.text().contains("Start page"), "{}", there.text());
     process.terminate().await;
     assert_eq!(process.ended().await, Some(0));
 }

@@ -90,6 +90,61 @@ async fn the_second_listener_answers_to_its_own_names() {
     }
 }
 
+/// I8, N4: a proxy that loses `Host` loses every request, and no line said which host had come. One a
+/// minute does, with the right one beside it; the answer repeats neither.
+#[tokio::test]
+async fn a_host_that_is_not_served_is_named_in_the_log() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).start();
+    let ask = async |host: &str| {
+        let call = Call::get("/").with("Host", host);
+        let call = call.with("Sec-Fetch-Mode", "navigate");
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(reply.status, 404, "{host}");
+        assert!(!reply.text().contains(host), "{}", reply.text());
+        assert!(!reply.text().contains(HOST), "{}", reply.text());
+    };
+    let told = || bff.logs().lines_with("request.elsewhere");
+    ask("lost.internal").await;
+    ask("127.0.0.1").await;
+    let lines = told();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("host=\"lost.internal\""), "{lines:#?}");
+    assert!(lines[0].contains(PUBLIC_URL), "{lines:#?}");
+    idp.clock().advance(Duration::from_mins(1));
+    ask("127.0.0.1").await;
+    let lines = told();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[1].contains("left_out=1"), "{lines:#?}");
+}
+
+/// I4: behind a proxy that `trusted_proxies` does not name every visitor has its address, and nothing
+/// said so.
+#[tokio::test]
+async fn a_proxy_that_is_not_named_is_warned_of() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let forgotten = Bff::with(&idp, &upstream).start();
+    let named = Bff::with(&idp, &upstream)
+        .set("server.trusted_proxies", vec!["127.0.0.1/32"])
+        .start();
+    for (name, bff, forwarded, times) in [
+        ("nobody speaks", &forgotten, None, 0),
+        ("forgotten", &forgotten, Some("203.0.113.7"), 1),
+        ("once a minute", &forgotten, Some("203.0.113.8"), 1),
+        ("named", &named, Some("203.0.113.7"), 0),
+    ] {
+        let call = Call::bare("GET", "/bff/login").header("Host", HOST);
+        let call = match forwarded {
+            Some(address) => call.with("X-Forwarded-For", address),
+            None => call,
+        };
+        assert_eq!(call.send(bff.public_addr).await.status, 303, "{name}");
+        let lines = bff.logs().lines_with("proxy.unnamed");
+        assert_eq!(lines.len(), times, "{name}: {lines:#?}");
+        assert!(lines.iter().all(|line| line.contains("client=127.0.0.1")));
+    }
+}
+
 /// N4: an id tells a stranger nothing of the traffic: not how many requests came before it, nor which of
 /// them one worker answered. It was the worker's word and a count.
 #[tokio::test]
