@@ -43,7 +43,9 @@ use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
-use crate::server::descriptors::{connections_that_fit, files_that_fit, raise, upstreams_that_fit};
+use crate::server::descriptors::{
+    connections_that_fit, files_that_fit, raise, upstreams_that_fit, warn_of_fewer,
+};
 use crate::server::{self, Callers, Certificates, Listen, RollCall, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::{Journal, SubjectNames};
@@ -222,7 +224,12 @@ impl RunningApp {
         }
         let mut server = config.server;
         let descriptors = raise();
-        let connections = connections_that_fit(server.limits.connections, descriptors);
+        let wanted = server.limits.connections;
+        let connections = connections_that_fit(wanted, descriptors);
+        // One developer's browser opens few, and the limit is nothing that they need to mend.
+        if audience == Audience::Public {
+            warn_of_fewer(connections, wanted, descriptors);
+        }
         server.limits.connections = connections;
         let upstreams = upstreams_that_fit(connections, descriptors);
         let upstream_room = UpstreamRoom::new(upstreams, server.workers);
