@@ -28,7 +28,7 @@ use crate::app::signals::Signals;
 use crate::auth::{RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness, Timestamp};
 #[cfg(feature = "dev")]
-use crate::config::DevelopmentServers;
+use crate::config::{DevelopmentServers, PathInDevelopment};
 use crate::config::{Config, RELOAD_INTERVAL, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::{self, DevError, DevPlaces};
@@ -511,6 +511,7 @@ pub fn develop(
         Arc::clone(&environment.clock),
         Arc::clone(&environment.randomness),
     )?;
+    let paths = config.paths_in_development();
     config.use_development_servers(DevelopmentServers {
         issuer: servers.issuer.clone(),
         client_id: servers.client_id.clone(),
@@ -533,6 +534,7 @@ pub fn develop(
         issuer: servers.issuer.clone(),
         control_url: servers.control_url.to_string(),
         users,
+        paths,
     });
     signals.run(app, &ServiceManager::none());
     Ok(())
@@ -552,6 +554,8 @@ pub struct Development {
     pub control_url: String,
     /// Who can sign in.
     pub users: Vec<String>,
+    /// What stands behind the app's address.
+    pub paths: Vec<PathInDevelopment>,
 }
 
 /// The configured keys, or a fresh one: sessions then end with the process.
