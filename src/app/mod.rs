@@ -28,7 +28,7 @@ use crate::app::signals::Signals;
 use crate::auth::{RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness, Timestamp};
 #[cfg(feature = "dev")]
-use crate::config::DevelopmentServers;
+use crate::config::{DevelopmentServers, PathInDevelopment};
 use crate::config::{Config, RELOAD_INTERVAL, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::{self, DevError, DevPlaces};
@@ -43,7 +43,9 @@ use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 #[cfg(feature = "dev")]
 use crate::secret::ClientSecret;
 use crate::secret::SessionKey;
-use crate::server::descriptors::{connections_that_fit, files_that_fit, raise, upstreams_that_fit};
+use crate::server::descriptors::{
+    connections_that_fit, files_that_fit, raise, upstreams_that_fit, warn_of_fewer,
+};
 use crate::server::{self, Callers, Certificates, Listen, RollCall, Server, ServerSettings};
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::{Journal, SubjectNames};
@@ -222,7 +224,12 @@ impl RunningApp {
         }
         let mut server = config.server;
         let descriptors = raise();
-        let connections = connections_that_fit(server.limits.connections, descriptors);
+        let wanted = server.limits.connections;
+        let connections = connections_that_fit(wanted, descriptors);
+        // One developer's browser opens few, and the limit is nothing that they need to mend.
+        if audience == Audience::Public {
+            warn_of_fewer(connections, wanted, descriptors);
+        }
         server.limits.connections = connections;
         let upstreams = upstreams_that_fit(connections, descriptors);
         let upstream_room = UpstreamRoom::new(upstreams, server.workers);
@@ -504,6 +511,7 @@ pub fn develop(
         Arc::clone(&environment.clock),
         Arc::clone(&environment.randomness),
     )?;
+    let paths = config.paths_in_development();
     config.use_development_servers(DevelopmentServers {
         issuer: servers.issuer.clone(),
         client_id: servers.client_id.clone(),
@@ -526,6 +534,7 @@ pub fn develop(
         issuer: servers.issuer.clone(),
         control_url: servers.control_url.to_string(),
         users,
+        paths,
     });
     signals.run(app, &ServiceManager::none());
     Ok(())
@@ -545,6 +554,8 @@ pub struct Development {
     pub control_url: String,
     /// Who can sign in.
     pub users: Vec<String>,
+    /// What stands behind the app's address.
+    pub paths: Vec<PathInDevelopment>,
 }
 
 /// The configured keys, or a fresh one: sessions then end with the process.

@@ -1,10 +1,9 @@
 //! `bff dev`: everything on this machine, and which port to take when the usual one is taken.
 
 use std::fmt;
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::app::{self, StartError};
 use crate::cli::{CommandError, DevOptions, Terminal};
@@ -57,9 +56,13 @@ pub(super) fn dev(
     let path = file(config.clone());
     let (settings, warnings) = Config::load_for_development(path.as_deref(), &variables)?;
     let wanted = settings.server.listen.clone();
+    // Whole, since another folder may have a bff.toml of its own.
+    let place = path.map(|path| std::path::absolute(&path).unwrap_or(path));
     let out = &mut *terminal.out;
     let ended = app::develop(settings, &warnings, |development| {
-        announce(development, out);
+        // A terminal that is gone reads nothing; the servers run all the same.
+        drop(out.write_all(banner(development, place.as_deref()).as_bytes()));
+        drop(out.flush());
     });
     if let Err(StartError::Server(server::StartError::AddressInUse { listen, .. })) = &ended
         && *listen == wanted
@@ -92,29 +95,38 @@ fn next_free(taken: SocketAddr) -> Option<u16> {
         .find(|port| TcpListener::bind((taken.ip(), *port)).is_ok())
 }
 
-/// Tells where to look, once everything listens.
-fn announce(development: &app::Development, out: &mut dyn Write) {
+/// What tells where to look, once everything listens: `config` is the file it came from.
+fn banner(development: &app::Development, config: Option<&Path>) -> String {
     let app::Development {
         public_url,
         endpoints,
         issuer,
         control_url,
         users,
+        paths,
     } = development;
     let first = users.first().map_or("alice", String::as_str);
     let users = users.join(", ");
-    // A terminal that is gone reads nothing; the servers run all the same.
-    drop(write!(
-        out,
+    let config = config.map_or_else(
+        || "none: there is no bff.toml in this folder, so this is the demo".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let widest = paths.iter().map(|way| way.path.chars().count()).max();
+    let width = widest.unwrap_or_default();
+    let paths: String = paths
+        .iter()
+        .map(|way| format!("             {:width$}  {}\n", way.path, way.leads_to))
+        .collect();
+    format!(
         "\n  bff dev is ready\n\n  \
-           app        {public_url}\n  \
+           config     {config}\n  \
+           app        {public_url}\n{paths}  \
            provider   {issuer}   (sign in as {users})\n  \
            misbehave  {control_url}\n\n  \
-           script     curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}'\n             \
+           script     curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}' -o /dev/null\n             \
                       curl -b jar -H 'X-CSRF: 1' {endpoints}/session\n\n  \
            Ctrl-C stops it; the provider keeps nothing.\n\n"
-    ));
-    drop(out.flush());
+    )
 }
 
 /// The file that was asked for, else the one in this folder, if there is one.
@@ -123,4 +135,45 @@ fn file(asked: Option<PathBuf>) -> Option<PathBuf> {
         let here = PathBuf::from("bff.toml");
         here.is_file().then_some(here)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn of(toml: Option<&str>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = toml.map(|text| {
+            let path = folder.path().join("bff.toml");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let (config, _) =
+            Config::load_for_development(path.as_deref(), &Variables::new()).unwrap();
+        let development = app::Development {
+            public_url: "http://localhost:8080/".to_owned(),
+            endpoints: "http://localhost:8080/bff".to_owned(),
+            issuer: "http://127.0.0.1:9100".to_owned(),
+            control_url: "http://127.0.0.1:9100/control".to_owned(),
+            users: vec!["alice".to_owned(), "bob".to_owned()],
+            paths: config.paths_in_development(),
+        };
+        banner(&development, toml.map(|_| Path::new("/home/ann/shop/bff.toml")))
+    }
+
+    /// It was the same to the letter in the folder of the app and in any other.
+    #[test]
+    fn the_banner_says_that_it_is_the_demo() {
+        assert_snapshot!(of(None), @"");
+    }
+
+    #[test]
+    fn the_banner_says_what_stands_behind_the_address() {
+        let app = "[[route]]\npath = \"/api\"\nupstream = \"http://localhost:9000\"\n\
+                   [[route]]\npath = \"/api/demo\"\nupstream = \"dev:api\"\n\
+                   [frontend]\nupstream = \"http://localhost:5173\"\n";
+        assert_snapshot!(of(Some(app)), @"");
+    }
 }

@@ -136,7 +136,7 @@ enum Command {
     #[cfg(feature = "dev")]
     #[command(after_help = "Example: the demo, and signing in from a script\n  \
         bff dev                            # or another port: bff dev --port 3000\n  \
-        curl -L -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice'\n\n\
+        curl -sL -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice' -o /dev/null\n\n\
         Without --config it reads ./bff.toml if there is one")]
     Dev(DevOptions),
     /// Print a fresh key for session.keys

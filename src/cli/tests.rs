@@ -236,7 +236,7 @@ fn the_help_of_dev() {
 
     Example: the demo, and signing in from a script
       bff dev                            # or another port: bff dev --port 3000
-      curl -L -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice'
+      curl -sL -c jar -b jar 'http://localhost:8080/bff/login?login_hint=alice' -o /dev/null
 
     Without --config it reads ./bff.toml if there is one
     "#);

@@ -29,7 +29,39 @@ pub struct DevelopmentServers {
     pub app: Url,
 }
 
+/// Where the calls of one route go, for a developer to read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PathInDevelopment {
+    /// The route's name, which is its path as written; `/` for the app's files.
+    pub path: String,
+    /// An upstream's address, or what has none that anybody chose.
+    pub leads_to: String,
+}
+
 impl Config {
+    /// What stands behind the app's address, in the order written; asked before
+    /// [`Config::use_development_servers`] puts addresses in the place of the demo.
+    pub fn paths_in_development(&self) -> Vec<PathInDevelopment> {
+        let routes = self.routes.iter().map(|route| PathInDevelopment {
+            path: route.name.clone(),
+            leads_to: route
+                .upstreams
+                .iter()
+                .map(|upstream| match upstream.as_str() {
+                    DEMO_API => "the demo API",
+                    DEMO_APP => "the demo app",
+                    address => address.trim_end_matches('/'),
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+        });
+        let files = self.frontend.iter().map(|frontend| PathInDevelopment {
+            path: "/".to_owned(),
+            leads_to: format!("the files in {}", frontend.dir.display()),
+        });
+        routes.chain(files).collect()
+    }
+
     /// The configuration for `bff dev`; without a `path`, that of the demo alone.
     ///
     /// It is complete after [`Config::use_development_servers`].

@@ -50,7 +50,7 @@ use crate::telemetry::LogSettings;
 use crate::web::outbound::OutboundSettings;
 
 #[cfg(feature = "dev")]
-pub use development::DevelopmentServers;
+pub use development::{DevelopmentServers, PathInDevelopment};
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
 pub use reload::{Reload, Reread};

@@ -31,7 +31,7 @@ pub(in crate::pipeline) fn told(refusal: &Refusal, audience: Audience) -> Option
 fn not_started(route: &str, upstream: &str) -> String {
     if route == "/" {
         format!(
-            "Nothing answers at {upstream}, the app's development server. Is `npm run dev` running?"
+            "Nothing answers at {upstream}, the app's development server. Start it: npm run dev"
         )
     } else {
         format!(
@@ -60,7 +60,7 @@ mod tests {
             told(&vite, Audience::Developer).as_deref(),
             Some(
                 "Nothing answers at http://localhost:5173, the app's development server. \
-                 Is `npm run dev` running?"
+                 Start it: npm run dev"
             )
         );
         let api = told(

@@ -59,17 +59,21 @@ pub fn connections_that_fit(wanted: usize, descriptors: Option<u64>) -> usize {
     };
     let fit = descriptors.saturating_sub(reserve(descriptors)) / 2;
     let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-    if fit < wanted {
+    fit.min(wanted)
+}
+
+/// Tells the operator, where not all of `wanted` connections fit.
+pub fn warn_of_fewer(connections: usize, wanted: usize, descriptors: Option<u64>) {
+    if connections < wanted {
         tracing::warn!(
             event = "limits.open_files",
             open_files = descriptors,
-            connections = fit,
+            connections,
             wanted,
             "the process may open too few files for server.limits.connections; fewer are let in: \
              raise the limit (LimitNOFILE= in systemd, ulimit -n) to twice as many and 256 more"
         );
     }
-    fit.min(wanted)
 }
 
 #[cfg(test)]

@@ -525,7 +525,7 @@ async fn bff_dev_names_what_is_not_started() {
     let said = page.last().text();
     let expected = format!(
         "Nothing answers at http://localhost:{vite}, the app&#39;s development server. \
-         Is `npm run dev` running?"
+         Start it: npm run dev"
     );
     assert!(said.contains(&expected), "{said}");
     browser.stand_on(&public_url);

@@ -1,5 +1,6 @@
 // A stand-in for your API: says what reached it, with the token blanked. Node alone, nothing to install.
-// A real API verifies the bearer token (signature, issuer, audience); this one only looks whether there is one.
+// A real API verifies the bearer token (signature, issuer, audience), or asks the provider's /userinfo where it is opaque,
+// as that of `bff dev` is; this one only looks whether there is one.
 
 import { createServer } from 'node:http'
 

@@ -100,13 +100,20 @@ test.each<[string, Response, unknown]>([
   expect(await apiJson('/api/orders')).toEqual(expected)
 })
 
-test('a page where JSON was expected is an error that says so', async () => {
-  fetched.mockResolvedValueOnce(new Response('<!doctype html>', { headers: { 'Content-Type': 'text/html' } }))
-  await expect(apiJson('/api/orders')).rejects.toMatchObject({
+/** It said text/html, and left one to find out that the app's own page had answered. */
+test('a page where JSON was expected points to the routes', async () => {
+  fetched.mockResolvedValueOnce(new Response('<!doctype html>', { headers: { 'Content-Type': 'text/html; charset=utf-8' } }))
+  await expect(apiJson('/apis/orders')).rejects.toMatchObject({
     status: 200,
     problem: { code: 'not_json' },
-    message: 'GET /api/orders answered text/html where JSON was expected.',
+    message:
+      'GET /apis/orders answered a page where JSON was expected. Perhaps no [[route]] of bff.toml has this path: bff explain GET /apis/orders says.',
   })
+})
+
+test('whatever else is not JSON is named', async () => {
+  fetched.mockResolvedValueOnce(new Response('a,b', { headers: { 'Content-Type': 'text/csv' } }))
+  await expect(apiJson('/api/orders')).rejects.toThrow('GET /api/orders answered text/csv where JSON was expected.')
 })
 
 test('an answer that is no problem+json still has a message', async () => {

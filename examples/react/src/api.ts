@@ -86,7 +86,11 @@ export async function apiJson<T>(path: string, init: Omit<RequestInit, 'body'> &
     return JSON.parse(text) as T
   } catch {
     if (/^text\/plain\b/i.test(type)) return text as T
-    const detail = `${rest.method ?? 'GET'} ${path} answered ${type || 'something'} where JSON was expected.`
+    const call = `${rest.method ?? 'GET'} ${path}`
+    // What no route takes is the app's, which answers with its page.
+    const detail = /^text\/html\b/i.test(type)
+      ? `${call} answered a page where JSON was expected. Perhaps no [[route]] of bff.toml has this path: bff explain ${call} says.`
+      : `${call} answered ${type || 'something'} where JSON was expected.`
     throw new ApiError(response.status, { status: response.status, code: 'not_json', title: 'Not JSON', detail })
   }
 }

@@ -10,8 +10,10 @@ export interface Session {
   user: { sub: string; name?: string; email?: string; picture?: string; [claim: string]: unknown }
   /** `expires_in`: seconds until the idle timeout; `ends_in`: seconds until the end, however busy the user is. */
   session: { tag: string; created_at: string; expires_in: number; ends_in: number }
-  token?: { expires_in: number }
-  auth?: { acr?: string; amr?: string[]; auth_time?: string }
+  /** Null: the provider did not say. */
+  token?: { expires_in: number | null }
+  /** How they signed in; null where the provider did not say. */
+  auth?: { acr: string | null; amr: string[]; auth_time: string | null }
   logout_url: string
 }
 
@@ -48,7 +50,7 @@ export interface SignInOutcome {
 }
 
 const BASE = '/bff'
-const NOT_BFF = `Nothing of bff answers at ${BASE}/session here. Open bff's address, not Vite's: http://localhost:8080 with \`bff dev\`.`
+const NOT_BFF = `Nothing of bff answers at ${BASE}/session here. Open bff's address, not Vite's: http://localhost:8080 with bff dev.`
 const RETRY_SECONDS = 5
 const POLL_SECONDS = 60
 const HIDDEN_LONG = 60_000

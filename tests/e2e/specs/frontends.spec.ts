@@ -25,7 +25,7 @@ test('all of it is well typed', async () => {
   expect(Object.keys(files).length).toBeGreaterThan(7)
   // Each recipe lies beside the files that it is told to lie beside.
   const beside = ['vue', 'angular', 'axios', 'query', 'form'].flatMap((recipe) =>
-    ['session', 'api'].map((name) => [`src/${recipe}/${name}.ts`, `export * from '../${name}'\n`]),
+    ['session', 'api', 'useDraft'].map((name) => [`src/${recipe}/${name}.ts`, `export * from '../${name}'\n`]),
   )
   typeCheck(await written({ ...files, ...Object.fromEntries(beside) }))
 })
@@ -55,7 +55,7 @@ test.describe('the README’s component, with the form of docs/frontends.md', ()
     await page.getByLabel('Order').fill('three pears')
     await expect(page.getByRole('alert')).toContainText('Your session is over (expired).', { timeout: 20_000 })
     await page.getByRole('button', { name: 'Save' }).click()
-    await expect(page.getByRole('status')).toHaveText('Not saved yet. Sign in again, then save.')
+    await expect(page.getByRole('status')).toHaveText('Not saved yet. Once signed in, press Save again.')
 
     // The provider still knows alice, so the window comes and goes.
     const opened = context.waitForEvent('page')
@@ -67,6 +67,17 @@ test.describe('the README’s component, with the form of docs/frontends.md', ()
     await expect(page.getByRole('status')).toHaveText('Saved.')
     expect(world.api.seen.filter(({ method }) => method === 'POST')).toHaveLength(1)
     await expect.poll(() => context.pages().length, { message: 'the window has closed itself' }).toBe(1)
+  })
+
+  test('finds what was typed again after a reload, and nothing that was emptied', async ({ page, world }) => {
+    await page.goto(world.origin)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await giveName(page)
+    for (const text of ['three pears', '']) {
+      await page.getByLabel('Order').fill(text)
+      await page.reload()
+      await expect(page.getByLabel('Order')).toHaveValue(text)
+    }
   })
 
   test('says what is wrong while nobody can tell who is signed in', async ({ page, world }) => {

@@ -29,7 +29,7 @@ export async function project(files: Record<string, string>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'bff-written-'))
   await mkdir(join(folder, 'src'))
   await symlink(MODULES, join(folder, 'node_modules'))
-  for (const name of ['session.ts', 'useSession.ts', 'api.ts']) await cp(join(REACT, 'src', name), join(folder, 'src', name))
+  for (const name of ['session.ts', 'useSession.ts', 'api.ts', 'useDraft.ts']) await cp(join(REACT, 'src', name), join(folder, 'src', name))
   for (const [name, body] of Object.entries(files)) {
     await mkdir(dirname(join(folder, name)), { recursive: true })
     await writeFile(join(folder, name), body)
