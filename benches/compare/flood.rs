@@ -2,6 +2,7 @@
 //! other people who sign in.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +27,9 @@ const PACE: Duration = Duration::from_millis(10);
 const LOGINS: Duration = Duration::from_millis(500);
 /// Longer, and a call or a login counts as failed.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Connections of the idle flood that are held at a time; bff lets in 10,000.
+const HELD: usize = 15_000;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -85,7 +89,7 @@ struct Seen {
     failed: Cell<u64>,
     logins: Cell<u64>,
     failed_logins: RefCell<Vec<String>>,
-    open: RefCell<Vec<TcpStream>>,
+    open: RefCell<VecDeque<TcpStream>>,
 }
 
 async fn flood(kind: Kind, target: Rc<Target>, span: Duration) -> Outcome {
@@ -256,7 +260,12 @@ async fn attack(kind: Kind, target: &Target, from: Ipv4Addr, seen: &Seen) -> Out
         }
         Kind::IdleConnections => {
             let stream = timeout(Duration::from_secs(1), connect(port, from)).await??;
-            seen.open.borrow_mut().push(stream);
+            let mut open = seen.open.borrow_mut();
+            // More than bff lets in, and fewer than this process may hold beside the visitor's.
+            if open.len() == HELD {
+                open.pop_front();
+            }
+            open.push_back(stream);
             Ok(())
         }
     }

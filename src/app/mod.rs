@@ -27,9 +27,9 @@ use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
 use crate::auth::{RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness, Timestamp};
+use crate::config::{Config, RELOAD_INTERVAL, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::config::{DevelopmentServers, PathInDevelopment};
-use crate::config::{Config, RELOAD_INTERVAL, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::{self, DevError, DevPlaces};
 use crate::frontend::{FileRoom, Frontend, FrontendError};

@@ -113,14 +113,15 @@ fn banner(development: &app::Development, config: Option<&Path>) -> String {
     );
     let widest = paths.iter().map(|way| way.path.chars().count()).max();
     let width = widest.unwrap_or_default();
-    let paths: String = paths
-        .iter()
-        .map(|way| format!("             {:width$}  {}\n", way.path, way.leads_to))
-        .collect();
+    let mut ways = String::new();
+    for way in paths {
+        let line = format!("             {:width$}  {}\n", way.path, way.leads_to);
+        ways.push_str(&line);
+    }
     format!(
         "\n  bff dev is ready\n\n  \
            config     {config}\n  \
-           app        {public_url}\n{paths}  \
+           app        {public_url}\n{ways}  \
            provider   {issuer}   (sign in as {users})\n  \
            misbehave  {control_url}\n\n  \
            script     curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}' -o /dev/null\n             \
@@ -150,8 +151,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let (config, _) =
-            Config::load_for_development(path.as_deref(), &Variables::new()).unwrap();
+        let (config, _) = Config::load_for_development(path.as_deref(), &Variables::new()).unwrap();
         let development = app::Development {
             public_url: "http://localhost:8080/".to_owned(),
             endpoints: "http://localhost:8080/bff".to_owned(),
@@ -160,7 +160,10 @@ mod tests {
             users: vec!["alice".to_owned(), "bob".to_owned()],
             paths: config.paths_in_development(),
         };
-        banner(&development, toml.map(|_| Path::new("/home/ann/shop/bff.toml")))
+        banner(
+            &development,
+            toml.map(|_| Path::new("/home/ann/shop/bff.toml")),
+        )
     }
 
     /// It was the same to the letter in the folder of the app and in any other.
