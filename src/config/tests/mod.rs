@@ -232,10 +232,10 @@ fn an_empty_file_names_what_is_missing() {
 #[test]
 fn an_empty_table_names_what_is_missing() {
     assert_snapshot!(serve("[provider]\n[server]").unwrap_err(), @r#"
-    bff.toml: provider.client_id is missing; write client_id = "…", as registered at the provider
-    bff.toml: provider.client_secret is missing, and so is client_key: nothing proves to the provider who we are; write client_secret = "env:BFF_CLIENT_SECRET" and set that variable
-    bff.toml: provider.issuer is missing; write issuer = "https://id.example.com", as the provider's metadata says it
-    bff.toml: server.public_url is missing; write public_url = "https://app.example.com", the origin that browsers see
+    bff.toml:1:1: provider.client_id is missing; write client_id = "…", as registered at the provider
+    bff.toml:1:1: provider.client_secret is missing, and so is client_key: nothing proves to the provider who we are; write client_secret = "env:BFF_CLIENT_SECRET" and set that variable
+    bff.toml:1:1: provider.issuer is missing; write issuer = "https://id.example.com", as the provider's metadata says it
+    bff.toml:2:1: server.public_url is missing; write public_url = "https://app.example.com", the origin that browsers see
     "#);
 }
 

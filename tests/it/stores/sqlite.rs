@@ -14,7 +14,7 @@ use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::web::ending::EndReason;
 
 use super::contract::{self, HOUR, Nodes, hash, now, row, until};
-use super::{away, taken, unusable};
+use super::{taken, unusable};
 
 const SETTINGS: SqlSettings = SqlSettings {
     timeout: Duration::from_secs(5),
@@ -114,7 +114,7 @@ async fn a_killed_process_loses_nothing_and_leaves_no_lock() {
     let seen = stored.find(|number| *number >= 200).unwrap();
 
     let store = store(&path);
-    away(store.prepare().await);
+    taken(store.prepare().await);
     writer.kill().unwrap();
     writer.wait().unwrap();
     let last = stored.last().unwrap_or(seen);
