@@ -19,13 +19,14 @@ pub(crate) fn run(public_url: &str) -> Outcome {
             name: "alice".to_owned(),
             claims: Map::new(),
         }],
+        provider_port: 0,
         access_token_seconds: 24 * 60 * 60,
     };
-    let places = DevPlaces::on_free_ports(
-        public_url.join("/bff/callback")?,
-        public_url.join("/bff/logout/callback")?,
-        public_url.join("/bff/backchannel-logout")?,
-    );
+    let places = DevPlaces {
+        redirect_uri: public_url.join("/bff/callback")?,
+        post_logout_redirect_uri: public_url.join("/bff/logout/callback")?,
+        backchannel_logout_uri: public_url.join("/bff/backchannel-logout")?,
+    };
     let servers = dev::start(
         &settings,
         &places,

@@ -500,11 +500,11 @@ pub fn develop(
         url.set_path(&format!("{}/{name}", config.auth.base_path));
         url
     };
-    let places = DevPlaces::on_free_ports(
-        config.provider.redirect_uri.clone(),
-        endpoint("logout/callback"),
-        endpoint("backchannel-logout"),
-    );
+    let places = DevPlaces {
+        redirect_uri: config.provider.redirect_uri.clone(),
+        post_logout_redirect_uri: endpoint("logout/callback"),
+        backchannel_logout_uri: endpoint("backchannel-logout"),
+    };
     let mut servers = dev::start(
         &config.dev,
         &places,

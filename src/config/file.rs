@@ -385,6 +385,8 @@ table! {
     DevTable {
         /// Who can sign in, by name, with their claims. Default alice and bob.
         users: Named<Claims>,
+        /// The provider's port of 127.0.0.1. Default any that is free.
+        provider_port: u64,
         /// How long an access token lives. Default "5m".
         access_token_lifetime: Duration,
     }

@@ -40,6 +40,8 @@ pub const CLIENT_ID: &str = "bff-dev";
 pub struct DevSettings {
     /// The users, alice and bob by default.
     pub users: Vec<DevUser>,
+    /// The provider's port of 127.0.0.1; 0 takes a free one.
+    pub provider_port: u16,
     /// Seconds that an access token lives.
     pub access_token_seconds: u64,
 }
@@ -53,7 +55,7 @@ pub struct DevUser {
     pub claims: Map<String, Value>,
 }
 
-/// Where the app that signs in is, and where the development servers listen.
+/// Where the app that signs in is.
 #[derive(Debug, Clone)]
 pub struct DevPlaces {
     /// The app's callback.
@@ -62,35 +64,16 @@ pub struct DevPlaces {
     pub post_logout_redirect_uri: Url,
     /// Where the provider posts its logout tokens.
     pub backchannel_logout_uri: Url,
-    /// The provider's address; port 0 takes a free one.
-    pub provider_listen: SocketAddr,
-    /// The demo's address; port 0 takes a free one.
-    pub demo_listen: SocketAddr,
-}
-
-impl DevPlaces {
-    /// The development servers on free ports of the loopback address.
-    pub fn on_free_ports(
-        redirect_uri: Url,
-        post_logout_redirect_uri: Url,
-        backchannel_logout_uri: Url,
-    ) -> Self {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            redirect_uri,
-            post_logout_redirect_uri,
-            backchannel_logout_uri,
-            provider_listen: any,
-            demo_listen: any,
-        }
-    }
 }
 
 /// The development servers could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// An address is taken or not ours.
-    #[error("the development servers cannot listen on {address}")]
+    #[error(
+        "the development servers cannot listen on {address}, which another bff dev may have taken; \
+         stop it, or change dev.provider_port"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -135,8 +118,8 @@ pub fn start(
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 ) -> Result<DevServers, DevError> {
-    let (provider_listener, provider_addr) = bind(places.provider_listen)?;
-    let (demo_listener, demo_addr) = bind(places.demo_listen)?;
+    let (provider_listener, provider_addr) = bind(settings.provider_port)?;
+    let (demo_listener, demo_addr) = bind(0)?;
     // 127.0.0.1 and not `localhost`: another site than the app, as in life, and its cookies stay
     // with it, since cookies do not know ports.
     let issuer = format!("http://127.0.0.1:{}", provider_addr.port());
@@ -246,7 +229,9 @@ async fn demonstrate(
     }
 }
 
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DevError> {
+/// This port of the loopback address; 0 takes a free one.
+fn bind(port: u16) -> Result<(TcpListener, SocketAddr), DevError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let fault = |source| DevError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(fault)?;
     listener.set_nonblocking(true).map_err(fault)?;

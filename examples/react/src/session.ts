@@ -266,7 +266,7 @@ function retimed(said: { expires_in?: number; ends_in?: number }, expiring?: boo
     {
       ...state.session,
       session: { ...session, ...times },
-      ...(token && { token: { expires_in: left(token.expires_in) } }),
+      ...(token && { token: { expires_in: token.expires_in === null ? null : left(token.expires_in) } }),
     },
     expiring,
   )

@@ -415,6 +415,14 @@ test('a machine that slept trusts its old stream no more', async () => {
   expect(view.ended?.reason).toBe('session_expired')
 })
 
+/** It became 0, which says that the token is over. */
+test('a token of which nobody knows the end stays so', async () => {
+  answers([200, { ...SIGNED_IN, token: { expires_in: null } }])
+  await mount()
+  await act(async () => FakeEventSource.last.says('extended', { expires_in: 60, ends_in: 600 }))
+  expect(view.session?.token).toEqual({ expires_in: null })
+})
+
 test('a tab that is hidden for a moment keeps its stream', async () => {
   const stream = await mountWithStream()
   await become('hidden')

@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::config::error::Faults;
 use crate::config::file::DevTable;
 use crate::config::reader::Field;
-use crate::config::resolve::{span, table};
+use crate::config::resolve::{count, span, table};
 use crate::dev::{DevSettings, DevUser};
+
+/// What stands for it where an address is bound.
+const ANY_FREE_PORT: u16 = 0;
 
 /// `[dev]`.
 pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> DevSettings {
@@ -28,6 +31,7 @@ pub(super) fn dev(field: &Field<DevTable>, faults: &mut Faults) -> DevSettings {
     };
     DevSettings {
         users,
+        provider_port: count(&dev.provider_port, ANY_FREE_PORT, 1, 65_535, faults),
         access_token_seconds: lifetime.as_secs().max(1),
     }
 }

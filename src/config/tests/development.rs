@@ -75,6 +75,17 @@ fn production_secrets_are_not_needed() {
     assert!(config.session.keys.is_empty());
 }
 
+/// It was another at each start, so that no API could be told where to ask.
+#[test]
+fn the_provider_may_keep_its_port() {
+    let (config, _) = develop("[dev]\nprovider_port = 9100\n").unwrap();
+    assert_eq!(config.dev.provider_port, 9100);
+    let (config, _) = develop("").unwrap();
+    assert_eq!(config.dev.provider_port, 0, "any that is free");
+    let said = develop("[dev]\nprovider_port = 65536\n").unwrap_err();
+    assert!(said.to_string().contains("from 1 to 65535"), "{said}");
+}
+
 #[test]
 fn users_keep_their_order_and_their_claims() {
     let text =

@@ -30,14 +30,16 @@ fn servers_of(app: &Upstream) -> DevServers {
             name: "alice".to_owned(),
             claims: claims.as_object().unwrap().clone(),
         }],
+        provider_port: 0,
         access_token_seconds: 300,
     };
     let url = |path: &str| Url::parse(&format!("{PUBLIC_URL}{path}")).unwrap();
-    let places = DevPlaces::on_free_ports(
-        url("/bff/callback"),
-        url("/bff/logout/callback"),
-        Url::parse(&format!("{}/bff/backchannel-logout", app.url())).unwrap(),
-    );
+    let places = DevPlaces {
+        redirect_uri: url("/bff/callback"),
+        post_logout_redirect_uri: url("/bff/logout/callback"),
+        backchannel_logout_uri: Url::parse(&format!("{}/bff/backchannel-logout", app.url()))
+            .unwrap(),
+    };
     start(
         &settings,
         &places,
