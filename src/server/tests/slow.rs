@@ -123,7 +123,7 @@ async fn an_answer_that_is_sipped_is_cut() {
 /// J18: whoever reads fast enough is not cut, however long the answer goes on.
 #[tokio::test]
 async fn an_answer_that_is_read_goes_on() {
-    const WINDOW: Duration = Duration::from_millis(300);
+    const WINDOW: Duration = Duration::from_secs(1);
     let running = run(|settings| settings.limits.least_rate = LeastRate::new(1024, WINDOW));
     let mut socket = running.connect().await;
     socket
@@ -132,7 +132,7 @@ async fn an_answer_that_is_read_goes_on() {
         .unwrap();
     let begun = Instant::now();
     let mut sink = vec![0; 1 << 20];
-    while begun.elapsed() < WINDOW * 6 {
+    while begun.elapsed() < WINDOW * 3 {
         assert!(socket.read(&mut sink).await.unwrap() > 0);
         tokio::time::sleep(WINDOW / 10).await;
     }
