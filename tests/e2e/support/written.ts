@@ -52,6 +52,8 @@ export function typeCheck(folder: string) {
 /** Vite's production build of the folder; where it lies. */
 export async function build(folder: string): Promise<string> {
   const { build } = await import(pathToFileURL(join(REACT, 'node_modules/vite/dist/node/index.js')).href)
+  // Vite's development server leaves its own word here, where one ran in this process before.
+  process.env.NODE_ENV = 'production'
   await build({ root: folder, configFile: false, logLevel: 'error', build: { assetsInlineLimit: 0 }, resolve: { preserveSymlinks: true } })
   return join(folder, 'dist')
 }
