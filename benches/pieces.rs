@@ -20,7 +20,7 @@ use bff::session::seal::Keys;
 use bff::session::store::Found;
 use bff::session::store::cookie::CookieStore;
 use bff::session::store::memory::MemoryStore;
-use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 use divan::Bencher;
 use futures_util::FutureExt as _;
@@ -183,12 +183,10 @@ fn match_a_route_among(bencher: Bencher<'_, '_>, routes: usize) {
 
 fn session_settings() -> SessionSettings {
     SessionSettings {
-        keys: Vec::new(),
         idle_timeout: HOUR,
         max_lifetime: 8 * HOUR,
         limit: None,
         revoke_abandoned: false,
-        store: StoreSettings::memory(),
         cookie: cookie_settings(),
     }
 }

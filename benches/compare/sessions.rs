@@ -10,7 +10,7 @@ use bff::session::id::SessionId;
 use bff::session::journal::{Journal, SubjectNames};
 use bff::session::record::{Authentication, NewSession, Tokens};
 use bff::session::store::memory::MemoryStore;
-use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 
 use crate::{Outcome, one_thread, tell, until_left_alone};
@@ -48,12 +48,10 @@ pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
 /// Sessions as production has them.
 pub(crate) fn settings() -> SessionSettings {
     SessionSettings {
-        keys: Vec::new(),
         idle_timeout: Duration::from_hours(1),
         max_lifetime: Duration::from_hours(8),
         limit: None,
         revoke_abandoned: false,
-        store: StoreSettings::memory(),
         cookie: CookieSettings {
             name: "bff".to_owned(),
             former_name: None,

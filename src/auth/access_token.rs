@@ -85,6 +85,15 @@ struct Inner {
     clock: Arc<dyn Clock>,
     background: Background,
     patience: Patience,
+    shared: Refreshes,
+}
+
+/// The refreshes under way at all sites, each of one session; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(in crate::auth) struct Refreshes(Arc<RefreshLists>);
+
+#[derive(Debug, Default)]
+struct RefreshLists {
     refreshes: Mutex<HashMap<SessionHash, Refresh, UniformState>>,
     /// When an upstream's refusal last brought a refresh about.
     forced: Mutex<HashMap<SessionHash, Timestamp, UniformState>>,
@@ -110,6 +119,7 @@ struct Running {
 impl AccessTokens {
     pub(in crate::auth) fn new(
         refresher: Refresher,
+        shared: Refreshes,
         clock: Arc<dyn Clock>,
         background: Background,
         patience: Patience,
@@ -119,8 +129,7 @@ impl AccessTokens {
             clock,
             background,
             patience,
-            refreshes: Mutex::default(),
-            forced: Mutex::default(),
+            shared,
         }))
     }
 
@@ -230,7 +239,7 @@ impl AccessTokens {
     /// Joins the refresh that replaces the `stale` token, or starts it in a task of its own,
     /// which nobody's leaving cancels (L2).
     fn refresh(&self, session: &Arc<Session>, stale: &HeaderValue, now: Timestamp) -> Joined {
-        let mut refreshes = lock(&self.0.refreshes);
+        let mut refreshes = lock(&self.0.shared.0.refreshes);
         match refreshes.get(&session.hash) {
             Some(Refresh::Running(running)) => return Joined::Running(running.clone()),
             Some(Refresh::NotBefore(moment, why)) if now < *moment => {
@@ -272,7 +281,7 @@ impl AccessTokens {
             let outcome = inner.refresher.run(&session, version, &sender).await;
             if let Err(TokenError::Unavailable(why)) = outcome {
                 let not_before = Refresh::NotBefore(inner.clock.now() + RETRY_AFTER, why);
-                lock(&inner.refreshes).insert(session.hash, not_before);
+                lock(&inner.shared.0.refreshes).insert(session.hash, not_before);
             }
             drop(listed);
             sender.send_replace(Some(outcome));
@@ -316,7 +325,7 @@ struct ListedRefresh<'a> {
 
 impl Drop for ListedRefresh<'_> {
     fn drop(&mut self) {
-        let mut refreshes = lock(&self.inner.refreshes);
+        let mut refreshes = lock(&self.inner.shared.0.refreshes);
         if let Some(Refresh::Running(_)) = refreshes.get(&self.hash) {
             refreshes.remove(&self.hash);
         }
@@ -339,11 +348,14 @@ impl Inner {
     }
 
     fn is_refreshing(&self, hash: SessionHash) -> bool {
-        matches!(lock(&self.refreshes).get(&hash), Some(Refresh::Running(_)))
+        matches!(
+            lock(&self.shared.0.refreshes).get(&hash),
+            Some(Refresh::Running(_))
+        )
     }
 
     fn may_force(&self, hash: SessionHash, now: Timestamp) -> bool {
-        let mut forced = lock(&self.forced);
+        let mut forced = lock(&self.shared.0.forced);
         forced.retain(|_, at| now < *at + FORCED_AT_MOST_EVERY);
         let first = !forced.contains_key(&hash);
         if first {

@@ -51,7 +51,7 @@ impl RelyingParty {
         let sid = self
             .sid_of(query)
             .ok_or(FrontchannelLogoutError::Malformed)?;
-        let turn = tokio::time::timeout(TURN_WITHIN, self.front_channel.acquire());
+        let turn = tokio::time::timeout(TURN_WITHIN, self.shared.front_channel.acquire());
         let Ok(Ok(_turn)) = turn.await else {
             return Err(FrontchannelLogoutError::Busy);
         };

@@ -43,7 +43,7 @@ use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
 
-use access_token::{AccessTokens, Patience};
+use access_token::{AccessTokens, Patience, Refreshes};
 use pending_login::PendingLoginCookie;
 use refresh::Refresher;
 use return_to::{BadReturnTo, ReturnTo};
@@ -133,13 +133,44 @@ pub struct RelyingParty {
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
     background: Background,
-    /// Turns to look for the session of a front-channel logout.
-    front_channel: Semaphore,
+    /// What all sites share.
+    shared: Shared,
     /// What logouts at the provider warned of lately.
     warnings: Repeats,
     strangers: Strangers,
+}
+
+/// What the relying parties of all sites share, and what outlives each of them: it is limited, and under
+/// way, for the process.
+#[derive(Debug, Clone)]
+pub struct Shared {
     /// Event streams that are open.
     streams: OpenLimits,
+    /// Turns to look for the session of a front-channel logout.
+    front_channel: Arc<Semaphore>,
+    refreshes: Refreshes,
+}
+
+impl Shared {
+    /// Nothing is open, and nothing under way.
+    pub fn new() -> Self {
+        Self {
+            streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
+            front_channel: Arc::new(Semaphore::new(frontchannel_logout::LOOKED_FOR_AT_ONCE)),
+            refreshes: Refreshes::default(),
+        }
+    }
+
+    /// How many event streams are open.
+    pub fn open_streams(&self) -> usize {
+        self.streams.count()
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The parts that a [`RelyingParty`] is made of.
@@ -156,6 +187,7 @@ pub struct RelyingPartyParts {
     pub metrics: Metrics,
     pub background: Background,
     pub strangers: Strangers,
+    pub shared: Shared,
 }
 
 impl RelyingParty {
@@ -172,6 +204,7 @@ impl RelyingParty {
             metrics,
             background,
             strangers,
+            shared,
         } = parts;
         let mut post_logout_redirect_uri = settings.public_url.clone();
         post_logout_redirect_uri.set_path(&format!("{}/logout/callback", settings.base_path));
@@ -196,7 +229,13 @@ impl RelyingParty {
             wait: provider.settings().timeout,
             unrefreshable_after: settings.unrefreshable_after,
         };
-        let tokens = AccessTokens::new(refresher, Arc::clone(&clock), background.clone(), patience);
+        let tokens = AccessTokens::new(
+            refresher,
+            shared.refreshes.clone(),
+            Arc::clone(&clock),
+            background.clone(),
+            patience,
+        );
         Self {
             settings,
             post_logout_redirect_uri,
@@ -211,10 +250,9 @@ impl RelyingParty {
             randomness,
             metrics,
             background,
-            front_channel: Semaphore::new(frontchannel_logout::LOOKED_FOR_AT_ONCE),
             warnings: Repeats::default(),
             strangers,
-            streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
+            shared,
         }
     }
 
@@ -233,9 +271,9 @@ impl RelyingParty {
         &self.tokens
     }
 
-    /// How many event streams are open.
-    pub fn open_streams(&self) -> usize {
-        self.streams.count()
+    /// Who we are signing people in at.
+    pub const fn provider(&self) -> &Provider {
+        &self.provider
     }
 
     /// The sessions.

@@ -63,13 +63,12 @@ pub(super) fn check(
     let summary = format!(
         "{} is fine: {} on {}, {}",
         options.file.config.display(),
-        config.auth.public_url.origin().ascii_serialization(),
+        origins(&config),
         config.server.listen,
-        routes(config.routes.len()),
+        routes(config.sites.iter().map(|site| site.routes.len()).sum()),
     );
-    let mut notes: Vec<String> = config
-        .session
-        .limit
+    let limit = config.sites.iter().find_map(|site| site.session.limit);
+    let mut notes: Vec<String> = limit
         .map(sessions_a_user)
         .into_iter()
         .chain(another_port(&config))
@@ -110,7 +109,8 @@ fn sessions_a_user(limit: Limit) -> String {
 fn another_port(config: &Config) -> Option<String> {
     let is_alone = config.server.tls.is_some() && config.trusted_proxies.is_empty();
     let listens = config.server.listen.tcp().filter(|_| is_alone)?.port();
-    let public = config.auth.public_url.port_or_known_default()?;
+    let main = config.sites.first()?;
+    let public = main.auth.public_url.port_or_known_default()?;
     (listens != 0 && listens != public).then(|| {
         format!(
             "note: browsers come to port {public} (server.public_url), and it listens on {listens}: something must lead from one to the other, such as docker run --publish {public}:{listens}"
@@ -124,11 +124,21 @@ fn judge(config: &Config) -> Result<(), StartError> {
         tls.check(SystemClock.now())
             .map_err(server::StartError::from)?;
     }
-    if let Some(frontend) = &config.frontend {
-        frontend.check()?;
+    for site in &config.sites {
+        if let Some(frontend) = &site.frontend {
+            frontend.check()?;
+        }
+        RouteTable::new(site.routes.clone())?;
     }
-    RouteTable::new(config.routes.clone())?;
     Ok(())
+}
+
+fn origins(config: &Config) -> String {
+    let origins = config.sites.iter().map(|site| &site.auth.public_url);
+    let origins: Vec<String> = origins
+        .map(|public| public.origin().ascii_serialization())
+        .collect();
+    origins.join(", ")
 }
 
 fn routes(count: usize) -> String {
@@ -162,11 +172,13 @@ impl Probe {
                 healthy: &['2'],
             };
         }
-        let host = config.auth.public_url.authority();
-        let path = format!("{}/session?slide=false", config.auth.base_path);
+        let question = config.sites.first().map(|site| {
+            let path = format!("{}/session?slide=false", site.auth.base_path);
+            get(&path, site.auth.public_url.authority())
+        });
         Self {
             address: reachable(&config.server.listen),
-            request: config.server.tls.is_none().then(|| get(&path, host)),
+            request: question.filter(|_| config.server.tls.is_none()),
             // It may well say 401 or 429; only a fault of its own is a bad sign.
             healthy: &['2', '3', '4'],
         }

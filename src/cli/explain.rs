@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, SiteConfig};
 use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
 use crate::proxy::headers::kept_back;
 use crate::proxy::path::{PathFault, RequestPath};
@@ -26,6 +26,9 @@ pub(super) enum ExplainError {
     /// The header has no name.
     #[error("{0:?} is not a header; write one such as 'X-Team: orders'")]
     Header(String),
+    /// Nothing is there to be called.
+    #[error("no site is configured")]
+    NoSite,
     /// The routes cannot be used.
     #[error(transparent)]
     Routes(#[from] RouteFault),
@@ -64,10 +67,11 @@ impl<'a> Call<'a> {
 
 /// What becomes of the call.
 pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, ExplainError> {
+    let site = config.sites.first().ok_or(ExplainError::NoSite)?;
     let Call { method, target, .. } = call;
     let url = if target.starts_with('/') {
         // Not joined: two slashes would name a host.
-        config.auth.public_url.join(&format!(".{target}"))
+        site.auth.public_url.join(&format!(".{target}"))
     } else {
         Url::parse(target)
     };
@@ -82,30 +86,34 @@ pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, Explai
         let text = format!("{method} is not {upper}: case tells methods apart");
         page.line("method", &text);
     }
-    if !serves(config, host) {
+    if !serves(site, host) {
         page.line(
             "answer",
             &format!("404 no_route: {host} is neither public_url's nor a route's host"),
         );
         return Ok(page.0.concat());
     }
-    let routes = RouteTable::new(config.routes.clone())?;
+    let routes = RouteTable::new(site.routes.clone())?;
     let raw = path_as_written(target);
-    let base_path = &config.auth.base_path;
-    let rules = config.path_rules.or(routes.path_rules());
+    let base_path = &site.auth.base_path;
+    let rules = site.path_rules.or(routes.path_rules());
     let path = match RequestPath::parse(raw, rules) {
         Ok(path) => path,
         Err(fault) => {
-            odd_path(&mut page, config, &routes, raw, fault);
+            odd_path(&mut page, site, &routes, raw, fault);
             return Ok(page.0.concat());
         }
     };
     match UnderBase::at(path.as_str(), base_path) {
-        UnderBase::Endpoint(endpoint) => self::endpoint(&mut page, config, endpoint, method),
+        UnderBase::Endpoint(endpoint) => self::endpoint(&mut page, site, endpoint, method),
         UnderBase::Nothing => page.line("answer", "404 no_route: no endpoint has this path"),
         UnderBase::Outside => match routes.find(host, method, &path) {
             RouteMatch::Found(route) => match routes.check(route, &path, base_path) {
-                Ok(()) => self::route(&mut page, config, route.settings(), &path, &call.headers),
+                Ok(()) => {
+                    let is_told = !config.trusted_proxies.is_empty();
+                    self::route(&mut page, site, route.settings(), &path, &call.headers);
+                    page.line("client", client(is_told));
+                }
                 Err(fault) => {
                     page.line("route", &route.settings().name);
                     page.line("answer", &format!("400: {fault}"));
@@ -117,17 +125,17 @@ pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, Explai
                     &format!("405: this path takes {} only", list(&allowed)),
                 );
             }
-            RouteMatch::NoRoute => match path.check(config.path_rules) {
-                Ok(()) => frontend(&mut page, config, method),
-                Err(fault) => odd_path(&mut page, config, &routes, raw, fault),
+            RouteMatch::NoRoute => match path.check(site.path_rules) {
+                Ok(()) => frontend(&mut page, site, method),
+                Err(fault) => odd_path(&mut page, site, &routes, raw, fault),
             },
         },
     }
     Ok(page.0.concat())
 }
 
-fn odd_path(page: &mut Page, config: &Config, routes: &RouteTable, raw: &str, fault: PathFault) {
-    if config.frontend.is_some() && !routes.may_serve(raw, &config.auth.base_path) {
+fn odd_path(page: &mut Page, site: &SiteConfig, routes: &RouteTable, raw: &str, fault: PathFault) {
+    if site.frontend.is_some() && !routes.may_serve(raw, &site.auth.base_path) {
         page.line("goes to", "the app's index.html, where a page is asked for");
         page.line("answer", &format!("else 400: {fault}"));
     } else {
@@ -145,9 +153,9 @@ fn path_as_written(target: &str) -> &str {
 }
 
 /// Whether browsers may name this host at all (I8).
-fn serves(config: &Config, host: &str) -> bool {
-    config.auth.public_url.host_str() == Some(host)
-        || config
+fn serves(site: &SiteConfig, host: &str) -> bool {
+    site.auth.public_url.host_str() == Some(host)
+        || site
             .routes
             .iter()
             .any(|route| route.host.as_deref() == Some(host))
@@ -158,23 +166,23 @@ fn list(methods: &[Method]) -> String {
     names.join(", ")
 }
 
-fn endpoint(page: &mut Page, config: &Config, endpoint: Endpoint, method: &Method) {
+fn endpoint(page: &mut Page, site: &SiteConfig, endpoint: Endpoint, method: &Method) {
     page.line("goes to", "an endpoint of bff");
     page.line(
         "upstream",
         "none; no route is looked at below the base path",
     );
     let rules = MethodRules {
-        response_mode: config.provider.response_mode,
-        third_party_login: config.auth.third_party_login,
+        response_mode: site.provider.response_mode,
+        third_party_login: site.auth.third_party_login,
     };
     if let Err(allowed) = endpoint.take(method, rules) {
         page.line("answer", &format!("405: it takes {} only", list(&allowed)));
     }
 }
 
-fn frontend(page: &mut Page, config: &Config, method: &Method) {
-    let Some(frontend) = &config.frontend else {
+fn frontend(page: &mut Page, site: &SiteConfig, method: &Method) {
+    let Some(frontend) = &site.frontend else {
         page.line("answer", "404 no_route");
         return;
     };
@@ -185,12 +193,12 @@ fn frontend(page: &mut Page, config: &Config, method: &Method) {
     if !matches!(*method, Method::GET | Method::HEAD) {
         page.line("answer", "405: files take GET, HEAD only");
     }
-    hsts(page, "answer", config);
+    hsts(page, "answer", site);
 }
 
 fn route(
     page: &mut Page,
-    config: &Config,
+    site: &SiteConfig,
     route: &RouteSettings,
     path: &RequestPath,
     headers: &HeaderMap,
@@ -211,7 +219,7 @@ fn route(
     }
     request(page, route, headers);
     changes(page, &route.request_headers);
-    answer(page, config, route);
+    answer(page, site, route);
     changes(page, &route.response_headers);
     let timeout = humantime::format_duration(route.timeout);
     let body = route.max_body.map_or_else(
@@ -234,16 +242,19 @@ fn route(
         "is refused: service_worker is false"
     };
     page.line("worker", worker);
-    let client = if config.trusted_proxies.is_empty() {
-        "is whoever connects; no proxy before us is trusted"
-    } else {
+}
+
+/// Whose address upstreams are told.
+fn client(is_told: bool) -> &'static str {
+    if is_told {
         "is taken from X-Forwarded-For of trusted proxies"
-    };
-    page.line("client", client);
+    } else {
+        "is whoever connects; no proxy before us is trusted"
+    }
 }
 
 /// What reaches the browser of the upstream's fields, and what of ours.
-fn answer(page: &mut Page, config: &Config, route: &RouteSettings) {
+fn answer(page: &mut Page, site: &SiteConfig, route: &RouteSettings) {
     page.line(
         "answer",
         "loses Access-Control-*, Strict-Transport-Security, NEL and all else that speaks",
@@ -260,13 +271,13 @@ fn answer(page: &mut Page, config: &Config, route: &RouteSettings) {
         page.line("", "is kept out of shared caches");
     }
     if route.csrf != Some(CsrfCheck::Header) {
-        hsts(page, "", config);
+        hsts(page, "", site);
     }
 }
 
 /// Where the operator's word stands, it is shown with their changes.
-fn hsts(page: &mut Page, word: &str, config: &Config) {
-    if let Some(value) = config.hsts().as_ref().and_then(|value| value.to_str().ok()) {
+fn hsts(page: &mut Page, word: &str, site: &SiteConfig) {
+    if let Some(value) = site.hsts().as_ref().and_then(|value| value.to_str().ok()) {
         page.line(word, &format!("gets Strict-Transport-Security: {value}"));
     }
 }

@@ -56,8 +56,8 @@ fn steps(config: &Config, file: &Path) -> Vec<String> {
     let before: Vec<String> = config.key_places.iter().map(written).collect();
     let before = before.join(", ");
     let new = written(&fresh);
-    let is_shared = ["redis", "postgres", "cookie"].contains(&config.store);
-    let forgets = config.store == "memory" && matches!(fresh, KeyPlace::Variable(_));
+    let is_shared = ["redis", "postgres", "cookie"].contains(&config.store_name);
+    let forgets = config.store_name == "memory" && matches!(fresh, KeyPlace::Variable(_));
     let mut steps = vec![put(&fresh, is_shared)];
     if forgets {
         // The process must be started again to see a variable, and its memory is gone then.
@@ -94,7 +94,8 @@ fn steps(config: &Config, file: &Path) -> Vec<String> {
             }
         ));
     }
-    let lifetime = humantime::format_duration(config.session.max_lifetime);
+    let longest = config.sites.iter().map(|site| site.session.max_lifetime);
+    let lifetime = humantime::format_duration(longest.max().unwrap_or_default());
     steps.push(format!(
         "Wait {lifetime} (session.max_lifetime): whatever the old key sealed has ended by then."
     ));

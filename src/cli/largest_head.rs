@@ -17,11 +17,13 @@ const KIBI: usize = 1024;
 
 /// The octets of the largest head: that of a login, of a logout, or of an answer that carries a session.
 pub(super) fn largest_head(config: &Config) -> usize {
-    let address = match config.auth.logout_hint {
-        LogoutHint::IdToken => LONGEST_ADDRESS,
-        LogoutHint::None => ADDRESS_WITHOUT_HINT,
+    let mut hints = config.sites.iter().map(|site| site.auth.logout_hint);
+    let address = if hints.any(|hint| hint == LogoutHint::IdToken) {
+        LONGEST_ADDRESS
+    } else {
+        ADDRESS_WITHOUT_HINT
     };
-    let cookies = match config.session.store.place {
+    let cookies = match config.store.place {
         StorePlace::Cookie => {
             let room = crate::app::room_for_cookies(config.server.limits.head_bytes);
             room.min(MOST_CHUNKS * LARGEST_COOKIE)

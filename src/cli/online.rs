@@ -106,16 +106,18 @@ pub(super) fn look(config: Config, file: &Path) -> Result<Findings, StartError> 
         .build()
         .map_err(StartError::Thread)?;
     let tls = outbound::tls()?;
-    let routes = RouteTable::new(config.routes)?;
     let patience = config.server.timeouts.connect;
-    ask_upstreams(&runtime, &routes, patience, tls.clone(), &mut findings);
-    let provider = ProviderAsked {
-        settings: config.provider,
-        outbound: config.outbound,
-        tls,
-        file,
-    };
-    provider.ask(&runtime, &mut findings);
+    for site in config.sites {
+        let routes = RouteTable::new(site.routes)?;
+        ask_upstreams(&runtime, &routes, patience, tls.clone(), &mut findings);
+        let provider = ProviderAsked {
+            settings: site.provider,
+            outbound: site.outbound,
+            tls: tls.clone(),
+            file,
+        };
+        provider.ask(&runtime, &mut findings);
+    }
     // A name that is still looked up is not waited for.
     runtime.shutdown_background();
     Ok(findings)
@@ -126,7 +128,8 @@ fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
     let file = file.display();
     let Some(tls) = &config.server.tls else {
         let is_named = !config.trusted_proxies.is_empty() || config.server.listen.unix().is_some();
-        if config.auth.public_url.scheme() == "https" && !is_named {
+        let mut public = config.sites.iter().map(|site| &site.auth.public_url);
+        if public.any(|public| public.scheme() == "https") && !is_named {
             findings.note(
                 Weight::Unwise,
                 format!(
@@ -149,15 +152,17 @@ fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
             ),
         );
     }
-    let host = config.auth.public_url.host_str().unwrap_or_default();
-    if is_for_another(&tls.cert, host) {
-        findings.note(
-            Weight::Unwise,
-            format!(
-                "{file}: server.tls.cert names {}, which is not for {host}, the host of server.public_url: a browser that comes here goes no further; write the certificate of that host",
-                tls.cert.display()
-            ),
-        );
+    for site in &config.sites {
+        let host = site.auth.public_url.host_str().unwrap_or_default();
+        if is_for_another(&tls.cert, host) {
+            findings.note(
+                Weight::Unwise,
+                format!(
+                    "{file}: server.tls.cert names {}, which is not for {host}, the host of server.public_url: a browser that comes here goes no further; write the certificate of that host",
+                    tls.cert.display()
+                ),
+            );
+        }
     }
 }
 
@@ -178,7 +183,7 @@ fn is_for_another(path: &Path, host: &str) -> bool {
 }
 
 fn ask_store(config: &Config, findings: &mut Findings) {
-    if let StorePlace::Sqlite(path) = &config.session.store.place
+    if let StorePlace::Sqlite(path) = &config.store.place
         && let Some(folder) = path.parent().map(or_here)
         && !path.exists()
         && let Some(fault) = no_room_in(folder)

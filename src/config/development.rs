@@ -42,20 +42,25 @@ impl Config {
     /// What stands behind the app's address, in the order written; asked before
     /// [`Config::use_development_servers`] puts addresses in the place of the demo.
     pub fn paths_in_development(&self) -> Vec<PathInDevelopment> {
-        let routes = self.routes.iter().map(|route| PathInDevelopment {
-            path: route.name.clone(),
-            leads_to: route
-                .upstreams
-                .iter()
-                .map(|upstream| match upstream.as_str() {
-                    DEMO_API => "the demo API",
-                    DEMO_APP => "the demo app",
-                    address => address.trim_end_matches('/'),
-                })
-                .collect::<Vec<_>>()
-                .join(", "),
-        });
-        let files = self.frontend.iter().map(|frontend| PathInDevelopment {
+        let routes = self
+            .sites
+            .iter()
+            .flat_map(|site| &site.routes)
+            .map(|route| PathInDevelopment {
+                path: route.name.clone(),
+                leads_to: route
+                    .upstreams
+                    .iter()
+                    .map(|upstream| match upstream.as_str() {
+                        DEMO_API => "the demo API",
+                        DEMO_APP => "the demo app",
+                        address => address.trim_end_matches('/'),
+                    })
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            });
+        let frontends = self.sites.iter().filter_map(|site| site.frontend.as_ref());
+        let files = frontends.map(|frontend| PathInDevelopment {
             path: "/".to_owned(),
             leads_to: format!("the files in {}", frontend.dir.display()),
         });
@@ -80,13 +85,13 @@ impl Config {
 
     /// Puts the development provider, the demo API and the demo app where the configuration names them.
     pub fn use_development_servers(&mut self, servers: DevelopmentServers) {
-        self.provider.issuer = servers.issuer;
-        self.provider.client_id = servers.client_id;
-        self.provider.client_auth = ClientAuth::SecretBasic(servers.client_secret);
-        let upstreams = self
-            .routes
-            .iter_mut()
-            .flat_map(|route| &mut route.upstreams);
+        if let Some(site) = self.sites.first_mut() {
+            site.provider.issuer = servers.issuer;
+            site.provider.client_id = servers.client_id;
+            site.provider.client_auth = ClientAuth::SecretBasic(servers.client_secret);
+        }
+        let routes = self.sites.iter_mut().flat_map(|site| &mut site.routes);
+        let upstreams = routes.flat_map(|route| &mut route.upstreams);
         for upstream in upstreams {
             match upstream.as_str() {
                 DEMO_API => upstream.clone_from(&servers.api),

@@ -44,10 +44,12 @@ use crate::frontend::{ErrorPage, FrontendSettings};
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::proxy::{CsrfCheck, HeaderChanges, RouteSettings};
+use crate::secret::SessionKey;
 use crate::server::ServerSettings;
-use crate::session::SessionSettings;
+use crate::session::{SessionSettings, StoreSettings};
 use crate::telemetry::LogSettings;
 use crate::web::outbound::OutboundSettings;
+use crate::web::site_id::SiteId;
 
 #[cfg(feature = "dev")]
 pub use development::{DevelopmentServers, PathInDevelopment};
@@ -71,6 +73,28 @@ pub struct Config {
     pub admin: Option<AdminSettings>,
     /// Proxies before us whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// The key ring: the first seals, all open (G7). Empty: a fresh one at start.
+    pub keys: Vec<SessionKey>,
+    /// Where they come from, in their order.
+    pub key_places: Vec<KeyPlace>,
+    /// Where sessions are kept.
+    pub store: StoreSettings,
+    /// The store's name in the file, whether its address is known or not.
+    pub store_name: &'static str,
+    /// The browser apps that are served.
+    pub sites: Vec<SiteConfig>,
+    /// Logging.
+    pub log: LogSettings,
+    /// `[dev]`.
+    #[cfg(feature = "dev")]
+    pub dev: DevSettings,
+}
+
+/// Everything that an operator decided for one browser app.
+#[derive(Debug)]
+pub struct SiteConfig {
+    /// Which one it is.
+    pub id: SiteId,
     /// What a path may hold where no route says otherwise (I9).
     pub path_rules: PathRules,
     /// The endpoints under the base path.
@@ -81,12 +105,8 @@ pub struct Config {
     pub client_secret_expires: Option<Timestamp>,
     /// How calls to the provider go.
     pub outbound: OutboundSettings,
-    /// Sessions.
+    /// How long sessions live, and their cookie.
     pub session: SessionSettings,
-    /// Where `session.keys` come from, in their order.
-    pub key_places: Vec<KeyPlace>,
-    /// The store's name in the file, whether its address is known or not.
-    pub store: &'static str,
     /// The routes, in the order written; a dev-server frontend is the last of them, on `/`, and so
     /// is the demo app of `bff dev`.
     pub routes: Vec<RouteSettings>,
@@ -94,11 +114,6 @@ pub struct Config {
     pub frontend: Option<FrontendSettings>,
     /// The app's own page for what goes wrong.
     pub error_page: Option<ErrorPage>,
-    /// Logging.
-    pub log: LogSettings,
-    /// `[dev]`.
-    #[cfg(feature = "dev")]
-    pub dev: DevSettings,
 }
 
 /// How often the configuration's files (keys, certificates) are looked at for changes.
@@ -147,7 +162,9 @@ impl Config {
     ) -> Result<(Self, Warnings), ConfigErrors> {
         parse(text, file, variables, Purpose::Serve)
     }
+}
 
+impl SiteConfig {
     /// Whether the operator sets this header on any answer.
     pub fn sets_header(&self, name: &HeaderName) -> bool {
         let of_routes = self

@@ -62,7 +62,7 @@ impl Reload {
         changed.sort_unstable();
         changed.dedup();
         Ok(Reread {
-            keys: config.session.keys,
+            keys: config.keys,
             changed,
         })
     }

@@ -7,16 +7,16 @@
 use http::{Response, Version};
 
 use crate::pipeline::error::Refusal;
-use crate::pipeline::{Pipeline, Shared};
+use crate::pipeline::{Serving, Shared};
 use crate::web::body::Body;
 use crate::web::strangers::{Demand, Source, Turn};
 
-impl Pipeline {
+impl Serving<'_> {
     /// The right of this caller to one more of these.
     pub(super) fn turn(&self, demand: Demand, source: impl Into<Source>) -> Result<Turn, Refusal> {
         let Shared {
             strangers, clock, ..
-        } = &*self.shared;
+        } = self.worker.shared();
         let turn = strangers.hold(demand, source, clock.now());
         turn.map_err(Refusal::Strangers)
     }

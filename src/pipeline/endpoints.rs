@@ -13,7 +13,7 @@ use crate::auth::callback::{CallbackError, LoggedIn};
 use crate::auth::login::LoginAnswer;
 use crate::auth::logout::LogoutBy;
 use crate::auth::pending_login::Window;
-use crate::pipeline::Pipeline;
+use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::csrf;
 use crate::pipeline::endpoint::{Endpoint, MethodRules};
@@ -32,7 +32,7 @@ const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 /// How long such a form may take.
 const FORM_WITHIN: Duration = Duration::from_secs(10);
 
-impl Pipeline {
+impl Serving<'_> {
     /// Answers a request to an endpoint of ours.
     pub(super) async fn answer_endpoint(
         &self,
@@ -41,7 +41,7 @@ impl Pipeline {
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
-        let relying_party = &*self.shared.relying_party;
+        let relying_party = &*self.site.relying_party;
         let rules = MethodRules {
             response_mode: relying_party.response_mode(),
             third_party_login: relying_party.settings().third_party_login,
@@ -51,7 +51,7 @@ impl Pipeline {
             .map_err(Refusal::MethodNotAllowed)?;
         match proof(endpoint, &parts.method) {
             Proof::Page(check) => {
-                csrf::check(check, parts, &self.shared.public).map_err(Refusal::Csrf)?;
+                csrf::check(check, parts, &self.site.public).map_err(Refusal::Csrf)?;
             }
             Proof::Opened => check_opened(&parts.headers)?,
             Proof::Provider => {}
@@ -109,7 +109,7 @@ impl Pipeline {
             Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
             Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
             Endpoint::SessionEvents => {
-                let events = relying_party.events(parts, presented, &self.shutdown);
+                let events = relying_party.events(parts, presented, &self.worker.shutdown);
                 Ok(events.await?)
             }
             Endpoint::Sessions if parts.method == Method::DELETE => {
@@ -130,11 +130,11 @@ impl Pipeline {
     }
 }
 
-impl Pipeline {
+impl Serving<'_> {
     /// A proxy that nobody named is told of at a login, where looking costs no call anything: its address
     /// is taken for everybody's (I4).
     fn warn_of_unnamed_proxy(&self, ctx: &Context, parts: &Parts) {
-        let shared = &*self.shared;
+        let shared = self.worker.shared();
         let peer = ctx.connection.peer;
         let Some(client) = unnamed_proxy(peer, &parts.headers, &shared.trusted_proxies) else {
             return;
@@ -185,7 +185,7 @@ impl Pipeline {
         error: Box<CallbackError>,
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
-        let relying_party = &*self.shared.relying_party;
+        let relying_party = &*self.site.relying_party;
         let (id, cause) = (ctx.request_id(), error.to_string());
         if let Some(again) = &error.again
             && Arrival::of(&parts.headers).is_seen()

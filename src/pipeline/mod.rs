@@ -16,32 +16,32 @@ pub mod own_headers;
 mod pages;
 mod refusal_log;
 mod sign_in;
+pub mod site;
+pub mod sites;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::RelyingParty;
 use crate::auth::access_token::TokenError;
 use crate::clock::{Clock, Randomness};
-use crate::frontend::{ErrorPage, Frontend, FrontendAnswer};
+use crate::frontend::FrontendAnswer;
 use crate::proxy::forward::{Call, RequestBody};
-use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
-use crate::proxy::path::{PathFault, PathRules, RequestPath};
-use crate::proxy::route::{Route, RouteMatch, RouteTable};
+use crate::proxy::path::{PathFault, RequestPath};
+use crate::proxy::route::{Route, RouteMatch};
 use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
-use crate::session::cookie::{OpenedCookies, Presented, SessionCookie};
+use crate::session::cookie::{OpenedCookies, Presented};
 use crate::session::record::Session;
 use crate::session::store::Found;
 use crate::telemetry::{Metrics, RouteMetrics};
@@ -50,16 +50,16 @@ use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::ending::Ending;
 use crate::web::navigation::Arrival;
 use crate::web::open_limits::OpenLimits;
-use crate::web::public_origin::PublicOrigin;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers, Turn};
 
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use developer::Audience;
-use endpoint::{Endpoint, UnderBase};
-use error::{Refusal, Site};
-use own_headers::OwnHeaders;
+use endpoint::UnderBase;
+use error::Refusal;
 use sign_in::may_begin_login;
+use site::Site;
+use sites::Sites;
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// The tag of the session that a page was made for.
@@ -69,118 +69,66 @@ const X_BFF_SESSION: HeaderName = HeaderName::from_static("x-bff-session");
 const MAX_SOCKETS: usize = 20_000;
 /// WebSockets of one session open at once (M6).
 const MAX_SOCKETS_PER_SESSION: usize = 100;
-/// What all workers share.
+/// What all workers and all sites share: what is counted and limited for the process.
 #[derive(Debug)]
 pub struct Shared {
-    relying_party: Arc<RelyingParty>,
-    routes: RouteTable,
-    frontend: Option<Frontend>,
-    error_page: Option<ErrorPage>,
-    public: PublicOrigin,
     trusted_proxies: TrustedProxies,
-    /// What the paths of the app's files may hold.
-    path_rules: PathRules,
-    own_headers: OwnHeaders,
     audience: Audience,
-    strip_cookies: StripCookies,
     sockets: OpenLimits,
     websocket_ping: Option<Duration>,
     strangers: Strangers,
     clock: Arc<dyn Clock>,
     /// Of failed logins, hosts and proxies that are not ours, on whichever worker.
     warnings: Repeats,
-    metrics: SharedMetrics,
+    /// Where requests are counted that reach nothing.
+    other: RouteMetrics,
 }
 
 /// The parts that a [`Shared`] is made of.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the fields are named by their types")]
 pub struct SharedParts {
-    pub relying_party: Arc<RelyingParty>,
-    pub routes: RouteTable,
-    pub frontend: Option<Frontend>,
-    pub error_page: Option<ErrorPage>,
-    pub public: PublicOrigin,
     pub trusted_proxies: TrustedProxies,
     pub websocket_ping: Option<Duration>,
     pub strangers: Strangers,
     pub clock: Arc<dyn Clock>,
-    pub path_rules: PathRules,
-    pub own_headers: OwnHeaders,
     pub audience: Audience,
     pub metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct SharedMetrics {
-    routes: Vec<RouteMetrics>,
-    endpoints: Vec<(Endpoint, RouteMetrics)>,
-    frontend: RouteMetrics,
-    other: RouteMetrics,
 }
 
 impl Shared {
     /// Puts the parts together.
     pub fn new(parts: SharedParts) -> Self {
         let SharedParts {
-            relying_party,
-            routes,
-            frontend,
-            error_page,
-            public,
             trusted_proxies,
             websocket_ping,
             strangers,
             clock,
-            path_rules,
-            own_headers,
             audience,
             metrics,
         } = parts;
-        let base_path = &relying_party.settings().base_path;
-        let metrics = SharedMetrics {
-            routes: routes
-                .routes()
-                .map(|route| metrics.route(&route.settings().name))
-                .collect(),
-            endpoints: Endpoint::ALL
-                .into_iter()
-                .map(|(endpoint, path)| (endpoint, metrics.route(&format!("{base_path}{path}"))))
-                .collect(),
-            frontend: metrics.route("frontend"),
-            other: metrics.route("none"),
-        };
         Self {
-            strip_cookies: cookies_of_ours(relying_party.session_cookie()),
             sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
             websocket_ping,
             strangers,
             clock,
             warnings: Repeats::default(),
-            relying_party,
-            routes,
-            frontend,
-            error_page,
-            public,
             trusted_proxies,
-            path_rules,
-            own_headers,
             audience,
-            metrics,
+            other: metrics.route("none"),
         }
     }
-}
 
-impl Shared {
-    /// How many event streams and WebSockets are open.
-    pub fn open(&self) -> (usize, usize) {
-        (self.relying_party.open_streams(), self.sockets.count())
+    /// How many WebSockets are open.
+    pub fn open_sockets(&self) -> usize {
+        self.sockets.count()
     }
 }
 
 /// Answers the requests of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
+    sites: Sites,
     shared: Arc<Shared>,
     upstreams: Upstreams,
     opened_cookies: OpenedCookies,
@@ -193,27 +141,21 @@ impl Handler for Pipeline {
         let (parts, body) = request.into_parts();
         let id = self.request_id(&parts, connection);
         let mut ctx = Context::new(connection, id);
-        let mut response = match self.answer(&mut ctx, &parts, body).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                ctx.code = Some(refusal.code());
-                let answer = error::answer(&refusal, &ctx, &self.site(&parts));
-                self.shared.own_headers.on_ours(answer)
+        let mut response = match self.site_of(&parts) {
+            Ok(site) => {
+                let serving = Serving {
+                    site: &site,
+                    worker: self,
+                };
+                serving.respond(&mut ctx, &parts, body).await
             }
+            Err(refusal) => self.refuse_stranger(&refusal, &mut ctx, &parts),
         };
-        if let Some(presented) = ctx.presented
-            && ctx.in_session
-            && self.shared.relying_party.cookie_carries_sessions()
-        {
-            self.shared
-                .relying_party
-                .renew_cookie(&parts, presented, &mut response);
-        }
         response
             .headers_mut()
             .insert(X_REQUEST_ID, ctx.request_id.clone());
         if ctx.counted.is_none() {
-            ctx.counted = Some(self.shared.metrics.other.clone());
+            ctx.counted = Some(self.shared.other.clone());
         }
         access_log::write(&ctx, &parts, &response, &self.shared.trusted_proxies);
         response
@@ -224,12 +166,14 @@ impl Pipeline {
     /// The pipeline of one worker, with its own upstream connections.
     /// `shutdown` ends its WebSockets.
     pub fn new(
+        sites: Sites,
         shared: Arc<Shared>,
         upstreams: Upstreams,
         randomness: Arc<dyn Randomness>,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
+            sites,
             shared,
             upstreams,
             opened_cookies: OpenedCookies::default(),
@@ -238,21 +182,89 @@ impl Pipeline {
         }
     }
 
+    /// The site that a request is for. Before its path is looked at, so that a stranger's host learns
+    /// nothing of our routes; the same answer with a session and without (I8).
+    fn site_of(&self, parts: &Parts) -> Result<Arc<Site>, Refusal> {
+        let host = external_host(parts).unwrap_or_default();
+        if let Some(site) = self.sites.at(host) {
+            return Ok(site);
+        }
+        check_request(parts)?;
+        let within = self
+            .sites
+            .first()
+            .filter(|site| site.is_the_provider_within(host, parts));
+        within.ok_or_else(|| Refusal::UnknownHost(host.into()))
+    }
+
+    /// Answers a request that is for no site.
+    fn refuse_stranger(
+        &self,
+        refusal: &Refusal,
+        ctx: &mut Context,
+        parts: &Parts,
+    ) -> Response<Body> {
+        match self.sites.first() {
+            Some(site) => Serving {
+                site: &site,
+                worker: self,
+            }
+            .refuse(refusal, ctx, parts),
+            None => Response::new(Body::Empty),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The id that a proxy before us gave the request, if we know the proxy, or one of ours.
+    fn request_id(&self, parts: &Parts, connection: Connection) -> HeaderValue {
+        let is_known = self.shared.trusted_proxies.trust_peer(connection.peer);
+        let given = is_known.then(|| given_id(&parts.headers)).flatten();
+        given.unwrap_or_else(|| self.request_ids.next())
+    }
+}
+
+/// One request while it is answered: at which site, by which worker.
+#[derive(Debug, Clone, Copy)]
+struct Serving<'a> {
+    site: &'a Site,
+    worker: &'a Pipeline,
+}
+
+impl Serving<'_> {
+    async fn respond(self, ctx: &mut Context, parts: &Parts, body: Incoming) -> Response<Body> {
+        let mut response = match self.answer(ctx, parts, body).await {
+            Ok(response) => response,
+            Err(refusal) => self.refuse(&refusal, ctx, parts),
+        };
+        if let Some(presented) = ctx.presented
+            && ctx.in_session
+            && self.site.relying_party.cookie_carries_sessions()
+        {
+            let relying_party = &self.site.relying_party;
+            relying_party.renew_cookie(parts, presented, &mut response);
+        }
+        response
+    }
+
+    fn refuse(self, refusal: &Refusal, ctx: &mut Context, parts: &Parts) -> Response<Body> {
+        ctx.code = Some(refusal.code());
+        let answer = error::answer(refusal, ctx, &self.told_of(parts));
+        self.site.own_headers.on_ours(answer)
+    }
+
     async fn answer(
         &self,
         ctx: &mut Context,
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
-        let shared = &*self.shared;
+        let site = self.site;
         check_request(parts)?;
-        // Before the path is looked at, so that a stranger's host learns nothing of our routes;
-        // the same answer with a session and without (I8).
         let host = external_host(parts).unwrap_or_default();
-        if !shared.serves(host) && !shared.is_the_provider_within(host, parts) {
-            return Err(Refusal::UnknownHost(host.into()));
-        }
-        let path = match RequestPath::parse(parts.uri.path(), shared.path_rules()) {
+        let path = match RequestPath::parse(parts.uri.path(), site.path_rules()) {
             Ok(path) => path,
             Err(fault) => return Box::pin(self.answer_odd_path(fault, ctx, parts)).await,
         };
@@ -260,33 +272,33 @@ impl Pipeline {
         if csrf::is_preflight(parts) {
             return Ok(preflight());
         }
-        let base_path = &shared.relying_party.settings().base_path;
+        let base_path = &site.relying_party.settings().base_path;
         match UnderBase::at(path.as_str(), base_path) {
             UnderBase::Endpoint(endpoint) => {
-                ctx.counted = shared.metrics.endpoint(endpoint);
+                ctx.counted = site.metrics.endpoint(endpoint);
                 ctx.in_session = true;
                 // In a box, like every way that few requests take: a request's future is moved
                 // several times, with all the room that its longest way needs.
                 let answer = Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
-                return answer.map(|response| shared.own_headers.on_ours(response));
+                return answer.map(|response| site.own_headers.on_ours(response));
             }
             UnderBase::Nothing => return Err(Refusal::NoRoute),
             UnderBase::Outside => {}
         }
-        match shared.routes.find(host, &parts.method, &path) {
+        match site.routes.find(host, &parts.method, &path) {
             RouteMatch::Found(route) => {
-                shared.routes.check(route, &path, base_path)?;
-                ctx.counted = shared.metrics.routes.get(route.index()).cloned();
+                site.routes.check(route, &path, base_path)?;
+                ctx.counted = site.metrics.routes.get(route.index()).cloned();
                 ctx.in_session = route.settings().auth != RouteAuth::None;
                 match self.answer_route(route, &path, ctx, parts, body).await {
                     // A person on the way to a page is sent to sign in, wherever on the way it turned
                     // out that there is no session; a script is told (B10).
                     Err(refusal) if refusal.needs_login() && may_begin_login(route, parts) => {
                         let answer = Box::pin(self.login_for_page(ctx, parts, &path)).await;
-                        answer.map(|response| shared.own_headers.on_ours(response))
+                        answer.map(|response| site.own_headers.on_ours(response))
                     }
                     Ok(mut response) => {
-                        shared.own_headers.on_upstreams(route, &mut response);
+                        site.own_headers.on_upstreams(route, &mut response);
                         Ok(response)
                     }
                     refused @ Err(_) => refused,
@@ -294,18 +306,18 @@ impl Pipeline {
             }
             RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
             RouteMatch::NoRoute => {
-                let Some(frontend) = &shared.frontend else {
+                let Some(frontend) = &site.frontend else {
                     return Err(Refusal::NoRoute);
                 };
-                if let Err(fault) = path.check(shared.path_rules) {
+                if let Err(fault) = path.check(site.path_rules) {
                     return Box::pin(self.answer_odd_path(fault, ctx, parts)).await;
                 }
-                ctx.counted = Some(shared.metrics.frontend.clone());
+                ctx.counted = Some(site.metrics.frontend.clone());
                 let turn = self.turn(Demand::File, self.source(ctx, parts))?;
                 match Box::pin(frontend.answer(parts, path.as_str())).await {
                     FrontendAnswer::Answer(file) => {
                         let file = account::held(file, turn, parts.version);
-                        Ok(shared.own_headers.on_ours(file))
+                        Ok(site.own_headers.on_ours(file))
                     }
                     FrontendAnswer::NotFound => Err(Refusal::NoRoute),
                 }
@@ -321,16 +333,16 @@ impl Pipeline {
         ctx: &mut Context,
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
-        let shared = &*self.shared;
-        let base_path = &shared.relying_party.settings().base_path;
-        if let Some(frontend) = &shared.frontend
-            && !shared.routes.may_serve(parts.uri.path(), base_path)
+        let site = self.site;
+        let base_path = &site.relying_party.settings().base_path;
+        if let Some(frontend) = &site.frontend
+            && !site.routes.may_serve(parts.uri.path(), base_path)
         {
             let turn = self.turn(Demand::File, self.source(ctx, parts))?;
             if let FrontendAnswer::Answer(page) = frontend.page(parts).await {
-                ctx.counted = Some(shared.metrics.frontend.clone());
+                ctx.counted = Some(site.metrics.frontend.clone());
                 let page = account::held(page, turn, parts.version);
-                return Ok(shared.own_headers.on_ours(page));
+                return Ok(site.own_headers.on_ours(page));
             }
         }
         Err(fault.into())
@@ -344,7 +356,7 @@ impl Pipeline {
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
-        let shared = &*self.shared;
+        let site = self.site;
         // A worker stands between every page of ours and us, for as long as it likes (I11).
         if !route.settings().service_worker && parts.headers.contains_key(SERVICE_WORKER) {
             return Err(Refusal::ServiceWorker);
@@ -353,12 +365,12 @@ impl Pipeline {
         // WebSocket: there the handshake's Origin speaks (M1).
         let handshake = if route.settings().websocket && is_websocket(parts) {
             if route.settings().csrf.is_some() {
-                csrf::check_websocket(&parts.headers, &shared.public).map_err(Refusal::Csrf)?;
+                csrf::check_websocket(&parts.headers, &site.public).map_err(Refusal::Csrf)?;
             }
             Some(Handshake::check(parts)?)
         } else {
             if let Some(check) = route.settings().csrf
-                && let Err(fault) = csrf::check(check, parts, &shared.public)
+                && let Err(fault) = csrf::check(check, parts, &site.public)
                 && !self.is_anybodys(route, ctx, parts)
             {
                 return Err(Refusal::Csrf(fault));
@@ -378,9 +390,9 @@ impl Pipeline {
             path,
             authorization,
             client: &client,
-            public: &shared.public,
+            public: &site.public,
             request_id: &ctx.request_id,
-            strip: &shared.strip_cookies,
+            strip: &site.strip_cookies,
             ending,
         };
         if let Some(handshake) = &handshake {
@@ -390,7 +402,7 @@ impl Pipeline {
         }
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
         let call_now = call(SignedIn::adds(signed_in.as_ref()), body.into());
-        let response = self.upstreams.forward(call_now).await?;
+        let response = self.worker.upstreams.forward(call_now).await?;
         if let Some(counted) = &ctx.counted {
             counted.upstream_answered(ctx.started.elapsed());
         }
@@ -408,7 +420,7 @@ impl Pipeline {
         match Box::pin(self.after_refusal(route, refused)).await? {
             Retry::As(better) if replayable => {
                 let call = call(SignedIn::adds(better.as_ref()), RequestBody::Empty);
-                let again = Box::pin(self.upstreams.forward(call));
+                let again = Box::pin(self.worker.upstreams.forward(call));
                 if better.is_some() {
                     return Ok(again.await?);
                 }
@@ -426,7 +438,7 @@ impl Pipeline {
         session: Option<&Session>,
         turn: Option<Turn>,
     ) -> Result<Response<Body>, Refusal> {
-        let shared = &*self.shared;
+        let shared = self.worker.shared();
         let permit = shared.sockets.take(session.map(|session| &*session.tag))?;
         let stranger = match turn {
             None => None,
@@ -446,20 +458,13 @@ impl Pipeline {
             permit,
             stranger,
             ping: shared.websocket_ping,
-            shutdown: self.shutdown.clone(),
+            shutdown: self.worker.shutdown.clone(),
         };
-        Ok(self.upstreams.upgrade(call, upgrade).await?)
-    }
-
-    /// The id that a proxy before us gave the request, if we know the proxy, or one of ours.
-    fn request_id(&self, parts: &Parts, connection: Connection) -> HeaderValue {
-        let is_known = self.shared.trusted_proxies.trust_peer(connection.peer);
-        let given = is_known.then(|| given_id(&parts.headers)).flatten();
-        given.unwrap_or_else(|| self.request_ids.next())
+        Ok(self.worker.upstreams.upgrade(call, upgrade).await?)
     }
 
     fn client(&self, ctx: &Context, parts: &Parts) -> ClientAddress {
-        let trusted = &self.shared.trusted_proxies;
+        let trusted = &self.worker.shared.trusted_proxies;
         ClientAddress::resolve(ctx.connection.peer, &parts.headers, trusted)
     }
 
@@ -471,8 +476,8 @@ impl Pipeline {
     /// The session cookie that the request presents; its values are tried once, whoever asks again.
     fn presented(&self, ctx: &mut Context, parts: &Parts) -> Presented {
         *ctx.presented.get_or_insert_with(|| {
-            let cookie = self.shared.relying_party.session_cookie();
-            cookie.read(&parts.headers, &self.opened_cookies)
+            let cookie = self.site.relying_party.session_cookie();
+            cookie.read(&parts.headers, &self.worker.opened_cookies)
         })
     }
 
@@ -493,7 +498,7 @@ impl Pipeline {
         let Presented::Session(cookie) = self.presented(ctx, parts) else {
             return nobody(Refusal::LoginRequired);
         };
-        let relying_party = &self.shared.relying_party;
+        let relying_party = &self.site.relying_party;
         let sessions = relying_party.sessions();
         let found = sessions.find_for(&cookie, || {
             let of_the_route = route.settings().activity;
@@ -527,7 +532,7 @@ impl Pipeline {
     /// As whom a call is made once more whose token an upstream refused.
     async fn after_refusal(&self, route: &Route, refused: &SignedIn) -> Result<Retry, Refusal> {
         let SignedIn { session, bearer } = refused;
-        let tokens = self.shared.relying_party.tokens();
+        let tokens = self.site.relying_party.tokens();
         match tokens.after_refusal(session, bearer).await {
             Ok(Some(bearer)) => Ok(Retry::As(Some(SignedIn {
                 session: Arc::clone(session),
@@ -542,38 +547,23 @@ impl Pipeline {
         }
     }
 
-    fn site<'a>(&'a self, parts: &Parts) -> Site<'a> {
-        let relying_party = &*self.shared.relying_party;
+    fn told_of<'a>(&'a self, parts: &Parts) -> error::Site<'a> {
+        let relying_party = &*self.site.relying_party;
         let arrival = Arrival::of(&parts.headers);
-        Site {
+        error::Site {
             relying_party,
             version: parts.version,
             arrival,
-            audience: self.shared.audience,
+            audience: self.worker.shared.audience,
             return_to: arrival.is_seen().then(|| self.place_of(parts)).flatten(),
             home: arrival.is_seen().then(|| self.home(parts)).flatten(),
             window: self.window_of(parts),
-            error_page: self.shared.error_page.as_ref(),
-            warnings: &self.shared.warnings,
+            error_page: self.site.error_page.as_ref(),
+            warnings: &self.worker.shared.warnings,
             now: relying_party.now(),
             session_cookie: relying_party.session_cookie(),
         }
     }
-}
-
-/// The session cookie and its chunks, logins and logouts under way; on loopback also those of a
-/// `bff` on another port, since cookies know no ports (I3).
-fn cookies_of_ours(cookie: &SessionCookie) -> StripCookies {
-    let mut exact: Vec<String> = cookie.chunk_names().collect();
-    let mut prefix = Vec::new();
-    for name in cookie.settings().names() {
-        prefix.extend([format!("{name}-login-"), format!("{name}-logout")]);
-    }
-    if let Some(name) = &cookie.settings().former_name {
-        exact.push(name.clone());
-        prefix.extend((0..=9).map(|digit| format!("{name}-{digit}")));
-    }
-    StripCookies::new(exact, prefix)
 }
 
 /// In whose session a call is made, and with which token.
@@ -596,44 +586,6 @@ enum Retry {
     /// As somebody, or as nobody where that will do.
     As(Option<SignedIn>),
     No,
-}
-
-impl Shared {
-    /// What a path may hold for anybody here to take it.
-    fn path_rules(&self) -> PathRules {
-        self.path_rules.or(self.routes.path_rules())
-    }
-
-    /// Whether requests for this host are answered: the public one, and those that routes name.
-    fn serves(&self, host: &str) -> bool {
-        host.eq_ignore_ascii_case(self.public.host()) || self.routes.names_host(host)
-    }
-}
-
-impl Shared {
-    /// Whether this is the back channel of a provider that has another name for us, as we have for it.
-    /// Any other that was given another address of ours than the public one would sign nobody out, and
-    /// nobody would know why.
-    fn is_the_provider_within(&self, host: &str, parts: &Parts) -> bool {
-        let base_path = &self.relying_party.settings().base_path;
-        let wanted = UnderBase::at(parts.uri.path(), base_path);
-        let is_back_channel = parts.method == Method::POST
-            && wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout);
-        if is_back_channel && !self.relying_party.is_called_by_any_name() {
-            self.relying_party.backchannel_logout_elsewhere(host);
-            return false;
-        }
-        is_back_channel
-    }
-}
-
-impl SharedMetrics {
-    fn endpoint(&self, endpoint: Endpoint) -> Option<RouteMetrics> {
-        self.endpoints
-            .iter()
-            .find(|(own, _)| *own == endpoint)
-            .map(|(_, metrics)| metrics.clone())
-    }
 }
 
 /// A page that was made for one session must not act in another: its user may have changed in

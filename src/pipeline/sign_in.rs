@@ -7,7 +7,7 @@ use crate::auth::login::LoginRequest;
 use crate::auth::pending_login::Window;
 use crate::auth::return_to::ReturnTo;
 use crate::auth::{AccessDenied, RelyingParty};
-use crate::pipeline::Pipeline;
+use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
 use crate::pipeline::error::Refusal;
@@ -28,7 +28,7 @@ pub(super) fn may_begin_login(route: &Route, parts: &Parts) -> bool {
         && Arrival::of(&parts.headers).is_of_a_tab()
 }
 
-impl Pipeline {
+impl Serving<'_> {
     /// Starts a login that comes back to this page; where the browser may have a session that it does
     /// not show to a link of another site, with a step of our own first (B5).
     pub(super) async fn login_for_page(
@@ -38,7 +38,7 @@ impl Pipeline {
         path: &RequestPath,
     ) -> Result<Response<Body>, Refusal> {
         check_opened(&parts.headers)?;
-        let relying_party = &*self.shared.relying_party;
+        let relying_party = &*self.site.relying_party;
         let presented = self.presented(ctx, parts);
         let address = match parts.uri.query() {
             Some(query) => format!("{}?{query}", path.as_str()),
@@ -60,8 +60,8 @@ impl Pipeline {
 
     /// Where the person is, or wanted to go, whose request is refused.
     pub(super) fn place_of(&self, parts: &Parts) -> Option<ReturnTo> {
-        let relying_party = &self.shared.relying_party;
-        let path = RequestPath::parse(parts.uri.path(), self.shared.path_rules()).ok()?;
+        let relying_party = &self.site.relying_party;
+        let path = RequestPath::parse(parts.uri.path(), self.site.path_rules()).ok()?;
         match UnderBase::at(path.as_str(), &relying_party.settings().base_path) {
             UnderBase::Endpoint(Endpoint::Login) => relying_party.place_of_login(parts),
             UnderBase::Endpoint(Endpoint::LoginResume) => {
@@ -86,7 +86,7 @@ impl Pipeline {
 
     /// What the login is shown in that a request is for, as far as it says itself.
     pub(super) fn window_of(&self, parts: &Parts) -> Window {
-        let relying_party = &self.shared.relying_party;
+        let relying_party = &self.site.relying_party;
         match UnderBase::at(parts.uri.path(), &relying_party.settings().base_path) {
             UnderBase::Endpoint(Endpoint::Login) => RelyingParty::window_of_login(parts),
             UnderBase::Endpoint(Endpoint::LoginResume) => relying_party
@@ -99,7 +99,7 @@ impl Pipeline {
     /// Whether the place after a login is a page that needs the session at once: a Strict cookie
     /// is not sent on the redirect that ends a journey from another site (C13).
     pub(super) fn needs_hop(&self, place: &ReturnTo, parts: &Parts) -> bool {
-        let relying_party = &self.shared.relying_party;
+        let relying_party = &self.site.relying_party;
         let same_site = relying_party.session_cookie().settings().same_site;
         same_site == SameSite::Strict
             && Arrival::of(&parts.headers).is_seen()
@@ -109,7 +109,7 @@ impl Pipeline {
     /// Whether a login that was cancelled may go back to this place: only where nothing begins the
     /// login anew, so that nobody is sent round in circles (C5).
     pub(super) fn may_tell(&self, place: &ReturnTo, parts: &Parts) -> bool {
-        let settings = self.shared.relying_party.settings();
+        let settings = self.site.relying_party.settings();
         settings.access_denied == AccessDenied::ReturnTo
             && Arrival::of(&parts.headers).is_seen()
             && matches!(self.opens(place, parts), Opens::ToAnybody | Opens::ToEach)
@@ -117,11 +117,11 @@ impl Pipeline {
 
     /// What a browser finds that goes to `place`.
     fn opens(&self, place: &ReturnTo, parts: &Parts) -> Opens {
-        let Ok(path) = RequestPath::parse(place.path(), self.shared.path_rules()) else {
+        let Ok(path) = RequestPath::parse(place.path(), self.site.path_rules()) else {
             return Opens::Nothing;
         };
         let host = external_host(parts).unwrap_or_default();
-        match self.shared.routes.find(host, &Method::GET, &path) {
+        match self.site.routes.find(host, &Method::GET, &path) {
             RouteMatch::Found(route) => match (route.settings().auth, route.settings().csrf) {
                 (RouteAuth::None, _) => Opens::ToAnybody,
                 (RouteAuth::Optional, Some(CsrfCheck::Origin) | None) => Opens::ToEach,
@@ -129,7 +129,7 @@ impl Pipeline {
                     Opens::InASession
                 }
             },
-            RouteMatch::NoRoute if self.shared.frontend.is_some() => Opens::ToAnybody,
+            RouteMatch::NoRoute if self.site.frontend.is_some() => Opens::ToAnybody,
             RouteMatch::NoRoute | RouteMatch::MethodNotAllowed(_) => Opens::Nothing,
         }
     }

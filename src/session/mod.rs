@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::secret::{SessionKey, StoreUrl};
+use crate::secret::StoreUrl;
 use crate::web::ending::EndReason;
 
 pub use crate::web::activity::Activity;
@@ -30,11 +30,9 @@ use store::{
     SessionStore, StoreError, Who,
 };
 
-/// `[session]`.
+/// What a site says of its sessions.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// The key ring: the first seals, all open (G7). Empty: a fresh one at start.
-    pub keys: Vec<SessionKey>,
     /// Without a call for this long, a session ends.
     pub idle_timeout: Duration,
     /// However active, a session ends after this long (G9).
@@ -45,8 +43,6 @@ pub struct SessionSettings {
     pub revoke_abandoned: bool,
     /// How the cookie is written.
     pub cookie: CookieSettings,
-    /// Where sessions are kept.
-    pub store: StoreSettings,
 }
 
 /// `session.store` and what goes with it.
@@ -573,12 +569,10 @@ mod tests {
 
     fn settings() -> SessionSettings {
         SessionSettings {
-            keys: Vec::new(),
             idle_timeout: 30 * MINUTE,
             max_lifetime: 60 * MINUTE,
             limit: None,
             revoke_abandoned: false,
-            store: StoreSettings::memory(),
             cookie: CookieSettings {
                 name: "bff".to_owned(),
                 former_name: None,

@@ -14,7 +14,7 @@ use crate::session::store::{
     Admission, Condition, Cursor, Found, Limit, Listed, Recency, SaveOutcome, SessionStore,
     StoreError, StoreFuture, begins_a_word, folded,
 };
-use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::ending::EndReason;
 
@@ -42,7 +42,6 @@ impl Default for Shelf {
 /// The sessions that `shelf` keeps.
 pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
     let settings = SessionSettings {
-        keys: Vec::new(),
         idle_timeout: Duration::from_mins(30),
         max_lifetime: Duration::from_hours(8),
         limit: None,
@@ -54,7 +53,6 @@ pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
             same_site: SameSite::Strict,
             persistent: false,
         },
-        store: StoreSettings::memory(),
     };
     let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
     Sessions::new(

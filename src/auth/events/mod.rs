@@ -99,7 +99,7 @@ impl RelyingParty {
         last: Option<&LastEvent>,
         shutdown: &CancellationToken,
     ) -> Result<Response<Body>, EventsError> {
-        let permit = self.streams.take(Some(&session.tag))?;
+        let permit = self.shared.streams.take(Some(&session.tag))?;
         let stream = EventStream::new(
             StreamParts {
                 sessions: self.sessions.clone(),

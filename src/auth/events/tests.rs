@@ -12,7 +12,7 @@ use crate::session::id::SessionId;
 use crate::session::journal::{Journal, SubjectNames};
 use crate::session::record::{Authentication, NewSession, Tokens};
 use crate::session::store::memory::MemoryStore;
-use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::open_limits::OpenLimits;
 
@@ -56,12 +56,10 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let settings = SessionSettings {
-            keys: Vec::new(),
             idle_timeout: 30 * MINUTE,
             max_lifetime: 60 * MINUTE,
             limit: None,
             revoke_abandoned: false,
-            store: StoreSettings::memory(),
             cookie: CookieSettings {
                 name: "bff".to_owned(),
                 former_name: None,

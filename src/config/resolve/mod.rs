@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use url::{Host, Origin, Url};
 
-use crate::config::Config;
 use crate::config::document::Variables;
 use crate::config::error::{Faults, Place};
 use crate::config::file::File;
@@ -33,10 +32,12 @@ use crate::config::folder::Folder;
 use crate::config::reader::{Field, Written};
 use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
+use crate::config::{Config, SiteConfig};
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::telemetry::{LogFormat, LogSettings, SubjectInLog};
 use crate::web::outbound::OutboundSettings;
+use crate::web::site_id::SiteId;
 use crate::web::socket_url;
 use crate::web::trust::Roots;
 
@@ -124,7 +125,9 @@ pub(super) fn resolve(
         ),
     };
     let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
-    let session = session::session(&file.session, public.as_ref(), surroundings, faults);
+    let keys = session::key_ring(&file.session, surroundings, faults);
+    let store = store::store(&file.session, surroundings, faults);
+    let session = session::session(&file.session, public.as_ref(), faults);
     let frontend = frontend::frontend(&file.frontend, surroundings, faults);
     let error_page = frontend::error_page(&file.frontend, surroundings, faults);
     let base_path = public.as_ref().map(|public| public.base_path.as_str());
@@ -151,17 +154,22 @@ pub(super) fn resolve(
         admin,
         trusted_proxies: server::trusted_proxies(&server_table, faults),
         drain_delay: server::drain_delay(&server_table, faults),
-        path_rules,
-        auth: auth?,
-        provider: provider?,
-        client_secret_expires: provider::secret_expires(&file.provider),
-        outbound,
-        session: session?,
+        keys: keys?,
         key_places: session::key_places(&file.session),
-        store: session::store_name(&file.session),
-        routes: routes?,
-        frontend: frontend?.files(),
-        error_page,
+        store: store?,
+        store_name: session::store_name(&file.session),
+        sites: vec![SiteConfig {
+            id: SiteId::main(),
+            path_rules,
+            auth: auth?,
+            provider: provider?,
+            client_secret_expires: provider::secret_expires(&file.provider),
+            outbound,
+            session: session?,
+            routes: routes?,
+            frontend: frontend?.files(),
+            error_page,
+        }],
         log: log?,
         #[cfg(feature = "dev")]
         dev,

@@ -20,48 +20,50 @@ const LONG_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// `__Host-Http-` and a name that leaves room for the login cookies' suffix.
 const LONGEST_NAME: usize = 64;
 
-/// `[session]`.
+/// What a site says in `[session]`.
 pub(super) fn session(
     field: &Field<SessionTable>,
     public: Option<&Public>,
-    surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<SessionSettings> {
+    let (session, _) = table(field);
+    let (idle_timeout, max_lifetime) = lifetimes(&session, faults);
+    Some(SessionSettings {
+        idle_timeout,
+        max_lifetime,
+        limit: store::limit(&session, faults),
+        revoke_abandoned: session.revoke_abandoned.or(false),
+        cookie: cookie(&session.cookie, public, faults)?,
+    })
+}
+
+/// `session.keys`.
+pub(super) fn key_ring(
+    field: &Field<SessionTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<SessionKey>> {
     let (session, place) = table(field);
     let kind = store::kind(&session);
     let purpose = surroundings.purpose;
-    let keys =
-        if !purpose.needs_secrets() || (purpose.is_without_provider() && kind == Store::Memory) {
-            // Nobody should need production's keys for a try or a question on their own machine.
-            Some(Vec::new())
-        } else {
-            if !session.keys.stands() {
-                let remedy =
-                    "write keys = [\"env:BFF_SESSION_KEY\"] and set it to what bff keygen prints";
-                // Sessions in memory end with the process, so this store alone can do without.
-                if kind == Store::Memory {
-                    let what = "is missing, so that a restart signs everyone out";
-                    faults.warn(&place, "session.keys", what, remedy);
-                } else {
-                    let what = "is missing, and what seals sessions that last must last as well";
-                    faults.refuse(&place, "session.keys", what, remedy);
-                }
+    if !purpose.needs_secrets() || (purpose.is_without_provider() && kind == Store::Memory) {
+        // Nobody should need production's keys for a try or a question on their own machine.
+        Some(Vec::new())
+    } else {
+        if !session.keys.stands() {
+            let remedy =
+                "write keys = [\"env:BFF_SESSION_KEY\"] and set it to what bff keygen prints";
+            // Sessions in memory end with the process, so this store alone can do without.
+            if kind == Store::Memory {
+                let what = "is missing, so that a restart signs everyone out";
+                faults.warn(&place, "session.keys", what, remedy);
+            } else {
+                let what = "is missing, and what seals sessions that last must last as well";
+                faults.refuse(&place, "session.keys", what, remedy);
             }
-            keys(&session.keys, surroundings, faults)
-        };
-    let (idle_timeout, max_lifetime) = lifetimes(&session, faults);
-    let cookie = cookie(&session.cookie, public, faults);
-    let store = store::store(&session, &place, surroundings, faults);
-    let limit = store::limit(&session, faults);
-    Some(SessionSettings {
-        keys: keys?,
-        idle_timeout,
-        max_lifetime,
-        limit,
-        revoke_abandoned: session.revoke_abandoned.or(false),
-        cookie: cookie?,
-        store: store?,
-    })
+        }
+        keys(&session.keys, surroundings, faults)
+    }
 }
 
 /// Where the keys come from, in their order.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::error::{Faults, Place};
 use crate::config::file::SessionTable;
-use crate::config::reader::Written;
-use crate::config::resolve::{Surroundings, count, span};
+use crate::config::reader::{Field, Written};
+use crate::config::resolve::{Surroundings, count, span, table};
 use crate::config::secret_source::AddressSource;
 use crate::config::words::{AtMost, Chosen, Store};
 use crate::secret::StoreUrl;
@@ -27,16 +27,17 @@ pub(super) fn kind(session: &SessionTable) -> Store {
 
 /// `session.store`, `store_url` and their like.
 pub(super) fn store(
-    session: &SessionTable,
-    place: &Place,
+    field: &Field<SessionTable>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<StoreSettings> {
+    let (session, place) = table(field);
+    let session = &session;
     let kind = kind(session);
     if kind == Store::Cookie {
         warn_of_no_store(session, faults);
     }
-    let url = address(session, kind, place, surroundings, faults);
+    let url = address(session, kind, &place, surroundings, faults);
     let max_staleness = session.max_staleness.or(MAX_STALENESS);
     if let Some(written) = session.max_staleness.written()
         && written.value > LONG_STALENESS

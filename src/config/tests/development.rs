@@ -11,7 +11,10 @@ fn develop(text: &str) -> Result<(Config, Warnings), ConfigErrors> {
 fn an_empty_folder_gets_the_demo() {
     let (mut config, warnings) = Config::load_for_development(None, &Variables::new()).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
-    assert_eq!(config.auth.public_url.as_str(), "http://localhost:8080/");
+    assert_eq!(
+        config.sites[0].auth.public_url.as_str(),
+        "http://localhost:8080/"
+    );
     config.use_development_servers(DevelopmentServers {
         issuer: "http://localhost:1".to_owned(),
         client_id: "dev".to_owned(),
@@ -19,8 +22,8 @@ fn an_empty_folder_gets_the_demo() {
         api: "http://localhost:2".parse().unwrap(),
         app: "http://localhost:3".parse().unwrap(),
     });
-    assert_eq!(config.provider.issuer, "http://localhost:1");
-    let places: Vec<(&str, &str)> = config
+    assert_eq!(config.sites[0].provider.issuer, "http://localhost:1");
+    let places: Vec<(&str, &str)> = config.sites[0]
         .routes
         .iter()
         .map(|route| (route.path.as_str(), route.upstreams[0].as_str()))
@@ -59,9 +62,9 @@ fn addresses_of_the_provider_are_not_those_of_ours() {
     );
     let text = text.replace("public_url = \"https://app.example.com\"", "");
     let (config, warnings) = develop(&text).unwrap();
-    assert_eq!(config.provider.endpoints, []);
-    assert_eq!(config.provider.internal, None);
-    assert!(config.outbound.in_clear.is_none());
+    assert_eq!(config.sites[0].provider.endpoints, []);
+    assert_eq!(config.sites[0].provider.internal, None);
+    assert!(config.sites[0].outbound.in_clear.is_none());
     assert!(warnings.is_empty(), "{warnings}");
 }
 
@@ -72,7 +75,7 @@ fn production_secrets_are_not_needed() {
         .replace("env:SECRET", "env:MISSING")
         .replace("env:KEY", "env:MISSING");
     let (config, _) = develop(&text).unwrap();
-    assert!(config.session.keys.is_empty());
+    assert!(config.keys.is_empty());
 }
 
 /// It was another at each start, so that no API could be told where to ask.

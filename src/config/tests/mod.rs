@@ -142,9 +142,9 @@ fn check_fine(table: &str, lines: &str) {
 #[test]
 fn the_smallest_file_is_fine() {
     let (config, warnings) = serve(&file_with("frontend", "")).unwrap();
-    assert_eq!(config.session.cookie.name, "__Host-Http-bff");
+    assert_eq!(config.sites[0].session.cookie.name, "__Host-Http-bff");
     assert_eq!(
-        config.provider.redirect_uri.as_str(),
+        config.sites[0].provider.redirect_uri.as_str(),
         "https://app.example.com/bff/callback"
     );
     assert_snapshot!(warnings, @r#"bff.toml:13:1: frontend is missing, so that only the routes and endpoints answer; write [frontend] with dir = "dist" to serve the app"#);
@@ -440,7 +440,7 @@ fn a_secret_file_is_found_beside_the_configuration() {
     fs::write(folder.path().join("key"), format!("{KEY}\n")).unwrap();
     let text = file_with("session", "keys = [\"file:key\"]");
     let (config, _) = Config::parse(&text, &folder.path().join("bff.toml"), &variables()).unwrap();
-    assert_eq!(config.session.keys.len(), 1);
+    assert_eq!(config.keys.len(), 1);
 }
 
 /// G14: no message and no `Debug` repeats a secret.

@@ -358,9 +358,9 @@ fn a_proxy_is_named_or_not_used() {
         let text = file_with("provider", "");
         let file = Path::new("bff.toml");
         let (config, warnings) = parse(&text, file, &variables, Purpose::Serve).unwrap();
-        let issuer = &config.provider.issuer;
+        let issuer = &config.sites[0].provider.issuer;
         (
-            config.outbound.way_out.describe(issuer),
+            config.sites[0].outbound.way_out.describe(issuer),
             warnings.to_string(),
         )
     };

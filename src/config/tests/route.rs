@@ -264,7 +264,10 @@ fn the_app_comes_from_one_place() {
     assert!(said("dir = \"dist\"").contains("which holds no index.html"));
     fs::write(folder.path().join("dist/index.html"), "<!doctype html>").unwrap();
     let (config, warnings) = load("dir = \"dist\"").unwrap();
-    assert_eq!(config.frontend.unwrap().dir, folder.path().join("dist"));
+    assert_eq!(
+        config.sites[0].frontend.as_ref().unwrap().dir,
+        folder.path().join("dist")
+    );
     assert!(warnings.is_empty(), "{warnings}");
     assert!(
         said("dir = \"dist\"\nupstream = \"http://localhost:5173\"").contains("one place only")
@@ -272,7 +275,7 @@ fn the_app_comes_from_one_place() {
     assert!(said("headers = { X-A = \"b\" }").contains("there is no dir"));
     assert!(said("compress = false").contains("there is no dir"));
     let (config, _) = load("upstream = \"http://localhost:5173\"").unwrap();
-    let last = config.routes.last().unwrap();
+    let last = config.sites[0].routes.last().unwrap();
     assert_eq!(
         (last.path.as_str(), last.csrf, last.websocket),
         ("/", None, true)

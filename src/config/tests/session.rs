@@ -52,8 +52,8 @@ fn a_cookie_that_breaks_its_prefix_is_refused() {
     ]);
     let on_loopback = file_with("server", "public_url = \"http://localhost:8080\"");
     let (config, _) = serve(&on_loopback).unwrap();
-    assert_eq!(config.session.cookie.name, "bff-8080");
-    assert!(!config.session.cookie.secure);
+    assert_eq!(config.sites[0].session.cookie.name, "bff-8080");
+    assert!(!config.sites[0].session.cookie.secure);
     let errors = serve(&format!(
         "{on_loopback}[session.cookie]\nname = \"__Host-x\"\n"
     ));
@@ -80,12 +80,12 @@ fn the_default_name_has_the_port_on_loopback() {
     ] {
         let file = file_with("server", &format!("public_url = \"{public_url}\""));
         let (config, _) = serve(&file).unwrap();
-        let cookie = config.session.cookie;
+        let cookie = &config.sites[0].session.cookie;
         assert_eq!(cookie.name, name, "{public_url}");
         assert_eq!(cookie.former_name.as_deref(), former, "{public_url}");
         let (config, _) = serve(&format!("{file}[session.cookie]\nname = \"app\"\n")).unwrap();
-        assert_eq!(config.session.cookie.name, "app");
-        assert_eq!(config.session.cookie.former_name, None);
+        assert_eq!(config.sites[0].session.cookie.name, "app");
+        assert_eq!(config.sites[0].session.cookie.former_name, None);
     }
 }
 
@@ -94,7 +94,7 @@ fn the_default_name_has_the_port_on_loopback() {
 fn a_user_has_64_sessions_at_most_by_default() {
     let most = |session: &str| {
         let file = file_with("session", session);
-        let limit = serve(&file).unwrap().0.session.limit;
+        let limit = serve(&file).unwrap().0.sites[0].session.limit;
         limit.map(|limit| (limit.most, limit.on_limit))
     };
     assert_eq!(most(""), Some((64, OnLimit::EndOldest)));

@@ -17,7 +17,7 @@ use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SaveOutcome, SessionStore as _};
-use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions, StoreSettings};
+use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 use bff::web::ending::EndReason;
 use futures_util::future::join_all;
@@ -105,7 +105,6 @@ fn records(store: &Store, voice: Voice) -> Arc<dyn RecordStore> {
 
 fn settings() -> SessionSettings {
     SessionSettings {
-        keys: Vec::new(),
         idle_timeout: Duration::from_mins(30),
         max_lifetime: Duration::from_hours(8),
         limit: None,
@@ -117,7 +116,6 @@ fn settings() -> SessionSettings {
             same_site: SameSite::Strict,
             persistent: false,
         },
-        store: StoreSettings::memory(),
     }
 }
 

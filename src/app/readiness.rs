@@ -16,20 +16,20 @@ use crate::web::strangers::{Pressure, Strangers};
 /// outage would take no work, and the sessions that are there need none of it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The provider. A wrong answer since the start keeps work away, since a deploy with a wrong issuer
+/// The providers. A wrong answer since the start keeps work away, since a deploy with a wrong issuer
 /// must not replace one that works. Once it was found, its outage is told and no more (A8).
-pub(super) struct ProviderCheck {
-    provider: Provider,
+pub(super) struct ProvidersCheck {
+    providers: Vec<Provider>,
     clock: Arc<dyn Clock>,
     started: Timestamp,
 }
 
-impl ProviderCheck {
+impl ProvidersCheck {
     /// Waits from now on.
-    pub(super) fn new(provider: Provider, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(providers: Vec<Provider>, clock: Arc<dyn Clock>) -> Self {
         let started = clock.now();
         Self {
-            provider,
+            providers,
             clock,
             started,
         }
@@ -40,9 +40,20 @@ impl ProviderCheck {
         // A clock that was set back must not make a minute of an hour.
         now >= self.started && now.since(self.started) < PATIENCE
     }
+
+    fn state_of(&self, provider: &Provider) -> CheckState {
+        match provider.standing() {
+            Standing::Known => CheckState::Ok,
+            Standing::Wrong(reason) => CheckState::Failed(reason),
+            Standing::Silent(reason) if self.is_waiting() => CheckState::Failed(format!(
+                "{reason}; it is waited for until a minute after the start"
+            )),
+            Standing::KnownOnce(reason) | Standing::Silent(reason) => CheckState::Degraded(reason),
+        }
+    }
 }
 
-impl Check for ProviderCheck {
+impl Check for ProvidersCheck {
     fn name(&self) -> &'static str {
         "provider"
     }
@@ -50,15 +61,21 @@ impl Check for ProviderCheck {
     /// As the last look found it: a provider that is asked here and hangs would fail the check
     /// itself.
     fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
-        let state = match self.provider.standing() {
-            Standing::Known => CheckState::Ok,
-            Standing::Wrong(reason) => CheckState::Failed(reason),
-            Standing::Silent(reason) if self.is_waiting() => CheckState::Failed(format!(
-                "{reason}; it is waited for until a minute after the start"
-            )),
-            Standing::KnownOnce(reason) | Standing::Silent(reason) => CheckState::Degraded(reason),
-        };
-        Box::pin(std::future::ready(state))
+        let worst = self
+            .providers
+            .iter()
+            .map(|provider| self.state_of(provider))
+            .max_by_key(weight)
+            .unwrap_or(CheckState::Ok);
+        Box::pin(std::future::ready(worst))
+    }
+}
+
+fn weight(state: &CheckState) -> u8 {
+    match state {
+        CheckState::Ok => 0,
+        CheckState::Degraded(_) => 1,
+        CheckState::Failed(_) => 2,
     }
 }
 

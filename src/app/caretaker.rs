@@ -1,0 +1,137 @@
+//! The caretaker's thread: what no request waits for.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::History;
+use crate::app::reload::ReloadedKeys;
+use crate::auth::{self, RelyingParty};
+use crate::clock::Clock;
+use crate::config::RELOAD_INTERVAL;
+use crate::oidc::Provider;
+use crate::pipeline::Shared;
+use crate::server::Certificates;
+use crate::session::Sessions;
+use crate::telemetry::{LogLines, Metrics};
+use crate::web::strangers::{Pressure, Strangers};
+
+/// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Does what no request waits for.
+pub(super) struct Caretaker {
+    /// Knows which WebSockets are open.
+    pub(super) sockets: Arc<Shared>,
+    /// Knows which event streams are.
+    pub(super) streams: auth::Shared,
+    pub(super) certificates: Option<Certificates>,
+    pub(super) providers: Vec<Provider>,
+    pub(super) sessions: Sessions,
+    pub(super) keys: ReloadedKeys,
+    /// Revokes the tokens of sessions that expired, where that is asked for.
+    pub(super) abandoned: Option<Arc<RelyingParty>>,
+    pub(super) strangers: Strangers,
+    pub(super) metrics: Metrics,
+    /// Where there is somebody to look at it.
+    pub(super) history: Option<History>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Caretaker {
+    pub(super) fn spawn(
+        self,
+        runtime: Runtime,
+        until: CancellationToken,
+        log: LogLines,
+    ) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name("bff-caretaker".to_owned())
+            .spawn(move || {
+                let _lines = log.enter();
+                runtime.block_on(async {
+                    let mut fresh: JoinSet<()> = self
+                        .providers
+                        .iter()
+                        .map(|provider| provider.clone().keep_fresh())
+                        .collect();
+                    tokio::select! {
+                        _ = fresh.join_next() => {}
+                        () = self.metrics.clone().keep_small() => {}
+                        () = self.sessions.tend() => {}
+                        () = self.sweep() => {}
+                        () = self.reload_keys() => {}
+                        () = self.keep_history() => {}
+                        () = until.cancelled() => {}
+                    }
+                });
+            })
+    }
+
+    async fn sweep(&self) {
+        let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tick.tick().await;
+            // A store that is away is told of where it is first met; what has expired stays so.
+            let ended = self.sessions.sweep().await.unwrap_or_default();
+            if let Some(relying_party) = &self.abandoned {
+                for session in ended {
+                    relying_party.revoke_later(session);
+                }
+            }
+            self.gauge();
+        }
+    }
+
+    /// Looks at what is not counted where it happens.
+    fn gauge(&self) {
+        let metrics = &self.metrics;
+        metrics.sessions(self.sessions.count());
+        metrics.open(self.streams.open_streams(), self.sockets.open_sockets());
+        for pressure in self.strangers.pressure(self.clock.now()) {
+            let Pressure {
+                demand,
+                used,
+                total,
+                refused,
+            } = pressure;
+            metrics.strangers(demand.as_str(), used, total, refused);
+        }
+        if let Some(lookups) = self.sessions.lookups() {
+            metrics.lookups(lookups.from_memory, lookups.from_store);
+        }
+        if let Some(ahead) = self.sessions.clock_skew() {
+            metrics.clock_skew(ahead);
+        }
+        if let Some(expires) = self.certificates.as_ref().and_then(Certificates::expires) {
+            metrics.certificate_expires(expires);
+        }
+    }
+
+    async fn keep_history(&self) {
+        match &self.history {
+            Some(history) => {
+                let (metrics, sessions) = (&self.metrics, &self.sessions);
+                history.keep(metrics, sessions, &*self.clock).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn reload_keys(&self) {
+        if self.keys.source.is_none() {
+            return std::future::pending().await;
+        }
+        let mut tick = tokio::time::interval(RELOAD_INTERVAL);
+        loop {
+            tick.tick().await;
+            // A file that is half written is read again in a moment; the old keys stay.
+            self.keys.look();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Makes sites: the one way from a configuration to what answers, for whoever needs one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::StartError;
+use crate::app::stores::Opened;
+use crate::auth::{self, RelyingParty, RelyingPartyParts};
+use crate::clock::{Clock, Randomness, Timestamp};
+use crate::config::SiteConfig;
+use crate::frontend::{FileRoom, Frontend};
+use crate::oidc::Provider;
+use crate::pipeline::own_headers::{NEL, OwnHeaders};
+use crate::pipeline::site::{Site, SiteParts};
+use crate::proxy::route::RouteTable;
+use crate::session::Sessions;
+use crate::session::cookie::{Carrier, SessionCookie};
+use crate::session::journal::Journal;
+use crate::session::seal::Keys;
+use crate::telemetry::Metrics;
+use crate::web::background::Background;
+use crate::web::outbound::Outbound;
+use crate::web::public_origin::PublicOrigin;
+use crate::web::strangers::Strangers;
+
+/// What all sites of a process stand on.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<dyn Randomness>,
+    pub(super) metrics: Metrics,
+    pub(super) keys: Keys,
+    pub(super) sessions: Opened,
+    pub(super) journal: Journal,
+    /// What the cookies of a session may take of a request's head, in octets.
+    pub(super) room_for_cookies: usize,
+    pub(super) background: Background,
+    pub(super) strangers: Strangers,
+    pub(super) shared: auth::Shared,
+    pub(super) file_room: FileRoom,
+    /// How servers are verified that a site names no roots for.
+    pub(super) tls: rustls::ClientConfig,
+}
+
+impl Ground {
+    /// The site that `config` describes.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being served, in one sentence.
+    pub(super) fn build(&self, config: SiteConfig) -> Result<Site, StartError> {
+        // Nobody takes back what the operator says.
+        let own_headers = OwnHeaders {
+            clears_nel: !config.sets_header(&NEL),
+            hsts: config.hsts(),
+        };
+        if let Some(expires) = config.client_secret_expires {
+            self.metrics.client_secret_expires(expires);
+            warn_of_expiry(expires, self.clock.now());
+        }
+        let session_cookie = self.session_cookie(&config);
+        let sessions = self.sessions_of(&config);
+        let timeout = config.provider.timeout;
+        let outbound = Outbound::with_tls(self.tls.clone(), timeout, config.outbound);
+        let provider = Provider::new(
+            config.provider,
+            outbound,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.randomness),
+            self.metrics.clone(),
+        );
+        let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
+            settings: config.auth,
+            provider,
+            sessions,
+            session_cookie,
+            keys: self.keys.clone(),
+            clock: Arc::clone(&self.sessions.clock),
+            randomness: Arc::clone(&self.randomness),
+            metrics: self.metrics.clone(),
+            background: self.background.clone(),
+            strangers: self.strangers.clone(),
+            shared: self.shared.clone(),
+        }));
+        let frontend = config
+            .frontend
+            .map(|settings| {
+                Frontend::new(settings, self.file_room.clone(), Arc::clone(&self.clock))
+            })
+            .transpose()?;
+        Ok(Site::new(SiteParts {
+            id: config.id,
+            public: PublicOrigin::new(&relying_party.settings().public_url)?,
+            relying_party,
+            routes: RouteTable::new(config.routes)?,
+            frontend,
+            error_page: config.error_page,
+            path_rules: config.path_rules,
+            own_headers,
+            metrics: self.metrics.clone(),
+        }))
+    }
+
+    /// The sessions by a site's rules.
+    fn sessions_of(&self, config: &SiteConfig) -> Sessions {
+        let Opened {
+            store,
+            clock,
+            carried,
+        } = &self.sessions;
+        let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+        let sessions = Sessions::new(store, clock, &config.session, self.journal.clone());
+        match carried {
+            // Nobody can look for what travels in cookies.
+            Some(_) => sessions,
+            None => sessions.found_by_email(self.keys.clone()),
+        }
+    }
+
+    fn session_cookie(&self, config: &SiteConfig) -> SessionCookie {
+        let settings = config.session.cookie.clone();
+        let Some(store) = &self.sessions.carried else {
+            return SessionCookie::new(settings, self.keys.clone());
+        };
+        let carrier = Carrier {
+            store: Arc::clone(store),
+            room: self.room_for_cookies,
+            id_token: config.auth.needs_id_tokens(),
+        };
+        SessionCookie::carrying(settings, self.keys.clone(), carrier)
+    }
+}
+
+/// Without the secret nobody signs in, and no session is renewed.
+fn warn_of_expiry(expires: Timestamp, now: Timestamp) {
+    const EARLY: Duration = Duration::from_hours(30 * 24);
+    if now + EARLY >= expires {
+        tracing::warn!(
+            event = "client_secret.expires",
+            at = expires.rfc3339(),
+            "provider.client_secret ends within a month, or has ended: without it nobody signs in; \
+             get another one from the provider, and write its end as provider.client_secret_expires"
+        );
+    }
+}

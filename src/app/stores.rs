@@ -1,0 +1,248 @@
+//! Which store keeps the sessions; the only file that names concrete ones.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::runtime::{self, Runtime};
+use tracing::dispatcher::{self, Dispatch};
+
+use crate::app::{StartError, key_ring};
+use crate::clock::{Clock, Randomness, SystemRandomness};
+use crate::config::Config;
+use crate::session::seal::Keys;
+use crate::session::store::cookie::CookieStore;
+use crate::session::store::memory::MemoryStore;
+use crate::session::store::near_cache::{NearCache, NearCacheSettings};
+use crate::session::store::record_store::RecordStore;
+#[cfg(feature = "redis")]
+use crate::session::store::redis::RedisStore;
+#[cfg(feature = "postgres")]
+use crate::session::store::sql::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+use crate::session::store::sql::sqlite::SqliteStore;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::session::store::sql::{Migrations, SqlSettings};
+use crate::session::store::voice::Voice;
+use crate::session::store::{SessionStore, StoreError};
+use crate::session::{SessionSettings, StorePlace, StoreSettings};
+use crate::telemetry::Metrics;
+
+/// The octets of a request's head that the cookies of a session may take: other fields must have
+/// room beside them.
+pub(crate) const fn room_for_cookies(head_bytes: usize) -> usize {
+    const FOR_OTHERS: usize = 8 * 1024;
+    if head_bytes > 2 * FOR_OTHERS {
+        head_bytes - FOR_OTHERS
+    } else {
+        head_bytes / 2
+    }
+}
+
+/// What stands around a store.
+pub(super) struct Around<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) keys: &'a Keys,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) randomness: &'a Arc<dyn Randomness>,
+    /// Where it is spoken to.
+    pub(super) care: &'a Runtime,
+}
+
+/// Where the sessions of this process are.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn SessionStore>,
+    /// The clock by which they live: nodes that share a store share their time as well.
+    pub(super) clock: Arc<dyn Clock>,
+    /// The same store, where it is the cookie that carries them.
+    pub(super) carried: Option<Arc<CookieStore>>,
+}
+
+/// The store that the configuration names, ready or on its way: one that is away at start is no
+/// reason not to, since it may come. `lifetimes` are those of its sessions.
+pub(super) fn open(
+    store: &StoreSettings,
+    lifetimes: &SessionSettings,
+    around: &Around<'_>,
+) -> Result<Opened, StoreError> {
+    let SessionSettings {
+        idle_timeout,
+        max_lifetime,
+        ..
+    } = *lifetimes;
+    let Around {
+        metrics,
+        keys,
+        clock,
+        randomness,
+        care,
+    } = *around;
+    let voice = Voice::new(keys.clone(), Arc::clone(randomness));
+    if matches!(store.place, StorePlace::Cookie) {
+        let clock = Arc::clone(clock);
+        let carried = CookieStore::new(
+            idle_timeout,
+            max_lifetime,
+            store.near_cache,
+            Arc::clone(&clock),
+        );
+        let carried = Arc::new(carried);
+        return Ok(Opened {
+            store: Arc::clone(&carried) as _,
+            clock,
+            carried: Some(carried),
+        });
+    }
+    let Some(records) = open_records(store, voice)? else {
+        return Ok(Opened {
+            store: Arc::new(MemoryStore::new(idle_timeout, max_lifetime)),
+            clock: Arc::clone(clock),
+            carried: None,
+        });
+    };
+    let near_cache = NearCacheSettings {
+        kind: store.place.kind(),
+        idle_timeout,
+        max_lifetime,
+        max_staleness: store.max_staleness,
+        capacity: store.near_cache,
+        timeout: store.timeout,
+    };
+    let store = NearCache::new(
+        Arc::clone(&records),
+        near_cache,
+        keys.clone(),
+        Arc::clone(clock),
+        Arc::clone(randomness),
+        care.handle().clone(),
+        metrics.store(),
+    );
+    let prepared = on_its_own_thread(care, async {
+        records.prepare().await?;
+        // Before the first request: a wrong clock must end no session.
+        store.compare_clocks().await.map(drop)
+    });
+    match prepared {
+        Ok(()) => {}
+        Err(error @ (StoreError::Away(_) | StoreError::Taken(_))) => {
+            tracing::warn!(event = "store.away", %error, "starting without sessions; they are served once it answers");
+        }
+        Err(error @ StoreError::Unusable(_)) => return Err(error),
+    }
+    Ok(Opened {
+        clock: store.clock(),
+        store: Arc::new(store),
+        carried: None,
+    })
+}
+
+/// Waits for a step on a thread of its own, which logs where this one does: whoever starts an app may
+/// stand in a runtime already.
+fn on_its_own_thread(
+    care: &Runtime,
+    step: impl Future<Output = Result<(), StoreError>> + Send,
+) -> Result<(), StoreError> {
+    let log = dispatcher::get_default(Dispatch::clone);
+    std::thread::scope(|scope| {
+        let step = || dispatcher::with_default(&log, || care.block_on(step));
+        let broken = || Err(StoreError::Away("its thread broke".into()));
+        scope.spawn(step).join().unwrap_or_else(|_| broken())
+    })
+}
+
+/// What keeps sessions outside this process; `None` where nothing does.
+fn open_records(
+    settings: &StoreSettings,
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "postgres")),
+        expect(unused_variables, reason = "a store of one process has no channel")
+    )]
+    voice: Voice,
+) -> Result<Option<Arc<dyn RecordStore>>, StoreError> {
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    let sql = SqlSettings {
+        timeout: settings.timeout,
+        migrations: if settings.migrate {
+            Migrations::Run
+        } else {
+            Migrations::Check
+        },
+    };
+    Ok(match &settings.place {
+        StorePlace::Memory | StorePlace::Cookie => None,
+        #[cfg(feature = "sqlite")]
+        StorePlace::Sqlite(path) => Some(Arc::new(SqliteStore::new(path, sql))),
+        #[cfg(feature = "postgres")]
+        StorePlace::Postgres(url) => {
+            let store = PostgresStore::new(url.expose(), settings.ca.as_deref(), sql, voice)?;
+            Some(Arc::new(store))
+        }
+        #[cfg(feature = "redis")]
+        StorePlace::Redis(url) => {
+            let store = RedisStore::new(url, settings.ca.as_deref(), settings.timeout, voice)?;
+            Some(Arc::new(store))
+        }
+        #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "redis")))]
+        other => {
+            let what = format!("this bff was built without the store \"{}\"", other.kind());
+            return Err(StoreError::Unusable(what.into()));
+        }
+    })
+}
+
+/// The voice of who asks a store and tells nobody anything.
+fn silent_voice(config: &Config) -> Voice {
+    let randomness = SystemRandomness;
+    Voice::new(key_ring(&config.keys, &randomness), Arc::new(randomness))
+}
+
+/// Asks the configured store whether it would serve, and changes nothing in it; its word, `None` where
+/// sessions stay in the process.
+///
+/// # Errors
+///
+/// The store is away, or cannot be used; one sentence.
+pub fn ask_store(config: &Config) -> Result<Option<&'static str>, StartError> {
+    let settings = StoreSettings {
+        migrate: false,
+        ..config.store.clone()
+    };
+    // Looking would make the file, and for whoever looks.
+    if let StorePlace::Sqlite(path) = &settings.place
+        && !path.exists()
+    {
+        return Ok(Some("a new SQLite file"));
+    }
+    let Some(records) = open_records(&settings, silent_voice(config))? else {
+        return Ok(None);
+    };
+    let care = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    care.block_on(async {
+        records.prepare().await?;
+        records.check().await
+    })?;
+    Ok(Some(settings.place.kind()))
+}
+
+/// Brings the schema of the configured store up to date; the word of the store.
+///
+/// # Errors
+///
+/// The store is away, or cannot be used; one sentence.
+pub fn migrate(config: &Config) -> Result<&'static str, StartError> {
+    let settings = StoreSettings {
+        migrate: true,
+        ..config.store.clone()
+    };
+    let care = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    if let Some(records) = open_records(&settings, silent_voice(config))? {
+        care.block_on(records.prepare())?;
+    }
+    Ok(settings.place.kind())
+}

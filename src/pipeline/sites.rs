@@ -1,0 +1,76 @@
+//! Which site a request is for: by its host, and on one host by its path. Behind one swap.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::pipeline::site::Site;
+
+/// The sites of this process, on all workers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sites(Arc<ArcSwap<Table>>);
+
+/// The sites as one configuration describes them.
+#[derive(Debug)]
+pub struct Table {
+    /// By host in lower case; of one host the longest path first.
+    hosts: HashMap<Box<str>, Vec<Arc<Site>>>,
+    /// In the order of the configuration.
+    all: Vec<Arc<Site>>,
+}
+
+impl Table {
+    /// The table of these sites.
+    pub fn new(sites: Vec<Arc<Site>>) -> Self {
+        let mut hosts: HashMap<Box<str>, Vec<Arc<Site>>> = HashMap::new();
+        for site in &sites {
+            for host in site.hosts() {
+                let at = hosts.entry(host.to_ascii_lowercase().into()).or_default();
+                if !at.iter().any(|known| Arc::ptr_eq(known, site)) {
+                    at.push(Arc::clone(site));
+                }
+            }
+        }
+        Self { hosts, all: sites }
+    }
+
+    fn at(&self, host: &str) -> Option<&Arc<Site>> {
+        if let Some(sites) = self.hosts.get(host) {
+            return sites.first();
+        }
+        // Browsers write hosts in lower case; whoever does not is understood all the same.
+        let is_lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+        (!is_lower)
+            .then(|| self.hosts.get(&*host.to_ascii_lowercase())?.first())
+            .flatten()
+    }
+}
+
+impl Sites {
+    /// Serves the sites of `table`.
+    pub fn new(table: Table) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(table)))
+    }
+
+    /// Serves those of another table from now on; requests under way end where they began.
+    pub fn replace(&self, table: Table) {
+        self.0.store(Arc::new(table));
+    }
+
+    /// The site that a request for `host` is for.
+    pub fn at(&self, host: &str) -> Option<Arc<Site>> {
+        self.0.load().at(host).cloned()
+    }
+
+    /// Every site.
+    pub fn all(&self) -> Vec<Arc<Site>> {
+        self.0.load().all.clone()
+    }
+
+    /// The site whose face is shown to whoever asks for a host of nobody's, where there is one site
+    /// alone and so no doubt whose that is.
+    pub(super) fn first(&self) -> Option<Arc<Site>> {
+        self.0.load().all.first().cloned()
+    }
+}
