@@ -32,7 +32,6 @@ use crate::auth::access_token::TokenError;
 use crate::clock::{Clock, Randomness};
 use crate::frontend::{ErrorPage, Frontend, FrontendAnswer};
 use crate::proxy::forward::{Call, RequestBody};
-use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
@@ -41,12 +40,13 @@ use crate::proxy::upstream::Upstreams;
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::server::{Connection, Handler};
 use crate::session::Activity;
-use crate::session::cookie::{OpenedCookies, Presented, SessionCookie};
+use crate::session::cookie::{OpenedCookies, Presented};
 use crate::session::record::Session;
 use crate::session::store::Found;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::cookie_names::CookieNames;
 use crate::web::ending::Ending;
 use crate::web::navigation::Arrival;
 use crate::web::open_limits::OpenLimits;
@@ -82,7 +82,7 @@ pub struct Shared {
     path_rules: PathRules,
     own_headers: OwnHeaders,
     audience: Audience,
-    strip_cookies: StripCookies,
+    strip_cookies: CookieNames,
     sockets: OpenLimits,
     websocket_ping: Option<Duration>,
     strangers: Strangers,
@@ -151,7 +151,7 @@ impl Shared {
             other: metrics.route("none"),
         };
         Self {
-            strip_cookies: cookies_of_ours(relying_party.session_cookie()),
+            strip_cookies: relying_party.session_cookie().settings().derived_names(),
             sockets: OpenLimits::new(MAX_SOCKETS, MAX_SOCKETS_PER_SESSION),
             websocket_ping,
             strangers,
@@ -559,21 +559,6 @@ impl Pipeline {
             session_cookie: relying_party.session_cookie(),
         }
     }
-}
-
-/// The session cookie and its chunks, logins and logouts under way; on loopback also those of a
-/// `bff` on another port, since cookies know no ports (I3).
-fn cookies_of_ours(cookie: &SessionCookie) -> StripCookies {
-    let mut exact: Vec<String> = cookie.chunk_names().collect();
-    let mut prefix = Vec::new();
-    for name in cookie.settings().names() {
-        prefix.extend([format!("{name}-login-"), format!("{name}-logout")]);
-    }
-    if let Some(name) = &cookie.settings().former_name {
-        exact.push(name.clone());
-        prefix.extend((0..=9).map(|digit| format!("{name}-{digit}")));
-    }
-    StripCookies::new(exact, prefix)
 }
 
 /// In whose session a call is made, and with which token.

@@ -5,6 +5,7 @@ pub mod background;
 pub mod body;
 pub mod client_address;
 pub mod cookie_line;
+pub mod cookie_names;
 pub mod ending;
 pub mod navigation;
 pub mod open_limits;
