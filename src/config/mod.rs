@@ -47,6 +47,7 @@ use crate::proxy::{CsrfCheck, HeaderChanges, RouteSettings};
 use crate::server::ServerSettings;
 use crate::session::SessionSettings;
 use crate::telemetry::LogSettings;
+use crate::web::loopback::is_loopback;
 use crate::web::outbound::OutboundSettings;
 
 #[cfg(feature = "dev")]
@@ -164,7 +165,7 @@ impl Config {
     pub fn hsts(&self) -> Option<HeaderValue> {
         let public = &self.auth.public_url;
         let is_named = matches!(public.host(), Some(Host::Domain(_)));
-        if public.scheme() != "https" || !is_named || resolve::is_loopback(public) {
+        if public.scheme() != "https" || !is_named || is_loopback(public) {
             return None;
         }
         let is_hsts = |name: &HeaderName| *name == STRICT_TRANSPORT_SECURITY;

@@ -7,6 +7,7 @@ pub mod client_address;
 pub mod cookie_line;
 pub mod cookie_names;
 pub mod ending;
+pub mod loopback;
 pub mod navigation;
 pub mod open_limits;
 pub mod outbound;
