@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bff::proxy::dial::SystemResolver;
 use bff::proxy::forward::{Call, RequestBody};
-use bff::proxy::headers::StripCookies;
+use bff::web::cookie_names::CookieNames;
 use bff::proxy::path::{PathRules, RequestPath};
 use bff::proxy::route::{RouteMatch, RouteTable};
 use bff::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
@@ -40,7 +40,7 @@ struct Stage {
     upstreams: Upstreams,
     routes: RouteTable,
     public: PublicOrigin,
-    strip: StripCookies,
+    strip: CookieNames,
     authority: String,
 }
 
@@ -86,10 +86,7 @@ impl Stage {
             runtime,
             routes: RouteTable::new(vec![settings]).expect("a route"),
             public: PublicOrigin::new(&PUBLIC_URL).expect("an origin"),
-            strip: StripCookies::new(
-                vec![COOKIE_NAME.to_owned()],
-                vec![format!("{COOKIE_NAME}-login-")],
-            ),
+            strip: CookieNames::of(COOKIE_NAME, None),
             authority,
         }
     }

@@ -17,6 +17,7 @@ use crate::session::cookie::{MOST_VALUES, Presented, set_cookie, values_of};
 use crate::session::record::Session;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
+use crate::web::cookie_names;
 use crate::web::ending::EndReason;
 
 /// Octets of a `logout_hint`: enough for any name, and no burden for an address.
@@ -195,7 +196,7 @@ impl RelyingParty {
             return (onward, None);
         }
         let handle = random_base64url::<16>(&*self.randomness);
-        let name = continuation_name(self.session_cookie.name());
+        let name = cookie_names::logout(self.session_cookie.name());
         let sealed = self.keys.seal(&name, handle.as_bytes(), &*self.randomness);
         let key = pending_logout(handle.as_bytes());
         let kept = self.sessions.keep(&key, onward.as_bytes(), CONTINUE_WITHIN);
@@ -217,7 +218,7 @@ impl RelyingParty {
     /// The names that the cookie of a way on may have, the one that it is written under first.
     fn continuation_cookies(&self) -> impl Iterator<Item = String> {
         let names = self.session_cookie.settings().names();
-        names.map(continuation_name)
+        names.map(cookie_names::logout)
     }
 
     fn continuation(&self, name: &str, value: &str, max_age: Duration) -> HeaderValue {
@@ -229,10 +230,6 @@ impl RelyingParty {
 
 /// What the `state` of an end-session request is sealed for.
 const LOGOUT_STATE: &str = "logout state";
-
-fn continuation_name(session_cookie: &str) -> String {
-    format!("{session_cookie}-logout")
-}
 
 fn pending_logout(handle: &[u8]) -> String {
     format!("pending logout {}", String::from_utf8_lossy(handle))

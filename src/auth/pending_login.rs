@@ -17,6 +17,7 @@ use crate::session::CookieSettings;
 use crate::session::cookie::{MOST_VALUES, cookies, set_cookie, values_of};
 use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
+use crate::web::cookie_names;
 
 /// Logins under way in one browser; one more pushes the oldest out (B4).
 const MAX_PER_BROWSER: usize = 5;
@@ -130,11 +131,13 @@ impl PendingLoginCookie {
         keys: Keys,
         lifetime: Duration,
     ) -> Self {
-        let prefix = |name: &str| format!("{name}-login-");
         Self {
             lifetime,
-            prefix: prefix(&session_cookie.name),
-            former_prefix: session_cookie.former_name.as_deref().map(prefix),
+            prefix: cookie_names::login_prefix(&session_cookie.name),
+            former_prefix: session_cookie
+                .former_name
+                .as_deref()
+                .map(cookie_names::login_prefix),
             // SameSite=None asks for Secure, which browsers take from loopback too.
             secure: session_cookie.secure || cross_site_post,
             same_site: if cross_site_post {

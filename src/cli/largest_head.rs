@@ -4,7 +4,8 @@ use crate::auth::LogoutHint;
 use crate::config::Config;
 use crate::oidc::LONGEST_ADDRESS;
 use crate::session::StorePlace;
-use crate::session::cookie::{LARGEST_COOKIE, MOST_CHUNKS};
+use crate::session::cookie::LARGEST_COOKIE;
+use crate::web::cookie_names::MOST_CHUNKS;
 
 /// What an answer says beside the address it leads to and the cookies it sets.
 const OTHER_FIELDS: usize = 1024;

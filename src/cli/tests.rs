@@ -494,7 +494,7 @@ fn keygen_says_how_to_rotate_a_key_that_is_written_out() {
     "#);
 }
 
-/// DESIGN: what keeps `bff sessions` from asking is one clear sentence, before anything is asked.
+/// DESIGN §1: what keeps `bff sessions` from asking is one clear sentence, before anything is asked.
 #[test]
 fn sessions_say_what_is_missing() {
     let listening = |more: &str| {

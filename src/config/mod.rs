@@ -48,6 +48,7 @@ use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::{SessionSettings, StoreSettings};
 use crate::telemetry::LogSettings;
+use crate::web::loopback::is_loopback;
 use crate::web::outbound::OutboundSettings;
 use crate::web::site_id::SiteId;
 
@@ -181,7 +182,7 @@ impl SiteConfig {
     pub fn hsts(&self) -> Option<HeaderValue> {
         let public = &self.auth.public_url;
         let is_named = matches!(public.host(), Some(Host::Domain(_)));
-        if public.scheme() != "https" || !is_named || resolve::is_loopback(public) {
+        if public.scheme() != "https" || !is_named || is_loopback(public) {
             return None;
         }
         let is_hsts = |name: &HeaderName| *name == STRICT_TRANSPORT_SECURITY;

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::clock::Clock;
 use crate::web::body::Body;
-use crate::web::navigation::Arrival;
+use crate::web::navigation::takes_a_page;
 use crate::web::repeats::Repeats;
 
 pub use self::download::FileRoom;
@@ -175,7 +175,7 @@ impl Frontend {
         if !is_read(parts) {
             return FrontendAnswer::Answer(self.method_not_allowed());
         }
-        match file::Lookup::of(path, is_navigation(&parts.headers)) {
+        match file::Lookup::of(path, takes_a_page(&parts.headers)) {
             Some(lookup) => self.look_up(parts, lookup).await,
             None => FrontendAnswer::NotFound,
         }
@@ -183,7 +183,7 @@ impl Frontend {
 
     /// Answers with the app's page, where a page is asked for, whatever the path: none is looked at.
     pub async fn page(&self, parts: &Parts) -> FrontendAnswer {
-        if is_read(parts) && is_navigation(&parts.headers) {
+        if is_read(parts) && takes_a_page(&parts.headers) {
             self.look_up(parts, file::Lookup::index()).await
         } else {
             FrontendAnswer::NotFound
@@ -330,19 +330,6 @@ fn laid_over_defaults(headers: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {
 
 fn is_read(parts: &Parts) -> bool {
     matches!(parts.method, Method::GET | Method::HEAD)
-}
-
-/// Whether a page is asked for. Browsers say so; from the rest, anyone who takes HTML counts.
-fn is_navigation(headers: &HeaderMap) -> bool {
-    match Arrival::of(headers) {
-        Arrival::Tab | Arrival::Frame | Arrival::UnsaidPage => true,
-        Arrival::Part => false,
-        Arrival::Unsaid => headers.get(ACCEPT).is_none_or(|accept| {
-            accept
-                .to_str()
-                .is_ok_and(|accept| accept.contains("text/html") || accept.contains("*/*"))
-        }),
-    }
 }
 
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {

@@ -14,7 +14,8 @@ use crate::oidc::client_auth::ClientKeyFault;
 use crate::oidc::error_code::ErrorAnswer;
 use crate::oidc::grant::TokenSet;
 use crate::oidc::jws::JwsFault;
-use crate::web::outbound::{OutboundError, is_loopback};
+use crate::web::loopback::is_loopback;
+use crate::web::outbound::OutboundError;
 
 /// A call outside a login or a refresh went wrong.
 #[derive(Debug, Clone, thiserror::Error)]

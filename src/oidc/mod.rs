@@ -9,6 +9,7 @@ mod refresh;
 mod discovery;
 mod hint;
 mod internal;
+pub mod own_parameters;
 mod pkce;
 mod rehearsal;
 mod standing;

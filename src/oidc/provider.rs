@@ -23,6 +23,7 @@ use crate::oidc::id_token::{self, Verifier};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::Verified;
 use crate::oidc::logout_token::{self, LogoutToken};
+use crate::oidc::own_parameters;
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::standing::{Looks, Standing};
 use crate::oidc::terms::SCOPES;
@@ -41,24 +42,6 @@ const FRESHEN: Duration = Duration::from_mins(10);
 const FRESHEN_AGAIN: Duration = Duration::from_secs(30);
 /// The same while there is none, so that a provider that starts late is found within 5 s.
 const FIND: Duration = Duration::from_secs(2);
-
-/// Parameters of the authorization request that are ours alone (B8).
-const OURS: [&str; 14] = [
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "code_challenge",
-    "code_challenge_method",
-    "nonce",
-    "redirect_uri",
-    "request",
-    "request_uri",
-    "response_mode",
-    "response_type",
-    "scope",
-    "state",
-];
 
 /// The provider; cheap to clone.
 #[derive(Clone)]
@@ -255,7 +238,8 @@ impl Provider {
         let login = extra.iter().map(|(name, value)| (*name, value.as_str()));
         let mut parameters: Vec<(&str, &str)> = Vec::new();
         for (name, value) in operator.chain(login) {
-            if !OURS.contains(&name) && parameters.iter().all(|(taken, _)| *taken != name) {
+            if !own_parameters::is_ours(name) && parameters.iter().all(|(taken, _)| *taken != name)
+            {
                 parameters.push((name, value));
             }
         }

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::proxy::CsrfCheck;
-use crate::web::navigation::{Arrival, Sender};
+use crate::web::navigation::{Sender, is_page_load};
 use crate::web::public_origin::PublicOrigin;
 
 const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
@@ -61,8 +61,7 @@ fn check_origin(parts: &Parts, public: &PublicOrigin) -> Result<(), CsrfFault> {
         Sender::Unsaid => headers.contains_key(ORIGIN) || comes_from_our_page(headers, public),
         Sender::Person | Sender::Sibling | Sender::Stranger | Sender::Unknown => false,
     };
-    let is_navigation = || parts.method == Method::GET && Arrival::of(headers).is_of_a_tab();
-    if is_ours || is_navigation() {
+    if is_ours || is_page_load(parts) {
         Ok(())
     } else {
         Err(CsrfFault::Origin)

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::oidc::ResponseMode;
 
-/// One of our own endpoints (DESIGN: what the browser sees).
+/// One of our own endpoints (DESIGN §2: what the browser sees).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "named as the last segments of their paths")]
 pub enum Endpoint {

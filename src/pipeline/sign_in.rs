@@ -18,14 +18,12 @@ use crate::proxy::route::{Route, RouteMatch};
 use crate::proxy::{CsrfCheck, RouteAuth};
 use crate::session::SameSite;
 use crate::web::body::Body;
-use crate::web::navigation::{Arrival, check_opened};
+use crate::web::navigation::{Arrival, check_opened, is_page_load};
 use crate::web::problem::Way;
 
 /// Whether a request to this route may be answered by sending the browser to sign in.
 pub(super) fn may_begin_login(route: &Route, parts: &Parts) -> bool {
-    route.settings().auth == RouteAuth::Required
-        && parts.method == Method::GET
-        && Arrival::of(&parts.headers).is_of_a_tab()
+    route.settings().auth == RouteAuth::Required && is_page_load(parts)
 }
 
 impl Serving<'_> {

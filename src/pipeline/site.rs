@@ -9,11 +9,10 @@ use crate::auth::RelyingParty;
 use crate::frontend::{ErrorPage, Frontend};
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
 use crate::pipeline::own_headers::OwnHeaders;
-use crate::proxy::headers::StripCookies;
 use crate::proxy::path::PathRules;
 use crate::proxy::route::RouteTable;
-use crate::session::cookie::SessionCookie;
 use crate::telemetry::{Metrics, RouteMetrics};
+use crate::web::cookie_names::CookieNames;
 use crate::web::public_origin::PublicOrigin;
 use crate::web::site_id::SiteId;
 
@@ -29,7 +28,7 @@ pub struct Site {
     /// What the paths of the app's files may hold.
     pub(super) path_rules: PathRules,
     pub(super) own_headers: OwnHeaders,
-    pub(super) strip_cookies: StripCookies,
+    pub(super) strip_cookies: CookieNames,
     pub(super) metrics: SiteMetrics,
 }
 
@@ -83,7 +82,7 @@ impl Site {
             frontend: metrics.route("frontend"),
         };
         Self {
-            strip_cookies: cookies_of_ours(relying_party.session_cookie()),
+            strip_cookies: relying_party.session_cookie().settings().derived_names(),
             id,
             relying_party,
             routes,
@@ -144,19 +143,4 @@ impl SiteMetrics {
             .find(|(own, _)| *own == endpoint)
             .map(|(_, metrics)| metrics.clone())
     }
-}
-
-/// The session cookie and its chunks, logins and logouts under way; on loopback also those of a
-/// `bff` on another port, since cookies know no ports (I3).
-fn cookies_of_ours(cookie: &SessionCookie) -> StripCookies {
-    let mut exact: Vec<String> = cookie.chunk_names().collect();
-    let mut prefix = Vec::new();
-    for name in cookie.settings().names() {
-        prefix.extend([format!("{name}-login-"), format!("{name}-logout")]);
-    }
-    if let Some(name) = &cookie.settings().former_name {
-        exact.push(name.clone());
-        prefix.extend((0..=9).map(|digit| format!("{name}-{digit}")));
-    }
-    StripCookies::new(exact, prefix)
 }

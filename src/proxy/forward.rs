@@ -10,7 +10,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 use crate::proxy::PathRewrite;
 use crate::proxy::exchange::{self, Bounds, Failure, Tail};
-use crate::proxy::headers::StripCookies;
 use crate::proxy::headers::location::Locations;
 use crate::proxy::headers::request::{self, Framing, HeadFor, MaxForwards};
 use crate::proxy::headers::response::{self, Trailers};
@@ -20,6 +19,7 @@ use crate::proxy::upload::{Outgoing, UploadFault};
 use crate::proxy::upstream::{Link, Upstreams};
 use crate::web::body::Body;
 use crate::web::client_address::ClientAddress;
+use crate::web::cookie_names::CookieNames;
 use crate::web::ending::{EndReason, Ending};
 use crate::web::public_origin::PublicOrigin;
 
@@ -46,7 +46,7 @@ pub struct Call<'a> {
     /// The id that joins the log lines of this request.
     pub request_id: &'a HeaderValue,
     /// The cookies that stay here.
-    pub strip: &'a StripCookies,
+    pub strip: &'a CookieNames,
     /// The end of the session that this answer belongs to.
     pub ending: Option<Ending>,
 }

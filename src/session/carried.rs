@@ -8,12 +8,13 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::clock::{Randomness, Timestamp};
-use crate::session::chunks::{Chunks, MOST_CHUNKS, chunk_name, count_of, split};
+use crate::session::chunks::{Chunks, count_of, split};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::{Session, Tokens};
 use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len, token_sizes};
 use crate::session::store::cookie::CookieStore;
 use crate::session::store::sealed;
+use crate::web::cookie_names::{self, MOST_CHUNKS};
 
 /// The form of what is sealed. Another number, and the one before must still be read.
 const FORM: i64 = 1;
@@ -127,7 +128,7 @@ pub(super) fn seal(
         .keys
         .seal(place.name, fields(count).finish(), randomness);
     let chunks = split(&text, capacity).ok_or_else(too_large)?;
-    let names = (0..).map(|index| chunk_name(place.name, index));
+    let names = (0..).map(|index| cookie_names::chunk(place.name, index));
     Ok(names.zip(chunks).collect())
 }
 

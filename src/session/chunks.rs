@@ -10,21 +10,10 @@ use http::HeaderMap;
 
 use crate::session::cookie::{MOST_VALUES, cookies};
 use crate::session::seal::begins_as_sealed;
-
-/// The most chunks of one value.
-pub const MOST_CHUNKS: usize = 8;
+use crate::web::cookie_names::{MOST_CHUNKS, chunk_index};
 
 /// Where names stand twice, so many ways to join them are tried (G2); where there are more, none.
 const MOST_WAYS: usize = MOST_VALUES;
-
-/// The cookie of this name and its chunks: `name`, `name-1`, ….
-pub(super) fn chunk_name(name: &str, index: usize) -> String {
-    if index == 0 {
-        name.to_owned()
-    } else {
-        format!("{name}-{index}")
-    }
-}
 
 /// `text` in chunks of `capacity` octets, the first with the count before it; `None` where that takes
 /// too many.
@@ -75,7 +64,7 @@ impl<'a> Chunks<'a> {
     pub(super) fn of(headers: &'a HeaderMap, name: &str) -> Self {
         let mut own: [Vec<&[u8]>; MOST_CHUNKS] = std::array::from_fn(|_| Vec::new());
         for (chunk, value) in cookies(headers) {
-            if let Some(index) = index_of(chunk, name.as_bytes())
+            if let Some(index) = chunk_index(chunk, name.as_bytes())
                 && let Some(values) = own.get_mut(index)
                 && values.len() < MOST_VALUES
             {
@@ -146,15 +135,6 @@ fn is_whole(value: &[u8]) -> bool {
         .split_first()
         .is_some_and(|(count, text)| (b'1'..=b'8').contains(count) && begins_as_sealed(text));
     counted || begins_as_sealed(value)
-}
-
-/// The number of the chunk that a cookie of this name is.
-fn index_of(chunk: &[u8], name: &[u8]) -> Option<usize> {
-    match chunk.strip_prefix(name)? {
-        [] => Some(0),
-        [b'-', digit @ b'1'..=b'7'] => Some(usize::from(digit - b'0')),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -273,7 +253,7 @@ mod tests {
         fn what_was_cut_is_joined_again(text in "[a-zA-Z0-9_-]{0,79}", capacity in 10_usize..40) {
             let chunks = split(&text, capacity).unwrap();
             prop_assert!(chunks.iter().all(|chunk| chunk.len() <= capacity && !chunk.is_empty()));
-            let names: Vec<String> = (0..chunks.len()).map(|at| chunk_name("s", at)).collect();
+            let names: Vec<String> = (0..chunks.len()).map(|at| crate::web::cookie_names::chunk("s", at)).collect();
             let pairs: Vec<(&str, &str)> = names
                 .iter()
                 .zip(&chunks)

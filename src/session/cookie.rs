@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::{Randomness, Timestamp};
 use crate::session::carried::{self, Place};
-use crate::session::chunks::{Chunks, Joined, chunk_name};
+use crate::session::chunks::{Chunks, Joined};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::Session;
 use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len};
 use crate::session::{CookieSettings, SameSite};
 use crate::web::cookie_line::pairs;
+use crate::web::cookie_names::{self, MOST_CHUNKS};
 
 pub use crate::session::carried::{Carrier, Carries, LARGEST_COOKIE, TooLarge};
-pub use crate::session::chunks::MOST_CHUNKS;
 
 /// Of one name, so many values are tried and no more: each costs a decryption, and HTTP/2 lets a
 /// stranger repeat a field full of them for three octets (G2).
@@ -328,7 +328,7 @@ impl SessionCookie {
     ) -> Result<Vec<HeaderValue>, TooLarge> {
         let max_age = self.settings.persistent.then_some(lifetime);
         let line = |name: &str, value: &str| self.line(name, value, max_age);
-        let last = chunk_name(&self.settings.name, 1);
+        let last = cookie_names::chunk(&self.settings.name, 1);
         let place = Place {
             name: &self.settings.name,
             keys: &self.keys,
@@ -408,13 +408,10 @@ impl SessionCookie {
         let name = self.name_of(cookie.under).unwrap_or_default();
         let left = cookie.chunks().filter(|index| *index >= written);
         lines.extend(
-            left.map(|index| self.line(&chunk_name(name, index), "", Some(Duration::ZERO))),
+            left.map(|index| {
+                self.line(&cookie_names::chunk(name, index), "", Some(Duration::ZERO))
+            }),
         );
-    }
-
-    /// The names of all cookies that it is written to.
-    pub fn chunk_names(&self) -> impl Iterator<Item = String> {
-        (0..MOST_CHUNKS).map(|index| chunk_name(&self.settings.name, index))
     }
 
     fn line(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {

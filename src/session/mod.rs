@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::secret::StoreUrl;
+use crate::web::cookie_names::CookieNames;
 use crate::web::ending::EndReason;
 
 pub use crate::web::activity::Activity;
@@ -124,6 +125,11 @@ impl CookieSettings {
     /// Every name that the cookie may stand under.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.name).chain(self.former_name.as_deref())
+    }
+
+    /// Every name of a cookie of ours that follows from these.
+    pub fn derived_names(&self) -> CookieNames {
+        CookieNames::of(&self.name, self.former_name.as_deref())
     }
 }
 

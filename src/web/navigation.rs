@@ -5,7 +5,8 @@
 //! the caller, so that is an answer of its own.
 
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -53,9 +54,28 @@ impl Arrival {
         matches!(self, Self::Tab | Self::Frame | Self::UnsaidPage)
     }
 
-    /// Whether a whole tab goes where it is sent, so that it may be sent to sign in (B10).
-    pub const fn is_of_a_tab(self) -> bool {
+    /// Whether a whole tab goes where it is sent.
+    const fn is_of_a_tab(self) -> bool {
         matches!(self, Self::Tab | Self::UnsaidPage)
+    }
+}
+
+/// Whether a tab is on its way to a page, so that it may be sent to sign in (B10) and may come from
+/// anywhere (H7). A HEAD is nobody's.
+pub fn is_page_load(parts: &Parts) -> bool {
+    parts.method == Method::GET && Arrival::of(&parts.headers).is_of_a_tab()
+}
+
+/// Whether the app's page will do where there is no such file. Of a program that says nothing, whoever
+/// takes HTML gets it, so that `curl` sees what a browser sees.
+pub fn takes_a_page(headers: &HeaderMap) -> bool {
+    match Arrival::of(headers) {
+        Arrival::Tab | Arrival::Frame | Arrival::UnsaidPage => true,
+        Arrival::Part => false,
+        Arrival::Unsaid => headers.get(ACCEPT).is_none_or(|accept| {
+            let accept = accept.to_str().unwrap_or_default();
+            accept.contains("text/html") || accept.contains("*/*")
+        }),
     }
 }
 
@@ -253,8 +273,21 @@ mod tests {
             ),
         ];
         for (name, fields, expected) in cases {
-            assert_eq!(Arrival::of(&headers(&fields)), expected, "{name}");
+            let headers = headers(&fields);
+            assert_eq!(Arrival::of(&headers), expected, "{name}");
+            let (loads, takes) = match expected {
+                Arrival::Tab | Arrival::UnsaidPage => (true, true),
+                Arrival::Frame | Arrival::Unsaid => (false, true),
+                Arrival::Part => (false, false),
+            };
+            assert_eq!(takes_a_page(&headers), takes, "{name}");
+            for (method, is_read) in [(Method::GET, true), (Method::HEAD, false)] {
+                let (mut parts, ()) = http::Request::new(()).into_parts();
+                (parts.method, parts.headers) = (method, headers.clone());
+                assert_eq!(is_page_load(&parts), loads && is_read, "{name}");
+            }
         }
+        assert!(!takes_a_page(&headers(&[accept("application/json")])));
     }
 
     /// B10: whatever looks ahead has opened nothing, however it says so.

@@ -6,7 +6,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,8 +16,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
-use url::{Host, Origin, Url};
+use url::{Origin, Url};
 
+use crate::web::loopback::{is_loopback, is_loopback_host};
 use crate::web::trust::{self, Mistrust, Roots};
 use crate::web::way_out::{Connector, ProxyFault, WayOut};
 
@@ -244,16 +244,6 @@ pub fn is_https_or_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether `url` is on this machine for every resolver.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 fn uri_is_https_or_loopback(uri: &Uri) -> bool {
     let Some(host) = uri.host() else {
         return false;
@@ -263,15 +253,6 @@ fn uri_is_https_or_loopback(uri: &Uri) -> bool {
         Some("http") => is_loopback_host(host),
         _ => false,
     }
-}
-
-/// Whether the host of an address is this machine; an IPv6 address stands in brackets.
-pub(super) fn is_loopback_host(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -446,6 +427,7 @@ mod tests {
             ("https://id.example.com/", true),
             ("http://localhost:8080/", true),
             ("http://LOCALHOST/", true),
+            ("http://id.localhost:8180/", true),
             ("http://127.0.0.1/", true),
             ("http://127.1/", true),
             ("http://[::1]:9/", true),

@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::web::outbound::is_loopback_host;
+use crate::web::loopback::{self, is_loopback_host};
 
 /// The proxy that calls go through, and where they do not. By default there is none.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +132,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let proxy = self.way_out.0.as_deref().zip(self.way_out.proxy_for(&uri));
         let Some((proxy, intercept)) = proxy else {
-            let connecting = self.tcp.call(uri);
+            let connecting = self.tcp.call(loopback::dialled(uri));
             return Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) });
         };
         let mut tunnel = Tunnel::new(intercept.uri().clone(), self.to_proxy.clone());

@@ -127,7 +127,7 @@ dir = "dist"
     "#);
 }
 
-/// DESIGN: what keeps `bff` from starting is one clear sentence, and exit code 2.
+/// DESIGN §1: what keeps `bff` from starting is one clear sentence, and exit code 2.
 #[tokio::test]
 async fn what_keeps_it_from_starting_is_one_sentence() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -367,7 +367,7 @@ async fn check_online_rehearses_a_login() {
     }
 }
 
-/// DESIGN: `keygen` prints the key and nothing else, another each time, and it is one that
+/// DESIGN §1: `keygen` prints the key and nothing else, another each time, and it is one that
 /// `session.keys` takes.
 #[tokio::test]
 async fn keygen_prints_a_key() {
@@ -384,7 +384,7 @@ async fn keygen_prints_a_key() {
     }
 }
 
-/// DESIGN: the schema is JSON, needs no configuration, and knows every table.
+/// DESIGN §1: the schema is JSON, needs no configuration, and knows every table.
 #[tokio::test]
 async fn the_schema_is_json() {
     let ended = Place::with(&[]).run(&["schema"]).await;
@@ -398,7 +398,7 @@ async fn the_schema_is_json() {
     assert_eq!(schema["additionalProperties"], false);
 }
 
-/// DESIGN: `explain` says which route, which token, which upstream.
+/// DESIGN §1: `explain` says which route, which token, which upstream.
 #[tokio::test]
 async fn explain_says_what_becomes_of_a_call() {
     let place = Place::with(&[("bff.toml", &config(FREE, "http://localhost:1"))]);
@@ -415,7 +415,7 @@ async fn explain_says_what_becomes_of_a_call() {
     );
 }
 
-/// DESIGN: a command line that is none ends with 2, and the help with 0.
+/// DESIGN §1: a command line that is none ends with 2, and the help with 0.
 #[tokio::test]
 async fn a_wrong_command_line_ends_with_2() {
     let place = Place::with(&[]);
@@ -443,7 +443,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// DESIGN: `bff dev` as the README shows it: alice signs in with no form, the session says so, the
+/// DESIGN §1: `bff dev` as the README shows it: alice signs in with no form, the session says so, the
 /// API gets a token that the browser never sees; without the jar 401, and the API sees nothing.
 #[tokio::test]
 async fn bff_dev_works_as_the_readme_says() {
@@ -582,7 +582,7 @@ async fn bff_dev_offers_the_next_port() {
     assert_eq!(process.ended().await, Some(0));
 }
 
-/// DESIGN: `bff dev` is for this machine alone.
+/// DESIGN §1: `bff dev` is for this machine alone.
 #[tokio::test]
 async fn bff_dev_stays_on_this_machine() {
     for (name, server) in [
@@ -607,7 +607,7 @@ async fn bff_dev_stays_on_this_machine() {
     }
 }
 
-/// DESIGN, N1: told to stop, it takes no more connections and says that it is draining; a download
+/// DESIGN §1, N1: told to stop, it takes no more connections and says that it is draining; a download
 /// under way is finished, and the process ends with 0.
 #[tokio::test]
 async fn a_download_outlives_the_order_to_stop() {
@@ -818,7 +818,7 @@ async fn warnings_at_the_start_are_log_lines() {
     assert!(!process.said().contains("warning:"), "{}", process.said());
 }
 
-/// DESIGN: `bff sessions` asks the administration listener of what runs, and ends sessions there.
+/// DESIGN §1: `bff sessions` asks the administration listener of what runs, and ends sessions there.
 #[tokio::test]
 async fn sessions_are_listed_shown_and_ended() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
@@ -901,7 +901,7 @@ async fn sessions_are_listed_shown_and_ended() {
     assert_eq!(run(&["list"]).await, nobody);
 }
 
-/// DESIGN: what keeps it from asking is one clear sentence.
+/// DESIGN §1: what keeps it from asking is one clear sentence.
 #[tokio::test]
 async fn sessions_say_why_nothing_is_answered() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());

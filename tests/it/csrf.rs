@@ -419,7 +419,7 @@ async fn without_fetch_metadata_origin_or_referer_speak() {
     );
 }
 
-/// DESIGN: a route with `auth = "none"` carries no credential, so any page may call it.
+/// DESIGN §2: a route with `auth = "none"` carries no credential, so any page may call it.
 #[tokio::test]
 async fn a_route_that_carries_nothing_needs_no_proof() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());

@@ -25,7 +25,7 @@ fn built<'a>(idp: &'a Idp, upstream: &Upstream) -> BffBuilder<'a> {
     builder.set("frontend.dir", dir.to_str().unwrap())
 }
 
-/// DESIGN: a page for every path that is no file, endpoint or route; and nothing but the app's
+/// DESIGN §3: a page for every path that is no file, endpoint or route; and nothing but the app's
 /// files.
 #[tokio::test]
 async fn the_app_stands_beside_routes_and_endpoints() {
@@ -105,7 +105,7 @@ async fn the_app_stands_beside_routes_and_endpoints() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
-/// DESIGN: files are packed on their way, and what an API answers never is: a secret in it beside a
+/// DESIGN §3: files are packed on their way, and what an API answers never is: a secret in it beside a
 /// stranger's text could be guessed by its length.
 #[tokio::test]
 async fn files_are_packed_and_answers_of_an_api_are_not() {
@@ -145,7 +145,7 @@ async fn a_person_comes_back_to_the_page_they_left() {
     assert_eq!(call.status, 200);
 }
 
-/// DESIGN: the app's development server: its pages, its answers as they are, its hot-reload
+/// DESIGN §3: the app's development server: its pages, its answers as they are, its hot-reload
 /// socket, and none of our credentials.
 #[tokio::test]
 async fn a_development_server_stands_in_for_the_folder() {

@@ -59,7 +59,7 @@ async fn text(answer: Response<Incoming>) -> String {
     String::from_utf8(body.to_bytes().into()).unwrap()
 }
 
-/// DESIGN, J16: the same product over HTTP/2: a session, a token, our cookie taken out of the
+/// DESIGN §3, J16: the same product over HTTP/2: a session, a token, our cookie taken out of the
 /// crumbs and the others joined.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_over_http_2_is_a_call() {

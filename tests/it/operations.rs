@@ -455,7 +455,7 @@ async fn tls_is_spoken_and_certificates_are_renewed() {
         .unwrap();
 }
 
-/// DESIGN: `bff` can stand under another path.
+/// DESIGN §2: `bff` can stand under another path.
 #[tokio::test]
 async fn the_base_path_moves_every_endpoint() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());

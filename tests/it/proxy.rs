@@ -726,7 +726,7 @@ async fn a_path_is_rewritten_as_the_route_says() {
     }
 }
 
-/// DESIGN: an operator's own headers, both ways.
+/// DESIGN §3: an operator's own headers, both ways.
 #[tokio::test]
 async fn headers_are_set_and_removed_as_the_route_says() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
@@ -746,7 +746,7 @@ async fn headers_are_set_and_removed_as_the_route_says() {
     assert_eq!(reply.header("server"), None);
 }
 
-/// DESIGN: a body larger than the route takes is refused, said beforehand or found on the way.
+/// DESIGN §3: a body larger than the route takes is refused, said beforehand or found on the way.
 #[tokio::test]
 async fn a_body_has_at_most_what_the_route_takes() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
@@ -777,7 +777,7 @@ async fn a_body_has_at_most_what_the_route_takes() {
     assert_eq!(complete, 2);
 }
 
-/// DESIGN: several upstreams are taken in turn, and one that is away is passed over.
+/// DESIGN §3: several upstreams are taken in turn, and one that is away is passed over.
 #[tokio::test]
 async fn upstreams_are_taken_in_turn() {
     let (idp, first, second) = (
@@ -810,7 +810,7 @@ fn dead_port() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// DESIGN: an upstream that cannot be reached or speaks nonsense is 502, one that is silent 504.
+/// DESIGN §3: an upstream that cannot be reached or speaks nonsense is 502, one that is silent 504.
 #[tokio::test]
 async fn an_upstream_that_fails_is_told_from_one_that_is_slow() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
@@ -886,7 +886,7 @@ async fn an_https_upstream_is_verified() {
     assert!(bytes.is_empty(), "not a byte after the handshake");
 }
 
-/// DESIGN: a token where there is a session, none where there is not.
+/// DESIGN §3: a token where there is a session, none where there is not.
 #[tokio::test]
 async fn an_optional_route_carries_a_token_where_there_is_one() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());

@@ -471,7 +471,7 @@ async fn a_socket_that_breaks_off_ends_on_both_sides() {
     assert_eq!(upstream.web_sockets_closed(1).await, [None]);
 }
 
-/// DESIGN: where a route takes no WebSockets, a handshake is a call like any other, and nothing is
+/// DESIGN §2: where a route takes no WebSockets, a handshake is a call like any other, and nothing is
 /// upgraded.
 #[tokio::test]
 async fn a_route_may_take_no_sockets() {

@@ -19,11 +19,10 @@ mod dev;
 #[cfg(feature = "dev")]
 pub(super) use route::{DEMO_API, DEMO_APP};
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use url::{Host, Origin, Url};
+use url::{Origin, Url};
 
 use crate::config::document::Variables;
 use crate::config::error::{Faults, Place};
@@ -270,16 +269,6 @@ fn count<N: TryFrom<u64>>(
 /// A duration as one would write it in the file.
 fn quoted(duration: Duration) -> String {
     format!("\"{}\"", humantime::format_duration(duration))
-}
-
-/// Whether `url` stays on this machine: then http is as good as https.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
 }
 
 /// An absolute http or https address without userinfo, wildcard, query or fragment; others are noted.

@@ -10,17 +10,15 @@ use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
-use crate::config::resolve::{
-    Surroundings, is_loopback, provider_addresses, provider_logout, span, table,
-};
+use crate::config::resolve::{Surroundings, provider_addresses, provider_logout, span, table};
 use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
     AssertionAudience, ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode,
-    check_client_key,
+    check_client_key, own_parameters,
 };
 use crate::secret::{ClientKey, ClientSecret};
-use crate::web::outbound;
+use crate::web::loopback::is_loopback;
 
 const CLAIMS: [&str; 8] = [
     "sub",
@@ -39,28 +37,6 @@ const MOST_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 const LEAST_LOGIN_TIMEOUT: Duration = Duration::from_mins(1);
 const MOST_LOGIN_TIMEOUT: Duration = Duration::from_hours(24);
-
-/// Parameters of the authorization request that are ours alone (B8).
-const OUR_PARAMETERS: [(&str, &str); 12] = [
-    ("client_id", "write provider.client_id"),
-    ("scope", "write provider.scopes"),
-    ("response_mode", "write provider.response_mode"),
-    (
-        "redirect_uri",
-        "leave it out; it follows from server.public_url",
-    ),
-    ("response_type", "leave it out; it is always code"),
-    ("state", "leave it out; each login has its own"),
-    ("nonce", "leave it out; each login has its own"),
-    ("code_challenge", "leave it out; each login has its own"),
-    ("code_challenge_method", "leave it out; it is always S256"),
-    ("request", "leave it out"),
-    ("request_uri", "leave it out"),
-    (
-        "client_secret",
-        "leave it out; a secret never travels through the browser",
-    ),
-];
 
 /// What whoever has no provider yet may do.
 const fn missing_provider() -> &'static str {
@@ -213,17 +189,6 @@ fn issuer(
                     "write \"https://{}\"{by_two_names}",
                     written.value.trim_start_matches("http://")
                 ),
-            );
-            return None;
-        }
-        if is_asked && !outbound::is_loopback(&url) {
-            written.refuse(
-                faults,
-                format!(
-                    "is a name that not every resolver knows to be this machine: {:?}",
-                    written.value
-                ),
-                "write localhost, or as provider.internal_url where bff reaches the provider",
             );
             return None;
         }
@@ -444,8 +409,8 @@ fn authorize_params(provider: &ProviderTable, faults: &mut Faults) -> Vec<(Strin
     };
     for parameter in &written.value.0 {
         let (name, _) = &parameter.value;
-        if let Some((_, remedy)) = OUR_PARAMETERS.iter().find(|(ours, _)| ours == name) {
-            parameter.refuse(faults, "is a parameter that bff sets itself", *remedy);
+        if let Some(remedy) = own_parameters::remedy(name) {
+            parameter.refuse(faults, "is a parameter that bff sets itself", remedy);
         }
     }
     written

@@ -6,8 +6,9 @@ use url::Url;
 use crate::config::error::{Faults, Place};
 use crate::config::file::ProviderTable;
 use crate::config::reader::{Field, Written};
-use crate::config::resolve::{Surroundings, http_url, is_loopback, table};
+use crate::config::resolve::{Surroundings, http_url, table};
 use crate::oidc::InternalAddress;
+use crate::web::loopback::is_loopback;
 use crate::web::way_out::WayOut;
 
 /// What names a proxy for https, as other programs read it; the first that is set counts.

@@ -13,11 +13,12 @@ use crate::config::error::Faults;
 use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::{
-    Purpose, Surroundings, count, http_url, is_loopback, path_prefix, span, table, tls,
+    Purpose, Surroundings, count, http_url, path_prefix, span, table, tls,
 };
 use crate::config::words::Size;
 use crate::secret::{AdminKey, is_one_byte};
 use crate::server::{Limits, Listen, ServerSettings, Timeouts};
+use crate::web::loopback::is_loopback;
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 

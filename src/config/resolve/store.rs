@@ -14,6 +14,7 @@ use crate::secret::StoreUrl;
 use crate::session::store::redis::url::RedisUrl;
 use crate::session::store::{Limit, OnLimit};
 use crate::session::{StorePlace, StoreSettings};
+use crate::web::loopback::is_loopback_host;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_STALENESS: Duration = Duration::from_secs(1);
@@ -183,9 +184,11 @@ fn warn_of_cleartext(
         .unwrap_or_default();
     let hosts = authority.rsplit('@').next().unwrap_or_default();
     let is_here = hosts.split(',').all(|host| {
-        ["localhost", "127.", "[::1]"]
-            .iter()
-            .any(|here| host.starts_with(here))
+        // What stands behind the last colon is a port, unless it belongs to an IPv6 address.
+        let name = host
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'));
+        is_loopback_host(name.map_or(host, |(name, _)| name))
     });
     if !is_verified && !is_here && !hosts.is_empty() {
         let what = "leads to another machine without a certificate that is verified, so that whoever stands between reads and writes along";

@@ -93,17 +93,17 @@ fn serve(text: &str) -> Result<(Config, Warnings), ConfigErrors> {
 
 /// A change to the smallest file and a piece of what is then said; nothing is said where it is
 /// empty.
-struct Case {
-    table: &'static str,
-    lines: &'static str,
-    says: &'static str,
+struct Case<'a> {
+    table: &'a str,
+    lines: &'a str,
+    says: &'a str,
 }
 
-const fn case(table: &'static str, lines: &'static str, says: &'static str) -> Case {
+const fn case<'a>(table: &'a str, lines: &'a str, says: &'a str) -> Case<'a> {
     Case { table, lines, says }
 }
 
-fn check_refused(cases: &[Case]) {
+fn check_refused(cases: &[Case<'_>]) {
     for Case { table, lines, says } in cases {
         let said = match serve(&file_with(table, lines)) {
             Ok(_) => String::new(),
@@ -114,7 +114,7 @@ fn check_refused(cases: &[Case]) {
     }
 }
 
-fn check_warned(cases: &[Case]) {
+fn check_warned(cases: &[Case<'_>]) {
     for Case { table, lines, says } in cases {
         let (_, warnings) = serve(&file_with(table, lines))
             .unwrap_or_else(|errors| panic!("[{table}] {lines}: {errors}"));

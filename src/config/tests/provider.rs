@@ -1,6 +1,7 @@
 //! `[provider]`.
 
 use super::*;
+use crate::oidc::own_parameters;
 
 /// A1: a confidential client, or a start that is refused.
 #[test]
@@ -179,6 +180,18 @@ fn what_the_provider_would_misread_is_refused() {
     ]);
 }
 
+/// B8: whatever a login sets, the file may not: `client_assertion` was taken, and then never sent.
+#[test]
+fn no_parameter_of_ours_is_taken() {
+    for (name, remedy) in own_parameters::OURS {
+        let lines = format!("authorize_params = {{ {name} = \"x\" }}");
+        let says = format!(
+            "provider.authorize_params.{name} is a parameter that bff sets itself; {remedy}"
+        );
+        check_refused(&[case("provider", &lines, &says)]);
+    }
+}
+
 /// A6, A7: an endpoint of the operator's own is held to what the metadata are held to.
 #[test]
 fn an_endpoint_that_cannot_be_safe_is_refused() {
@@ -256,11 +269,6 @@ fn the_internal_address_is_written_with_care() {
         ),
         case(
             "provider",
-            "issuer = \"http://id.localhost:8180\"",
-            "provider.internal_url where bff reaches the provider",
-        ),
-        case(
-            "provider",
             "internal_url = \"http://keycloak:8080/realms/main\"\ninternal_http = true\nendpoints = { token = \"http://other:8080/token\" }",
             "provider.endpoints.token is not an https address",
         ),
@@ -285,6 +293,11 @@ fn the_internal_address_is_written_with_care() {
             "provider",
             "internal_url = \"https://id.example.com\"",
             "is the issuer itself, and changes nothing",
+        ),
+        case(
+            "provider",
+            "issuer = \"http://id.localhost:8180\"",
+            "is http, which only a provider on this machine may be",
         ),
         case(
             "provider",

@@ -239,6 +239,11 @@ fn a_store_that_cannot_work_is_refused() {
         ),
         case(
             "session",
+            "store = \"redis\"\nstore_url = \"redis://localhost.example.com:6379\"",
+            "write rediss://",
+        ),
+        case(
+            "session",
             "store = \"postgres\"\nstore_url = \"postgres://h/bff?sslmode=require\"",
             "sslmode=verify-full",
         ),

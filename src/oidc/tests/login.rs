@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::signing::login_claims;
 use super::{Answer, NOW, SigningKey, Stage};
 use crate::clock::Timestamp;
+use crate::oidc::own_parameters::OURS;
 use crate::oidc::{
     AssertionAudience, AuthorizationRequest, ClientAuth, ExchangeError, ExpectedIdToken, Grant,
     IssuerCheck, ResponseMode, Untrusted,
@@ -98,6 +99,7 @@ async fn extra_parameters_override_nothing() {
         ]);
     })
     .await;
+    let forged = OURS.iter().map(|(name, _)| (*name, "evil".to_owned()));
     let extra = [
         ("scope", "admin"),
         ("redirect_uri", "https://evil.example"),
@@ -115,6 +117,7 @@ async fn extra_parameters_override_nothing() {
         ("ui_locales", "fr"),
     ]
     .map(|(name, value)| (name, value.to_owned()));
+    let extra: Vec<_> = forged.chain(extra).collect();
     let expected = [
         &PLAIN[..],
         &[

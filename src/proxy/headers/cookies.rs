@@ -5,71 +5,35 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::web::cookie_line::pairs;
+use crate::web::cookie_names::CookieNames;
 
-/// The names of the cookies that are ours.
-#[derive(Debug, Clone, Default)]
-pub struct StripCookies {
-    /// Whole names.
-    exact: Vec<String>,
-    /// Beginnings of names: chunks, logins under way.
-    prefix: Vec<String>,
-    /// What all of them begin with, so that a stranger's cookie costs one comparison.
-    stem: String,
+/// The Cookie field to send on: all lines joined into one (J16), ours taken out, the others in
+/// their order. `None` where nothing is left. Any bytes at all are survived; what no browser would
+/// send any more, behind its first few hundred cookies, is left out.
+pub(super) fn remaining(headers: &HeaderMap, ours: &CookieNames) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let first = lines.next()?;
+    if lines.next().is_none() && !any_in(headers, ours) {
+        return Some(first.clone());
+    }
+    let mut joined = BytesMut::new();
+    for pair in pairs(headers).filter(|pair| !ours.contains(name(pair))) {
+        if !joined.is_empty() {
+            joined.put_slice(b"; ");
+        }
+        joined.put_slice(pair);
+    }
+    if joined.is_empty() {
+        return None;
+    }
+    // Pieces of valid values are valid; were they not, no cookie is the safe answer.
+    HeaderValue::from_maybe_shared(joined.freeze()).ok()
 }
 
-impl StripCookies {
-    /// The cookies of these names, and those whose names begin so.
-    pub fn new(exact: Vec<String>, prefix: Vec<String>) -> Self {
-        let all = || exact.iter().chain(&prefix).map(String::as_bytes);
-        let mut stem = all().next().unwrap_or_default();
-        while !all().all(|name| name.starts_with(stem)) {
-            stem = stem.split_last().map_or(&[], |(_, rest)| rest);
-        }
-        Self {
-            stem: String::from_utf8_lossy(stem).into_owned(),
-            exact,
-            prefix,
-        }
-    }
-
-    /// The Cookie field to send on: all lines joined into one (J16), ours taken out, the others in
-    /// their order. `None` where nothing is left. Any bytes at all are survived; what no browser would
-    /// send any more, behind its first few hundred cookies, is left out.
-    pub(super) fn remaining(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let mut lines = headers.get_all(COOKIE).iter();
-        let first = lines.next()?;
-        if lines.next().is_none() && !self.any_in(headers) {
-            return Some(first.clone());
-        }
-        let mut joined = BytesMut::new();
-        for pair in pairs(headers).filter(|pair| !self.matches(name(pair))) {
-            if !joined.is_empty() {
-                joined.put_slice(b"; ");
-            }
-            joined.put_slice(pair);
-        }
-        if joined.is_empty() {
-            return None;
-        }
-        // Pieces of valid values are valid; were they not, no cookie is the safe answer.
-        HeaderValue::from_maybe_shared(joined.freeze()).ok()
-    }
-
-    /// Whether a cookie of this name is ours; names differ by case (G2).
-    pub(super) fn matches(&self, name: &[u8]) -> bool {
-        name.starts_with(self.stem.as_bytes())
-            && (self.exact.iter().any(|ours| ours.as_bytes() == name)
-                || self
-                    .prefix
-                    .iter()
-                    .any(|ours| name.starts_with(ours.as_bytes())))
-    }
-
-    /// Whether one of ours is among them, or may be.
-    fn any_in(&self, headers: &HeaderMap) -> bool {
-        let mut pairs = pairs(headers);
-        pairs.any(|pair| self.matches(name(pair))) || pairs.is_cut()
-    }
+/// Whether one of ours is among them, or may be.
+fn any_in(headers: &HeaderMap, ours: &CookieNames) -> bool {
+    let mut pairs = pairs(headers);
+    pairs.any(|pair| ours.contains(name(pair))) || pairs.is_cut()
 }
 
 /// What stands before the first `=`; some upstreams read a pair without one as a name.
@@ -85,19 +49,12 @@ mod tests {
 
     use super::*;
 
-    fn strip() -> StripCookies {
-        StripCookies::new(
-            vec!["__Host-Http-bff".to_owned()],
-            vec!["__Host-Http-bff-login-".to_owned()],
-        )
-    }
-
     fn remaining(lines: &[&[u8]]) -> Option<Vec<u8>> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
         }
-        let value = strip().remaining(&headers)?;
+        let value = super::remaining(&headers, &CookieNames::of("__Host-Http-bff", None))?;
         Some(value.as_bytes().to_vec())
     }
 
@@ -142,7 +99,6 @@ mod tests {
         let left = String::from_utf8(remaining(&[flood.as_bytes()]).unwrap()).unwrap();
         assert!(left.starts_with("a=1; a=1; ") && !left.contains("canary"));
         assert!(left.len() < 3_000, "{}", left.len());
-        assert!(!StripCookies::default().matches(b"a"));
     }
 
     proptest! {

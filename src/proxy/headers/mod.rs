@@ -2,7 +2,7 @@
 
 mod names;
 
-pub mod cookies;
+mod cookies;
 pub mod kept_back;
 mod passed;
 pub(super) mod request;
@@ -15,7 +15,6 @@ mod set_cookie;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub use cookies::StripCookies;
 pub use passed::PassedFields;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

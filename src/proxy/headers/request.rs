@@ -8,9 +8,10 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::{Nominated, PassedFields, StripCookies, X_REQUEST_ID, apply, kept_back, words};
+use super::{Nominated, PassedFields, X_REQUEST_ID, apply, cookies, kept_back, words};
 use crate::proxy::HeaderChanges;
 use crate::web::client_address::ClientAddress;
+use crate::web::cookie_names::CookieNames;
 use crate::web::public_origin::PublicOrigin;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -46,7 +47,7 @@ pub(in crate::proxy) struct HeadFor<'a> {
     pub(in crate::proxy) client: &'a ClientAddress,
     pub(in crate::proxy) public: &'a PublicOrigin,
     pub(in crate::proxy) request_id: &'a HeaderValue,
-    pub(in crate::proxy) strip: &'a StripCookies,
+    pub(in crate::proxy) strip: &'a CookieNames,
     pub(in crate::proxy) passed: Option<&'a PassedFields>,
     pub(in crate::proxy) changes: &'a HeaderChanges,
 }
@@ -68,7 +69,7 @@ pub(in crate::proxy) fn build(parts: &Parts, head: HeadFor<'_>) -> HeaderMap {
         }
     }
     if head.passed.is_none_or(|passed| passed.contains(&COOKIE))
-        && let Some(cookies) = head.strip.remaining(came)
+        && let Some(cookies) = cookies::remaining(came, head.strip)
     {
         headers.insert(COOKIE, cookies);
     }
@@ -201,7 +202,7 @@ mod tests {
             client: &client,
             public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
             request_id: &HeaderValue::from_static("r-1"),
-            strip: &StripCookies::new(vec!["bff".to_owned()], Vec::new()),
+            strip: &CookieNames::of("bff", None),
             passed,
             changes,
         };

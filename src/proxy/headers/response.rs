@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::location::Locations;
 use super::set_cookie::{self, Kept};
-use super::{Nominated, StripCookies, apply, origin, words};
+use super::{Nominated, apply, origin, words};
 use crate::proxy::message::{is_length, nominates_too_many};
 use crate::proxy::{RouteAuth, SetCookie};
+use crate::web::cookie_names::CookieNames;
 
 /// What makes an upstream's answer unfit to be passed on (J14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +68,7 @@ pub(in crate::proxy) fn check(parts: &Parts) -> Result<(), AnswerFault> {
 pub(in crate::proxy) fn clean(
     parts: &mut Parts,
     locations: &Locations<'_>,
-    ours: &StripCookies,
+    ours: &CookieNames,
     trailers: Trailers,
 ) {
     let settings = locations.route.settings();
@@ -120,11 +121,7 @@ pub(in crate::proxy) fn clean(
 }
 
 /// The cookies that pass on this route; what does not is told once.
-fn cookies(
-    headers: &HeaderMap,
-    locations: &Locations<'_>,
-    ours: &StripCookies,
-) -> Vec<HeaderValue> {
+fn cookies(headers: &HeaderMap, locations: &Locations<'_>, ours: &CookieNames) -> Vec<HeaderValue> {
     let route = locations.route;
     match route.settings().set_cookie {
         SetCookie::Drop => {
@@ -257,7 +254,7 @@ mod tests {
             public: &PublicOrigin::new(&"https://app.example".parse().unwrap()).unwrap(),
             asked: &http::Request::new(()).into_parts().0,
         };
-        let ours = StripCookies::new(vec!["__Host-Http-bff".to_owned()], Vec::new());
+        let ours = CookieNames::of("__Host-Http-bff", None);
         clean(&mut parts, &locations, &ours, Trailers::Drop);
         lines(&parts.headers)
     }

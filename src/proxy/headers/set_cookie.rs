@@ -6,9 +6,9 @@
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use super::StripCookies;
 use super::location::Locations;
 use crate::proxy::message::external_host;
+use crate::web::cookie_names::CookieNames;
 
 /// What has become of the lines of one answer.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Kept {
 }
 
 /// The `Set-Cookie` lines that pass.
-pub(super) fn kept(headers: &HeaderMap, ours: &StripCookies, locations: &Locations<'_>) -> Kept {
+pub(super) fn kept(headers: &HeaderMap, ours: &CookieNames, locations: &Locations<'_>) -> Kept {
     let all = headers.get_all(SET_COOKIE).iter();
     let mut kept = Kept {
         lines: Vec::new(),
@@ -38,13 +38,13 @@ pub(super) fn kept(headers: &HeaderMap, ours: &StripCookies, locations: &Locatio
 /// One line as the browser gets it; `None` for one that must not reach it.
 fn as_seen(
     line: &HeaderValue,
-    ours: &StripCookies,
+    ours: &CookieNames,
     locations: &Locations<'_>,
 ) -> Option<HeaderValue> {
     let mut pieces = line.as_bytes().split(|&byte| byte == b';');
     let pair = pieces.next()?;
     let name = name(pair)?;
-    if ours.matches(name) {
+    if ours.contains(name) {
         return None;
     }
     let mut seen = pair.to_vec();
@@ -134,10 +134,7 @@ mod tests {
             public: &PublicOrigin::new(&"https://app.example:8443".parse().unwrap()).unwrap(),
             asked: &asked,
         };
-        let ours = StripCookies::new(
-            vec!["__Host-Http-bff".to_owned(), "bff-8080".to_owned()],
-            vec!["__Host-Http-bff-login-".to_owned()],
-        );
+        let ours = CookieNames::of("bff-8080", Some("__Host-Http-bff"));
         for (line, expected) in cases {
             let kept = kept(&map(&[&format!("set-cookie: {line}")]), &ours, &locations);
             let lines: Vec<_> = kept

@@ -18,7 +18,6 @@ use url::Url;
 use crate::proxy::RouteSettings;
 use crate::proxy::dial::SystemResolver;
 use crate::proxy::forward::{Call, ForwardError, RequestBody};
-use crate::proxy::headers::StripCookies;
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{PathRules, RequestPath};
 use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};
@@ -26,6 +25,7 @@ use crate::proxy::upgrade::{Handshake, Upgrade, is_websocket};
 use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::cookie_names::CookieNames;
 use crate::web::ending::Ending;
 use crate::web::open_limits::OpenLimits;
 use crate::web::pace::LeastRate;
@@ -188,7 +188,7 @@ impl House {
             client: &client,
             public: &self.public,
             request_id: &HeaderValue::from_static("r-1"),
-            strip: &StripCookies::new(vec!["bff".to_owned()], Vec::new()),
+            strip: &CookieNames::of("bff", None),
             ending: Some(self.ending.clone()),
         };
         let outcome = if is_websocket(&parts) {
