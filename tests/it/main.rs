@@ -63,6 +63,8 @@ mod socket_files;
 mod sse;
 mod stores;
 mod strangers;
+#[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
+mod upgrade;
 mod upstream_401;
 mod user_guard;
 mod websocket;

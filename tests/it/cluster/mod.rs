@@ -14,6 +14,7 @@ mod race;
 mod refresh;
 mod relay;
 mod revoke;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -15,9 +15,9 @@ use crate::support::node::ask;
 use crate::support::wire::Wire;
 use crate::websocket::{Socket, closed_with};
 
-/// How a session is ended, on the first node.
+/// How a session is ended.
 #[derive(Debug, Clone, Copy)]
-enum End {
+pub(super) enum End {
     Logout,
     Superseded,
     Administrator,
@@ -26,7 +26,7 @@ enum End {
 }
 
 impl End {
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Logout,
         Self::Superseded,
         Self::Administrator,
@@ -34,9 +34,9 @@ impl End {
         Self::ProviderLogout,
     ];
 
-    /// Brings the end about; returns once it was acknowledged.
-    async fn come(self, world: &World, person: &Person) {
-        let (node, provider) = (&world.nodes[0], &world.provider);
+    /// Brings the end about, at a node; returns once it was acknowledged.
+    pub(super) async fn come(self, world: &World, node: usize, person: &Person) {
+        let (node, provider) = (&world.nodes[node], &world.provider);
         let reply = match self {
             Self::Logout => return person.sign_out(node.addr).await,
             Self::Superseded => {
@@ -72,7 +72,8 @@ impl End {
         }
     }
 
-    fn told(self) -> &'static str {
+    /// What a call is answered from then on.
+    pub(super) fn told(self) -> &'static str {
         match self {
             Self::Superseded => "401 session_superseded",
             _ => "401 session_expired",
@@ -157,7 +158,7 @@ async fn an_end_is_an_end_everywhere(kind: Kind, cut: bool, rounds: usize) {
             world.relays[1].cut();
             world.relays[2].cut();
         }
-        end.come(&world, &person).await;
+        end.come(&world, 0, &person).await;
         let acknowledged = Instant::now();
         let refusals = [1, 2].map(|node| refused(&person, world.addr(node), end, acknowledged));
         let closes = open.iter_mut().map(|open| open.closed(acknowledged));
@@ -193,7 +194,7 @@ async fn an_end_is_an_end_everywhere(kind: Kind, cut: bool, rounds: usize) {
 }
 
 /// When the last call was sent that was served, and when the first was refused; from then on all are.
-async fn refused(
+pub(super) async fn refused(
     person: &Person,
     node: SocketAddr,
     end: End,

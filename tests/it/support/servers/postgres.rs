@@ -103,6 +103,17 @@ impl Postgres {
         connection.close().await.unwrap();
     }
 
+    /// Everything that the database at `url` holds, as statements.
+    pub(crate) fn dump(&self, url: &str) -> String {
+        let dumped = self
+            .program("pg_dump")
+            .args(["--column-inserts", "--no-owner", "--no-privileges", url])
+            .output()
+            .unwrap();
+        assert!(dumped.status.success(), "{dumped:?}");
+        String::from_utf8(dumped.stdout).unwrap()
+    }
+
     /// Stops it in order: connections are cut, and what was written is kept.
     pub(crate) fn stop(&mut self) {
         self.end("-INT");
