@@ -3,6 +3,7 @@
 use crate::auth::access_token::TokenError;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::callback::CallbackFault;
+use crate::auth::ending::follows;
 use crate::auth::events::EventsError;
 use crate::auth::frontchannel_logout::FrontchannelLogoutError;
 use crate::auth::login::LoginError;
@@ -172,10 +173,11 @@ const fn over_budget(over: OverBudget) -> Verdict {
 }
 
 /// The session has ended, for this reason where that is known.
-pub(super) const fn ended(reason: Option<EndReason>) -> Verdict {
-    match reason {
-        Some(EndReason::Superseded) => SESSION_SUPERSEDED,
-        Some(_) | None => SESSION_EXPIRED,
+pub(super) fn ended(reason: Option<EndReason>) -> Verdict {
+    if reason.is_some_and(|reason| follows(reason).is_replaced) {
+        SESSION_SUPERSEDED
+    } else {
+        SESSION_EXPIRED
     }
 }
 

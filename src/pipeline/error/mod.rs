@@ -19,6 +19,7 @@ use http::Method;
 use crate::auth::access_token::TokenError;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::callback::CallbackError;
+use crate::auth::ending::follows;
 use crate::auth::events::EventsError;
 use crate::auth::frontchannel_logout::FrontchannelLogoutError;
 use crate::auth::login::LoginError;
@@ -148,8 +149,9 @@ impl Refusal {
 
 /// For the log.
 fn ended(reason: Option<EndReason>) -> &'static str {
-    match reason {
-        Some(EndReason::Superseded) => "another login took the session's place",
-        Some(_) | None => "the session has ended",
+    if reason.is_some_and(|reason| follows(reason).is_replaced) {
+        "another login took the session's place"
+    } else {
+        "the session has ended"
     }
 }
