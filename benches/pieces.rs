@@ -186,7 +186,6 @@ fn session_settings() -> SessionSettings {
         idle_timeout: HOUR,
         max_lifetime: 8 * HOUR,
         limit: None,
-        revoke_abandoned: false,
         cookie: cookie_settings(),
     }
 }

@@ -51,7 +51,6 @@ pub(crate) fn settings() -> SessionSettings {
         idle_timeout: Duration::from_hours(1),
         max_lifetime: Duration::from_hours(8),
         limit: None,
-        revoke_abandoned: false,
         cookie: CookieSettings {
             name: "bff".to_owned(),
             former_name: None,

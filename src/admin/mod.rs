@@ -42,7 +42,6 @@ use sessions::{Administered, Hand};
 
 pub use self::health::{Check, CheckState};
 pub use self::keys::AdminKeys;
-pub use self::sessions::OnEnd;
 pub use self::stats::History;
 
 /// `server.admin_listen` and its key.
@@ -67,8 +66,6 @@ pub struct Admin {
     pub history: History,
     /// The sessions.
     pub sessions: Sessions,
-    /// Told of each session that is ended here.
-    pub on_end: OnEnd,
     /// Names requests.
     pub randomness: Arc<dyn Randomness>,
     /// The public listener's shutdown: once cancelled, `/readyz` sends new work elsewhere.
@@ -234,7 +231,6 @@ impl AdminHandler {
         let query = uri.query().unwrap_or_default();
         let administered = Administered {
             sessions: self.admin.sessions.clone(),
-            on_end: self.admin.on_end.clone(),
             by: Hand {
                 name: by,
                 request_id: id,

@@ -1,8 +1,6 @@
 //! `/api/sessions`: who is signed in, and how to end it.
 
 use std::cmp::Reverse;
-use std::fmt;
-use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -20,28 +18,10 @@ use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
 
-/// Told of each session that an administrator ended, for its tokens at the provider.
-#[derive(Clone)]
-pub struct OnEnd(Arc<dyn Fn(Arc<Session>) + Send + Sync>);
-
-impl OnEnd {
-    /// Calls `told`, which must not take long.
-    pub fn new(told: impl Fn(Arc<Session>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(told))
-    }
-}
-
-impl fmt::Debug for OnEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OnEnd")
-    }
-}
-
 /// The sessions, as an administrator may see and end them.
 #[derive(Debug, Clone)]
 pub(super) struct Administered<'a> {
     pub(super) sessions: Sessions,
-    pub(super) on_end: OnEnd,
     /// Whose doing it is.
     pub(super) by: Hand<'a>,
 }
@@ -100,6 +80,7 @@ impl Administered<'_> {
             reason: EndReason::Revoked,
             by: Some(self.by.name),
             request_id: Some(self.by.request_id),
+            spares_tokens: false,
         };
         let ended = self.sessions.end(hash, end).await?;
         // A record that does not open comes back to nobody, whoever ended it.
@@ -107,9 +88,6 @@ impl Administered<'_> {
         if ended.is_none() && is_over {
             let journal = self.sessions.journal();
             journal.ended_unread(hash, &listed.subject, end);
-        }
-        if let Some(session) = ended {
-            (self.on_end.0)(session);
         }
         Ok(is_over)
     }

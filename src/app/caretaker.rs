@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::History;
 use crate::app::reload::ReloadedKeys;
-use crate::auth::{self, RelyingParty};
+use crate::auth;
 use crate::clock::Clock;
 use crate::config::RELOAD_INTERVAL;
 use crate::oidc::Provider;
@@ -34,8 +34,6 @@ pub(super) struct Caretaker {
     pub(super) providers: Vec<Provider>,
     pub(super) sessions: Sessions,
     pub(super) keys: ReloadedKeys,
-    /// Revokes the tokens of sessions that expired, where that is asked for.
-    pub(super) abandoned: Option<Arc<RelyingParty>>,
     pub(super) strangers: Strangers,
     pub(super) metrics: Metrics,
     /// Where there is somebody to look at it.
@@ -78,12 +76,7 @@ impl Caretaker {
         loop {
             tick.tick().await;
             // A store that is away is told of where it is first met; what has expired stays so.
-            let ended = self.sessions.sweep().await.unwrap_or_default();
-            if let Some(relying_party) = &self.abandoned {
-                for session in ended {
-                    relying_party.revoke_later(session);
-                }
-            }
+            drop(self.sessions.sweep().await);
             self.gauge();
         }
     }

@@ -24,7 +24,7 @@ use ipnet::IpNet;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, History, OnEnd};
+use crate::admin::{self, Admin, History};
 use crate::app::caretaker::Caretaker;
 use crate::app::readiness::{ProvidersCheck, StoreCheck, StrangersCheck};
 use crate::app::reload::ReloadedKeys;
@@ -32,7 +32,7 @@ use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
 use crate::app::site::Ground;
 use crate::app::stores::Around;
-use crate::auth::{self, RelyingParty};
+use crate::auth;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::config::{Config, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
@@ -179,7 +179,6 @@ impl RunningApp {
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
         let main = config.sites.first().ok_or(StartError::NoSite)?;
-        let revoke_abandoned = main.session.revoke_abandoned;
         let opened = stores::open(
             &config.store,
             &main.session,
@@ -232,10 +231,7 @@ impl RunningApp {
             sites.push(Arc::new(ground.build(site)?));
         }
         let relying_party = sites.first().ok_or(StartError::NoSite)?.relying_party();
-        let relying_party = Arc::clone(relying_party);
         let sessions = relying_party.sessions().clone();
-        let on_end = revoked_by(&relying_party);
-        let abandoned = revoke_abandoned.then_some(relying_party);
         let providers: Vec<Provider> = sites
             .iter()
             .map(|site| site.relying_party().provider().clone())
@@ -299,7 +295,6 @@ impl RunningApp {
                     metrics: metrics.clone(),
                     history: history.clone().unwrap_or_default(),
                     sessions: sessions.clone(),
-                    on_end,
                     randomness,
                     draining: leaving.clone(),
                 };
@@ -317,7 +312,6 @@ impl RunningApp {
             providers,
             sessions,
             keys: keys.clone(),
-            abandoned,
             strangers,
             metrics: metrics.clone(),
             history,
@@ -490,14 +484,4 @@ fn account_of_strangers(
         upstreams,
     };
     Strangers::new(addresses, |demand| Budget::of(demand, room))
-}
-
-/// Tokens of the sessions that an administrator ends are as dead as after a logout (E5).
-fn revoked_by(relying_party: &Arc<RelyingParty>) -> OnEnd {
-    let relying_party = Arc::clone(relying_party);
-    OnEnd::new(move |session| {
-        if relying_party.settings().revoke_on_logout {
-            relying_party.revoke_later(session);
-        }
-    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::app::StartError;
 use crate::app::stores::Opened;
+use crate::auth::ending::Endings;
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::config::SiteConfig;
@@ -13,10 +14,10 @@ use crate::oidc::Provider;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::site::{Site, SiteParts};
 use crate::proxy::route::RouteTable;
-use crate::session::Sessions;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
 use crate::session::seal::Keys;
+use crate::session::{SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound::Outbound;
@@ -59,7 +60,6 @@ impl Ground {
             warn_of_expiry(expires, self.clock.now());
         }
         let session_cookie = self.session_cookie(&config);
-        let sessions = self.sessions_of(&config);
         let timeout = config.provider.timeout;
         let outbound = Outbound::with_tls(self.tls.clone(), timeout, config.outbound);
         let provider = Provider::new(
@@ -69,10 +69,18 @@ impl Ground {
             Arc::clone(&self.randomness),
             self.metrics.clone(),
         );
+        let endings = Endings::new(
+            provider.clone(),
+            Arc::clone(&self.sessions.clock),
+            self.background.clone(),
+            config.auth.revocation,
+        );
+        let sessions = self.sessions_of(&config.session);
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             settings: config.auth,
             provider,
-            sessions,
+            sessions: sessions.telling(Arc::new(endings.clone())),
+            endings,
             session_cookie,
             keys: self.keys.clone(),
             clock: Arc::clone(&self.sessions.clock),
@@ -102,14 +110,14 @@ impl Ground {
     }
 
     /// The sessions by a site's rules.
-    fn sessions_of(&self, config: &SiteConfig) -> Sessions {
+    fn sessions_of(&self, settings: &SessionSettings) -> Sessions {
         let Opened {
             store,
             clock,
             carried,
         } = &self.sessions;
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-        let sessions = Sessions::new(store, clock, &config.session, self.journal.clone());
+        let sessions = Sessions::new(store, clock, settings, self.journal.clone());
         match carried {
             // Nobody can look for what travels in cookies.
             Some(_) => sessions,

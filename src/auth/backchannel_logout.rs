@@ -1,10 +1,6 @@
 //! `/bff/backchannel-logout`: the provider says that a session has ended (OIDC Back-Channel Logout
 //! 1.0; E7–E14).
 //!
-//! Tokens of the sessions that end are revoked only where `provider.revoke_on_logout` says so and
-//! `offline_access` was not asked for: a grant that was meant to outlive the user's session at the
-//! provider is not ours to end because of that session (§2.7, E12).
-//!
 //! Anyone can send logout tokens (E14). To verify one takes no turn: it waits for nothing but keys, and
 //! however many tokens wait for those, one fetch serves them all.
 
@@ -153,14 +149,9 @@ impl RelyingParty {
         let ended = self.end_ended_there(what, when).await?;
         tracing::info!(
             event = "logout.backchannel",
-            ended = ended.len(),
+            ended,
             "the provider signed somebody out"
         );
-        if self.settings.revoke_on_logout && !self.provider.asks_for("offline_access") {
-            for session in ended {
-                self.revoke_later(session);
-            }
-        }
         Ok(())
     }
 }

@@ -4,7 +4,6 @@
 //! Who said so, and whether to believe it, is the business of `backchannel_logout.rs` and
 //! `frontchannel_logout.rs`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,6 +14,7 @@ use serde_json::json;
 use crate::auth::RelyingParty;
 use crate::clock::Timestamp;
 use crate::oidc::GrantFacts;
+use crate::session::journal::End;
 use crate::session::record::Session;
 use crate::session::store::{Listed, StoreError, Who};
 use crate::web::ending::EndReason;
@@ -60,12 +60,12 @@ impl LoggedInWhen {
 }
 
 impl RelyingParty {
-    /// Ends the sessions here; those that this call ended.
+    /// Ends the sessions here; how many this call ended.
     pub(in crate::auth) async fn end_ended_there(
         &self,
         what: EndedThere<'_>,
         when: EndedWhen,
-    ) -> Result<Vec<Arc<Session>>, StoreError> {
+    ) -> Result<usize, StoreError> {
         // Remembered first, looked for second; a login is listed first and looks second. So of a
         // login and a logout that cross one sees the other, on whichever node.
         self.remember_end(what, when).await?;
@@ -90,20 +90,20 @@ impl RelyingParty {
             // A session that the user began since is none of its business.
             listed.retain(|listed| issued(listed).is_none_or(|iat| iat <= when.said + LEEWAY));
         }
-        self.end_listed(&listed).await
+        self.end_listed(&listed, EndReason::ProviderLogout.into())
+            .await
     }
 
-    /// Ends the sessions of this `sid` that can be listed, and remembers nothing: anyone may say so.
-    pub(in crate::auth) async fn end_listed_of_sid(
-        &self,
-        sid: &str,
-    ) -> Result<Vec<Arc<Session>>, StoreError> {
+    /// Ends the sessions of this `sid` that can be listed, and remembers nothing: anyone may say so, and
+    /// so no token is revoked either.
+    pub(in crate::auth) async fn end_listed_of_sid(&self, sid: &str) -> Result<usize, StoreError> {
         let what = EndedThere {
             sid: Some(sid),
             sub: None,
         };
         let listed = self.listed_of(what).await?;
-        self.end_listed(&listed).await
+        self.end_listed(&listed, End::sparing_tokens(EndReason::ProviderLogout))
+            .await
     }
 
     /// Whether a session that was just taken in had ended at the provider before; then it is over.
@@ -129,7 +129,8 @@ impl RelyingParty {
                     listed.hash == session.hash
                         || issued(listed).is_some_and(|iat| iat <= login.issued)
                 });
-                self.end_listed(&listed).await?;
+                self.end_listed(&listed, End::sparing_tokens(EndReason::ProviderLogout))
+                    .await?;
                 return Ok(true);
             }
         }
@@ -149,11 +150,10 @@ impl RelyingParty {
         Ok(listed)
     }
 
-    async fn end_listed(&self, listed: &[Listed]) -> Result<Vec<Arc<Session>>, StoreError> {
-        let mut ended = Vec::new();
+    async fn end_listed(&self, listed: &[Listed], end: End<'_>) -> Result<usize, StoreError> {
+        let mut ended = 0;
         for listed in listed {
-            let end = self.sessions.end(&listed.hash, EndReason::ProviderLogout);
-            ended.extend(end.await?);
+            ended += usize::from(self.sessions.end(&listed.hash, end).await?.is_some());
         }
         Ok(ended)
     }

@@ -57,12 +57,12 @@ impl RelyingParty {
         };
         let ended = self.end_listed_of_sid(&sid).await?;
         self.metrics.logout("frontchannel");
-        if ended.is_empty() {
+        if ended == 0 {
             self.warn_of_missing_sid();
         }
         tracing::info!(
             event = "logout.frontchannel",
-            ended = ended.len(),
+            ended,
             "the provider's page signed somebody out"
         );
         Ok(self.framed_page())

@@ -95,14 +95,8 @@ impl RelyingParty {
         if by == LogoutBy::Link && !sid.is_some_and(|sid| session.logout_sid.matches(&sid)) {
             return Err(LogoutError::ForeignLink);
         }
-        // As it was last stored: another node may have refreshed its tokens.
-        let ended = self.sessions.end(&session.hash, EndReason::Logout).await?;
+        self.sessions.end(&session.hash, EndReason::Logout).await?;
         self.metrics.logout("ok");
-        if let Some(ended) = ended
-            && self.settings.revoke_on_logout
-        {
-            self.revoke_later(ended);
-        }
         let onward = self.end_session_location(&session, &return_to);
         let (answer, continuation) = match by {
             LogoutBy::Link => (see_other(&onward), None),

@@ -8,6 +8,7 @@ mod authorization_response;
 pub mod backchannel_logout;
 pub mod callback;
 mod ended_at_provider;
+pub mod ending;
 pub mod events;
 pub mod frontchannel_logout;
 pub mod login;
@@ -44,10 +45,10 @@ use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
 
 use access_token::{AccessTokens, Patience, Refreshes};
+use ending::{Endings, RevocationRules};
 use pending_login::PendingLoginCookie;
 use refresh::Refresher;
 use return_to::{BadReturnTo, ReturnTo};
-use revocation::Revocations;
 
 /// What the endpoints under the base path need to know.
 #[derive(Debug, Clone)]
@@ -62,10 +63,8 @@ pub struct AuthSettings {
     pub claims: Vec<String>,
     /// How long before its end an access token is refreshed.
     pub refresh_before: Duration,
-    /// Whether logout revokes the refresh token at the provider (E5).
-    pub revoke_on_logout: bool,
-    /// Whether the tokens of a session that another login replaced are revoked too.
-    pub revoke_superseded: bool,
+    /// Whose tokens are revoked at the provider.
+    pub revocation: RevocationRules,
     /// How long after its end an access token that the provider refuses to renew is a reason to ask
     /// for a login (L4).
     pub unrefreshable_after: Duration,
@@ -128,11 +127,10 @@ pub struct RelyingParty {
     pending_logins: PendingLoginCookie,
     keys: Keys,
     tokens: AccessTokens,
-    revocations: Revocations,
+    endings: Endings,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: Metrics,
-    background: Background,
     /// What all sites share.
     shared: Shared,
     /// What logouts at the provider warned of lately.
@@ -180,6 +178,7 @@ pub struct RelyingPartyParts {
     pub settings: AuthSettings,
     pub provider: Provider,
     pub sessions: Sessions,
+    pub endings: Endings,
     pub session_cookie: SessionCookie,
     pub keys: Keys,
     pub clock: Arc<dyn Clock>,
@@ -197,6 +196,7 @@ impl RelyingParty {
             settings,
             provider,
             sessions,
+            endings,
             session_cookie,
             keys,
             clock,
@@ -214,14 +214,12 @@ impl RelyingParty {
             keys.clone(),
             settings.login_timeout,
         );
-        let revocations =
-            Revocations::new(provider.clone(), Arc::clone(&clock), background.clone());
         let refresher = Refresher {
             provider: provider.clone(),
             sessions: sessions.clone(),
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
-            revocations: revocations.clone(),
+            revocations: endings.revocations().clone(),
             refresh_before: settings.refresh_before,
             warnings: Repeats::default(),
         };
@@ -245,11 +243,10 @@ impl RelyingParty {
             pending_logins,
             keys,
             tokens,
-            revocations,
+            endings,
             clock,
             randomness,
             metrics,
-            background,
             warnings: Repeats::default(),
             strangers,
             shared,

@@ -15,6 +15,7 @@ use crate::oidc::{Grant, Identity};
 use crate::secret::{LogoutSid, random_base64url};
 use crate::session::cookie::Presented;
 use crate::session::id::{SessionHash, SessionId};
+use crate::session::journal::End;
 use crate::session::record::{Authentication, NewSession, Session, facts_of_login};
 use crate::session::store::{Admission, StoreError};
 use crate::web::ending::EndReason;
@@ -68,7 +69,7 @@ impl RelyingParty {
         let cookies = match begun {
             Ok(cookies) => cookies,
             Err(too_large) => {
-                self.revoke_later(session);
+                self.endings.revocations().begin_last(session);
                 return Err(CallbackFault::TooLarge(too_large));
             }
         };
@@ -82,12 +83,9 @@ impl RelyingParty {
         {
             admission = self.sessions.admit(&session).await?;
         }
-        let Admission::Admitted(superseded) = admission else {
-            self.revoke_later(session);
+        if matches!(admission, Admission::Refused) {
+            self.endings.revocations().begin_last(session);
             return Err(CallbackFault::SessionLimit);
-        };
-        for session in superseded {
-            self.revoke_superseded(session);
         }
         self.check_not_ended_there(&session, login).await?;
         if let Some(email) = email
@@ -110,12 +108,12 @@ impl RelyingParty {
             Ok(true) => CallbackFault::EndedThere,
             Err(error) => {
                 // Nobody gets its cookie; where it cannot be ended, it runs into its limits.
-                let ended = self.sessions.end(&session.hash, EndReason::ProviderLogout);
-                drop(ended.await);
+                let end = End::sparing_tokens(EndReason::ProviderLogout);
+                drop(self.sessions.end(&session.hash, end).await);
                 CallbackFault::Store(error)
             }
         };
-        self.revoke_later(Arc::clone(session));
+        self.endings.revocations().begin_last(Arc::clone(session));
         Err(fault)
     }
 
@@ -152,11 +150,7 @@ impl RelyingParty {
         let mut any = false;
         for hash in previous {
             match self.sessions.end(hash, EndReason::Superseded).await {
-                Ok(Some(ended)) => {
-                    any = true;
-                    self.revoke_superseded(ended);
-                }
-                Ok(None) => {}
+                Ok(ended) => any |= ended.is_some(),
                 // The new session stands; the old one runs into its limits by itself.
                 Err(error) => {
                     tracing::warn!(event = "session.not_ended", %error, "the session before this login could not be ended");
@@ -164,13 +158,6 @@ impl RelyingParty {
             }
         }
         any
-    }
-
-    /// Nobody will use the tokens of a session again whose place another login took.
-    fn revoke_superseded(&self, session: Arc<Session>) {
-        if self.settings.revoke_superseded {
-            self.revoke_later(session);
-        }
     }
 }
 

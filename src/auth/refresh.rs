@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::auth::access_token::{NotNow, TokenError};
+use crate::auth::ending::FORGOTTEN;
 use crate::auth::revocation::Revocations;
 use crate::clock::{Clock, Randomness};
 use crate::oidc::{
@@ -140,7 +141,7 @@ impl Refresher {
         match self.sessions.reload(session).await {
             Ok(Found::Live(_)) => (session.tokens().version > stale).then_some(Ok(())),
             Ok(Found::Ended(reason)) => Some(Err(TokenError::SessionEnded(reason))),
-            Ok(Found::Nothing) => Some(Err(over(session, EndReason::Expired))),
+            Ok(Found::Nothing) => Some(Err(over(session, FORGOTTEN))),
             Err(_) => Some(Err(TokenError::Unavailable(NotNow::Store))),
         }
     }
@@ -286,7 +287,7 @@ impl Refresher {
                     };
                     let what = "refreshed tokens came too late and are revoked";
                     journal.refresh_failed(session, &failed, what);
-                    return Err(over(session, EndReason::Expired));
+                    return Err(over(session, FORGOTTEN));
                 }
                 Err(error) => {
                     // Told once a refresh: whoever waits for it has an answer, and it goes on.

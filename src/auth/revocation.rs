@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::auth::RelyingParty;
 use crate::clock::Clock;
 use crate::oidc::{Provider, RevocationError};
 use crate::session::record::{Session, Tokens};
@@ -52,6 +51,15 @@ impl Revocations {
         self.0.background.spawn(revoke);
     }
 
+    /// Revokes the last tokens that this session had.
+    pub(in crate::auth) fn begin_last(&self, session: Arc<Session>) {
+        let this = self.clone();
+        self.0.background.spawn(async move {
+            let tokens = Arc::clone(&session.tokens());
+            this.revoke(&tokens).await;
+        });
+    }
+
     async fn revoke(&self, tokens: &Tokens) {
         let inner = &*self.0;
         let Ok(_turn) = inner.turns.acquire().await else {
@@ -79,16 +87,5 @@ impl Revocations {
                 "refresh tokens of sessions that are over could not be revoked"
             );
         }
-    }
-}
-
-impl RelyingParty {
-    /// Revokes a session's tokens, the last that it had.
-    pub fn revoke_later(&self, session: Arc<Session>) {
-        let revocations = self.revocations.clone();
-        self.background.spawn(async move {
-            let tokens = Arc::clone(&session.tokens());
-            revocations.revoke(&tokens).await;
-        });
     }
 }

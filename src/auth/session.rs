@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use crate::auth::answer::{json, with_cookies};
+use crate::auth::ending::follows;
 use crate::auth::{AnonymousAnswer, RelyingParty};
 use crate::clock::Timestamp;
 use crate::session::Activity;
@@ -55,9 +56,10 @@ impl RelyingParty {
         }
         // The browser itself may have signed in anew meanwhile, and this answer may come late: it
         // must not take the new cookie away.
-        let dead = match ended {
-            Some(EndReason::Superseded) => Vec::new(),
-            _ => self.take_back(presented),
+        let dead = if ended.is_some_and(|reason| follows(reason).is_replaced) {
+            Vec::new()
+        } else {
+            self.take_back(presented)
         };
         with_cookies(json(status, &body), dead)
     }

@@ -9,8 +9,10 @@ use url::form_urlencoded;
 
 use crate::auth::RelyingParty;
 use crate::auth::answer::{json, not_stored, with_cookies};
+use crate::auth::ending::FORGOTTEN;
 use crate::auth::session::activity;
 use crate::session::cookie::Presented;
+use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::store::{Found, StoreError, Who};
 use crate::web::body::Body;
@@ -109,10 +111,13 @@ impl RelyingParty {
                 let mut answer = not_stored(Response::new(Body::Empty));
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 if named.hash == current.hash {
-                    self.end_own(named, EndReason::Logout).await?;
+                    self.end_own(&named.hash, EndReason::Logout).await?;
                     return Ok(with_cookies(answer, self.take_back(presented)));
                 }
-                if !self.end_own(named, EndReason::SignedOutElsewhere).await? {
+                if !self
+                    .end_own(&named.hash, EndReason::SignedOutElsewhere)
+                    .await?
+                {
                     return Err(SessionsError::NoSuchSession);
                 }
                 Ok(answer)
@@ -123,10 +128,7 @@ impl RelyingParty {
                 self.sessions.end_unseen(who, now, spared, reason).await?;
                 let mut ended = 0_usize;
                 for other in own.iter().filter(|listed| listed.hash != current.hash) {
-                    if let Some(session) = self.sessions.end(&other.hash, reason).await? {
-                        self.signed_out(session);
-                        ended += 1;
-                    }
+                    ended += usize::from(self.end_own(&other.hash, reason).await?);
                 }
                 Ok(json(StatusCode::OK, &json!({ "ended": ended })))
             }
@@ -145,25 +147,17 @@ impl RelyingParty {
         match self.sessions.find(&cookie, activity(parts)).await? {
             Found::Live(session) => Ok(session),
             Found::Ended(reason) => Err(SessionsError::Ended(reason)),
-            Found::Nothing => Err(SessionsError::Ended(EndReason::Expired)),
+            Found::Nothing => Err(SessionsError::Ended(FORGOTTEN)),
         }
     }
 
     /// Whether this call ended it.
-    async fn end_own(&self, session: &Session, reason: EndReason) -> Result<bool, StoreError> {
-        let ended = self.sessions.end(&session.hash, reason).await?;
-        let any = ended.is_some();
-        if let Some(session) = ended {
-            self.signed_out(session);
+    async fn end_own(&self, hash: &SessionHash, reason: EndReason) -> Result<bool, StoreError> {
+        let ended = self.sessions.end(hash, reason).await?.is_some();
+        if ended {
+            self.metrics.logout("sessions");
         }
-        Ok(any)
-    }
-
-    fn signed_out(&self, session: Arc<Session>) {
-        self.metrics.logout("sessions");
-        if self.settings.revoke_on_logout {
-            self.revoke_later(session);
-        }
+        Ok(ended)
     }
 }
 

@@ -8,6 +8,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 
 use crate::pipeline::context::Context;
+use crate::pipeline::error::Code;
 use crate::telemetry::RouteMetrics;
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
@@ -30,7 +31,7 @@ pub fn write(ctx: &Context, parts: &Parts, response: &Response<Body>, trusted: &
             path = parts.uri.path(),
             route = ctx.counted.as_ref().map(RouteMetrics::name),
             status = response.status().as_u16(),
-            code = ctx.code,
+            code = ctx.code.map(Code::as_str),
             elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             session = ctx.session.as_ref().map(|session| &*session.tag),
             site = Sender::of(headers).as_str(),

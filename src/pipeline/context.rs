@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::clock::Randomness;
+use crate::pipeline::error::Code;
 use crate::secret::random_base64url;
 use crate::server::Connection;
 use crate::session::cookie::Presented;
@@ -29,7 +30,7 @@ pub struct Context {
     /// The session that it is made in, or that it began, once that is known.
     pub session: Option<Arc<Session>>,
     /// The code of its refusal, where it was refused.
-    pub code: Option<&'static str>,
+    pub code: Option<Code>,
     /// The session cookie that it presents, once that was asked: it is read once a request.
     pub presented: Option<Presented>,
 }

@@ -56,7 +56,7 @@ use crate::web::strangers::{Demand, Source, Strangers, Turn};
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use developer::Audience;
 use endpoint::UnderBase;
-use error::Refusal;
+use error::{Refusal, RefusedRequest};
 use sign_in::may_begin_login;
 use site::Site;
 use sites::Sites;
@@ -251,7 +251,7 @@ impl Serving<'_> {
 
     fn refuse(self, refusal: &Refusal, ctx: &mut Context, parts: &Parts) -> Response<Body> {
         ctx.code = Some(refusal.code());
-        let answer = error::answer(refusal, ctx, &self.told_of(parts));
+        let answer = error::answer(refusal, ctx, &self.refused(parts));
         self.site.own_headers.on_ours(answer)
     }
 
@@ -506,15 +506,15 @@ impl Serving<'_> {
         });
         let session = match found.await? {
             Found::Live(session) => session,
-            Found::Ended(reason) => return nobody(Refusal::ended(Some(reason))),
-            Found::Nothing => return nobody(Refusal::ended(None)),
+            Found::Ended(reason) => return nobody(Refusal::Ended(Some(reason))),
+            Found::Nothing => return nobody(Refusal::Ended(None)),
         };
         ctx.session = Some(Arc::clone(&session));
         check_session_of_page(&parts.headers, &session)?;
         match relying_party.tokens().bearer(&session).await {
             Ok(bearer) => Ok(Some(SignedIn { session, bearer })),
             // As if it had been found so.
-            Err(TokenError::SessionEnded(reason)) => nobody(Refusal::ended(Some(reason))),
+            Err(TokenError::SessionEnded(reason)) => nobody(Refusal::Ended(Some(reason))),
             Err(error) => Err(Refusal::Token(error)),
         }
     }
@@ -540,17 +540,17 @@ impl Serving<'_> {
             }))),
             Ok(None) => Ok(Retry::No),
             Err(TokenError::SessionEnded(reason)) => match route.settings().auth {
-                RouteAuth::Required => Err(Refusal::ended(Some(reason))),
+                RouteAuth::Required => Err(Refusal::Ended(Some(reason))),
                 RouteAuth::Optional | RouteAuth::None => Ok(Retry::As(None)),
             },
             Err(error) => Err(Refusal::Token(error)),
         }
     }
 
-    fn told_of<'a>(&'a self, parts: &Parts) -> error::Site<'a> {
+    fn refused<'a>(&'a self, parts: &Parts) -> RefusedRequest<'a> {
         let relying_party = &*self.site.relying_party;
         let arrival = Arrival::of(&parts.headers);
-        error::Site {
+        RefusedRequest {
             relying_party,
             version: parts.version,
             arrival,

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::auth::login::LoginError;
 use crate::pipeline::context::Context;
-use crate::pipeline::error::{Refusal, STORE_AWAY, Site};
+use crate::pipeline::error::{Code, Refusal, RefusedRequest};
 use crate::proxy::forward::ForwardError;
 use crate::telemetry::chain;
 
@@ -27,16 +27,16 @@ enum Told {
 /// Writes why the request was refused, and with which status and code.
 pub(in crate::pipeline) fn write(
     refusal: &Refusal,
-    (status, code): (StatusCode, &'static str),
+    (status, code): (StatusCode, Code),
     ctx: &Context,
-    site: &Site<'_>,
+    request: &RefusedRequest<'_>,
 ) {
     let (id, cause) = (ctx.request_id(), chain(refusal));
     if let Refusal::UnknownHost(host) = refusal {
-        elsewhere(host, site);
+        elsewhere(host, request);
     }
     let told = told(refusal, status, code);
-    let status = status.as_u16();
+    let (status, code) = (status.as_u16(), code.as_str());
     match told {
         Told::Warning => {
             tracing::warn!(
@@ -65,7 +65,7 @@ pub(in crate::pipeline) fn write(
                 cause,
                 "login failed"
             );
-            if let Some(left_out) = site.warnings.due(&cause, site.now) {
+            if let Some(left_out) = request.warnings.due(&cause, request.now) {
                 let remedy = remedy(refusal);
                 tracing::warn!(
                     event = "login.failing",
@@ -89,11 +89,11 @@ pub(in crate::pipeline) fn write(
 
 /// Once a minute, both hosts: where a proxy loses `Host`, nothing is served, and nothing else says why.
 /// No warning: whoever looks for open ports asks by the address.
-fn elsewhere(host: &str, site: &Site<'_>) {
+fn elsewhere(host: &str, request: &RefusedRequest<'_>) {
     const LONGEST: usize = 255;
-    if let Some(left_out) = site.warnings.due("another host", site.now) {
+    if let Some(left_out) = request.warnings.due("another host", request.now) {
         let host: String = host.chars().take(LONGEST).collect();
-        let public_url = &site.relying_party.settings().public_url;
+        let public_url = &request.relying_party.settings().public_url;
         tracing::info!(
             event = "request.elsewhere",
             host = host.as_str(),
@@ -104,7 +104,7 @@ fn elsewhere(host: &str, site: &Site<'_>) {
     }
 }
 
-fn told(refusal: &Refusal, status: StatusCode, code: &str) -> Told {
+fn told(refusal: &Refusal, status: StatusCode, code: Code) -> Told {
     match refusal {
         Refusal::Callback(_)
         | Refusal::CallbackForm
@@ -114,7 +114,7 @@ fn told(refusal: &Refusal, status: StatusCode, code: &str) -> Told {
         | Refusal::Strangers(_)
         | Refusal::Forward(ForwardError::Busy) => Told::Detail,
         Refusal::Token(_) => Told::Line,
-        _ if code == STORE_AWAY => Told::Line,
+        _ if code == Code::StoreUnavailable => Told::Line,
         _ if status.is_server_error() => Told::Warning,
         _ => Told::Detail,
     }

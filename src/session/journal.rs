@@ -3,6 +3,8 @@
 //!
 //! What the fields mean stands in docs/logs.md, which a test holds against this.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::id::SessionHash;
@@ -21,16 +23,35 @@ pub struct End<'a> {
     pub by: Option<&'a str>,
     /// The request that asked for it.
     pub request_id: Option<&'a str>,
+    /// Whether its tokens are left alone at the provider, whatever else is done with those of this reason.
+    pub spares_tokens: bool,
+}
+
+impl End<'_> {
+    /// An end for this reason that leaves the tokens alone.
+    pub const fn sparing_tokens(reason: EndReason) -> Self {
+        Self {
+            reason,
+            by: None,
+            request_id: None,
+            spares_tokens: true,
+        }
+    }
 }
 
 impl From<EndReason> for End<'_> {
     fn from(reason: EndReason) -> Self {
         Self {
-            reason,
-            by: None,
-            request_id: None,
+            spares_tokens: false,
+            ..Self::sparing_tokens(reason)
         }
     }
+}
+
+/// Told of each end that this node brought about, once, for what follows it elsewhere.
+pub trait OnEnd: fmt::Debug + Send + Sync {
+    /// The session ended, with these last tokens; must not take long.
+    fn ended(&self, session: &Arc<Session>, end: &End<'_>);
 }
 
 /// How users are called in the log.

@@ -23,7 +23,7 @@ pub use crate::web::activity::Activity;
 
 use cookie::OpenedCookie;
 use id::SessionHash;
-use journal::{End, Journal};
+use journal::{End, Journal, OnEnd};
 use record::{NewSession, Session, Tokens};
 use seal::Keys;
 use store::{
@@ -40,8 +40,6 @@ pub struct SessionSettings {
     pub max_lifetime: Duration,
     /// How many sessions a user may have.
     pub limit: Option<Limit>,
-    /// Whether the refresh tokens of sessions that expired are revoked at the provider.
-    pub revoke_abandoned: bool,
     /// How the cookie is written.
     pub cookie: CookieSettings,
 }
@@ -147,6 +145,8 @@ pub enum SameSite {
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     journal: Journal,
+    /// Does what follows an end.
+    on_end: Option<Arc<dyn OnEnd>>,
     /// What names e-mail addresses in the store, where sessions may be looked for by them.
     emails: Option<Keys>,
     clock: Arc<dyn Clock>,
@@ -175,6 +175,7 @@ impl Sessions {
         Self {
             store,
             journal,
+            on_end: None,
             emails: None,
             clock,
             idle_timeout: settings.idle_timeout,
@@ -188,6 +189,15 @@ impl Sessions {
     pub fn found_by_email(self, keys: Keys) -> Self {
         Self {
             emails: Some(keys),
+            ..self
+        }
+    }
+
+    /// These sessions, whose ends are told to `on_end`.
+    #[must_use]
+    pub fn telling(self, on_end: Arc<dyn OnEnd>) -> Self {
+        Self {
+            on_end: Some(on_end),
             ..self
         }
     }
@@ -219,7 +229,7 @@ impl Sessions {
         if let Admission::Admitted(superseded) = &admission {
             self.journal.started(session);
             for ended in superseded {
-                self.journal.ended(ended, EndReason::Superseded.into());
+                self.follow(ended, EndReason::Superseded.into());
             }
         }
         Ok(admission)
@@ -295,7 +305,7 @@ impl Sessions {
     ) -> Result<Option<Found>, StoreError> {
         let over = Some(Found::Ended(EndReason::Expired));
         if self.store.expire(&session.hash, now).await? {
-            self.journal.ended(session, EndReason::Expired.into());
+            self.follow(session, EndReason::Expired.into());
             return Ok(over);
         }
         // The store may have put our clock right.
@@ -352,9 +362,17 @@ impl Sessions {
         let end = end.into();
         let ended = self.store.end(hash, end.reason).await?;
         if let Some(session) = &ended {
-            self.journal.ended(session, end);
+            self.follow(session, end);
         }
         Ok(ended)
+    }
+
+    /// What follows every end that this node brought about.
+    fn follow(&self, session: &Arc<Session>, end: End<'_>) {
+        self.journal.ended(session, end);
+        if let Some(on_end) = &self.on_end {
+            on_end.ended(session, &end);
+        }
     }
 
     /// Ends those of these sessions that no store can list, and that began by then, but for one: they
@@ -524,7 +542,7 @@ impl Sessions {
     pub async fn sweep(&self) -> Result<Vec<Arc<Session>>, StoreError> {
         let ended = self.store.sweep(self.clock.now()).await?;
         for session in &ended {
-            self.journal.ended(session, EndReason::Expired.into());
+            self.follow(session, EndReason::Expired.into());
         }
         Ok(ended)
     }
@@ -563,12 +581,15 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::clock::{ManualClock, SystemRandomness};
     use crate::secret::{AccessToken, LogoutSid};
     use crate::telemetry::Metrics;
     use id::SessionId;
     use journal::SubjectNames;
+    use store::OnLimit;
     use store::memory::MemoryStore;
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -578,7 +599,6 @@ mod tests {
             idle_timeout: 30 * MINUTE,
             max_lifetime: 60 * MINUTE,
             limit: None,
-            revoke_abandoned: false,
             cookie: CookieSettings {
                 name: "bff".to_owned(),
                 former_name: None,
@@ -698,6 +718,53 @@ mod tests {
         clock.advance(20 * MINUTE);
         assert_eq!(sessions.sweep().await.unwrap().len(), 1);
         assert_eq!(sessions.count(), 0);
+    }
+
+    /// What was told of ends, in their order.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<(SessionHash, EndReason)>>);
+
+    impl OnEnd for Told {
+        fn ended(&self, session: &Arc<Session>, end: &End<'_>) {
+            let told = (session.hash, end.reason);
+            self.0.lock().unwrap().push(told);
+        }
+    }
+
+    /// E5: what follows an end follows each, once, whoever found it. An end that a request came upon
+    /// was told to nobody, so its tokens lived on where `session.revoke_abandoned` was asked for.
+    #[tokio::test]
+    async fn every_end_is_told_once() {
+        let (sessions, clock) = sessions();
+        let told = Arc::new(Told::default());
+        let sessions = Sessions {
+            limit: Some(Limit {
+                most: 1,
+                on_limit: OnLimit::EndOldest,
+            }),
+            ..sessions.telling(told.clone())
+        };
+        let (replaced, _) = begin(&sessions).await;
+        let (signed_out, _) = begin(&sessions).await;
+        for _ in 0..2 {
+            let end = sessions.end(&signed_out.hash, EndReason::Logout);
+            drop(end.await.unwrap());
+        }
+        let (met, cookie) = begin(&sessions).await;
+        clock.advance(31 * MINUTE);
+        assert!(!lives(&sessions, &cookie, Activity::Slides).await);
+        drop(sessions.sweep().await.unwrap());
+        let (swept, cookie) = begin(&sessions).await;
+        clock.advance(31 * MINUTE);
+        drop(sessions.sweep().await.unwrap());
+        assert!(!lives(&sessions, &cookie, Activity::Slides).await);
+        let expected = [
+            (replaced.hash, EndReason::Superseded),
+            (signed_out.hash, EndReason::Logout),
+            (met.hash, EndReason::Expired),
+            (swept.hash, EndReason::Expired),
+        ];
+        assert_eq!(*told.0.lock().unwrap(), expected);
     }
 
     /// L8: what a late refresh brings is not stored as live.

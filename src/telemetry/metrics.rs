@@ -103,7 +103,7 @@ impl Metrics {
         for outcome in ["ok", "overtaken"] {
             drop(self.counter(REFRESHES, vec![label("outcome", outcome)]));
         }
-        for reason in (1..).map_while(EndReason::from_u8) {
+        for reason in EndReason::ALL {
             drop(self.counter(SESSIONS_ENDED, vec![label("reason", reason.as_str())]));
         }
         for open in [STREAMS, SOCKETS] {

@@ -22,8 +22,7 @@ pub enum EndReason {
     RefreshRefused = 4,
     /// An administrator.
     Revoked = 5,
-    /// The store had no room left and let it go.
-    Evicted = 6,
+    // 6 was never written by any release.
     /// The provider, by its back channel or front channel.
     ProviderLogout = 7,
     /// The user, from another browser.
@@ -31,6 +30,17 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason.
+    pub const ALL: &[Self] = &[
+        Self::Logout,
+        Self::Expired,
+        Self::Superseded,
+        Self::RefreshRefused,
+        Self::Revoked,
+        Self::ProviderLogout,
+        Self::SignedOutElsewhere,
+    ];
+
     /// The word for logs, metrics and events.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +49,6 @@ impl EndReason {
             Self::Superseded => "superseded",
             Self::RefreshRefused => "refresh_refused",
             Self::Revoked => "revoked",
-            Self::Evicted => "evicted",
             Self::ProviderLogout => "provider_logout",
             Self::SignedOutElsewhere => "signed_out_elsewhere",
         }
@@ -53,7 +62,6 @@ impl EndReason {
             3 => Self::Superseded,
             4 => Self::RefreshRefused,
             5 => Self::Revoked,
-            6 => Self::Evicted,
             7 => Self::ProviderLogout,
             8 => Self::SignedOutElsewhere,
             _ => return None,

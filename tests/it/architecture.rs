@@ -76,7 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // `server` for the `Handler` that it offers; the context of a request holds the session, and
-    // `error.rs` writes down what the protocol's failures mean.
+    // `error/` writes down what the protocol's failures mean.
     (
         "pipeline",
         &["server", "auth", "oidc", "session", "proxy", "frontend"],
@@ -97,13 +97,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
 ];
 
-/// Where a failure's status may be picked. `pipeline/error.rs` does it for every request of the
+/// Where a failure's status may be picked. `pipeline/error/` does it for every request of the
 /// product; the others answer for themselves: `web/problem.rs` writes statuses down, `frontend`
 /// serves files (404, 405, 416), `admin` and `dev` are other listeners, and the server answers
 /// what never became a request. `auth/session.rs` writes what the operator asked for with
 /// `session.anonymous = 401`; `oidc` reads the provider's statuses and answers nobody.
 const PICK_FAILURES: [&str; 8] = [
-    "pipeline/error.rs",
+    "pipeline/error/",
     "web/problem.rs",
     "frontend/",
     "admin/",

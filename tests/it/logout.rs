@@ -637,6 +637,33 @@ async fn tokens_of_a_replaced_session_are_revoked_on_request() {
     }
 }
 
+/// E5: the tokens of a session that ran into a limit are revoked where the operator asks for it, also
+/// where a request is the first to come upon its end.
+#[tokio::test]
+async fn tokens_of_an_expired_session_are_revoked_on_request() {
+    for asked_for in [false, true] {
+        let idp = Idp::start(&nine_o_clock());
+        let bff = Bff::with(&idp, &Upstream::start())
+            .set("session.revoke_abandoned", asked_for)
+            .start();
+        let mut browser = bff.browser();
+        browser.sign_in("alice").await;
+        let of_first: Vec<_> = idp.issued_secrets();
+        bff.clock().advance(Duration::from_hours(9));
+        assert_eq!(browser.signed_in().await, None);
+        if asked_for {
+            idp.asked_times(Endpoint::Revocation, 2).await;
+            for asked in idp.asked(Endpoint::Revocation) {
+                let token = asked.form.value("token").unwrap();
+                assert!(of_first.iter().any(|(_, known)| known == token));
+            }
+        } else {
+            bff.browser().sign_in("bob").await;
+            assert_eq!(idp.count(Endpoint::Revocation), 0);
+        }
+    }
+}
+
 /// E5: `revoke_on_logout = false` leaves the tokens to the provider.
 #[tokio::test]
 async fn revocation_can_be_left_out() {

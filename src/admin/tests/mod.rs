@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::clock::SystemRandomness;
 use crate::secret::AdminKey;
+use crate::session::journal::{End, OnEnd};
 use crate::session::record::Session;
 use shelf::{Shelf, readable, sessions, unreadable};
 
@@ -38,6 +39,16 @@ impl Check for Silent {
     }
 }
 
+/// What follows an end, as far as it is told here.
+#[derive(Debug)]
+struct Told(Arc<Mutex<Vec<Arc<Session>>>>);
+
+impl OnEnd for Told {
+    fn ended(&self, session: &Arc<Session>, _end: &End<'_>) {
+        self.0.lock().unwrap().push(Arc::clone(session));
+    }
+}
+
 struct Running {
     server: Server,
     draining: CancellationToken,
@@ -58,16 +69,12 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     };
     let store = Arc::new(Shelf::default());
     let told = Arc::new(Mutex::new(Vec::new()));
-    let on_end = {
-        let told = Arc::clone(&told);
-        OnEnd::new(move |session| told.lock().unwrap().push(session))
-    };
+    let on_end = Arc::new(Told(Arc::clone(&told)));
     let admin = Admin {
         checks,
         metrics,
         history: History::new(),
-        sessions: sessions(Arc::clone(&store)),
-        on_end,
+        sessions: sessions(Arc::clone(&store)).telling(on_end),
         randomness: Arc::new(SystemRandomness),
         draining: draining.clone(),
     };

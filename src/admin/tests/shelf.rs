@@ -45,7 +45,6 @@ pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
         idle_timeout: Duration::from_mins(30),
         max_lifetime: Duration::from_hours(8),
         limit: None,
-        revoke_abandoned: false,
         cookie: CookieSettings {
             name: "bff".to_owned(),
             former_name: None,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::RelyingParty;
 use crate::auth::answer::not_stored;
+use crate::auth::ending::{FORGOTTEN, WITHOUT_COOKIE};
 use crate::clock::Timestamp;
 use crate::session::Activity;
 use crate::session::cookie::Presented;
@@ -71,12 +72,10 @@ impl RelyingParty {
                 match self.sessions.find(&cookie, Activity::Observes).await? {
                     Found::Live(session) => return self.stream(session, last.as_ref(), shutdown),
                     Found::Ended(reason) => Some(reason),
-                    // Forgotten, however it ended.
-                    Found::Nothing => last.is_some().then_some(EndReason::Expired),
+                    Found::Nothing => last.is_some().then_some(FORGOTTEN),
                 }
             }
-            // Signed out in another tab, which took the cookie.
-            Presented::Nothing => last.is_some().then_some(EndReason::Logout),
+            Presented::Nothing => last.is_some().then_some(WITHOUT_COOKIE),
         };
         Ok(match reason {
             Some(reason) if last != Some(LastEvent::Ended) => {
@@ -161,16 +160,11 @@ fn retry(millis: u32) -> String {
 }
 
 fn push_ended(text: &mut String, reason: EndReason) {
-    let word = match reason {
-        // Of no difference to a person.
-        EndReason::Evicted => EndReason::Expired.as_str(),
-        reason => reason.as_str(),
-    };
     push_event(
         text,
         "ended",
         format_args!("{ENDED}"),
-        &json!({ "reason": word }),
+        &json!({ "reason": reason.as_str() }),
     );
 }
 

@@ -59,7 +59,6 @@ impl Stage {
             idle_timeout: 30 * MINUTE,
             max_lifetime: 60 * MINUTE,
             limit: None,
-            revoke_abandoned: false,
             cookie: CookieSettings {
                 name: "bff".to_owned(),
                 former_name: None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::auth::ending::RevocationRules;
 use crate::auth::{AccessDenied, AnonymousAnswer, AuthSettings, LogoutHint};
 use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place};
@@ -150,8 +151,11 @@ pub(super) fn auth(
         anonymous: session.anonymous.or(Chosen(AnonymousAnswer::Ok)).0,
         claims,
         refresh_before: provider.refresh_before.or(Duration::from_mins(1)),
-        revoke_on_logout: provider.revoke_on_logout.or(true),
-        revoke_superseded: session.revoke_superseded.or(false),
+        revocation: RevocationRules {
+            on_logout: provider.revoke_on_logout.or(true),
+            superseded: session.revoke_superseded.or(false),
+            abandoned: session.revoke_abandoned.or(false),
+        },
         unrefreshable_after: session.unrefreshable_after.or(UNREFRESHABLE_AFTER),
         logout_hint: provider.logout_hint.or(Chosen(LogoutHint::IdToken)).0,
         logout_hint_claim: provider

@@ -32,7 +32,6 @@ pub(super) fn session(
         idle_timeout,
         max_lifetime,
         limit: store::limit(&session, faults),
-        revoke_abandoned: session.revoke_abandoned.or(false),
         cookie: cookie(&session.cookie, public, faults)?,
     })
 }

@@ -108,7 +108,6 @@ fn settings() -> SessionSettings {
         idle_timeout: Duration::from_mins(30),
         max_lifetime: Duration::from_hours(8),
         limit: None,
-        revoke_abandoned: false,
         cookie: CookieSettings {
             name: "bff".to_owned(),
             former_name: None,

@@ -365,7 +365,6 @@ async fn one_caller_ends_a_session(nodes: Nodes) {
         EndReason::Superseded,
         EndReason::RefreshRefused,
         EndReason::Revoked,
-        EndReason::Evicted,
         EndReason::ProviderLogout,
         EndReason::SignedOutElsewhere,
     ];

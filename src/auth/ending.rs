@@ -1,0 +1,154 @@
+//! What follows the end of a session, by the reason of it: whether its tokens are revoked at the provider,
+//! and what the browser is told.
+//!
+//! [`follows`] is the one table. Whatever the reason, the log and the metric have each end once
+//! (`session/journal.rs`), and what is open on the session's behalf hears of it (`web/ending.rs`).
+
+use std::sync::Arc;
+
+use crate::auth::revocation::Revocations;
+use crate::clock::Clock;
+use crate::oidc::Provider;
+use crate::session::journal::{End, OnEnd};
+use crate::session::record::Session;
+use crate::web::background::Background;
+use crate::web::ending::EndReason;
+
+/// What follows an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aftermath {
+    /// What becomes of the session's tokens at the provider.
+    tokens: Tokens,
+    /// Whether another session has taken the place of this one: the browser is told so, and keeps its
+    /// cookie, which may be the other's by now.
+    pub is_replaced: bool,
+}
+
+/// What becomes of the tokens of a session that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    /// Revoked as after every logout, with `provider.revoke_on_logout`.
+    OfALogout,
+    /// The same, unless the grant was meant to outlive the user's session at the provider: then it is
+    /// not ours to end because of that session (Back-Channel Logout §2.7, E12).
+    OfALogoutThere,
+    /// Revoked with `session.revoke_superseded`: nobody will use them again.
+    OfAReplacedSession,
+    /// Revoked with `session.revoke_abandoned`.
+    OfAnAbandonedSession,
+    /// Left alone: the provider itself has done with them.
+    Dead,
+}
+
+/// What follows an end for this reason.
+pub const fn follows(reason: EndReason) -> Aftermath {
+    let (tokens, is_replaced) = match reason {
+        EndReason::Logout | EndReason::SignedOutElsewhere | EndReason::Revoked => {
+            (Tokens::OfALogout, false)
+        }
+        EndReason::ProviderLogout => (Tokens::OfALogoutThere, false),
+        EndReason::Superseded => (Tokens::OfAReplacedSession, true),
+        EndReason::Expired => (Tokens::OfAnAbandonedSession, false),
+        EndReason::RefreshRefused => (Tokens::Dead, false),
+    };
+    Aftermath {
+        tokens,
+        is_replaced,
+    }
+}
+
+/// What is told of an end that nobody remembers any more, however it came.
+pub(in crate::auth) const FORGOTTEN: EndReason = EndReason::Expired;
+
+/// What is told to a browser whose cookie is gone: another tab signed out, which took it.
+pub(in crate::auth) const WITHOUT_COOKIE: EndReason = EndReason::Logout;
+
+/// Whose tokens are revoked at the provider.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocationRules {
+    /// After a logout, whoever asked for it (E5): `provider.revoke_on_logout`.
+    pub on_logout: bool,
+    /// After another login took the session's place: `session.revoke_superseded`.
+    pub superseded: bool,
+    /// After the session ran into a limit: `session.revoke_abandoned`.
+    pub abandoned: bool,
+}
+
+/// Does what follows an end: the sessions tell it of each that this node brought about.
+#[derive(Debug, Clone)]
+pub struct Endings {
+    provider: Provider,
+    revocations: Revocations,
+    rules: RevocationRules,
+}
+
+impl Endings {
+    /// For sessions whose tokens are of this provider.
+    pub fn new(
+        provider: Provider,
+        clock: Arc<dyn Clock>,
+        background: Background,
+        rules: RevocationRules,
+    ) -> Self {
+        Self {
+            revocations: Revocations::new(provider.clone(), clock, background),
+            provider,
+            rules,
+        }
+    }
+
+    pub(in crate::auth) const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    fn revokes(&self, tokens: Tokens) -> bool {
+        match tokens {
+            Tokens::OfALogout => self.rules.on_logout,
+            Tokens::OfALogoutThere => {
+                self.rules.on_logout && !self.provider.asks_for("offline_access")
+            }
+            Tokens::OfAReplacedSession => self.rules.superseded,
+            Tokens::OfAnAbandonedSession => self.rules.abandoned,
+            Tokens::Dead => false,
+        }
+    }
+}
+
+impl OnEnd for Endings {
+    fn ended(&self, session: &Arc<Session>, end: &End<'_>) {
+        if !end.spares_tokens && self.revokes(follows(end.reason).tokens) {
+            self.revocations.begin_last(Arc::clone(session));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// docs/endings.md has a row for each reason, and says which end is answered as that of a session
+    /// whose place another took.
+    #[test]
+    fn every_reason_is_documented() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/endings.md");
+        let docs = fs::read_to_string(docs).unwrap();
+        let (_, table) = docs.split_once("\n|---|---|---|---|\n").unwrap();
+        let rows = table.lines().map_while(|line| line.strip_prefix("| `"));
+        let mut documented: Vec<(&str, bool)> = rows
+            .map(|row| {
+                let (reason, rest) = row.split_once('`').unwrap();
+                (reason, rest.contains("401 `session_superseded`"))
+            })
+            .collect();
+        let mut there: Vec<(&str, bool)> = EndReason::ALL
+            .iter()
+            .map(|reason| (reason.as_str(), follows(*reason).is_replaced))
+            .collect();
+        documented.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(there, documented);
+    }
+}
