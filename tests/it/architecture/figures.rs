@@ -18,7 +18,6 @@ const LONG_FILES: &[&str] = &[
     "config/words.rs",
     "pipeline/error.rs",
     "pipeline/mod.rs",
-    "proxy/route.rs",
     "session/cookie.rs",
     "session/mod.rs",
     "session/seal.rs",
