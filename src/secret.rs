@@ -1,7 +1,7 @@
 //! Every secret is its own type: wiped on drop, silent in `Debug`, compared in constant time.
 //!
 //! A secret offers its use, not its text. `expose` is for the files that put it on the wire or
-//! seal it; `tests/it/architecture.rs` lists them.
+//! seal it; `tests/it/architecture/mod.rs` lists them.
 
 use std::fmt;
 

@@ -10,61 +10,22 @@ use http::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::refresh::{Outcome, Refresher};
+use crate::auth::refresh::Refresher;
+use crate::auth::token_error::Outcome;
 use crate::clock::{Clock, Timestamp};
-use crate::oidc::{ErrorCode, TokenSet};
+use crate::oidc::TokenSet;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
+
+pub use crate::auth::token_error::{NotNow, TokenError};
 
 /// After a refresh that could not be made, the next is tried this much later (L5).
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An upstream that refuses every token brings about one refresh in this time, not one a call.
 const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
-
-/// Why there is no token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// The provider no longer honours the grant, or there was nothing to refresh with: the
-    /// session is over, for this reason (L4).
-    #[error("the session ended: its access token cannot be renewed")]
-    SessionEnded(EndReason),
-    /// There is no other token for now; the session lives (L5).
-    #[error("the access token has expired and cannot be renewed now: {0}")]
-    Unavailable(NotNow),
-    /// The access token has been dead for long, and the provider still refuses to renew it. The
-    /// session lives, in case the provider is mended; a login would help sooner (L4).
-    #[error("the access token expired long ago and the provider refuses to renew it: {0}")]
-    Unrefreshable(ErrorCode),
-}
-
-/// Why a token cannot be renewed now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotNow {
-    /// The refresh goes on, but calls do not wait for it any longer.
-    #[error("the refresh takes longer than a call waits")]
-    Slow,
-    /// The provider refuses, by a code that need not keep it from taking a login.
-    #[error("{0}")]
-    Refused(ErrorCode),
-    /// All else at the provider or on the way there, in the word of the metric.
-    #[error("{0}")]
-    Provider(&'static str),
-    /// The session store.
-    #[error("the session store cannot be asked")]
-    Store,
-    /// Nothing can renew it, and it lives yet.
-    #[error("there is no refresh token")]
-    NoRefreshToken,
-    /// What the session holds of its grant cannot be read.
-    #[error("the session's record cannot be read")]
-    Record,
-    /// The refresh went without a word: its task broke, or the process ends.
-    #[error("the refresh broke off")]
-    BrokeOff,
-}
 
 /// How patient calls are.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,6 @@
 //! [`resume`](crate::auth::resume).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -16,17 +15,19 @@ use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::authorization_response::AuthorizationResponse;
 use crate::auth::new_session::previous_sessions;
-use crate::auth::past_login::{LoginEnd, PastLogin};
+use crate::auth::past_login::LoginEnd;
 use crate::auth::pending_login::{KnownLogin, PendingLogin, Progress, Prompt, Window};
 use crate::auth::resume::Again;
 use crate::auth::return_to::ReturnTo;
-use crate::oidc::{ErrorCode, ExchangeError, ExpectedIdToken, IssuerCheck, ProviderError};
+use crate::oidc::{ErrorCode, ExpectedIdToken, IssuerCheck};
 use crate::secret::AuthorizationCode;
-use crate::session::cookie::{Presented, TooLarge};
-use crate::session::record::Session;
+use crate::session::cookie::Presented;
 use crate::session::store::StoreError;
 use crate::web::body::Body;
-use crate::web::strangers::{Demand, OverBudget, Source};
+use crate::web::strangers::{Demand, Source};
+
+pub use crate::auth::callback_fault::CallbackFault;
+pub use crate::auth::logged_in::LoggedIn;
 
 /// A login that failed: no session cookie is set, and no session that was there is touched.
 #[derive(Debug, thiserror::Error)]
@@ -63,84 +64,8 @@ impl CallbackError {
     }
 }
 
-/// Why a login failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CallbackFault {
-    /// A parameter came twice (C2).
-    #[error("the callback repeats the parameter {0}")]
-    Repeated(&'static str),
-    /// No login that this browser knows has this state (C3).
-    #[error("the callback belongs to no login of this browser")]
-    UnknownState,
-    /// The login is over: finished, pushed out by others, or past its time.
-    #[error("the callback's login is over")]
-    Over,
-    /// The provider has let the login expire.
-    #[error("the login took too long at the provider")]
-    TookTooLong,
-    /// The answer was used before (C6).
-    #[error("the callback was used before")]
-    Replayed,
-    /// The answer is another issuer's (C4).
-    #[error("the callback comes from another issuer")]
-    OtherIssuer,
-    /// The answer does not say whose it is, as the provider announces that all of them do (C4).
-    #[error("the callback lacks iss, which the provider's metadata promise")]
-    LacksIssuer,
-    /// The provider says no; its error, if it is one of the registered ones (C5).
-    #[error("the provider refused the login: {}", .0.map_or("another error", ErrorCode::as_str))]
-    Refused(Option<ErrorCode>),
-    /// Neither a code nor an error.
-    #[error("the callback has no code")]
-    NoCode,
-    /// The provider's answer cannot be trusted, or the code was refused (C7–C10, D).
-    #[error(transparent)]
-    Exchange(ExchangeError),
-    /// The access token cannot be sent in a header.
-    #[error("the access token has bytes that no header may carry")]
-    UnusableToken,
-    /// The provider could not be asked.
-    #[error(transparent)]
-    Provider(ProviderError),
-    /// The session could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Strangers ask for too much at once, or this one does. Nothing was used up.
-    #[error(transparent)]
-    OverBudget(OverBudget),
-    /// The provider ended its session while the one here began (E10).
-    #[error("the provider ended its session before ours began")]
-    EndedThere,
-    /// The session is to travel in the cookie, and no browser takes one of its size (G8).
-    #[error(transparent)]
-    TooLarge(TooLarge),
-    /// The user has as many sessions as there may be.
-    #[error("the user has as many sessions as session.max_per_user allows")]
-    SessionLimit,
-}
-
 /// How long a callback waits for its turn to buy tokens, where strangers ask for many.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
-
-/// What a login that succeeded comes to.
-#[derive(Debug)]
-pub struct LoggedIn {
-    /// Where the browser wanted to go.
-    pub return_to: ReturnTo,
-    /// What the login is shown in.
-    pub window: Window,
-    /// The session, unless it was only asked whether the user is signed in at the provider.
-    pub session: Option<Arc<Session>>,
-    /// The cookies of the answer: the session's, and the deletion of the login's.
-    pub cookies: Vec<HeaderValue>,
-}
-
-impl LoggedIn {
-    /// 303 to the place.
-    pub fn redirect(self) -> Response<Body> {
-        with_cookies(see_other(self.return_to.as_str()), self.cookies)
-    }
-}
 
 impl RelyingParty {
     /// Answers the callback, whose parameters came in the query or in a form.
@@ -217,7 +142,7 @@ impl RelyingParty {
         };
         let (return_to, window) = (pending.return_to.clone(), pending.window);
         let remembered = |pending: &PendingLogin, end| {
-            let past = PastLogin::of(pending, end, self.clock.now());
+            let past = pending.over(end, self.clock.now());
             self.pending_logins
                 .remember(&name, &past, &*self.randomness)
         };
@@ -345,39 +270,5 @@ impl RelyingParty {
         let key = format!("used state {}", pending.state.cookie_suffix());
         let lifetime = self.settings.login_timeout;
         self.sessions.keep(&key, b"", lifetime).await
-    }
-}
-
-impl CallbackFault {
-    /// What an operator can do about it, where that is known.
-    pub fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Exchange(ExchangeError::Refused(answer)) => answer.remedy(),
-            _ => None,
-        }
-    }
-
-    /// The word for the metric.
-    fn outcome(&self) -> &'static str {
-        match self {
-            Self::Provider(_) | Self::Exchange(ExchangeError::Unavailable(_)) => {
-                "provider_unavailable"
-            }
-            Self::Store(_) => "store_unavailable",
-            Self::OverBudget(_) => "over_budget",
-            Self::SessionLimit => "session_limit",
-            Self::TooLarge(_) => "too_large",
-            Self::Over | Self::Replayed => "over",
-            Self::Repeated(_)
-            | Self::UnknownState
-            | Self::TookTooLong
-            | Self::OtherIssuer
-            | Self::LacksIssuer
-            | Self::Refused(_)
-            | Self::NoCode
-            | Self::Exchange(_)
-            | Self::UnusableToken
-            | Self::EndedThere => "refused",
-        }
     }
 }

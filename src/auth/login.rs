@@ -8,10 +8,9 @@ use url::form_urlencoded;
 
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::attempts::Attempts;
-use crate::auth::callback::LoggedIn;
+use crate::auth::logged_in::LoggedIn;
 use crate::auth::past_login::PastLogin;
 use crate::auth::pending_login::{PendingLogin, Prompt, Window};
-use crate::auth::resume::Trouble;
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
 use crate::auth::{LogoutHint, RelyingParty};
 use crate::oidc::{AuthorizationRequest, ProviderError};
@@ -60,6 +59,19 @@ pub enum LoginError {
     /// Whether somebody is signed in could not be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why signing in again would not help, as far as it can be told from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The browser brings no cookie of a login back.
+    NoCookie,
+    /// It was at another port than the public one.
+    OtherPort,
+    /// It brings that cookie, and not the session's.
+    NoSession,
+    /// The provider, or a clock, says each time that the login took too long.
+    TooLate,
 }
 
 /// What a login request comes to.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::auth::RelyingParty;
-use crate::auth::callback::CallbackFault;
+use crate::auth::callback_fault::CallbackFault;
 use crate::auth::ended_at_provider::LoggedInWhen;
 use crate::clock::Timestamp;
 use crate::oidc::{Grant, Identity};

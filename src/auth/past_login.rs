@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::auth::pending_login::{PendingLogin, Prompt, Window};
+use crate::auth::prompt::{Prompt, Window};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
@@ -45,18 +45,6 @@ pub enum LoginEnd {
 }
 
 impl PastLogin {
-    /// What is left of `pending`.
-    pub fn of(pending: &PendingLogin, end: LoginEnd, ended: Timestamp) -> Self {
-        Self {
-            return_to: pending.return_to.clone(),
-            max_age: pending.max_age,
-            prompt: pending.prompt,
-            window: pending.window,
-            end,
-            ended,
-        }
-    }
-
     /// Sealed for the cookie of this name.
     pub(in crate::auth) fn seal(
         &self,

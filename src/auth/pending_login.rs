@@ -19,6 +19,8 @@ use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::web::cookie_names;
 
+pub use crate::auth::prompt::{Prompt, Window};
+
 /// Logins under way in one browser; one more pushes the oldest out (B4).
 const MAX_PER_BROWSER: usize = 5;
 
@@ -51,44 +53,17 @@ pub struct PendingLogin {
     pub started: Timestamp,
 }
 
-/// Whether the user may be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prompt {
-    /// The provider may show pages.
-    Allowed,
-    /// `prompt=none`: the provider answers at once, one way or the other.
-    None,
-}
-
-/// What a login is shown in, which says how it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
-    /// A tab, which goes on to its place.
-    Tab,
-    /// A window of its own (`mode=popup`), which tells the page that opened it and closes.
-    Popup,
-}
-
-impl Prompt {
-    /// Both in one number, as they are sealed. A node of the release before knows 1 alone, and takes
-    /// the rest for a login that may ask, in a tab.
-    pub(in crate::auth) fn and(self, window: Window) -> i64 {
-        i64::from(self == Self::None) + 2 * i64::from(window == Window::Popup)
-    }
-
-    /// What [`and`](Self::and) made a number of.
-    pub(in crate::auth) fn and_window(number: i64) -> (Self, Window) {
-        let prompt = if number & 1 == 1 {
-            Self::None
-        } else {
-            Self::Allowed
-        };
-        let window = if number & 2 == 2 {
-            Window::Popup
-        } else {
-            Window::Tab
-        };
-        (prompt, window)
+impl PendingLogin {
+    /// What is left of it once it is over.
+    pub fn over(&self, end: LoginEnd, ended: Timestamp) -> PastLogin {
+        PastLogin {
+            return_to: self.return_to.clone(),
+            max_age: self.max_age,
+            prompt: self.prompt,
+            window: self.window,
+            end,
+            ended,
+        }
     }
 }
 
@@ -204,7 +179,7 @@ impl PendingLoginCookie {
         over.sort_unstable();
         let surplus = (under_way.len() + 1).saturating_sub(MAX_PER_BROWSER);
         let pushed_out = under_way.iter().take(surplus).map(|(_, name, pending)| {
-            let past = PastLogin::of(pending, LoginEnd::Unfinished, now);
+            let past = pending.over(LoginEnd::Unfinished, now);
             self.remember(name, &past, randomness)
         });
         let forgotten = (over.len() + surplus).saturating_sub(MOST_REMEMBERED);
@@ -281,7 +256,7 @@ impl PendingLoginCookie {
             return Some(Progress::UnderWay(pending));
         }
         let ended = pending.started + self.lifetime;
-        let past = PastLogin::of(&pending, LoginEnd::Unfinished, ended);
+        let past = pending.over(LoginEnd::Unfinished, ended);
         Some(Progress::Over(past))
     }
 

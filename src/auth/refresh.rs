@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::auth::access_token::{NotNow, TokenError};
 use crate::auth::ending::FORGOTTEN;
 use crate::auth::revocation::Revocations;
+use crate::auth::token_error::{NotNow, Outcome, TokenError};
 use crate::clock::{Clock, Randomness};
 use crate::oidc::{
     ErrorAnswer, ErrorCode, GrantFacts, Provider, RefreshError, TokenSet, Untrusted,
@@ -28,8 +28,6 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A refresh of another node that takes longer than this is not waited for.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(30);
-
-pub(in crate::auth) type Outcome = Result<(), TokenError>;
 
 /// Makes refreshes.
 #[derive(Debug)]

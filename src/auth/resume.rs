@@ -15,7 +15,7 @@ use url::form_urlencoded;
 use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::attempts::{self, Attempts};
-use crate::auth::callback::LoggedIn;
+use crate::auth::logged_in::LoggedIn;
 use crate::auth::login::{LoginAnswer, LoginError, LoginRequest};
 use crate::auth::past_login::{LoginEnd, PastLogin};
 use crate::auth::pending_login::{Progress, Window, is_suffix};
@@ -26,25 +26,14 @@ use crate::session::{Activity, SameSite};
 use crate::web::body::Body;
 use crate::web::strangers::Source;
 
+pub use crate::auth::login::Trouble;
+
 /// A login that is over, and how often it was tried.
 #[derive(Debug, Clone)]
 pub struct Again {
     /// What names it, and proves nothing.
     login: String,
     attempts: Attempts,
-}
-
-/// Why signing in again would not help, as far as it can be told from here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// The browser brings no cookie of a login back.
-    NoCookie,
-    /// It was at another port than the public one.
-    OtherPort,
-    /// It brings that cookie, and not the session's.
-    NoSession,
-    /// The provider, or a clock, says each time that the login took too long.
-    TooLate,
 }
 
 /// That the step of our own site was taken.
@@ -142,7 +131,7 @@ impl RelyingParty {
         Some(match known.progress {
             Progress::Over(past) => past,
             // Finished by another request, whose answer this browser did not wait for.
-            Progress::UnderWay(pending) => PastLogin::of(&pending, LoginEnd::Unfinished, now),
+            Progress::UnderWay(pending) => pending.over(LoginEnd::Unfinished, now),
         })
     }
 

@@ -217,3 +217,12 @@ impl<'a> Lines<'a> {
         (Place::File { line, column }, line_text)
     }
 }
+
+/// `table.key`, or the key alone at the root.
+pub(super) fn joined(table: &str, key: &str) -> String {
+    if table.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{table}.{key}")
+    }
+}

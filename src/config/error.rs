@@ -109,6 +109,8 @@ pub(super) struct Faults {
     file: String,
     refused: BTreeSet<Fault>,
     warned: BTreeSet<Fault>,
+    /// The paths of all keys that a configuration may have.
+    every_key: fn() -> Vec<String>,
 }
 
 impl Faults {
@@ -118,7 +120,18 @@ impl Faults {
             file: file.into(),
             refused: BTreeSet::new(),
             warned: BTreeSet::new(),
+            every_key: Vec::new,
         }
+    }
+
+    /// The same, for a file whose keys are to be read.
+    pub(super) fn with_keys(self, every_key: fn() -> Vec<String>) -> Self {
+        Self { every_key, ..self }
+    }
+
+    /// The paths of all keys that may stand somewhere.
+    pub(super) fn every_key(&self) -> Vec<String> {
+        (self.every_key)()
     }
 
     /// Notes a fault: `key` at `place` `what`; `remedy`.

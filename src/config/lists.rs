@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::config::document::{Entry, Node, Value, typed};
+use crate::config::document::{Entry, Node, Value, joined, typed};
 use crate::config::error::Faults;
-use crate::config::reader::{Read, Written, joined, last, wrong_type};
+use crate::config::reader::{Read, Written, last, wrong_type};
 
 /// A list; a variable writes one as TOML or with commas.
 impl<T: Read> Read for Vec<Written<T>> {

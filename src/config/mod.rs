@@ -281,7 +281,7 @@ fn parse(
     variables: &Variables,
     purpose: Purpose,
 ) -> Result<(Config, Warnings), ConfigErrors> {
-    let mut faults = Faults::of(file.display().to_string());
+    let mut faults = Faults::of(file.display().to_string()).with_keys(|| File::keys(""));
     let surroundings = Surroundings {
         purpose,
         variables,

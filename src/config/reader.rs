@@ -5,7 +5,7 @@
 
 use serde_json::{Map, json};
 
-use crate::config::document::{Entry, Node, Value};
+use crate::config::document::{Entry, Node, Value, joined};
 use crate::config::error::{Faults, Place};
 
 /// Something that a value in the file can be read as.
@@ -147,15 +147,6 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// `table.key`, or the key alone at the root.
-pub(super) fn joined(table: &str, key: &str) -> String {
-    if table.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{table}.{key}")
-    }
-}
-
 /// Declares a table as written: the one place where its keys are named.
 macro_rules! table {
     ($(#[doc = $table_doc:literal])* $(#[cfg_attr $table_attr:tt])? $name:ident {
@@ -190,7 +181,7 @@ macro_rules! table {
             fn keys(key: &str) -> Vec<String> {
                 let mut keys = vec![key.to_owned()];
                 $(keys.extend(<$kind>::keys(
-                    &$crate::config::reader::joined(key, stringify!($key)),
+                    &$crate::config::document::joined(key, stringify!($key)),
                 ));)*
                 keys
             }

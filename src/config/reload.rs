@@ -84,7 +84,7 @@ fn prints(path: &Path, variables: &Variables) -> Prints {
 
 fn take_down(entries: &BTreeMap<String, Entry>, table: &str, folder: &Path, prints: &mut Prints) {
     for (name, entry) in entries {
-        let key = super::reader::joined(table, name);
+        let key = document::joined(table, name);
         if TAKEN.contains(&key.as_str()) {
             continue;
         }

@@ -1,8 +1,7 @@
 //! What to say of a key that no table has: the nearest one that does exist.
 
+use crate::config::document::joined;
 use crate::config::error::{Faults, Place};
-use crate::config::file::File;
-use crate::config::reader::{Read as _, joined};
 
 /// Keys that are planned and that this version does not have.
 const LATER: &[&str] = &["provider.pushed_authorization", "metrics"];
@@ -27,10 +26,15 @@ pub(super) fn note(table: &str, name: &str, known: &[&str], place: &Place, fault
     } else {
         format!("is not a key of [{table}]")
     };
-    faults.refuse(place, &key, what, remedy(table, name, known));
+    faults.refuse(
+        place,
+        &key,
+        what,
+        remedy(table, name, known, &faults.every_key()),
+    );
 }
 
-fn remedy(table: &str, name: &str, known: &[&str]) -> String {
+fn remedy(table: &str, name: &str, known: &[&str], every_key: &[String]) -> String {
     if let Some(nearest) = nearest(name, known) {
         return if table.is_empty() {
             format!("write [{nearest}] instead")
@@ -39,7 +43,7 @@ fn remedy(table: &str, name: &str, known: &[&str]) -> String {
         };
     }
     // The right key in the wrong table.
-    let elsewhere = File::keys("").into_iter().find_map(|path| {
+    let elsewhere = every_key.iter().find_map(|path| {
         let (table, key) = path.rsplit_once('.')?;
         (key == name).then(|| format!("{name} belongs into [{table}]"))
     });

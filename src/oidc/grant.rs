@@ -1,11 +1,10 @@
-//! What a login or a refresh brings: tokens, and what the provider said of the user.
+//! What a login brings: tokens, and what the provider said of the user.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::oidc::error::Untrusted;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 
 /// What a code brought.
@@ -30,18 +29,6 @@ pub struct TokenSet {
     pub expires_in: Option<Duration>,
     /// What was granted (C9).
     pub scope: Vec<String>,
-}
-
-/// What a refresh token brought.
-#[derive(Debug)]
-pub struct RefreshedTokens {
-    /// The tokens.
-    pub tokens: TokenSet,
-    /// What a new ID token said, where one came. UserInfo is not asked again, so lay these claims
-    /// over the ones you have.
-    pub identity: Option<Identity>,
-    /// Why the ID token that came was left out (D18).
-    pub doubt: Option<Untrusted>,
 }
 
 /// What a verified ID token (and UserInfo) said.

@@ -6,15 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use crate::clock::Timestamp;
+use crate::oidc::IdTokenAlg;
 use crate::oidc::claims::{ClaimFault, Claims};
 use crate::oidc::envelope::{Envelope, Expiry, subject};
-use crate::oidc::error::IdTokenFault;
 use crate::oidc::grant::{GrantFacts, Identity};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected, Verified};
 use crate::oidc::key_fetches::Source;
-use crate::oidc::{ExpectedIdToken, IdTokenAlg};
-use crate::secret::{AccessToken, IdToken};
+use crate::oidc::untrusted::IdTokenFault;
+use crate::secret::{AccessToken, IdToken, Nonce};
 
 /// The kinds that an ID token may say it is; a logout or access token says another (D5).
 const TYP: &[&str] = &["JWT"];
@@ -29,6 +30,19 @@ const END_OF_9999: i64 = 253_402_300_799;
 
 /// Seconds that a provider's own dates may be apart: it rounds them, and its nodes differ.
 const LEEWAY: i64 = 5;
+
+/// What the ID token of one login must say.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpectedIdToken<'a> {
+    /// The nonce that was sent.
+    pub nonce: &'a Nonce,
+    /// When the login began.
+    pub begun: Timestamp,
+    /// The `max_age` that was sent, in seconds (D13).
+    pub max_age: Option<u64>,
+    /// One of these must be the `acr`, where there are any (D13).
+    pub essential_acr: &'a [String],
+}
 
 /// Verifies the signature of an ID token.
 pub(super) async fn verify_signature(

@@ -7,10 +7,10 @@ use crate::clock::Timestamp;
 use crate::oidc::IdTokenAlg;
 use crate::oidc::claims::{ClaimFault, Claims};
 use crate::oidc::envelope::{Envelope, Expiry, subject};
-use crate::oidc::error::LogoutTokenError;
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected};
 use crate::oidc::key_fetches::Source;
+use crate::oidc::untrusted::LogoutTokenError;
 
 /// The member of `events` that makes it a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";

@@ -9,6 +9,7 @@ mod refresh;
 mod discovery;
 mod hint;
 mod internal;
+mod metadata;
 pub mod own_parameters;
 mod pkce;
 mod rehearsal;
@@ -20,6 +21,7 @@ mod end_session;
 
 // When it is back.
 mod client_auth;
+mod client_key;
 mod token_endpoint;
 
 // Whether to believe what came.
@@ -37,6 +39,7 @@ mod claims;
 mod error;
 mod error_code;
 mod grant;
+mod untrusted;
 
 #[cfg(test)]
 mod tests;
@@ -46,23 +49,25 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::claims::ClaimFault;
-pub use self::client_auth::{ClientKeyFault, check_client_key};
-pub use self::discovery::Metadata;
+pub use self::client_key::{ClientKeyFault, check_client_key};
 pub use self::end_session::EndSessionRequest;
-pub use self::error::{
-    ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, Misbehaviour, OtherIssuer,
-    ProviderError, RefreshError, RevocationError, TokenResponseFault, Unavailable, Untrusted,
-    UserInfoFault,
-};
+pub use self::error::{Misbehaviour, OtherIssuer, ProviderError, TokenResponseFault, Unavailable};
 pub use self::error_code::{ErrorAnswer, ErrorCode};
-pub use self::grant::{Grant, GrantFacts, Identity, RefreshedTokens, TokenSet};
+pub use self::grant::{Grant, GrantFacts, Identity, TokenSet};
 pub use self::hint::LONGEST_ADDRESS;
+pub use self::id_token::ExpectedIdToken;
 pub use self::internal::InternalAddress;
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};
-pub use self::provider::{AuthorizationRequest, ExpectedIdToken, IssuerCheck, Provider};
+pub use self::metadata::Metadata;
+pub use self::provider::{AuthorizationRequest, IssuerCheck, Provider};
+pub use self::refresh::RefreshedTokens;
 pub use self::standing::Standing;
 pub use self::terms::{Lack, SCOPES};
+pub use self::untrusted::{
+    ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, RefreshError, RevocationError,
+    Untrusted, UserInfoFault,
+};
 use crate::secret::{ClientKey, ClientSecret};
 
 /// The provider and who we are to it.

@@ -8,26 +8,27 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::clock::{Clock, Randomness, Timestamp};
+use crate::clock::{Clock, Randomness};
 use crate::oidc::calls::Calls;
 use crate::oidc::client_auth::ClientAuthenticator;
-use crate::oidc::discovery::{Discovery, Metadata};
+use crate::oidc::discovery::Discovery;
 use crate::oidc::envelope::Envelope;
-use crate::oidc::error::{
-    ExchangeError, IdTokenFault, LogoutTokenError, Misbehaviour, ProviderError, RevocationError,
-    Untrusted,
-};
+use crate::oidc::error::{Misbehaviour, ProviderError};
 use crate::oidc::grant::{Grant, Identity, TokenSet};
 use crate::oidc::hint::add_id_token_hint;
-use crate::oidc::id_token::{self, Verifier};
+use crate::oidc::id_token::{self, ExpectedIdToken, Verifier};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::Verified;
 use crate::oidc::logout_token::{self, LogoutToken};
+use crate::oidc::metadata::Metadata;
 use crate::oidc::own_parameters;
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::standing::{Looks, Standing};
 use crate::oidc::terms::SCOPES;
 use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
+use crate::oidc::untrusted::{
+    ExchangeError, IdTokenFault, LogoutTokenError, RevocationError, Untrusted,
+};
 use crate::oidc::userinfo;
 use crate::oidc::{IdTokenAlg, ProviderSettings, ResponseMode};
 use crate::secret::{
@@ -82,19 +83,6 @@ pub struct AuthorizationRequest<'a> {
     /// Whose session at the provider is meant, where nobody is to be asked; left out where it would
     /// make the address too long.
     pub id_token_hint: Option<&'a IdToken>,
-}
-
-/// What the ID token of one login must say.
-#[derive(Debug, Clone, Copy)]
-pub struct ExpectedIdToken<'a> {
-    /// The nonce that was sent.
-    pub nonce: &'a Nonce,
-    /// When the login began.
-    pub begun: Timestamp,
-    /// The `max_age` that was sent, in seconds (D13).
-    pub max_age: Option<u64>,
-    /// One of these must be the `acr`, where there are any (D13).
-    pub essential_acr: &'a [String],
 }
 
 /// What the `iss` of an authorization response says (RFC 9207).

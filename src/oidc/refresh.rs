@@ -2,13 +2,26 @@
 //! (D18, L7).
 
 use crate::oidc::IdTokenAlg;
-use crate::oidc::error::{IdTokenFault, ProviderError, RefreshError, Untrusted};
+use crate::oidc::error::ProviderError;
 use crate::oidc::error_code::ErrorCode;
-use crate::oidc::grant::{GrantFacts, Identity, RefreshedTokens, TokenSet};
+use crate::oidc::grant::{GrantFacts, Identity, TokenSet};
 use crate::oidc::id_token::{self, about_another};
 use crate::oidc::provider::Provider;
 use crate::oidc::token_endpoint::TokenFailure;
+use crate::oidc::untrusted::{IdTokenFault, RefreshError, Untrusted};
 use crate::secret::{AccessToken, IdToken, RefreshToken};
+
+/// What a refresh token brought.
+#[derive(Debug)]
+pub struct RefreshedTokens {
+    /// The tokens.
+    pub tokens: TokenSet,
+    /// What a new ID token said, where one came. UserInfo is not asked again, so lay these claims
+    /// over the ones you have.
+    pub identity: Option<Identity>,
+    /// Why the ID token that came was left out (D18).
+    pub doubt: Option<Untrusted>,
+}
 
 impl Provider {
     /// Redeems a refresh token. An ID token about another user or of another issuer costs the whole

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-use crate::oidc::discovery::Metadata;
 use crate::oidc::error::{ProviderError, Unavailable};
+use crate::oidc::metadata::Metadata;
 use crate::telemetry::chain;
 use crate::web::outbound::OutboundError;
 

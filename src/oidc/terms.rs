@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::oidc::client_auth::client_key_algs;
+use crate::oidc::client_key::client_key_algs;
 use crate::oidc::{ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
 
 /// The scopes asked for where none are configured and the provider lists them.

@@ -11,10 +11,12 @@ use url::form_urlencoded::Serializer;
 
 use crate::oidc::ProviderSettings;
 use crate::oidc::calls::{Calls, form_post, object};
-use crate::oidc::client_auth::{ClientAuthenticator, ClientKeyFault};
-use crate::oidc::discovery::Metadata;
-use crate::oidc::error::{ExchangeError, TokenResponseFault, Unavailable};
+use crate::oidc::client_auth::ClientAuthenticator;
+use crate::oidc::client_key::ClientKeyFault;
+use crate::oidc::error::{TokenResponseFault, Unavailable};
 use crate::oidc::error_code::{ErrorAnswer, ErrorCode, says_later};
+use crate::oidc::metadata::Metadata;
+use crate::oidc::untrusted::ExchangeError;
 use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, RefreshToken};
 use crate::web::outbound::OutboundError;
 

@@ -11,12 +11,13 @@ use crate::oidc::IdTokenAlg;
 use crate::oidc::calls::{Calls, object, request};
 use crate::oidc::claims::Claims;
 use crate::oidc::envelope::Expiry;
-use crate::oidc::error::{ExchangeError, ProviderError, Unavailable, UserInfoFault};
+use crate::oidc::error::{ProviderError, Unavailable};
 use crate::oidc::error_code::{ErrorAnswer, says_later};
 use crate::oidc::id_token::{Verifier, without_protocol_claims};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected};
 use crate::oidc::key_fetches::Source;
+use crate::oidc::untrusted::{ExchangeError, UserInfoFault};
 
 const ENDPOINT: &str = "userinfo";
 

@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::proxy::route::{Origin, RouteTable, Security};
+use crate::proxy::origin::{Origin, Security, connector};
+use crate::proxy::route::RouteTable;
 use crate::web::trust::Mistrust;
 
 /// How often what could not be reached is tried again.
@@ -167,12 +168,6 @@ pub async fn try_all(
         });
     let tried = futures_util::future::join_all(tries).await;
     tried.into_iter().flatten().collect()
-}
-
-/// TLS as upstreams speak it.
-pub(super) fn connector(mut tls: ClientConfig) -> TlsConnector {
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    TlsConnector::from(Arc::new(tls))
 }
 
 /// A certificate that is not believed says so, and what to write.

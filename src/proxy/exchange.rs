@@ -14,7 +14,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::proxy::forward::ForwardError;
+use crate::proxy::error::ForwardError;
 use crate::proxy::headers::response::Trailers;
 use crate::proxy::headers::{Direction, clean_trailers};
 use crate::proxy::upload::{Outgoing, Progress};

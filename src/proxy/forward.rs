@@ -1,6 +1,5 @@
 //! A request to its upstream, and the answer back.
 
-use std::io;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
@@ -15,14 +14,15 @@ use crate::proxy::headers::request::{self, Framing, HeadFor, MaxForwards};
 use crate::proxy::headers::response::{self, Trailers};
 use crate::proxy::path::RequestPath;
 use crate::proxy::route::{Route, Upstream};
-use crate::proxy::upload::{Outgoing, UploadFault};
+use crate::proxy::upload::Outgoing;
 use crate::proxy::upstream::{Link, Upstreams};
 use crate::web::body::Body;
 use crate::web::client_address::ClientAddress;
 use crate::web::cookie_names::CookieNames;
-use crate::web::ending::{EndReason, Ending};
+use crate::web::ending::Ending;
 use crate::web::public_origin::PublicOrigin;
 
+pub use crate::proxy::error::ForwardError;
 pub use crate::proxy::headers::response::AnswerFault;
 pub use crate::proxy::upload::RequestBody;
 
@@ -51,59 +51,6 @@ pub struct Call<'a> {
     pub ending: Option<Ending>,
 }
 
-/// Why there is no answer to pass on, by whose fault it is.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// No upstream of the route could be reached: 502.
-    #[error("{upstream} cannot be reached")]
-    Connect {
-        /// The route's name.
-        route: Arc<str>,
-        /// The one tried last.
-        upstream: String,
-        /// What the network said.
-        source: io::Error,
-    },
-    /// As many connections to upstreams are open as may be, all of them in use: 503.
-    #[error("no more connections to upstreams may be opened")]
-    Busy,
-    /// The upstream took too long to answer: 504.
-    #[error("the upstream did not answer in time")]
-    Timeout,
-    /// The upstream hung up without an answer: 502.
-    #[error("the upstream closed the connection without an answer")]
-    Closed(#[source] hyper::Error),
-    /// What the upstream sent is not HTTP/1.1: 502.
-    #[error("the upstream's answer cannot be read")]
-    Unreadable(#[source] hyper::Error),
-    /// The head of the upstream's answer has no end within our limits: 502.
-    #[error(
-        "the head of the upstream's answer has more fields than server.limits.upstream_fields, or more than 64 KiB"
-    )]
-    AnswerHead(#[source] hyper::Error),
-    /// What the upstream sent may not be passed on: 502.
-    #[error("the upstream's answer is refused")]
-    BadAnswer(#[source] AnswerFault),
-    /// The browser's body broke off or was malformed: 400.
-    #[error("the request's body broke off")]
-    BrowserBody,
-    /// The body is larger than the route allows: 413.
-    #[error("the request's body is too large")]
-    BodyTooLarge,
-    /// The browser stopped sending: 408.
-    #[error("the request's body did not come in time")]
-    BodyIdle,
-    /// The request has come through us before, again and again: 508.
-    #[error("the request goes in circles")]
-    LoopDetected,
-    /// The session ended while the upstream was thinking: as if there were none.
-    #[error("whoever called may call no more: {}", .0.as_str())]
-    Ended(EndReason),
-    /// The request cannot be put into words for this upstream; our fault: 500.
-    #[error("the request to the upstream cannot be built")]
-    Unbuildable(#[source] http::Error),
-}
-
 impl<'a> Call<'a> {
     /// How the upstream's addresses look from here.
     pub(super) fn locations(&self, upstream: &'a Upstream) -> Locations<'a> {
@@ -112,16 +59,6 @@ impl<'a> Call<'a> {
             upstream,
             public: self.public,
             asked: self.parts,
-        }
-    }
-}
-
-impl From<UploadFault> for ForwardError {
-    fn from(fault: UploadFault) -> Self {
-        match fault {
-            UploadFault::Broken => Self::BrowserBody,
-            UploadFault::TooLarge => Self::BodyTooLarge,
-            UploadFault::Idle => Self::BodyIdle,
         }
     }
 }

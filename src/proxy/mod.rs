@@ -9,9 +9,12 @@ pub mod path;
 pub mod reading;
 pub mod route;
 
+mod origin;
+
 pub mod headers;
 
 pub mod dial;
+mod error;
 mod exchange;
 pub mod forward;
 mod upload;

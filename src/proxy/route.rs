@@ -4,25 +4,20 @@
 //! whatever the number of routes.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
-use tokio_rustls::TlsConnector;
 use url::Url;
 
-use crate::proxy::dial::connector;
 use crate::proxy::message::external_host;
+use crate::proxy::origin::{Origin, Origins};
 use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::reading::{lies_below, loosest_reading};
 use crate::proxy::{HostSent, PathRewrite, RouteSettings};
 use crate::web::public_origin::PublicOrigin;
 use crate::web::socket_url;
-use crate::web::trust::Roots;
 
 /// All routes.
 #[derive(Debug)]
@@ -60,30 +55,6 @@ pub struct Upstream {
     base_path: String,
     /// What the browser's path has before the upstream's; told where the route takes it off.
     forwarded_prefix: Option<HeaderValue>,
-}
-
-/// What a connection is made to, and may be shared by.
-pub struct Origin {
-    url: String,
-    pub(super) security: Security,
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// The socket file to connect to, in place of host and port.
-    pub(super) socket: Option<PathBuf>,
-    pub(super) authority: HeaderValue,
-    /// Whose certificates are believed there, where that is said.
-    pub(super) roots: Option<Roots>,
-    /// The same in use.
-    pub(super) tls: Option<TlsConnector>,
-    /// Whether it took no connection when it was tried last.
-    away: AtomicBool,
-}
-
-/// Whether the way to an upstream is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Security {
-    Plain,
-    Tls,
 }
 
 /// What [`RouteTable::find`] found.
@@ -404,106 +375,6 @@ fn forwarded_prefix(settings: &RouteSettings, base_path: &str) -> Option<HeaderV
     (stripped && base_path.is_empty())
         .then(|| HeaderValue::from_str(&settings.path).ok())
         .flatten()
-}
-
-impl Origin {
-    /// `http://orders.internal:9000`, with the port where it is not the scheme's own, or
-    /// `unix:/run/orders.sock`.
-    pub fn as_str(&self) -> &str {
-        &self.url
-    }
-
-    /// Whether it could not be reached when it was tried last.
-    pub(super) fn is_away(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
-    }
-
-    /// Notes that it cannot be reached; whether that is news.
-    pub(super) fn note_away(&self) -> bool {
-        !self.away.swap(true, Ordering::Relaxed)
-    }
-
-    /// Notes that it was reached; whether that is news.
-    pub(super) fn note_back(&self) -> bool {
-        self.is_away() && self.away.swap(false, Ordering::Relaxed)
-    }
-
-    /// `http:` or `https:`.
-    pub(super) const fn scheme(&self) -> &'static str {
-        match self.security {
-            Security::Plain => "http:",
-            Security::Tls => "https:",
-        }
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin")
-            .field("url", &self.url)
-            .field("roots", &self.roots)
-            .finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Origin {
-    fn eq(&self, other: &Self) -> bool {
-        self.url == other.url && self.roots == other.roots
-    }
-}
-
-impl Eq for Origin {}
-
-impl Hash for Origin {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.url.hash(state);
-    }
-}
-
-/// The origins seen so far, each once.
-#[derive(Debug, Default)]
-struct Origins(HashMap<(String, Option<PathBuf>), Arc<Origin>>);
-
-impl Origins {
-    fn get(&mut self, url: &Url, roots: Option<&Roots>) -> Option<Arc<Origin>> {
-        let socket = socket_url::path_of(url);
-        let security = match url.scheme() {
-            "http" | socket_url::SCHEME => Security::Plain,
-            "https" => Security::Tls,
-            _ => return None,
-        };
-        // Whoever is behind a socket file is on this machine, under no other name.
-        let (host, port) = match &socket {
-            Some(_) => ("localhost", 80),
-            None => (url.host_str()?, url.port_or_known_default()?),
-        };
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        let text = match &socket {
-            Some(_) => url.as_str().to_owned(),
-            None => format!("{}://{authority}", url.scheme()),
-        };
-        let key = (text, roots.map(|roots| roots.path().to_owned()));
-        if let Some(known) = self.0.get(&key) {
-            return Some(Arc::clone(known));
-        }
-        let origin = Arc::new(Origin {
-            url: key.0.clone(),
-            security,
-            // An IPv6 address is written without its brackets everywhere but in URLs.
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            socket,
-            authority: HeaderValue::try_from(authority).ok()?,
-            roots: roots.cloned(),
-            tls: roots.map(|roots| connector(roots.tls())),
-            away: AtomicBool::new(false),
-        });
-        self.0.insert(key, Arc::clone(&origin));
-        Some(origin)
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
+use crate::proxy::error::ForwardError;
 use crate::proxy::exchange::{self, Bounds, Failure};
-use crate::proxy::forward::{AnswerFault, Call, ForwardError, Freshness, head_for, target};
+use crate::proxy::forward::{AnswerFault, Call, Freshness, head_for, target};
 use crate::proxy::headers::request::{self, Framing};
 use crate::proxy::headers::response::{self, Trailers};
 use crate::proxy::headers::words;

@@ -18,7 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 use crate::proxy::dial::{Dialer, Resolve, Socket, TRY_AGAIN};
-use crate::proxy::route::{Origin, Route};
+use crate::proxy::origin::Origin;
+use crate::proxy::route::Route;
 use crate::proxy::upload::{Outgoing, UploadLimits};
 use crate::web::pace::LeastRate;
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::names::{
@@ -22,6 +22,7 @@ use super::names::{
 };
 use super::process;
 use super::route::RouteMetrics;
+use super::series::{METADATA, histogram, label};
 use crate::clock::Timestamp;
 use crate::web::ending::EndReason;
 
@@ -43,8 +44,6 @@ const LOGIN_OUTCOMES: [&str; 7] = [
     "session_limit",
     "too_large",
 ];
-
-const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// The counters and histograms of one app; cheap to clone.
 #[derive(Clone)]
@@ -296,18 +295,6 @@ impl Metrics {
         let key = Key::from_parts(name, labels);
         self.0.recorder.register_gauge(&key, &METADATA)
     }
-}
-
-pub(super) fn histogram(
-    recorder: &PrometheusRecorder,
-    name: &'static str,
-    labels: Vec<Label>,
-) -> Histogram {
-    recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
-}
-
-const fn label(name: &'static str, value: &'static str) -> Label {
-    Label::from_static_parts(name, value)
 }
 
 fn float(count: usize) -> f64 {

@@ -5,6 +5,7 @@ mod metrics;
 mod names;
 mod process;
 mod route;
+mod series;
 
 pub use self::log::{
     LogError, LogFormat, LogGuard, LogLines, LogSettings, SubjectInLog, chain, init,

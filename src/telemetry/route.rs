@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 use metrics::{Histogram, Label};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::metrics::histogram;
 use super::names::{REQUEST_SECONDS, UPSTREAM_SECONDS};
+use super::series::histogram;
 
 /// The counters of one route, ready for the hot path; cheap to clone.
 #[derive(Clone)]

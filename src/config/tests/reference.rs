@@ -42,7 +42,7 @@ fn develop(text: &str) -> Config {
 
 fn paths(table: &DeTable<'_>, above: &str, found: &mut BTreeSet<String>) {
     for (key, value) in table {
-        let path = reader::joined(above, key.get_ref());
+        let path = document::joined(above, key.get_ref());
         found.insert(path.clone());
         match value.get_ref() {
             DeValue::Table(table) => paths(table, &path, found),

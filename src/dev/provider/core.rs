@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::client::RelyingParty;
 use super::keys::{KeyFault, KeySet};
+use super::relying_party::RelyingParty;
 use super::tamper::{Stage, Tamper};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::dev::DevUser;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::endpoints::Endpoint;
+use super::endpoint::Endpoint;
 
 /// How many requests the control page shows.
 const REMEMBERED_REQUESTS: usize = 50;

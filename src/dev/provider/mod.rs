@@ -13,9 +13,11 @@ pub mod token;
 pub mod client;
 pub mod keys;
 pub mod parameters;
+mod relying_party;
 pub mod tamper;
 
 pub mod courier;
+mod endpoint;
 pub mod endpoints;
 pub mod misbehaviour;
 mod pages;

@@ -4,7 +4,8 @@
 use http::HeaderValue;
 use http::request::Parts;
 
-use crate::proxy::route::{Origin, Route, Upstream};
+use crate::proxy::origin::Origin;
+use crate::proxy::route::{Route, Upstream};
 use crate::proxy::{HostSent, PathRewrite};
 use crate::web::public_origin::PublicOrigin;
 

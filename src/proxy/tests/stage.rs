@@ -17,7 +17,8 @@ use url::Url;
 
 use crate::proxy::RouteSettings;
 use crate::proxy::dial::SystemResolver;
-use crate::proxy::forward::{Call, ForwardError, RequestBody};
+use crate::proxy::error::ForwardError;
+use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{PathRules, RequestPath};
 use crate::proxy::route::{RouteMatch, RouteTable, tests::settings};

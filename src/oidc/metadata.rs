@@ -1,0 +1,330 @@
+//! What we use of the provider's metadata (OIDC Discovery 1.0 §3), and what they must be like to be
+//! used (A4–A7).
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::oidc::ProviderSettings;
+use crate::oidc::error::{Misbehaviour, OtherIssuer};
+use crate::oidc::terms::{self, Lack, Terms};
+use crate::web::outbound::is_https_or_loopback;
+
+/// The addresses that we take from metadata.
+const ENDPOINTS: [&str; 6] = [
+    "authorization_endpoint",
+    "token_endpoint",
+    "jwks_uri",
+    "userinfo_endpoint",
+    "end_session_endpoint",
+    "revocation_endpoint",
+];
+
+/// What we use of the metadata. Every endpoint is https; or http on loopback, where the issuer is; or
+/// at the provider's internal address, where that is configured and the browser goes elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// Where the browser signs in.
+    pub authorization_endpoint: Url,
+    /// Where codes and refresh tokens are redeemed.
+    pub token_endpoint: Url,
+    /// The same as the provider itself calls it, for assertions that are meant for it (A10).
+    pub(super) token_audience: String,
+    /// Where the keys are.
+    pub jwks_uri: Url,
+    /// Who is signed in, where it is offered.
+    pub userinfo_endpoint: Option<Url>,
+    /// Where the browser signs out, where it is offered.
+    pub end_session_endpoint: Option<Url>,
+    /// Where tokens are revoked, where it is offered.
+    pub revocation_endpoint: Option<Url>,
+    /// Whether every authorization response carries `iss` (RFC 9207 §3).
+    pub response_iss_supported: bool,
+    /// The algorithms that a client assertion may be signed with; empty where it does not say.
+    pub client_assertion_algs: Vec<String>,
+    /// What we and the provider can do together.
+    pub(super) terms: Terms,
+}
+
+impl Metadata {
+    /// Checks the metadata of the issuer in `settings` (A4, A5, A7).
+    pub(super) fn parse(
+        settings: &ProviderSettings,
+        mut document: Map<String, Value>,
+    ) -> Result<Self, Misbehaviour> {
+        for (name, url) in &settings.endpoints {
+            document.insert((*name).to_owned(), url.as_str().into());
+        }
+        let token_audience = document.get("token_endpoint").and_then(Value::as_str);
+        let token_audience = token_audience.unwrap_or_default().to_owned();
+        if let Some(internal) = &settings.internal {
+            internal.turn_outward(&mut document, ENDPOINTS);
+        }
+        let document = &document;
+        // Byte for byte: a trailing slash makes another issuer.
+        match document.get("issuer").and_then(Value::as_str) {
+            Some(named) if named == settings.issuer => {}
+            Some(named) => return Err(Box::new(OtherIssuer::new(named, settings)).into()),
+            None => return Err(Misbehaviour::Missing("issuer")),
+        }
+        if let Some(methods) = document.get("code_challenge_methods_supported")
+            && !methods.is_null()
+            && !strings(methods).any(|method| method == "S256")
+        {
+            return Err(Misbehaviour::NoS256);
+        }
+        let endpoint = |name| endpoint(document, name, is_https(&settings.issuer));
+        let required = |name| endpoint(name)?.ok_or(Misbehaviour::Missing(name));
+        // The browser goes where it knows the way; what we ask ourselves, we ask from here.
+        let ours = |url| match &settings.internal {
+            Some(internal) => internal.inward(url),
+            None => url,
+        };
+        Ok(Self {
+            authorization_endpoint: required("authorization_endpoint")?,
+            token_endpoint: required("token_endpoint").map(ours)?,
+            token_audience,
+            jwks_uri: required("jwks_uri").map(ours)?,
+            userinfo_endpoint: endpoint("userinfo_endpoint")?.map(ours),
+            end_session_endpoint: endpoint("end_session_endpoint")?,
+            revocation_endpoint: endpoint("revocation_endpoint")?.map(ours),
+            response_iss_supported: document.get("authorization_response_iss_parameter_supported")
+                == Some(&Value::Bool(true)),
+            client_assertion_algs: document
+                .get("token_endpoint_auth_signing_alg_values_supported")
+                .map(|algs| strings(algs).map(str::to_owned).collect())
+                .unwrap_or_default(),
+            terms: terms::agree(settings, document),
+        })
+    }
+
+    /// What is asked of the provider and not offered.
+    pub fn lacks(&self) -> &[Lack] {
+        &self.terms.lacks
+    }
+}
+
+fn is_https(issuer: &str) -> bool {
+    issuer
+        .get(..6)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
+/// The endpoint of that name. One in the clear is for a provider that is on this machine itself: that
+/// of an https issuer would hand secret, code and verifier to whatever listens here (A7).
+fn endpoint(
+    document: &Map<String, Value>,
+    name: &'static str,
+    only_https: bool,
+) -> Result<Option<Url>, Misbehaviour> {
+    let text = match document.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        // So JSON libraries write what is not offered.
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(Misbehaviour::Missing(name)),
+    };
+    let url = Url::parse(text).map_err(|_| Misbehaviour::Missing(name))?;
+    if url.scheme() == "https" && url.has_host() {
+        Ok(Some(url))
+    } else if only_https {
+        Err(Misbehaviour::NotHttps(name))
+    } else if is_https_or_loopback(&url) {
+        Ok(Some(url))
+    } else {
+        Err(Misbehaviour::Insecure(name))
+    }
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::oidc::InternalAddress;
+    use crate::oidc::tests::settings;
+
+    const ISSUER: &str = "https://id.example.com";
+
+    fn parse(issuer: &str, change: &Value) -> Result<Metadata, Misbehaviour> {
+        let mut document = json!({
+            "issuer": issuer,
+            "authorization_endpoint": "https://id.example.com/authorize",
+            "token_endpoint": "https://id.example.com/token",
+            "jwks_uri": "https://id.example.com/jwks",
+        });
+        let document = document.as_object_mut().unwrap();
+        document.extend(change.as_object().unwrap().clone());
+        Metadata::parse(&settings(issuer), document.clone())
+    }
+
+    /// A7: secret, code and verifier arrived in clear at a local service, since metadata of an https
+    /// issuer could name http on loopback. Only a provider that is on loopback itself may.
+    #[test]
+    fn an_https_issuer_leads_to_no_http() {
+        const LOCAL: &str = "http://localhost:8180/realms/main";
+        for host in [
+            "127.0.0.1:9000",
+            "[::1]:9000",
+            "localhost:9000",
+            "LOCALHOST",
+        ] {
+            for name in [
+                "authorization_endpoint",
+                "token_endpoint",
+                "jwks_uri",
+                "userinfo_endpoint",
+                "end_session_endpoint",
+                "revocation_endpoint",
+            ] {
+                let change = json!({name: format!("http://{host}/x")});
+                let verdict = parse(ISSUER, &change);
+                assert!(
+                    matches!(verdict, Err(Misbehaviour::NotHttps(named)) if named == name),
+                    "{change}: {verdict:?}"
+                );
+                assert!(
+                    parse("HTTPS://id.example.com", &change).is_err(),
+                    "{change}"
+                );
+                assert!(parse(LOCAL, &change).is_ok(), "{change}");
+            }
+        }
+        let change = json!({"token_endpoint": "https://id.example.com/token"});
+        assert!(
+            parse(LOCAL, &change).is_ok(),
+            "https is good enough for all"
+        );
+    }
+
+    /// A7: what browsers are sent to keeps its public name and what we ask has the internal one,
+    /// whichever of the two the metadata came with; and nothing but that one address may be http.
+    #[test]
+    fn the_internal_address_is_ours_alone() {
+        const INSIDE: &str = "http://keycloak:8080";
+        let mut settings = settings(ISSUER);
+        settings.internal = InternalAddress::new(ISSUER, Url::parse(INSIDE).unwrap());
+        let parse = |change: &Value| {
+            let mut document = json!({"issuer": ISSUER});
+            let members = document.as_object_mut().unwrap();
+            for name in ENDPOINTS {
+                members.insert(name.to_owned(), format!("{ISSUER}/{name}?a=1").into());
+            }
+            members.extend(change.as_object().unwrap().clone());
+            Metadata::parse(&settings, members.clone())
+        };
+        for named in [ISSUER, INSIDE] {
+            let change: Map<String, Value> = ENDPOINTS
+                .into_iter()
+                .map(|name| (name.to_owned(), format!("{named}/{name}?a=1").into()))
+                .collect();
+            let metadata = parse(&change.into()).unwrap();
+            let at = |front: &str, name: &str| Url::parse(&format!("{front}/{name}?a=1")).ok();
+            for (found, name) in [
+                (Some(metadata.authorization_endpoint), ENDPOINTS[0]),
+                (metadata.end_session_endpoint, ENDPOINTS[4]),
+            ] {
+                assert_eq!(found, at(ISSUER, name), "{named}");
+            }
+            for (found, name) in [
+                (Some(metadata.token_endpoint), ENDPOINTS[1]),
+                (Some(metadata.jwks_uri), ENDPOINTS[2]),
+                (metadata.userinfo_endpoint, ENDPOINTS[3]),
+                (metadata.revocation_endpoint, ENDPOINTS[5]),
+            ] {
+                assert_eq!(found, at(INSIDE, name), "{named}");
+            }
+            assert_eq!(
+                metadata.token_audience,
+                format!("{named}/{}?a=1", ENDPOINTS[1])
+            );
+        }
+        for elsewhere in ["http://keycloak:9000/x", "http://127.0.0.1:8080/x"] {
+            for name in ENDPOINTS {
+                let verdict = parse(&json!({name: elsewhere}));
+                assert!(
+                    matches!(verdict, Err(Misbehaviour::NotHttps(named)) if named == name),
+                    "{name} {elsewhere}: {verdict:?}"
+                );
+            }
+        }
+        let verdict = parse(&json!({"issuer": INSIDE}));
+        let Err(Misbehaviour::OtherIssuer(other)) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(other.to_string().contains("--hostname"), "{other}");
+    }
+
+    /// A6, A7: an endpoint of the configuration stands for that of the metadata, by the same rules.
+    #[test]
+    fn an_endpoint_of_the_configuration_takes_precedence() {
+        let document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://id.example.com/authorize",
+            "token_endpoint": "https://id.example.com/token",
+            "jwks_uri": "https://id.example.com/jwks",
+        });
+        let parse = |text: &str| {
+            let mut settings = settings(ISSUER);
+            let url = Url::parse(text).unwrap();
+            settings.endpoints = vec![("end_session_endpoint", url)];
+            Metadata::parse(&settings, document.as_object().unwrap().clone())
+        };
+        let metadata = parse("https://login.example.com/logout").unwrap();
+        let url = metadata.end_session_endpoint.unwrap();
+        assert_eq!(url.as_str(), "https://login.example.com/logout");
+        assert!(parse("http://127.0.0.1:9000/logout").is_err());
+    }
+
+    /// A4, A5, A7: the issuer byte for byte, PKCE with S256, and no endpoint in the clear. One that
+    /// is empty is not offered: it made every login 503.
+    #[test]
+    fn metadata_are_checked() {
+        let good: &[Value] = &[
+            json!({}),
+            json!({"code_challenge_methods_supported": ["plain", "S256"]}),
+            json!({"code_challenge_methods_supported": null}),
+            json!({"end_session_endpoint": null}),
+            json!({"end_session_endpoint": ""}),
+            json!({"userinfo_endpoint": " ", "revocation_endpoint": ""}),
+        ];
+        for change in good {
+            assert!(parse(ISSUER, change).is_ok(), "{change}");
+        }
+        let bad: &[Value] = &[
+            json!({"issuer": "https://id.example.com/"}),
+            json!({"issuer": "https://ID.example.com"}),
+            json!({"issuer": null}),
+            json!({"code_challenge_methods_supported": ["plain"]}),
+            json!({"code_challenge_methods_supported": []}),
+            json!({"code_challenge_methods_supported": "S256"}),
+            json!({"authorization_endpoint": null}),
+            json!({"token_endpoint": "/token"}),
+            json!({"token_endpoint": ""}),
+            json!({"jwks_uri": ""}),
+            json!({"token_endpoint": 1}),
+            json!({"token_endpoint": "http://id.example.com/token"}),
+            json!({"token_endpoint": "http://localhost.example.com/token"}),
+            json!({"token_endpoint": "http://127.0.0.1.example.com/token"}),
+            json!({"token_endpoint": "ftp://id.example.com/token"}),
+            json!({"authorization_endpoint": "javascript:alert(1)"}),
+            json!({"jwks_uri": "file:///etc/passwd"}),
+            json!({"userinfo_endpoint": "http://id.example.com/userinfo"}),
+            json!({"end_session_endpoint": "http://id.example.com/end"}),
+            json!({"revocation_endpoint": "http://id.example.com/revoke"}),
+        ];
+        for change in bad {
+            assert!(parse(ISSUER, change).is_err(), "{change}");
+        }
+        let other = json!({"issuer": ISSUER});
+        assert!(parse("https://id.example.com/", &other).is_err());
+    }
+}
