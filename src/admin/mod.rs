@@ -110,6 +110,7 @@ fn server_settings(listen: Listen) -> ServerSettings {
         listen,
         key: "server.admin_listen",
         tls: None,
+        site_certificates: Vec::new(),
         workers: NonZeroUsize::MIN,
         limits: Limits {
             head_bytes: 8 * 1024,

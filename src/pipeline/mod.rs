@@ -46,7 +46,7 @@ use crate::session::record::Session;
 use crate::session::store::Found;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
-use crate::web::client_address::{ClientAddress, TrustedProxies};
+use crate::web::client_address::{ClientAddress, Peer, TrustedProxies};
 use crate::web::ending::Ending;
 use crate::web::navigation::Arrival;
 use crate::web::open_limits::OpenLimits;
@@ -139,7 +139,7 @@ pub struct Pipeline {
 impl Handler for Pipeline {
     async fn handle(&self, request: Request<Incoming>, connection: Connection) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let id = self.request_id(&parts, connection);
+        let id = self.request_id(&parts, connection.peer);
         let mut ctx = Context::new(connection, id);
         let mut response = match self.site_of(&parts) {
             Ok(site) => {
@@ -219,8 +219,8 @@ impl Pipeline {
     }
 
     /// The id that a proxy before us gave the request, if we know the proxy, or one of ours.
-    fn request_id(&self, parts: &Parts, connection: Connection) -> HeaderValue {
-        let is_known = self.shared.trusted_proxies.trust_peer(connection.peer);
+    fn request_id(&self, parts: &Parts, peer: Peer) -> HeaderValue {
+        let is_known = self.shared.trusted_proxies.trust_peer(peer);
         let given = is_known.then(|| given_id(&parts.headers)).flatten();
         given.unwrap_or_else(|| self.request_ids.next())
     }

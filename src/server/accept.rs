@@ -11,7 +11,6 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
@@ -22,7 +21,7 @@ use super::room::{Place, Room};
 use super::shutdown::Drain;
 use super::socket_file::SocketFile;
 use super::stream::{Held, Pulse, READ_AHEAD, Watched};
-use super::tls::{Certificates, H2};
+use super::tls::{Certificates, H2, shake_hands};
 use super::{Connection, Handler, Limits, ServerSettings, Timeouts};
 use crate::clock::{Clock as _, SystemClock};
 use crate::web::client_address::Peer;
@@ -59,7 +58,7 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// One worker's door.
 pub(super) struct Acceptor<H> {
     handler: Arc<H>,
-    tls: Option<TlsAcceptor>,
+    certificates: Option<Certificates>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     timeouts: Timeouts,
@@ -76,7 +75,7 @@ pub(super) struct Acceptor<H> {
 impl<H: Handler> Acceptor<H> {
     pub(super) fn new(
         handler: H,
-        certificates: Option<&Certificates>,
+        certificates: Option<Certificates>,
         settings: &ServerSettings,
         callers: Callers,
         room: Room,
@@ -85,7 +84,7 @@ impl<H: Handler> Acceptor<H> {
     ) -> Arc<Self> {
         Arc::new(Self {
             handler: Arc::new(handler),
-            tls: certificates.map(Certificates::acceptor),
+            certificates,
             http1: http1_engine(&settings.limits),
             http2: http2_engine(&settings.limits),
             timeouts: settings.timeouts.clone(),
@@ -164,10 +163,12 @@ impl<H: Handler> Acceptor<H> {
     }
 
     async fn serve<S: Knocking>(self: Arc<Self>, socket: S, peer: Peer, held: Held) {
-        match &self.tls {
+        match &self.certificates {
             None => self.serve_cleartext(socket, peer, held).await,
             // In a box: a cleartext connection need not carry the room for it.
-            Some(tls) => Box::pin(self.serve_tls(tls, socket, peer, held)).await,
+            Some(certificates) => {
+                Box::pin(self.serve_tls(certificates, socket, peer, held)).await;
+            }
         }
     }
 
@@ -184,23 +185,36 @@ impl<H: Handler> Acceptor<H> {
         let Ok(Ok(Some((ahead, version)))) = opening else {
             return;
         };
-        let connection = Connection { peer, tls: false };
+        let connection = Connection {
+            peer,
+            tls: false,
+            names: None,
+        };
         self.serve_http(socket, ahead, version, connection, held)
             .await;
     }
 
-    async fn serve_tls<S: Knocking>(&self, tls: &TlsAcceptor, socket: S, peer: Peer, held: Held) {
+    async fn serve_tls<S: Knocking>(
+        &self,
+        certificates: &Certificates,
+        socket: S,
+        peer: Peer,
+        held: Held,
+    ) {
         let handshake = {
             let mut resting = held.place.rest().begin(Instant::now());
             tokio::select! {
                 biased;
-                handshake = timeout(self.timeouts.handshake, tls.accept(socket)) => handshake,
+                handshake = timeout(
+                    self.timeouts.handshake,
+                    shake_hands(certificates, socket),
+                ) => handshake,
                 () = self.drain.leaves_no_time() => return,
                 () = resting.told() => return,
             }
         };
-        let socket = match handshake {
-            Ok(Ok(socket)) => socket,
+        let (socket, names) = match handshake {
+            Ok(Ok(shaken)) => shaken,
             Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         };
@@ -209,7 +223,11 @@ impl<H: Handler> Acceptor<H> {
         } else {
             Version::Http1
         };
-        let connection = Connection { peer, tls: true };
+        let connection = Connection {
+            peer,
+            tls: true,
+            names,
+        };
         self.serve_http(socket, Bytes::new(), version, connection, held)
             .await;
     }

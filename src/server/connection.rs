@@ -68,7 +68,10 @@ impl<H: Handler> Requests<H> {
             *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             refusal
         } else {
-            requests.handler.handle(request, requests.connection).await
+            requests
+                .handler
+                .handle(request, requests.connection.clone())
+                .await
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             requests.pulse.upgraded();

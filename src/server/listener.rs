@@ -238,7 +238,7 @@ impl Worker {
         tokio::spawn(roll_call::answer(self.calls));
         let acceptor = Acceptor::new(
             handler,
-            self.certificates.as_ref(),
+            self.certificates,
             &self.settings,
             self.callers,
             self.room,

@@ -22,7 +22,6 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,7 +46,7 @@ use self::tls::Told;
 pub use self::callers::Callers;
 pub use self::listen::Listen;
 pub use self::roll_call::RollCall;
-pub use self::tls::{Certificates, TlsError};
+pub use self::tls::{CertificateNames, Certificates, SiteCertificate, TlsError, TlsFiles};
 
 /// How the public listener behaves.
 #[derive(Debug, Clone)]
@@ -56,8 +55,10 @@ pub struct ServerSettings {
     pub listen: Listen,
     /// The key of bff.toml that says so.
     pub key: &'static str,
-    /// Certificate and key; `None` listens in the clear.
+    /// Certificate and key for whoever asks for no site's host.
     pub tls: Option<TlsFiles>,
+    /// Those of sites. Without any certificate it listens in the clear.
+    pub site_certificates: Vec<SiteCertificate>,
     /// Threads, each with its own listener, runtime and upstream connections.
     pub workers: NonZeroUsize,
     /// What a stranger may use.
@@ -66,13 +67,31 @@ pub struct ServerSettings {
     pub timeouts: Timeouts,
 }
 
-/// PEM files, read again when they change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, leaf first.
-    pub cert: PathBuf,
-    /// The leaf's private key.
-    pub key: PathBuf,
+impl ServerSettings {
+    /// Whether TLS ends here.
+    pub const fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || !self.site_certificates.is_empty()
+    }
+
+    /// The certificate that a browser gets which asks for this host, in A-labels.
+    pub fn certificate_for(&self, host: &str) -> Option<&TlsFiles> {
+        let of_sites = |host: &str| {
+            let mut all = self.site_certificates.iter();
+            all.find(|one| one.host.eq_ignore_ascii_case(host))
+                .map(|one| &one.files)
+        };
+        let below = || of_sites(&format!("*.{}", host.split_once('.')?.1));
+        of_sites(host).or_else(below).or(self.tls.as_ref())
+    }
+
+    /// Reads and judges all certificates as a start would.
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`]: the first fault.
+    pub fn check_certificates(&self, now: Timestamp) -> Result<(), TlsError> {
+        Certificates::load(self.tls.as_ref(), &self.site_certificates, now).map(drop)
+    }
 }
 
 /// What a stranger may use (J17).
@@ -119,12 +138,22 @@ pub struct Timeouts {
 }
 
 /// What is known of the connection that a request came on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Connection {
     /// The other end of the socket: a browser, or a proxy before us.
     pub peer: Peer,
     /// Whether TLS ended here.
     pub tls: bool,
+    /// What its certificate is for, where another one could have been meant.
+    names: Option<Arc<CertificateNames>>,
+}
+
+impl Connection {
+    /// Whether a request for this host may come on it: the certificate that it began with is for the
+    /// host, or is the only one that this listener has.
+    pub fn covers(&self, host: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.cover(host))
+    }
 }
 
 /// Answers requests. One per worker.
@@ -202,11 +231,8 @@ impl Server {
         shutdown: CancellationToken,
         log: &LogLines,
     ) -> Result<Self, StartError> {
-        let certificates = settings
-            .tls
-            .clone()
-            .map(|files| Certificates::load(files, SystemClock.now()))
-            .transpose()?;
+        let (tls, sites) = (settings.tls.as_ref(), &settings.site_certificates);
+        let certificates = Certificates::load(tls, sites, SystemClock.now())?;
         let (local_addr, listeners) = listener::bind(&settings)?;
         let room = Room::new(settings.limits.connections);
         let warnings = Arc::new(Repeats::default());
@@ -253,7 +279,7 @@ impl Server {
         &self.local_addr
     }
 
-    /// The certificate in use, where TLS ends here.
+    /// The certificates in use, where TLS ends here.
     pub fn certificates(&self) -> Option<Certificates> {
         self.certificates.clone()
     }
@@ -269,7 +295,7 @@ impl Server {
         self.workers.clone()
     }
 
-    /// Looks at the certificate now, not only in a moment; the log says what came of it. Reads files.
+    /// Looks at the certificates now, not only in a moment; the log says what came of it. Reads files.
     pub fn reload(&self) {
         if let Some(certificates) = &self.certificates {
             certificates.look(Told::Always);
@@ -293,17 +319,6 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("local_addr", &self.local_addr)
             .finish_non_exhaustive()
-    }
-}
-
-impl TlsFiles {
-    /// Reads and judges both files as a start would: readable, fitting, in date.
-    ///
-    /// # Errors
-    ///
-    /// See [`TlsError`], which names the file.
-    pub fn check(&self, now: Timestamp) -> Result<(), TlsError> {
-        Certificates::load(self.clone(), now).map(drop)
     }
 }
 

@@ -178,6 +178,7 @@ pub(super) fn server(
         listen: listen(&server),
         key: "server.listen",
         tls,
+        site_certificates: Vec::new(),
         workers: workers(&server.workers, faults),
         limits: limits(&server.limits, faults),
         timeouts: timeouts(&server.timeouts, faults),

@@ -88,5 +88,12 @@ fn refuse_tls(
             let at = if *path == files.key { key } else { cert };
             at.refuse(faults, format!("{}: {error}", name(path)), "write the path of a file that can be used");
         }
+        // Of the certificates of sites.
+        TlsError::DoesNotCover { .. }
+        | TlsError::NoServerName { .. }
+        | TlsError::TwoForOneHost { .. }
+        | TlsError::NothingLeft => {
+            cert.refuse(faults, error.to_string(), "write the certificate of the site");
+        }
     }
 }

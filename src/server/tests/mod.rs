@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -15,16 +14,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls;
 
-use super::tls::Reload;
 use super::*;
 
+mod certificates;
 mod crowd;
 mod drain;
 mod http2;
 mod slow;
+
+use certificates::{connect_tls, trusting, write_certificate};
 
 /// Answers by path, and remembers.
 #[derive(Clone)]
@@ -123,6 +122,10 @@ impl Handler for Cast {
                 });
                 switching_protocols()
             }
+            "/covers" => {
+                let host = request.uri().query().unwrap_or_default();
+                Response::new(Body::full(connection.covers(host).to_string()))
+            }
             _ => {
                 let scheme = if connection.tls { "https" } else { "http" };
                 Response::new(Body::full(format!(
@@ -155,6 +158,7 @@ fn settings() -> ServerSettings {
         listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
         key: "server.listen",
         tls: None,
+        site_certificates: Vec::new(),
         workers: NonZeroUsize::new(2).unwrap(),
         limits: Limits {
             head_bytes: 32 * 1024,
@@ -572,178 +576,4 @@ async fn http_2_heads_are_limited_as_well() {
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.status(), status, "{name}");
     }
-}
-
-fn write_certificate(
-    dir: &Path,
-    name: &str,
-    change: impl FnOnce(&mut rcgen::CertificateParams),
-) -> TlsFiles {
-    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-    change(&mut params);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let cert = params.self_signed(&key).unwrap();
-    let files = TlsFiles {
-        cert: dir.join("tls.crt"),
-        key: dir.join("tls.key"),
-    };
-    std::fs::write(&files.cert, cert.pem()).unwrap();
-    std::fs::write(&files.key, key.serialize_pem()).unwrap();
-    files
-}
-
-fn trusting(files: &TlsFiles, alpn: &[&[u8]]) -> TlsConnector {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(&files.cert).unwrap())
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    TlsConnector::from(Arc::new(config))
-}
-
-async fn connect_tls(
-    running: &Running,
-    connector: &TlsConnector,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let name = "localhost".try_into().unwrap();
-    connector.connect(name, running.connect().await).await
-}
-
-/// N2: both versions of HTTP over TLS, chosen by ALPN.
-#[tokio::test]
-async fn tls_speaks_what_alpn_agrees_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let files = write_certificate(dir.path(), "localhost", |_| {});
-    let running = run(|settings| settings.tls = Some(files.clone()));
-
-    for alpn in [&[][..], &[&b"http/1.1"[..]][..]] {
-        let mut socket = connect_tls(&running, &trusting(&files, alpn))
-            .await
-            .unwrap();
-        socket.write_all(GET).await.unwrap();
-        assert!(
-            read_answer(&mut socket)
-                .await
-                .ends_with("HTTP/1.1 https 127.0.0.1")
-        );
-    }
-    let socket = connect_tls(&running, &trusting(&files, &[b"h2", b"http/1.1"]))
-        .await
-        .unwrap();
-    let answer = http2(socket)
-        .await
-        .send_request(request("/"))
-        .await
-        .unwrap();
-    assert_eq!(text(answer).await, "HTTP/2.0 https 127.0.0.1");
-    running.finish().await;
-}
-
-/// J18: a handshake has its time.
-#[tokio::test]
-async fn a_slow_handshake_is_cut() {
-    let dir = tempfile::tempdir().unwrap();
-    let files = write_certificate(dir.path(), "localhost", |_| {});
-    let running = run(|settings| settings.tls = Some(files));
-    assert_eq!(running.ask("").await, "");
-}
-
-#[tokio::test]
-async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let old = write_certificate(dir.path(), "localhost", |_| {});
-    let trusts_old = trusting(&old, &[]);
-    let running = run(|settings| settings.tls = Some(old.clone()));
-    connect_tls(&running, &trusts_old).await.unwrap();
-
-    let fresh = write_certificate(dir.path(), "localhost", |_| {});
-    let trusts_fresh = trusting(&fresh, &[]);
-    let taken = async {
-        while connect_tls(&running, &trusts_fresh).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, taken).await.unwrap();
-    connect_tls(&running, &trusts_old).await.unwrap_err();
-
-    let certificates = Certificates::load(fresh.clone(), SystemClock.now()).unwrap();
-    assert_eq!(
-        certificates.reload(SystemClock.now()).unwrap(),
-        Reload::Unchanged
-    );
-    std::fs::write(&fresh.cert, "broken").unwrap();
-    certificates.reload(SystemClock.now()).unwrap_err();
-    // Told once.
-    assert_eq!(
-        certificates.reload(SystemClock.now()).unwrap(),
-        Reload::Unchanged
-    );
-    connect_tls(&running, &trusts_fresh).await.unwrap();
-}
-
-#[test]
-fn a_certificate_that_cannot_be_used_is_one_clear_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let now = SystemClock.now();
-    let good = write_certificate(dir.path(), "localhost", |_| {});
-    good.check(now).unwrap();
-    let good_key = std::fs::read(&good.key).unwrap();
-    let check = |name: &str, files: &TlsFiles, expected: &str| {
-        let error = files.check(now).unwrap_err().to_string();
-        let error = error.replace(&format!("{}/", dir.path().display()), "");
-        assert_eq!(error, expected, "{name}");
-    };
-
-    let gone = TlsFiles {
-        cert: dir.path().join("gone.crt"),
-        key: good.key.clone(),
-    };
-    check(
-        "gone",
-        &gone,
-        "cannot read gone.crt: No such file or directory (os error 2)",
-    );
-    let swapped = TlsFiles {
-        cert: good.key.clone(),
-        key: good.cert.clone(),
-    };
-    check("swapped", &swapped, "tls.key holds no certificate");
-    let both = TlsFiles {
-        cert: good.cert.clone(),
-        key: good.cert,
-    };
-    check("no key", &both, "tls.crt holds no private key");
-
-    let other = write_certificate(dir.path(), "localhost", |_| {});
-    std::fs::write(&other.key, good_key).unwrap();
-    check(
-        "other key",
-        &other,
-        "the key tls.key does not fit the certificate tls.crt",
-    );
-
-    let expired = write_certificate(dir.path(), "localhost", |params| {
-        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2020, 2, 3);
-    });
-    check(
-        "expired",
-        &expired,
-        "the certificate tls.crt expired at 2020-02-03T00:00:00Z",
-    );
-    // Past 2049 a certificate writes its years with four digits.
-    let late = write_certificate(dir.path(), "localhost", |params| {
-        params.not_after = rcgen::date_time_ymd(2051, 2, 3);
-    });
-    late.check(now).unwrap();
-    let later = Timestamp::from_unix_seconds(2_600_000_000);
-    assert!(matches!(late.check(later), Err(TlsError::Expired { .. })));
 }

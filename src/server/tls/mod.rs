@@ -1,136 +1,188 @@
-//! The certificate of the public listener: read, judged, and read again when it changes (N2).
+//! The certificates of the public listener: which one a browser gets, and each read again when it
+//! changes (N2).
+//!
+//! A handshake looks at one [`Set`], which never changes: whatever comes new, a renewed certificate or
+//! another choice of them, is a set of its own, judged before it takes the other's place. Connections go
+//! on with what they began with.
 
 mod der;
 mod error;
 mod files;
+mod handshake;
+mod names;
+mod pair;
+mod set;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::Instant;
 
-use super::TlsFiles;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 
-use self::der::not_after;
-use self::files::{Stamp, read, stamps};
+use self::set::{Chosen, Set};
 
 pub use self::error::TlsError;
-
-/// How HTTP/2 is called in a handshake (RFC 9113 §3.2).
-pub(super) const H2: &[u8] = b"h2";
-const HTTP_1_1: &[u8] = b"http/1.1";
+pub use self::files::{SiteCertificate, TlsFiles};
+pub(super) use self::handshake::shake_hands;
+pub use self::names::CertificateNames;
+pub(super) use self::pair::H2;
 
 /// How often the files are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The certificate in use; cheap to clone.
-#[derive(Clone)]
-pub struct Certificates(Arc<Watch>);
+/// How often the log says what ends soon.
+const WARNING_INTERVAL: Duration = Duration::from_hours(24);
 
-struct Watch {
-    files: TlsFiles,
-    current: Arc<Current>,
-    config: Arc<ServerConfig>,
-    seen: Mutex<Option<[Stamp; 2]>>,
+/// The certificates in use; cheap to clone.
+#[derive(Clone)]
+pub struct Certificates(Arc<Shared>);
+
+struct Shared {
+    /// What the next handshake looks at.
+    current: ArcSwap<Set>,
+    /// Held by whoever makes the next set, since it is made from the one before.
+    changing: Mutex<()>,
 }
 
 impl Certificates {
-    pub(super) fn load(files: TlsFiles, now: Timestamp) -> Result<Self, TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        // Before the read: a change between the two is then seen again, not missed.
-        let seen = stamps(&files);
-        let current = Arc::new(Current(ArcSwap::from_pointee(read(
-            &files, &provider, now,
-        )?)));
-        let unusable = |source| TlsError::Unusable {
-            path: files.cert.clone(),
-            source,
-        };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-        // Resumption without a store: the key of the tickets changes by itself.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-        Ok(Self(Arc::new(Watch {
-            files,
-            current,
-            config: Arc::new(config),
-            seen: Mutex::new(seen),
-        })))
+    /// Reads those of a listener: one for whoever asks for no site's host, and those of sites. `None`
+    /// where there are none, and the listener speaks no TLS.
+    pub(super) fn load(
+        otherwise: Option<&TlsFiles>,
+        sites: &[SiteCertificate],
+        now: Timestamp,
+    ) -> Result<Option<Self>, TlsError> {
+        if otherwise.is_none() && sites.is_empty() {
+            return Ok(None);
+        }
+        let set = Set::read(otherwise, sites, &Set::default(), now)?;
+        Ok(Some(Self(Arc::new(Shared {
+            current: ArcSwap::from_pointee(set),
+            changing: Mutex::default(),
+        }))))
     }
 
-    /// When the one in use ends; `None` where it does not say so as expected.
+    /// Serves these from now on in place of all others: at once, or not at all. What is served already
+    /// and has not changed is not read again. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// See [`TlsError`]: the first fault of any of them, and nothing has changed.
+    pub fn replace(
+        &self,
+        otherwise: Option<&TlsFiles>,
+        sites: &[SiteCertificate],
+        now: Timestamp,
+    ) -> Result<(), TlsError> {
+        if otherwise.is_none() && sites.is_empty() {
+            return Err(TlsError::NothingLeft);
+        }
+        let _alone = self
+            .0
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let next = Set::read(otherwise, sites, &self.0.current.load(), now)?;
+        self.0.current.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// When the first of those in use ends; `None` where none says so as expected.
     pub fn expires(&self) -> Option<Timestamp> {
-        let current = self.0.current.0.load();
-        current.cert.first().and_then(|leaf| not_after(leaf))
+        self.0.current.load().expires()
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.config))
+    /// What a handshake goes on with that asks for this name, in lower case; `None` where it does not
+    /// go on.
+    fn choose(&self, server_name: Option<&str>) -> Option<Chosen> {
+        self.0.current.load().choose(server_name)
     }
 
     /// Runs for ever: takes new files into use as they come.
     pub(super) async fn keep_fresh(self) {
         let mut interval = tokio::time::interval(RELOAD_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut warns_at = Instant::now();
         loop {
-            interval.tick().await;
+            let now = interval.tick().await;
             let this = self.clone();
             let looked = tokio::task::spawn_blocking(move || this.look(Told::News)).await;
+            if now >= warns_at {
+                warns_at = now + WARNING_INTERVAL;
+                self.warn_of_ends(SystemClock.now());
+            }
             if let Err(error) = looked {
-                tracing::error!(event = "certificate.unusable", %error, "looking at the certificate failed");
+                tracing::error!(event = "certificate.unusable", %error, "looking at the certificates failed");
             }
         }
     }
 
     /// Looks once, and says in the log what it found.
     pub(super) fn look(&self, told: Told) {
-        match self.reload(SystemClock.now()) {
-            Ok(Reload::Unchanged) if told == Told::News => {}
-            Ok(Reload::Unchanged) => tracing::info!(event = "certificate.unchanged",
-                tls.cert = %self.0.files.cert.display(),
-                "the certificate has not changed"
-            ),
-            Ok(Reload::Taken) => tracing::info!(event = "certificate.reloaded",
-                tls.cert = %self.0.files.cert.display(),
-                "a new certificate is in use"
-            ),
-            Err(error) => tracing::error!(event = "certificate.unusable",
-                %error,
-                "the changed certificate cannot be used; the one before it stays in use"
-            ),
+        let news = self.reload(SystemClock.now());
+        if news.is_empty() && told == Told::Always {
+            let set = self.0.current.load();
+            tracing::info!(
+                event = "certificate.unchanged",
+                tls.cert = set.only().map(|files| files.cert.display().to_string()),
+                certificates = set.len(),
+                "no certificate has changed"
+            );
+        }
+        for News { cert, host, taken } in news {
+            match taken {
+                Ok(()) => tracing::info!(event = "certificate.reloaded",
+                    tls.cert = %cert.display(),
+                    host,
+                    "a new certificate is in use"
+                ),
+                Err(error) => tracing::error!(event = "certificate.unusable",
+                    %error,
+                    host,
+                    "the changed certificate cannot be used; the one before it stays in use"
+                ),
+            }
         }
     }
 
-    /// Looks once. A fault is told once and not again until the files change again.
-    pub(super) fn reload(&self, now: Timestamp) -> Result<Reload, TlsError> {
-        let found = stamps(&self.0.files);
-        {
-            let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == found {
-                return Ok(Reload::Unchanged);
-            }
-            *seen = found;
+    /// Says which ones end soon, since the metric tells when the first does and not whose it is.
+    fn warn_of_ends(&self, now: Timestamp) {
+        for (pair, ends) in self.0.current.load().ending(now) {
+            tracing::warn!(
+                event = "certificate.ends",
+                tls.cert = %pair.files.cert.display(),
+                host = pair.host(),
+                at = ends.rfc3339(),
+                "a certificate ends soon and has not been renewed; a new one in the place of its files is taken into use by itself"
+            );
         }
-        let fresh = read(&self.0.files, self.0.config.crypto_provider(), now)?;
-        self.0.current.0.store(Arc::new(fresh));
-        Ok(Reload::Taken)
+    }
+
+    /// Looks once at all of them. A fault is told once and not again until the files change again.
+    pub(super) fn reload(&self, now: Timestamp) -> Vec<News> {
+        let _alone = self
+            .0
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (next, news) = self.0.current.load().look(now);
+        if !news.is_empty() {
+            self.0.current.store(Arc::new(next));
+        }
+        news
     }
 }
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Certificates").field(&self.0.files).finish()
+        let certificates = self.0.current.load().len();
+        f.debug_struct("Certificates")
+            .field("len", &certificates)
+            .finish()
     }
 }
 
@@ -143,22 +195,15 @@ pub(super) enum Told {
     Always,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reload {
-    Unchanged,
-    Taken,
+/// The files of a certificate have changed.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) cert: PathBuf,
+    /// Of the sites that it is for, the first.
+    pub(super) host: Option<String>,
+    /// Whether what they hold now is in use, or why not.
+    pub(super) taken: Result<(), TlsError>,
 }
 
-struct Current(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
-impl fmt::Debug for Current {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Current")
-    }
-}
+#[cfg(test)]
+mod tests;
