@@ -473,7 +473,7 @@ fn account_of_strangers(
     trusted_proxies: &[IpNet],
 ) -> Strangers {
     let is_named = !trusted_proxies.is_empty() || server.listen.unix().is_some();
-    let addresses = if server.tls.is_some() || is_named {
+    let addresses = if server.speaks_tls() || is_named {
         Addresses::TellApart
     } else {
         Addresses::MayBeShared

@@ -249,6 +249,20 @@ impl Serving<'_> {
         response
     }
 
+    /// A browser takes the connection that it has to one host for others too, where it thinks that it
+    /// may (RFC 9113 §9.1.1). One whose certificate is not for the host is to be left for another (RFC
+    /// 9110 §15.5.20). A proxy that we know is let alone: the browser sees its certificate, not ours.
+    fn check_connection(&self, host: &str, connection: &Connection) -> Result<(), Refusal> {
+        let worker = self.worker;
+        let is_misdirected = !connection.covers(host)
+            && worker.sites.at(host).is_some()
+            && !worker.shared.trusted_proxies.trust_peer(connection.peer);
+        if is_misdirected {
+            return Err(Refusal::Misdirected);
+        }
+        Ok(())
+    }
+
     fn refuse(self, refusal: &Refusal, ctx: &mut Context, parts: &Parts) -> Response<Body> {
         ctx.code = Some(refusal.code());
         let answer = error::answer(refusal, ctx, &self.refused(parts));
@@ -264,6 +278,7 @@ impl Serving<'_> {
         let site = self.site;
         check_request(parts)?;
         let host = external_host(parts).unwrap_or_default();
+        self.check_connection(host, &ctx.connection)?;
         let path = match RequestPath::parse(parts.uri.path(), site.path_rules()) {
             Ok(path) => path,
             Err(fault) => return Box::pin(self.answer_odd_path(fault, ctx, parts)).await,

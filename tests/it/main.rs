@@ -20,6 +20,7 @@ mod backchannel_logout;
 mod behind_nginx;
 mod callback;
 mod cast;
+mod certificates;
 mod check_online;
 mod cli;
 mod client_auth;

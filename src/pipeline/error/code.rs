@@ -98,6 +98,8 @@ codes! {
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE Other,
     /// The request expects what is not known here.
     ExpectationFailed "expectation_failed" EXPECTATION_FAILED Other,
+    /// Another connection is for this host.
+    Misdirected "misdirected" MISDIRECTED_REQUEST Other,
     /// This browser, or its network, asks for too much at once.
     TooManyRequests "too_many_requests" TOO_MANY_REQUESTS Other,
     /// The request could not be forwarded, by a fault of ours.

@@ -49,6 +49,9 @@ pub enum Refusal {
     /// It asks for a host that is not served here.
     #[error("a host that is not served here: {0}")]
     UnknownHost(Box<str>),
+    /// It came on the connection of another host, and is to come on one of its own.
+    #[error("a host that the certificate of the connection is not for")]
+    Misdirected,
     /// Nothing is served at its path.
     #[error("no route")]
     NoRoute,

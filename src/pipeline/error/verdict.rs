@@ -57,6 +57,11 @@ impl Refusal {
                 "Not found",
                 "This host is not served here; open the site by its public address.",
             ),
+            Self::Misdirected => verdict(
+                Code::Misdirected,
+                "Misdirected request",
+                "This connection was opened to another host. Open the address again.",
+            ),
             Self::NoRoute => verdict(Code::NoRoute, "Not found", "Nothing is served here."),
             Self::MethodNotAllowed(_) => verdict(
                 Code::MethodNotAllowed,

@@ -297,9 +297,15 @@ impl<'a> BffBuilder<'a> {
 
     /// Starts the product.
     pub(crate) fn start(self) -> Bff<'a> {
+        self.start_changed(|_| {})
+    }
+
+    /// Starts it with a configuration that is not as it was read.
+    pub(crate) fn start_changed(self, change: impl FnOnce(&mut Config)) -> Bff<'a> {
         self.start_with(|path, environment, clock, log| {
-            let (config, _) = Config::load(&path, &environment)
+            let (mut config, _) = Config::load(&path, &environment)
                 .unwrap_or_else(|faults| panic!("the configuration of this test:\n{faults}"));
+            change(&mut config);
             let reload = Reload::new(path, environment);
             let surroundings = Environment {
                 clock,
