@@ -107,7 +107,7 @@ fn sessions_a_user(limit: Limit) -> String {
 
 /// Where browsers come to one port and it listens on another, with nobody before it that is known.
 fn another_port(config: &Config) -> Option<String> {
-    let is_alone = config.server.tls.is_some() && config.trusted_proxies.is_empty();
+    let is_alone = config.server.speaks_tls() && config.trusted_proxies.is_empty();
     let listens = config.server.listen.tcp().filter(|_| is_alone)?.port();
     let main = config.sites.first()?;
     let public = main.auth.public_url.port_or_known_default()?;
@@ -120,10 +120,8 @@ fn another_port(config: &Config) -> Option<String> {
 
 /// Makes what `serve` makes of the configuration before it listens, and throws it away.
 fn judge(config: &Config) -> Result<(), StartError> {
-    if let Some(tls) = &config.server.tls {
-        tls.check(SystemClock.now())
-            .map_err(server::StartError::from)?;
-    }
+    let certificates = config.server.check_certificates(SystemClock.now());
+    certificates.map_err(server::StartError::from)?;
     for site in &config.sites {
         if let Some(frontend) = &site.frontend {
             frontend.check()?;
@@ -178,7 +176,7 @@ impl Probe {
         });
         Self {
             address: reachable(&config.server.listen),
-            request: question.filter(|_| config.server.tls.is_none()),
+            request: question.filter(|_| !config.server.speaks_tls()),
             // It may well say 401 or 429; only a fault of its own is a bad sign.
             healthy: &['2', '3', '4'],
         }

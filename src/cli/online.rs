@@ -7,10 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::verify_server_name;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::ParsedCertificate;
 use tokio::runtime::{self, Runtime};
 
 use crate::app::{self, StartError};
@@ -20,6 +16,7 @@ use crate::config::Config;
 use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::dial;
 use crate::proxy::route::RouteTable;
+use crate::server::ServerSettings;
 use crate::session::StorePlace;
 use crate::session::store::StoreError;
 use crate::telemetry::Metrics;
@@ -126,8 +123,9 @@ pub(super) fn look(config: Config, file: &Path) -> Result<Findings, StartError> 
 /// What no answer tells: who can read our key, and what browsers will think of us.
 fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
     let file = file.display();
-    let Some(tls) = &config.server.tls else {
-        let is_named = !config.trusted_proxies.is_empty() || config.server.listen.unix().is_some();
+    let server = &config.server;
+    let is_named = !config.trusted_proxies.is_empty() || server.listen.unix().is_some();
+    if !server.speaks_tls() {
         let mut public = config.sites.iter().map(|site| &site.auth.public_url);
         if public.any(|public| public.scheme() == "https") && !is_named {
             findings.note(
@@ -138,48 +136,66 @@ fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
             );
         }
         return;
-    };
-    let others = |path: &Path| {
-        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
-        mode & 0o004 != 0
-    };
-    if others(&tls.key) {
+    }
+    for key in keys_that_others_read(server) {
         findings.note(
             Weight::Unwise,
             format!(
-                "{file}: server.tls.key names {}, which every user of this machine can read; run chmod o-r on it",
-                tls.key.display()
+                "{file}: {key}, which every user of this machine can read; run chmod o-r on it"
             ),
         );
     }
+    let names = server.tls.as_ref().and_then(|tls| tls.names().ok());
     for site in &config.sites {
         let host = site.auth.public_url.host_str().unwrap_or_default();
-        if is_for_another(&tls.cert, host) {
-            findings.note(
+        match server.certificate_for(host) {
+            // Another ends TLS for it.
+            None if is_named => {}
+            None => findings.note(
                 Weight::Unwise,
                 format!(
-                    "{file}: server.tls.cert names {}, which is not for {host}, the host of server.public_url: a browser that comes here goes no further; write the certificate of that host",
-                    tls.cert.display()
+                    "{file}: no certificate is for {host}, so every browser that comes there is refused; write tls = {{ cert, key }} where its public_url stands, or under [server] one that covers it"
                 ),
-            );
+            ),
+            // That a site's own certificate covers it was judged before.
+            Some(files) => {
+                if server.tls.as_ref() == Some(files)
+                    && names.as_ref().is_some_and(|names| !names.cover(host))
+                {
+                    findings.note(
+                        Weight::Unwise,
+                        format!(
+                            "{file}: server.tls.cert names {}, which is not for {host}, the host of server.public_url: a browser that comes here goes no further; write the certificate of that host",
+                            files.cert.display()
+                        ),
+                    );
+                }
+            }
         }
     }
 }
 
-/// Whether the first certificate in the file is one that no browser takes for `host`'s.
-fn is_for_another(path: &Path, host: &str) -> bool {
-    let leaf = fs::read(path)
-        .ok()
-        .and_then(|text| CertificateDer::from_pem_slice(&text).ok());
-    let Some(leaf) = leaf else {
-        return false;
+/// The keys of certificates that more than their owner can read, each as a sentence begins.
+fn keys_that_others_read(server: &ServerSettings) -> Vec<String> {
+    let can_be_read = |path: &Path| {
+        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        mode & 0o004 != 0
     };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let Ok(name) = ServerName::try_from(bare.to_owned()) else {
-        return false;
-    };
-    let leaf = ParsedCertificate::try_from(&leaf);
-    leaf.is_ok_and(|leaf| verify_server_name(&leaf, &name).is_err())
+    let own = server.tls.iter().map(|tls| {
+        let key = &tls.key;
+        (key, format!("server.tls.key names {}", key.display()))
+    });
+    let of_sites = server.site_certificates.iter().map(|site| {
+        let key = &site.files.key;
+        (
+            key,
+            format!("tls.key of {} names {}", site.host, key.display()),
+        )
+    });
+    own.chain(of_sites)
+        .filter(|(key, _)| can_be_read(key))
+        .map(|(_, sentence)| sentence)
+        .collect()
 }
 
 fn ask_store(config: &Config, findings: &mut Findings) {
