@@ -12,7 +12,7 @@ use crate::auth::answer::not_stored;
 use crate::auth::ended_at_provider::{EndedThere, EndedWhen, kept_under};
 use crate::oidc::{JwsFault, LogoutToken, LogoutTokenError, LogoutTokenFault};
 use crate::session::store::StoreError;
-use crate::telemetry::chain;
+use crate::telemetry::{LogoutOutcome, chain};
 use crate::web::body::Body;
 
 /// Why nothing was ended, or not all of it.
@@ -56,14 +56,14 @@ impl RelyingParty {
     ) -> Result<Response<Body>, BackchannelLogoutError> {
         let outcome = self.end_by_logout_token(form).await;
         self.metrics.logout(match &outcome {
-            Ok(()) => "backchannel",
+            Ok(()) => LogoutOutcome::Backchannel,
             Err(
                 BackchannelLogoutError::Malformed
                 | BackchannelLogoutError::Invalid(_)
                 | BackchannelLogoutError::Replayed,
-            ) => "backchannel_refused",
+            ) => LogoutOutcome::BackchannelRefused,
             Err(BackchannelLogoutError::NoKeys(_) | BackchannelLogoutError::Store(_)) => {
-                "backchannel_unavailable"
+                LogoutOutcome::BackchannelUnavailable
             }
         });
         if let Err(error) = &outcome {

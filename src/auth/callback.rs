@@ -23,6 +23,7 @@ use crate::oidc::{ErrorCode, ExpectedIdToken, IssuerCheck};
 use crate::secret::AuthorizationCode;
 use crate::session::cookie::Presented;
 use crate::session::store::StoreError;
+use crate::telemetry::LoginOutcome;
 use crate::web::body::Body;
 use crate::web::strangers::{Demand, Source};
 
@@ -84,7 +85,7 @@ impl RelyingParty {
             .finish_login(parameters, &parts.headers, presented, client)
             .await;
         self.metrics.login(match &result {
-            Ok(_) => "ok",
+            Ok(_) => LoginOutcome::Ok,
             Err(error) => error.cause.outcome(),
         });
         result

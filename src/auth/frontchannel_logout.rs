@@ -14,6 +14,7 @@ use url::{Url, form_urlencoded};
 
 use crate::auth::RelyingParty;
 use crate::session::store::StoreError;
+use crate::telemetry::LogoutOutcome;
 use crate::web::body::Body;
 use crate::web::problem;
 
@@ -56,7 +57,7 @@ impl RelyingParty {
             return Err(FrontchannelLogoutError::Busy);
         };
         let ended = self.end_listed_of_sid(&sid).await?;
-        self.metrics.logout("frontchannel");
+        self.metrics.logout(LogoutOutcome::Frontchannel);
         if ended == 0 {
             self.warn_of_missing_sid();
         }

@@ -16,6 +16,7 @@ use crate::session::Activity;
 use crate::session::cookie::{MOST_VALUES, Presented, set_cookie, values_of};
 use crate::session::record::Session;
 use crate::session::store::StoreError;
+use crate::telemetry::LogoutOutcome;
 use crate::web::body::Body;
 use crate::web::cookie_names;
 use crate::web::ending::EndReason;
@@ -96,7 +97,7 @@ impl RelyingParty {
             return Err(LogoutError::ForeignLink);
         }
         self.sessions.end(&session.hash, EndReason::Logout).await?;
-        self.metrics.logout("ok");
+        self.metrics.logout(LogoutOutcome::Ok);
         let onward = self.end_session_location(&session, &return_to);
         let (answer, continuation) = match by {
             LogoutBy::Link => (see_other(&onward), None),

@@ -15,6 +15,7 @@ use crate::session::cookie::Presented;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::store::{Found, StoreError, Who};
+use crate::telemetry::LogoutOutcome;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
@@ -155,7 +156,7 @@ impl RelyingParty {
     async fn end_own(&self, hash: &SessionHash, reason: EndReason) -> Result<bool, StoreError> {
         let ended = self.sessions.end(hash, reason).await?.is_some();
         if ended {
-            self.metrics.logout("sessions");
+            self.metrics.logout(LogoutOutcome::Sessions);
         }
         Ok(ended)
     }
