@@ -7,10 +7,9 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::auth::RelyingParty;
-use crate::auth::answer::{json, not_stored, with_cookies};
+use crate::auth::answer::{json, not_stored, taken_back, with_cookies};
 use crate::auth::ending::FORGOTTEN;
-use crate::auth::session::activity;
+use crate::auth::session::{SessionEndpoints, activity};
 use crate::session::cookie::Presented;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
@@ -46,7 +45,7 @@ pub enum SessionsError {
     Store(#[from] StoreError),
 }
 
-impl RelyingParty {
+impl SessionEndpoints {
     /// Answers `GET /bff/sessions`: the current one first, then those used last, and how many there
     /// are in all.
     ///
@@ -113,7 +112,10 @@ impl RelyingParty {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 if named.hash == current.hash {
                     self.end_own(&named.hash, EndReason::Logout).await?;
-                    return Ok(with_cookies(answer, self.take_back(presented)));
+                    return Ok(with_cookies(
+                        answer,
+                        taken_back(&self.session_cookie, presented),
+                    ));
                 }
                 if !self
                     .end_own(&named.hash, EndReason::SignedOutElsewhere)
