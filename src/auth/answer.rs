@@ -4,6 +4,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_C
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
+use crate::session::cookie::{Presented, SessionCookie};
 use crate::web::body::Body;
 
 /// 303 to `location`, never kept and never told onward (B1, C11).
@@ -47,4 +48,16 @@ pub(in crate::auth) fn with_cookies(
         response.headers_mut().append(SET_COOKIE, line);
     }
     response
+}
+
+/// `Set-Cookie` lines that take back the cookie of a session that is over. One that did not open is
+/// not ours to take (G6).
+pub(in crate::auth) fn taken_back(
+    cookie: &SessionCookie,
+    presented: Presented,
+) -> Vec<HeaderValue> {
+    match presented {
+        Presented::Session(presented) => cookie.delete(&presented),
+        Presented::Nothing => Vec::new(),
+    }
 }

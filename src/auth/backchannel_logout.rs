@@ -4,16 +4,22 @@
 //! Anyone can send logout tokens (E14). To verify one takes no turn: it waits for nothing but keys, and
 //! however many tokens wait for those, one fetch serves them all.
 
+use std::sync::Arc;
+
 use http::Response;
+use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
-use crate::auth::RelyingParty;
 use crate::auth::answer::not_stored;
-use crate::auth::ended_at_provider::{EndedThere, EndedWhen, kept_under};
-use crate::oidc::{JwsFault, LogoutToken, LogoutTokenError, LogoutTokenFault};
+use crate::auth::ended_at_provider::{EndedThere, EndedWhen, EndsAtProvider, kept_under};
+use crate::auth::places::Places;
+use crate::clock::Clock;
+use crate::oidc::{JwsFault, LogoutToken, LogoutTokenError, LogoutTokenFault, Provider};
+use crate::session::Sessions;
 use crate::session::store::StoreError;
-use crate::telemetry::chain;
+use crate::telemetry::{LogoutOutcome, Metrics, chain};
 use crate::web::body::Body;
+use crate::web::repeats::Repeats;
 
 /// Why nothing was ended, or not all of it.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +50,23 @@ impl From<LogoutTokenError> for BackchannelLogoutError {
     }
 }
 
-impl RelyingParty {
+/// Where the provider says that a session has ended: `/bff/backchannel-logout` and
+/// `/bff/frontchannel-logout`.
+#[derive(Debug)]
+pub struct ProviderLogouts {
+    pub(in crate::auth) places: Places,
+    pub(in crate::auth) provider: Provider,
+    pub(in crate::auth) sessions: Sessions,
+    pub(in crate::auth) ended_there: EndsAtProvider,
+    pub(in crate::auth) clock: Arc<dyn Clock>,
+    pub(in crate::auth) metrics: Metrics,
+    /// What was warned of lately.
+    pub(in crate::auth) warnings: Repeats,
+    /// Turns to look for the session of a front-channel logout.
+    pub(in crate::auth) front_channel: Arc<Semaphore>,
+}
+
+impl ProviderLogouts {
     /// Answers `/bff/backchannel-logout`, whose form is still encoded.
     ///
     /// # Errors
@@ -56,14 +78,14 @@ impl RelyingParty {
     ) -> Result<Response<Body>, BackchannelLogoutError> {
         let outcome = self.end_by_logout_token(form).await;
         self.metrics.logout(match &outcome {
-            Ok(()) => "backchannel",
+            Ok(()) => LogoutOutcome::Backchannel,
             Err(
                 BackchannelLogoutError::Malformed
                 | BackchannelLogoutError::Invalid(_)
                 | BackchannelLogoutError::Replayed,
-            ) => "backchannel_refused",
+            ) => LogoutOutcome::BackchannelRefused,
             Err(BackchannelLogoutError::NoKeys(_) | BackchannelLogoutError::Store(_)) => {
-                "backchannel_unavailable"
+                LogoutOutcome::BackchannelUnavailable
             }
         });
         if let Err(error) = &outcome {
@@ -126,8 +148,7 @@ impl RelyingParty {
         let kind = "a logout token for another host";
         if let Some(left_out) = self.warnings.due(kind, self.clock.now()) {
             let host: String = host.chars().take(LONGEST).collect();
-            let mut right = self.settings.public_url.clone();
-            right.set_path(&format!("{}/backchannel-logout", self.settings.base_path));
+            let right = self.places.address("/backchannel-logout");
             tracing::warn!(
                 event = "logout.elsewhere",
                 host = host.as_str(),
@@ -146,7 +167,7 @@ impl RelyingParty {
             said: token.issued_at.unix_seconds(),
             heard: self.clock.now(),
         };
-        let ended = self.end_ended_there(what, when).await?;
+        let ended = self.ended_there.end_ended_there(what, when).await?;
         tracing::info!(
             event = "logout.backchannel",
             ended,

@@ -11,9 +11,9 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 
-use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::authorization_response::AuthorizationResponse;
+use crate::auth::login::Logins;
 use crate::auth::new_session::previous_sessions;
 use crate::auth::past_login::LoginEnd;
 use crate::auth::pending_login::{KnownLogin, PendingLogin, Progress, Prompt, Window};
@@ -23,6 +23,7 @@ use crate::oidc::{ErrorCode, ExpectedIdToken, IssuerCheck};
 use crate::secret::AuthorizationCode;
 use crate::session::cookie::Presented;
 use crate::session::store::StoreError;
+use crate::telemetry::LoginOutcome;
 use crate::web::body::Body;
 use crate::web::strangers::{Demand, Source};
 
@@ -67,7 +68,7 @@ impl CallbackError {
 /// How long a callback waits for its turn to buy tokens, where strangers ask for many.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 
-impl RelyingParty {
+impl Logins {
     /// Answers the callback, whose parameters came in the query or in a form.
     ///
     /// # Errors
@@ -84,7 +85,7 @@ impl RelyingParty {
             .finish_login(parameters, &parts.headers, presented, client)
             .await;
         self.metrics.login(match &result {
-            Ok(_) => "ok",
+            Ok(_) => LoginOutcome::Ok,
             Err(error) => error.cause.outcome(),
         });
         result
@@ -121,7 +122,7 @@ impl RelyingParty {
             return Err(unbound(CallbackFault::Repeated("state"), None));
         }
         let now = self.clock.now();
-        let known = state.and_then(|state| self.pending_logins.find(headers, state, now));
+        let known = state.and_then(|state| self.pending.find(headers, state, now));
         let Some(KnownLogin { name, progress }) = known else {
             return Err(match answer.repeated {
                 Some(name) => unbound(CallbackFault::Repeated(name), None),
@@ -143,8 +144,7 @@ impl RelyingParty {
         let (return_to, window) = (pending.return_to.clone(), pending.window);
         let remembered = |pending: &PendingLogin, end| {
             let past = pending.over(end, self.clock.now());
-            self.pending_logins
-                .remember(&name, &past, &*self.randomness)
+            self.pending.remember(&name, &past, &*self.randomness)
         };
         let fault = |cause, cookie, again| {
             Box::new(CallbackError {
@@ -155,7 +155,7 @@ impl RelyingParty {
                 again,
             })
         };
-        let bound = |cause| fault(cause, Some(self.pending_logins.forget(&name)), None);
+        let bound = |cause| fault(cause, Some(self.pending.forget(&name)), None);
         // Nothing was used up: the browser may load the callback again.
         let unused = |cause| fault(cause, None, None);
         if let Some(name) = answer.repeated {
@@ -180,7 +180,7 @@ impl RelyingParty {
                     return_to,
                     window,
                     session: None,
-                    cookies: vec![self.pending_logins.forget(&name)],
+                    cookies: vec![self.pending.forget(&name)],
                 });
             }
             if answer.took_too_long && code.is_some_and(ErrorCode::says_later) {

@@ -3,6 +3,7 @@
 use crate::oidc::{ErrorCode, ExchangeError, ProviderError};
 use crate::session::cookie::TooLarge;
 use crate::session::store::StoreError;
+use crate::telemetry::LoginOutcome;
 use crate::web::strangers::OverBudget;
 
 /// Why a login failed.
@@ -70,17 +71,17 @@ impl CallbackFault {
         }
     }
 
-    /// The word for the metric.
-    pub(in crate::auth) fn outcome(&self) -> &'static str {
+    /// What it is in the metric.
+    pub(in crate::auth) fn outcome(&self) -> LoginOutcome {
         match self {
             Self::Provider(_) | Self::Exchange(ExchangeError::Unavailable(_)) => {
-                "provider_unavailable"
+                LoginOutcome::ProviderUnavailable
             }
-            Self::Store(_) => "store_unavailable",
-            Self::OverBudget(_) => "over_budget",
-            Self::SessionLimit => "session_limit",
-            Self::TooLarge(_) => "too_large",
-            Self::Over | Self::Replayed => "over",
+            Self::Store(_) => LoginOutcome::StoreUnavailable,
+            Self::OverBudget(_) => LoginOutcome::OverBudget,
+            Self::SessionLimit => LoginOutcome::SessionLimit,
+            Self::TooLarge(_) => LoginOutcome::TooLarge,
+            Self::Over | Self::Replayed => LoginOutcome::Over,
             Self::Repeated(_)
             | Self::UnknownState
             | Self::TookTooLong
@@ -90,7 +91,7 @@ impl CallbackFault {
             | Self::NoCode
             | Self::Exchange(_)
             | Self::UnusableToken
-            | Self::EndedThere => "refused",
+            | Self::EndedThere => LoginOutcome::Refused,
         }
     }
 }

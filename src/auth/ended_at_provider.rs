@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use crate::auth::RelyingParty;
 use crate::clock::Timestamp;
 use crate::oidc::GrantFacts;
+use crate::session::Sessions;
 use crate::session::journal::End;
 use crate::session::record::Session;
 use crate::session::store::{Listed, StoreError, Who};
@@ -59,7 +59,13 @@ impl LoggedInWhen {
     }
 }
 
-impl RelyingParty {
+/// Ends sessions that have ended at the provider.
+#[derive(Debug, Clone)]
+pub(in crate::auth) struct EndsAtProvider {
+    pub(in crate::auth) sessions: Sessions,
+}
+
+impl EndsAtProvider {
     /// Ends the sessions here; how many this call ended.
     pub(in crate::auth) async fn end_ended_there(
         &self,

@@ -12,8 +12,9 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use url::{Url, form_urlencoded};
 
-use crate::auth::RelyingParty;
+use crate::auth::backchannel_logout::ProviderLogouts;
 use crate::session::store::StoreError;
+use crate::telemetry::LogoutOutcome;
 use crate::web::body::Body;
 use crate::web::problem;
 
@@ -37,7 +38,7 @@ pub enum FrontchannelLogoutError {
     Busy,
 }
 
-impl RelyingParty {
+impl ProviderLogouts {
     /// Answers `/bff/frontchannel-logout`, the same whether there was such a session or not.
     ///
     /// # Errors
@@ -51,12 +52,12 @@ impl RelyingParty {
         let sid = self
             .sid_of(query)
             .ok_or(FrontchannelLogoutError::Malformed)?;
-        let turn = tokio::time::timeout(TURN_WITHIN, self.shared.front_channel.acquire());
+        let turn = tokio::time::timeout(TURN_WITHIN, self.front_channel.acquire());
         let Ok(Ok(_turn)) = turn.await else {
             return Err(FrontchannelLogoutError::Busy);
         };
-        let ended = self.end_listed_of_sid(&sid).await?;
-        self.metrics.logout("frontchannel");
+        let ended = self.ended_there.end_listed_of_sid(&sid).await?;
+        self.metrics.logout(LogoutOutcome::Frontchannel);
         if ended == 0 {
             self.warn_of_missing_sid();
         }

@@ -6,21 +6,28 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 use url::form_urlencoded;
 
+use crate::auth::access_token::AccessTokens;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::attempts::Attempts;
+use crate::auth::ended_at_provider::EndsAtProvider;
+use crate::auth::ending::Endings;
 use crate::auth::logged_in::LoggedIn;
 use crate::auth::past_login::PastLogin;
-use crate::auth::pending_login::{PendingLogin, Prompt, Window};
+use crate::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt, Window};
+use crate::auth::places::Places;
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
-use crate::auth::{LogoutHint, RelyingParty};
-use crate::oidc::{AuthorizationRequest, ProviderError};
+use crate::auth::{AuthSettings, LogoutHint};
+use crate::clock::{Clock, Randomness};
+use crate::oidc::{AuthorizationRequest, Provider, ProviderError};
 use crate::secret::{CodeVerifier, IdToken, Nonce, State};
-use crate::session::cookie::Presented;
+use crate::session::cookie::{Presented, SessionCookie};
+use crate::session::seal::Keys;
 use crate::session::store::StoreError;
-use crate::session::{Activity, SameSite};
+use crate::session::{Activity, SameSite, Sessions};
+use crate::telemetry::Metrics;
 use crate::web::body::Body;
 use crate::web::navigation::Sender;
-use crate::web::strangers::{Demand, OverBudget, Source};
+use crate::web::strangers::{Demand, OverBudget, Source, Strangers};
 
 /// Why no login was begun. No cookie was set.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +143,7 @@ impl LoginRequest {
     }
 
     /// Reads the query of `/bff/login`; parameters that are not ours are passed over.
-    fn parse(parts: &Parts, relying_party: &RelyingParty) -> Result<Self, LoginError> {
+    fn parse(parts: &Parts, logins: &Logins) -> Result<Self, LoginError> {
         let query = parts.uri.query().unwrap_or_default();
         let mut return_to = None;
         let mut window = None;
@@ -144,7 +151,7 @@ impl LoginRequest {
         let mut extra: Vec<(&'static str, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name == "return_to" || name == "returnUrl" {
-                let place = relying_party.place(&value, &parts.headers)?;
+                let place = logins.places.place(&value, &parts.headers)?;
                 if return_to.replace(place).is_some() {
                     return Err(LoginError::BadParameter("return_to"));
                 }
@@ -153,7 +160,7 @@ impl LoginRequest {
                     return Err(LoginError::BadParameter("mode"));
                 }
             } else if name == "tried" {
-                attempts = Attempts::open(&relying_party.keys, &value);
+                attempts = Attempts::open(&logins.keys, &value);
             } else if let Some(name) = PASSED_ON.into_iter().find(|own| *own == name) {
                 if extra.iter().any(|(own, _)| *own == name) || !is_plain(&value) {
                     return Err(LoginError::BadParameter(name));
@@ -177,16 +184,16 @@ impl LoginRequest {
     fn parse_third_party(
         parameters: &str,
         headers: &HeaderMap,
-        relying_party: &RelyingParty,
+        logins: &Logins,
     ) -> Result<Self, LoginError> {
-        let issuer = &relying_party.provider.settings().issuer;
+        let issuer = &logins.provider.settings().issuer;
         let mut own = Self::returning_to(ReturnTo::root());
         let mut named = None;
         for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
             match &*name {
                 "iss" => named = Some(value == issuer.as_str() && named.is_none()),
                 "target_link_uri" => {
-                    own.return_to = relying_party.place(&value, headers)?;
+                    own.return_to = logins.places.place(&value, headers)?;
                 }
                 "login_hint" if is_plain(&value) => {
                     own.extra = vec![("login_hint", value.into_owned())];
@@ -225,7 +232,27 @@ fn is_plain(value: &str) -> bool {
     value.len() <= 512 && !value.chars().any(char::is_control)
 }
 
-impl RelyingParty {
+/// The logins at one provider: `/bff/login`, `/bff/login/resume` and `/bff/callback`. Holds no state of
+/// any, which travels in the browser's cookies.
+#[derive(Debug)]
+pub struct Logins {
+    pub(in crate::auth) settings: Arc<AuthSettings>,
+    pub(in crate::auth) places: Places,
+    pub(in crate::auth) provider: Provider,
+    pub(in crate::auth) sessions: Sessions,
+    pub(in crate::auth) session_cookie: SessionCookie,
+    pub(in crate::auth) pending: PendingLoginCookie,
+    pub(in crate::auth) tokens: AccessTokens,
+    pub(in crate::auth) endings: Endings,
+    pub(in crate::auth) ended_there: EndsAtProvider,
+    pub(in crate::auth) keys: Keys,
+    pub(in crate::auth) clock: Arc<dyn Clock>,
+    pub(in crate::auth) randomness: Arc<dyn Randomness>,
+    pub(in crate::auth) metrics: Metrics,
+    pub(in crate::auth) strangers: Strangers,
+}
+
+impl Logins {
     /// Answers `/bff/login`.
     ///
     /// # Errors
@@ -244,7 +271,7 @@ impl RelyingParty {
         }
         let request = LoginRequest::parse(parts, self)?;
         if Sender::of(&parts.headers).is_somebody_else() {
-            let link = format!("{}?{}", self.login_url(), request.query());
+            let link = format!("{}?{}", self.places.login_url(), request.query());
             return Ok(LoginAnswer::Confirm { link });
         }
         self.begin_login(request, &parts.headers, presented)
@@ -290,7 +317,7 @@ impl RelyingParty {
             .append_pair("iss", &self.provider.settings().issuer)
             .append_pair("target_link_uri", request.return_to.as_str())
             .extend_pairs(&request.extra);
-        format!("{}?{}", self.login_url(), query.finish())
+        format!("{}?{}", self.places.login_url(), query.finish())
     }
 
     /// Whether this browser may have a session that it does not show here: a Strict cookie stays
@@ -304,27 +331,6 @@ impl RelyingParty {
         stays_behind
             && !matches!(presented, Presented::Session(_))
             && Sender::of(&parts.headers) == Sender::Stranger
-    }
-
-    /// Where a person signs in and comes back to this place.
-    pub fn login_link(&self, place: &ReturnTo) -> String {
-        self.login_link_in(place, Window::Tab)
-    }
-
-    /// As [`login_link`](Self::login_link), in such a window.
-    pub fn login_link_in(&self, place: &ReturnTo, window: Window) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if window == Window::Popup {
-            query.append_pair("mode", "popup");
-        }
-        if *place != ReturnTo::root() {
-            query.append_pair("return_to", place.as_str());
-        }
-        let query = query.finish();
-        if query.is_empty() {
-            return self.login_url();
-        }
-        format!("{}?{query}", self.login_url())
     }
 
     /// What a request for `/bff/login` is shown in.
@@ -344,7 +350,7 @@ impl RelyingParty {
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         let (_, asked) = pairs
             .find(|(name, _)| matches!(&**name, "return_to" | "returnUrl" | "target_link_uri"))?;
-        self.place(&asked, &parts.headers).ok()
+        self.places.place(&asked, &parts.headers).ok()
     }
 
     /// Begins a login: 303 to the provider, with a cookie that ties the callback to this browser.
@@ -395,7 +401,7 @@ impl RelyingParty {
             id_token_hint: hint.as_deref(),
         };
         let location = self.provider.authorization_url(&authorization).await?;
-        let cookies = self.pending_logins.begin(&pending, headers, randomness);
+        let cookies = self.pending.begin(&pending, headers, randomness);
         Ok(with_cookies(see_other(location.as_str()), cookies))
     }
 

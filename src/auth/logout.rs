@@ -1,21 +1,26 @@
 //! `/bff/logout`: ends the session here first, then at the provider (E1–E6).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
-use crate::auth::answer::{json, see_other, with_cookies};
+use crate::auth::answer::{json, see_other, taken_back, with_cookies};
+use crate::auth::places::Places;
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
-use crate::auth::{LogoutHint, RelyingParty};
+use crate::auth::{AuthSettings, LogoutHint};
+use crate::clock::Randomness;
 use crate::oidc::{EndSessionRequest, Provider};
 use crate::secret::random_base64url;
-use crate::session::Activity;
-use crate::session::cookie::{MOST_VALUES, Presented, set_cookie, values_of};
+use crate::session::cookie::{MOST_VALUES, Presented, SessionCookie, set_cookie, values_of};
 use crate::session::record::Session;
+use crate::session::seal::Keys;
 use crate::session::store::StoreError;
+use crate::session::{Activity, Sessions};
+use crate::telemetry::{LogoutOutcome, Metrics};
 use crate::web::body::Body;
 use crate::web::cookie_names;
 use crate::web::ending::EndReason;
@@ -49,7 +54,22 @@ pub enum LogoutBy {
     Fetch,
 }
 
-impl RelyingParty {
+/// Logouts in the browser that is signed in: `/bff/logout` and what follows it.
+#[derive(Debug)]
+pub struct Logouts {
+    pub(in crate::auth) settings: Arc<AuthSettings>,
+    pub(in crate::auth) places: Places,
+    /// Where the provider sends the browser afterwards.
+    pub(in crate::auth) post_logout_redirect_uri: Url,
+    pub(in crate::auth) provider: Provider,
+    pub(in crate::auth) sessions: Sessions,
+    pub(in crate::auth) session_cookie: SessionCookie,
+    pub(in crate::auth) keys: Keys,
+    pub(in crate::auth) randomness: Arc<dyn Randomness>,
+    pub(in crate::auth) metrics: Metrics,
+}
+
+impl Logouts {
     /// Answers `/bff/logout`.
     ///
     /// # Errors
@@ -69,7 +89,7 @@ impl RelyingParty {
             match &*name {
                 "sid" => sid = Some(value.into_owned()),
                 "return_to" | "returnUrl" => {
-                    return_to = self.parse_place(&value)?.unwrap_or_else(ReturnTo::root);
+                    return_to = self.places.parse(&value)?.unwrap_or_else(ReturnTo::root);
                 }
                 _ => {}
             }
@@ -90,13 +110,16 @@ impl RelyingParty {
                     &json!({ "redirect_to": return_to.as_str() }),
                 ),
             };
-            return Ok(with_cookies(answer, self.take_back(presented)));
+            return Ok(with_cookies(
+                answer,
+                taken_back(&self.session_cookie, presented),
+            ));
         };
         if by == LogoutBy::Link && !sid.is_some_and(|sid| session.logout_sid.matches(&sid)) {
             return Err(LogoutError::ForeignLink);
         }
         self.sessions.end(&session.hash, EndReason::Logout).await?;
-        self.metrics.logout("ok");
+        self.metrics.logout(LogoutOutcome::Ok);
         let onward = self.end_session_location(&session, &return_to);
         let (answer, continuation) = match by {
             LogoutBy::Link => (see_other(&onward), None),
@@ -108,7 +131,7 @@ impl RelyingParty {
                 )
             }
         };
-        let answer = with_cookies(answer, self.take_back(presented));
+        let answer = with_cookies(answer, taken_back(&self.session_cookie, presented));
         Ok(with_cookies(answer, continuation))
     }
 
@@ -203,10 +226,7 @@ impl RelyingParty {
             return (return_to.to_string(), None);
         }
         let cookie = self.continuation(&name, &sealed, CONTINUE_WITHIN);
-        (
-            format!("{}/logout/continue", self.settings.base_path),
-            Some(cookie),
-        )
+        (self.places.endpoint("/logout/continue"), Some(cookie))
     }
 
     /// The names that the cookie of a way on may have, the one that it is written under first.

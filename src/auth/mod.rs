@@ -18,6 +18,7 @@ pub mod logout;
 mod new_session;
 pub mod past_login;
 pub mod pending_login;
+pub mod places;
 mod prompt;
 mod refresh;
 pub mod renewal;
@@ -32,15 +33,13 @@ pub mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::REFERER;
-use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::{Provider, ResponseMode};
 use crate::session::Sessions;
-use crate::session::cookie::{Presented, SessionCookie};
+use crate::session::cookie::SessionCookie;
 use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
@@ -49,10 +48,15 @@ use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
 
 use access_token::{AccessTokens, Patience, Refreshes};
+use backchannel_logout::ProviderLogouts;
+use ended_at_provider::EndsAtProvider;
 use ending::{Endings, RevocationRules};
+use login::Logins;
+use logout::Logouts;
 use pending_login::PendingLoginCookie;
+use places::Places;
 use refresh::Refresher;
-use return_to::{BadReturnTo, ReturnTo};
+use session::SessionEndpoints;
 
 /// What the endpoints under the base path need to know.
 #[derive(Debug, Clone)]
@@ -118,28 +122,21 @@ pub enum LogoutHint {
     None,
 }
 
-/// The relying party: the OAuth client that the browser meets under the base path.
-///
-/// Shared by all workers; holds no state of a login, which travels in the browser's cookies.
+/// The relying party: the OAuth client that the browser meets under the base path. Shared by all workers;
+/// what answers there is one part for each group of endpoints.
 #[derive(Debug)]
 pub struct RelyingParty {
-    settings: AuthSettings,
-    post_logout_redirect_uri: Url,
+    settings: Arc<AuthSettings>,
+    places: Places,
     provider: Provider,
     sessions: Sessions,
     session_cookie: SessionCookie,
-    pending_logins: PendingLoginCookie,
-    keys: Keys,
     tokens: AccessTokens,
-    endings: Endings,
+    logins: Logins,
+    logouts: Logouts,
+    provider_logouts: ProviderLogouts,
+    session_endpoints: SessionEndpoints,
     clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    metrics: Metrics,
-    /// What all sites share.
-    shared: Shared,
-    /// What logouts at the provider warned of lately.
-    warnings: Repeats,
-    strangers: Strangers,
 }
 
 /// What the relying parties of all sites share, and what outlives each of them: it is limited, and under
@@ -210,9 +207,9 @@ impl RelyingParty {
             strangers,
             shared,
         } = parts;
-        let mut post_logout_redirect_uri = settings.public_url.clone();
-        post_logout_redirect_uri.set_path(&format!("{}/logout/callback", settings.base_path));
-        let pending_logins = PendingLoginCookie::new(
+        let settings = Arc::new(settings);
+        let places = Places::new(settings.public_url.clone(), settings.base_path.clone());
+        let pending = PendingLoginCookie::new(
             session_cookie.settings(),
             provider.settings().response_mode == ResponseMode::FormPost,
             keys.clone(),
@@ -235,25 +232,67 @@ impl RelyingParty {
             refresher,
             shared.refreshes.clone(),
             Arc::clone(&clock),
-            background.clone(),
+            background,
             patience,
         );
+        let ended_there = EndsAtProvider {
+            sessions: sessions.clone(),
+        };
         Self {
+            logins: Logins {
+                settings: Arc::clone(&settings),
+                places: places.clone(),
+                provider: provider.clone(),
+                sessions: sessions.clone(),
+                session_cookie: session_cookie.clone(),
+                pending,
+                tokens: tokens.clone(),
+                endings,
+                ended_there: ended_there.clone(),
+                keys: keys.clone(),
+                clock: Arc::clone(&clock),
+                randomness: Arc::clone(&randomness),
+                metrics: metrics.clone(),
+                strangers,
+            },
+            logouts: Logouts {
+                settings: Arc::clone(&settings),
+                post_logout_redirect_uri: places.address("/logout/callback"),
+                places: places.clone(),
+                provider: provider.clone(),
+                sessions: sessions.clone(),
+                session_cookie: session_cookie.clone(),
+                keys,
+                randomness: Arc::clone(&randomness),
+                metrics: metrics.clone(),
+            },
+            provider_logouts: ProviderLogouts {
+                places: places.clone(),
+                provider: provider.clone(),
+                sessions: sessions.clone(),
+                ended_there,
+                clock: Arc::clone(&clock),
+                metrics: metrics.clone(),
+                warnings: Repeats::default(),
+                front_channel: shared.front_channel,
+            },
+            session_endpoints: SessionEndpoints {
+                settings: Arc::clone(&settings),
+                places: places.clone(),
+                sessions: sessions.clone(),
+                session_cookie: session_cookie.clone(),
+                clock: Arc::clone(&clock),
+                randomness,
+                metrics,
+                streams: shared.streams,
+            },
             settings,
-            post_logout_redirect_uri,
+            places,
             provider,
             sessions,
             session_cookie,
-            pending_logins,
-            keys,
             tokens,
-            endings,
             clock,
-            randomness,
-            metrics,
-            warnings: Repeats::default(),
-            strangers,
-            shared,
         }
     }
 
@@ -263,7 +302,7 @@ impl RelyingParty {
     }
 
     /// What the endpoints know.
-    pub const fn settings(&self) -> &AuthSettings {
+    pub fn settings(&self) -> &AuthSettings {
         &self.settings
     }
 
@@ -292,40 +331,28 @@ impl RelyingParty {
         self.provider.settings().response_mode
     }
 
-    /// `Set-Cookie` lines that take back the cookie of a session that is over. One that did not open is
-    /// not ours to take (G6).
-    fn take_back(&self, presented: Presented) -> Vec<HeaderValue> {
-        match presented {
-            Presented::Session(cookie) => self.session_cookie.delete(&cookie),
-            Presented::Nothing => Vec::new(),
-        }
+    /// Where browsers go.
+    pub const fn places(&self) -> &Places {
+        &self.places
     }
 
-    /// Where a browser signs in.
-    pub fn login_url(&self) -> String {
-        format!("{}/login", self.settings.base_path)
+    /// How people sign in.
+    pub const fn logins(&self) -> &Logins {
+        &self.logins
     }
 
-    /// The place that was asked for, if it is one of ours (section F). Where it is none at all, the
-    /// page that asked is the nearest to it, and else the front page.
-    ///
-    /// # Errors
-    ///
-    /// The place is elsewhere.
-    pub fn place(&self, asked: &str, headers: &HeaderMap) -> Result<ReturnTo, BadReturnTo> {
-        let place = self.parse_place(asked)?;
-        Ok(place.unwrap_or_else(|| self.page_that_asked(headers)))
+    /// How they sign out.
+    pub const fn logouts(&self) -> &Logouts {
+        &self.logouts
     }
 
-    /// The page of ours that the browser comes from, as far as it says; else the front page.
-    pub fn page_that_asked(&self, headers: &HeaderMap) -> ReturnTo {
-        let referer = headers.get(REFERER).and_then(|value| value.to_str().ok());
-        referer
-            .and_then(|referer| self.parse_place(referer).ok()?)
-            .unwrap_or_else(ReturnTo::root)
+    /// How the provider signs them out.
+    pub const fn provider_logouts(&self) -> &ProviderLogouts {
+        &self.provider_logouts
     }
 
-    fn parse_place(&self, text: &str) -> Result<Option<ReturnTo>, BadReturnTo> {
-        ReturnTo::parse(text, &self.settings.public_url, &self.settings.base_path)
+    /// What a browser asks of its session.
+    pub const fn session_endpoints(&self) -> &SessionEndpoints {
+        &self.session_endpoints
     }
 }

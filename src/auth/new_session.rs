@@ -7,9 +7,9 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
-use crate::auth::RelyingParty;
 use crate::auth::callback_fault::CallbackFault;
 use crate::auth::ended_at_provider::LoggedInWhen;
+use crate::auth::login::Logins;
 use crate::clock::Timestamp;
 use crate::oidc::{Grant, Identity};
 use crate::secret::{LogoutSid, random_base64url};
@@ -20,7 +20,7 @@ use crate::session::record::{Authentication, NewSession, Session, facts_of_login
 use crate::session::store::{Admission, StoreError};
 use crate::web::ending::EndReason;
 
-impl RelyingParty {
+impl Logins {
     /// Begins the session that `grant` allows, with the `Set-Cookie` lines that carry it.
     pub(in crate::auth) async fn begin_session(
         &self,
@@ -103,7 +103,7 @@ impl RelyingParty {
         session: &Arc<Session>,
         login: LoggedInWhen,
     ) -> Result<(), CallbackFault> {
-        let fault = match self.ended_on_its_way(session, login).await {
+        let fault = match self.ended_there.ended_on_its_way(session, login).await {
             Ok(false) => return Ok(()),
             Ok(true) => CallbackFault::EndedThere,
             Err(error) => {

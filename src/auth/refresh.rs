@@ -19,7 +19,7 @@ use crate::session::Sessions;
 use crate::session::journal::RefreshFailed;
 use crate::session::record::{Session, Tokens};
 use crate::session::store::{Found, LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
-use crate::telemetry::chain;
+use crate::telemetry::{RefreshOutcome, chain};
 use crate::web::ending::EndReason;
 use crate::web::repeats::Repeats;
 
@@ -190,8 +190,8 @@ impl Refresher {
             RefreshError::Unavailable(_) => NotNow::Provider(error.as_str()),
         };
         let failed = RefreshFailed {
-            outcome: "unavailable",
-            code: error.as_str(),
+            outcome: RefreshOutcome::Unavailable,
+            code: Some(error.as_str()),
             cause: &chain(&error),
         };
         self.tell(session, &failed, "refresh failed; the session stays");
@@ -223,8 +223,8 @@ impl Refresher {
             return Err(TokenError::Unavailable(NotNow::Store));
         }
         let failed = RefreshFailed {
-            outcome: "refused",
-            code: word,
+            outcome: RefreshOutcome::Refused,
+            code: Some(word),
             cause: &cause,
         };
         self.tell(session, &failed, "refresh refused; the session ends");
@@ -257,8 +257,8 @@ impl Refresher {
         let Some(tokens) = self.tokens(granted, Some(before)).map(Arc::new) else {
             const WORD: &str = "unusable_token";
             let failed = RefreshFailed {
-                outcome: "unavailable",
-                code: WORD,
+                outcome: RefreshOutcome::Unavailable,
+                code: Some(WORD),
                 cause: "the access token has bytes that no header may carry",
             };
             self.tell(session, &failed, "refresh failed; the session stays");
@@ -267,20 +267,20 @@ impl Refresher {
         loop {
             match self.sessions.save_tokens(session, &tokens).await {
                 Ok(SaveOutcome::Saved) => {
-                    journal.refreshed(session, "ok", asked.elapsed());
+                    journal.refreshed(session, RefreshOutcome::Ok, asked.elapsed());
                     return Ok(());
                 }
                 // Another node had taken over; what it stored is as good.
                 Ok(SaveOutcome::Overtaken) => {
-                    journal.refreshed(session, "overtaken", asked.elapsed());
+                    journal.refreshed(session, RefreshOutcome::Overtaken, asked.elapsed());
                     return Ok(());
                 }
                 Ok(SaveOutcome::Ended) => {
                     // A logout came first and wins: what it could not see is revoked here (L8).
                     self.revocations.begin(tokens);
                     let failed = RefreshFailed {
-                        outcome: "session_ended",
-                        code: "session_ended",
+                        outcome: RefreshOutcome::SessionEnded,
+                        code: None,
                         cause: "the session ended meanwhile",
                     };
                     let what = "refreshed tokens came too late and are revoked";
@@ -294,8 +294,8 @@ impl Refresher {
                         .is_none()
                     {
                         let failed = RefreshFailed {
-                            outcome: "store_unavailable",
-                            code: "store_unavailable",
+                            outcome: RefreshOutcome::StoreUnavailable,
+                            code: None,
                             cause: &chain(&error),
                         };
                         self.tell(session, &failed, "refreshed tokens wait for the store");

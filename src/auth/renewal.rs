@@ -4,16 +4,11 @@ use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 
-use crate::auth::RelyingParty;
+use crate::auth::session::SessionEndpoints;
 use crate::session::cookie::Presented;
 use crate::web::body::Body;
 
-impl RelyingParty {
-    /// Whether answers may have to renew the cookie: the session travels in it.
-    pub const fn cookie_carries_sessions(&self) -> bool {
-        self.session_cookie.carries_sessions()
-    }
-
+impl SessionEndpoints {
     /// Adds the session as it is now to the answer to a request that presented an older state of it:
     /// its tokens were refreshed, it was used, or its key is to be retired (G7). Such an answer is
     /// never kept (G11).

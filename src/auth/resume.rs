@@ -12,11 +12,10 @@ use http::request::Parts;
 use http::{HeaderValue, Response};
 use url::form_urlencoded;
 
-use crate::auth::RelyingParty;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::attempts::{self, Attempts};
 use crate::auth::logged_in::LoggedIn;
-use crate::auth::login::{LoginAnswer, LoginError, LoginRequest};
+use crate::auth::login::{LoginAnswer, LoginError, LoginRequest, Logins};
 use crate::auth::past_login::{LoginEnd, PastLogin};
 use crate::auth::pending_login::{Progress, Window, is_suffix};
 use crate::auth::return_to::ReturnTo;
@@ -39,7 +38,7 @@ pub struct Again {
 /// That the step of our own site was taken.
 const STEPPED: &str = "step";
 
-impl RelyingParty {
+impl Logins {
     /// The login of a callback that cannot be finished any more.
     pub(in crate::auth) fn again(&self, state: &str) -> Again {
         let attempts = State::carried_by(state)
@@ -125,9 +124,7 @@ impl RelyingParty {
 
     fn remembered(&self, parts: &Parts, again: &Again) -> Option<PastLogin> {
         let now = self.clock.now();
-        let known = self
-            .pending_logins
-            .find_named(&parts.headers, &again.login, now)?;
+        let known = self.pending.find_named(&parts.headers, &again.login, now)?;
         Some(match known.progress {
             Progress::Over(past) => past,
             // Finished by another request, whose answer this browser did not wait for.
@@ -149,7 +146,7 @@ impl RelyingParty {
     ) -> Result<(), LoginError> {
         let now = self.clock.now();
         let lately = || {
-            self.pending_logins
+            self.pending
                 .signed_in_within(&parts.headers, attempts::WITHIN, now)
         };
         if presented == Presented::Nothing && lately() >= attempts::MOST {
@@ -161,7 +158,7 @@ impl RelyingParty {
     fn hopeless(&self, trouble: Trouble, place: &ReturnTo, window: Window) -> LoginError {
         LoginError::Hopeless {
             trouble,
-            link: self.login_link_in(place, window),
+            link: self.places.login_link(place, window),
             window,
         }
     }
@@ -173,7 +170,7 @@ impl RelyingParty {
         if let Some(count) = attempts.seal(&self.keys, &*self.randomness) {
             query.append_pair("tried", &count);
         }
-        format!("{}?{}", self.login_url(), query.finish())
+        format!("{}?{}", self.places.login_url(), query.finish())
     }
 
     fn resume_link(&self, again: &Again, stepped: bool) -> String {
@@ -185,7 +182,7 @@ impl RelyingParty {
         if stepped {
             query.append_pair(STEPPED, "1");
         }
-        format!("{}/resume?{}", self.login_url(), query.finish())
+        format!("{}/resume?{}", self.places.login_url(), query.finish())
     }
 
     fn read_resume_link(&self, parts: &Parts) -> (Again, bool) {
@@ -212,7 +209,7 @@ impl RelyingParty {
             let host = parts.headers.get(HOST)?.to_str().ok()?;
             host.rsplit_once(':')?.1.parse().ok()
         });
-        let public = self.settings.public_url.port_or_known_default();
+        let public = self.places.port();
         if said.is_some() && said != public {
             Trouble::OtherPort
         } else {

@@ -1,22 +1,42 @@
 //! `/bff/session`: who is signed in, as the browser app asks it.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::auth::answer::{json, with_cookies};
+use crate::auth::answer::{json, taken_back, with_cookies};
 use crate::auth::ending::follows;
-use crate::auth::{AnonymousAnswer, RelyingParty};
-use crate::clock::Timestamp;
-use crate::session::Activity;
-use crate::session::cookie::Presented;
+use crate::auth::places::Places;
+use crate::auth::{AnonymousAnswer, AuthSettings};
+use crate::clock::{Clock, Randomness, Timestamp};
+use crate::session::cookie::{Presented, SessionCookie};
 use crate::session::record::Session;
 use crate::session::store::{Found, StoreError};
+use crate::session::{Activity, Sessions};
+use crate::telemetry::Metrics;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
+use crate::web::open_limits::OpenLimits;
 
-impl RelyingParty {
+/// What a browser asks of its own session and its user's others: `/bff/session`, its events,
+/// `/bff/sessions` and `/bff/user`.
+#[derive(Debug)]
+pub struct SessionEndpoints {
+    pub(in crate::auth) settings: Arc<AuthSettings>,
+    pub(in crate::auth) places: Places,
+    pub(in crate::auth) sessions: Sessions,
+    pub(in crate::auth) session_cookie: SessionCookie,
+    pub(in crate::auth) clock: Arc<dyn Clock>,
+    pub(in crate::auth) randomness: Arc<dyn Randomness>,
+    pub(in crate::auth) metrics: Metrics,
+    /// Event streams that are open.
+    pub(in crate::auth) streams: OpenLimits,
+}
+
+impl SessionEndpoints {
     /// Answers `/bff/session`; never with a token, a code or the session id (G13).
     ///
     /// # Errors
@@ -50,7 +70,7 @@ impl RelyingParty {
             AnonymousAnswer::Ok => StatusCode::OK,
             AnonymousAnswer::Unauthorized => StatusCode::UNAUTHORIZED,
         };
-        let mut body = json!({ "authenticated": false, "login_url": self.login_url() });
+        let mut body = json!({ "authenticated": false, "login_url": self.places.login_url() });
         if let (Value::Object(body), Some(reason)) = (&mut body, ended) {
             body.insert("ended".to_owned(), reason.as_str().into());
         }
@@ -59,7 +79,7 @@ impl RelyingParty {
         let dead = if ended.is_some_and(|reason| follows(reason).is_replaced) {
             Vec::new()
         } else {
-            self.take_back(presented)
+            taken_back(&self.session_cookie, presented)
         };
         with_cookies(json(status, &body), dead)
     }
@@ -86,17 +106,8 @@ impl RelyingParty {
                 "amr": authentication.amr,
                 "auth_time": authentication.auth_time.map(Timestamp::rfc3339),
             },
-            "logout_url": self.logout_url(session),
+            "logout_url": self.places.logout_url(session),
         })
-    }
-
-    /// The link that ends this session.
-    pub(in crate::auth) fn logout_url(&self, session: &Session) -> String {
-        format!(
-            "{}/logout?sid={}",
-            self.settings.base_path,
-            session.logout_sid.in_link()
-        )
     }
 }
 

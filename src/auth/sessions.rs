@@ -7,14 +7,14 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::auth::RelyingParty;
-use crate::auth::answer::{json, not_stored, with_cookies};
+use crate::auth::answer::{json, not_stored, taken_back, with_cookies};
 use crate::auth::ending::FORGOTTEN;
-use crate::auth::session::activity;
+use crate::auth::session::{SessionEndpoints, activity};
 use crate::session::cookie::Presented;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::store::{Found, StoreError, Who};
+use crate::telemetry::LogoutOutcome;
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
@@ -45,7 +45,7 @@ pub enum SessionsError {
     Store(#[from] StoreError),
 }
 
-impl RelyingParty {
+impl SessionEndpoints {
     /// Answers `GET /bff/sessions`: the current one first, then those used last, and how many there
     /// are in all.
     ///
@@ -112,7 +112,10 @@ impl RelyingParty {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 if named.hash == current.hash {
                     self.end_own(&named.hash, EndReason::Logout).await?;
-                    return Ok(with_cookies(answer, self.take_back(presented)));
+                    return Ok(with_cookies(
+                        answer,
+                        taken_back(&self.session_cookie, presented),
+                    ));
                 }
                 if !self
                     .end_own(&named.hash, EndReason::SignedOutElsewhere)
@@ -155,7 +158,7 @@ impl RelyingParty {
     async fn end_own(&self, hash: &SessionHash, reason: EndReason) -> Result<bool, StoreError> {
         let ended = self.sessions.end(hash, reason).await?.is_some();
         if ended {
-            self.metrics.logout("sessions");
+            self.metrics.logout(LogoutOutcome::Sessions);
         }
         Ok(ended)
     }

@@ -4,9 +4,8 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::auth::RelyingParty;
 use crate::auth::answer::json;
-use crate::auth::session::{activity, claims};
+use crate::auth::session::{SessionEndpoints, activity, claims};
 use crate::session::cookie::Presented;
 use crate::session::store::{Found, StoreError};
 use crate::web::body::Body;
@@ -26,7 +25,7 @@ pub enum UserError {
     Store(#[from] StoreError),
 }
 
-impl RelyingParty {
+impl SessionEndpoints {
     /// Answers `/bff/user`.
     ///
     /// # Errors
@@ -57,7 +56,10 @@ impl RelyingParty {
             }
         }
         let expires_in = self.sessions.remaining(&session).idle.as_secs();
-        list.push(claim("bff:logout_url", &self.logout_url(&session).into()));
+        list.push(claim(
+            "bff:logout_url",
+            &self.places.logout_url(&session).into(),
+        ));
         list.push(claim("bff:session_expires_in", &expires_in.into()));
         list.push(claim(
             "bff:session_state",

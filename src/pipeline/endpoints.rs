@@ -60,23 +60,23 @@ impl Serving<'_> {
         if let Presented::Session(cookie) = &presented {
             ctx.session = relying_party.sessions().at_hand(&cookie.hash);
         }
+        let (logins, logouts) = (relying_party.logins(), relying_party.logouts());
+        let sessions = relying_party.session_endpoints();
         match endpoint {
             Endpoint::Login => {
                 self.warn_of_unnamed_proxy(ctx, parts);
-                relying_party.admit_login(self.source(ctx, parts))?;
+                logins.admit_login(self.source(ctx, parts))?;
                 let answer = if parts.method == Method::POST {
                     let form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
-                    relying_party
-                        .third_party_login(&form, parts, presented)
-                        .await?
+                    logins.third_party_login(&form, parts, presented).await?
                 } else {
-                    relying_party.login(parts, presented).await?
+                    logins.login(parts, presented).await?
                 };
                 Ok(self.show(answer, parts))
             }
             Endpoint::LoginResume => {
                 let source = self.source(ctx, parts);
-                let answer = relying_party.resume(parts, presented, source).await?;
+                let answer = logins.resume(parts, presented, source).await?;
                 Ok(self.show(answer, parts))
             }
             Endpoint::Callback => {
@@ -88,7 +88,7 @@ impl Serving<'_> {
                     parts.uri.query().unwrap_or_default()
                 };
                 let client = self.client(ctx, parts).address();
-                let finished = relying_party.callback(parameters, parts, presented, client);
+                let finished = logins.callback(parameters, parts, presented, client);
                 match finished.await {
                     Ok(logged_in) => {
                         ctx.session.clone_from(&logged_in.session);
@@ -103,29 +103,32 @@ impl Serving<'_> {
                 } else {
                     LogoutBy::Link
                 };
-                Ok(relying_party.logout(by, parts, presented).await?)
+                Ok(logouts.logout(by, parts, presented).await?)
             }
-            Endpoint::LogoutContinue => Ok(relying_party.logout_continue(parts).await),
-            Endpoint::LogoutCallback => Ok(relying_party.logout_callback(parts)),
-            Endpoint::Session => Ok(relying_party.session(parts, presented).await?),
+            Endpoint::LogoutContinue => Ok(logouts.logout_continue(parts).await),
+            Endpoint::LogoutCallback => Ok(logouts.logout_callback(parts)),
+            Endpoint::Session => Ok(sessions.session(parts, presented).await?),
             Endpoint::SessionEvents => {
-                let events = relying_party.events(parts, presented, &self.worker.shutdown);
+                let events = sessions.events(parts, presented, &self.worker.shutdown);
                 Ok(events.await?)
             }
             Endpoint::Sessions if parts.method == Method::DELETE => {
-                Ok(relying_party.end_own_sessions(parts, presented).await?)
+                Ok(sessions.end_own_sessions(parts, presented).await?)
             }
-            Endpoint::Sessions => Ok(relying_party.own_sessions(parts, presented).await?),
-            Endpoint::User => relying_party
-                .user(parts, presented)
-                .await
-                .map_err(Refusal::User),
+            Endpoint::Sessions => Ok(sessions.own_sessions(parts, presented).await?),
+            Endpoint::User => sessions.user(parts, presented).await.map_err(Refusal::User),
             Endpoint::BackchannelLogout => {
                 let form = read_form(parts, body).await;
                 let form = form.ok_or(BackchannelLogoutError::Malformed)?;
-                Ok(relying_party.backchannel_logout(&form).await?)
+                Ok(relying_party
+                    .provider_logouts()
+                    .backchannel_logout(&form)
+                    .await?)
             }
-            Endpoint::FrontchannelLogout => Ok(relying_party.frontchannel_logout(parts).await?),
+            Endpoint::FrontchannelLogout => Ok(relying_party
+                .provider_logouts()
+                .frontchannel_logout(parts)
+                .await?),
         }
     }
 }
@@ -185,7 +188,7 @@ impl Serving<'_> {
         error: Box<CallbackError>,
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
-        let relying_party = &*self.site.relying_party;
+        let logins = self.site.relying_party.logins();
         let (id, cause) = (ctx.request_id(), error.to_string());
         if let Some(again) = &error.again
             && Arrival::of(&parts.headers).is_seen()
@@ -196,7 +199,7 @@ impl Serving<'_> {
                 cause,
                 "login over; the browser goes on"
             );
-            return Ok(relying_party.go_on(again, error.cookie));
+            return Ok(logins.go_on(again, error.cookie));
         }
         let place = error.denied().filter(|_| error.window == Window::Tab);
         if let Some(place) = place.filter(|place| self.may_tell(place, parts)) {
@@ -206,7 +209,7 @@ impl Serving<'_> {
                 cause,
                 "login failed; back where it began"
             );
-            return Ok(relying_party.back_where_it_began(place, &error));
+            return Ok(logins.back_where_it_began(place, &error));
         }
         Err(error.into())
     }

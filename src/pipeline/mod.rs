@@ -241,10 +241,10 @@ impl Serving<'_> {
         };
         if let Some(presented) = ctx.presented
             && ctx.in_session
-            && self.site.relying_party.cookie_carries_sessions()
+            && self.site.relying_party.session_cookie().carries_sessions()
         {
-            let relying_party = &self.site.relying_party;
-            relying_party.renew_cookie(parts, presented, &mut response);
+            let sessions = self.site.relying_party.session_endpoints();
+            sessions.renew_cookie(parts, presented, &mut response);
         }
         response
     }

@@ -3,10 +3,10 @@
 use http::request::Parts;
 use http::{Method, Response};
 
-use crate::auth::login::LoginRequest;
+use crate::auth::AccessDenied;
+use crate::auth::login::{LoginRequest, Logins};
 use crate::auth::pending_login::Window;
 use crate::auth::return_to::ReturnTo;
-use crate::auth::{AccessDenied, RelyingParty};
 use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
@@ -37,21 +37,23 @@ impl Serving<'_> {
     ) -> Result<Response<Body>, Refusal> {
         check_opened(&parts.headers)?;
         let relying_party = &*self.site.relying_party;
+        let logins = relying_party.logins();
         let presented = self.presented(ctx, parts);
         let address = match parts.uri.query() {
             Some(query) => format!("{}?{query}", path.as_str()),
             None => path.as_str().to_owned(),
         };
-        if relying_party.may_hold_back_a_session(parts, presented) {
+        if logins.may_hold_back_a_session(parts, presented) {
             return Ok(same_site_step(&address));
         }
         let place = relying_party
+            .places()
             .place(&address, &parts.headers)
             .unwrap_or_else(|_| ReturnTo::root());
-        relying_party.check_progress(parts, presented, &place)?;
+        logins.check_progress(parts, presented, &place)?;
         let request = LoginRequest::returning_to(place);
-        relying_party.admit_login(self.source(ctx, parts))?;
-        Ok(relying_party
+        logins.admit_login(self.source(ctx, parts))?;
+        Ok(logins
             .begin_login(request, &parts.headers, presented)
             .await?)
     }
@@ -61,17 +63,17 @@ impl Serving<'_> {
         let relying_party = &self.site.relying_party;
         let path = RequestPath::parse(parts.uri.path(), self.site.path_rules()).ok()?;
         match UnderBase::at(path.as_str(), &relying_party.settings().base_path) {
-            UnderBase::Endpoint(Endpoint::Login) => relying_party.place_of_login(parts),
+            UnderBase::Endpoint(Endpoint::Login) => relying_party.logins().place_of_login(parts),
             UnderBase::Endpoint(Endpoint::LoginResume) => {
-                Some(relying_party.place_of_resume(parts)?.0)
+                Some(relying_party.logins().place_of_resume(parts)?.0)
             }
             UnderBase::Endpoint(_) | UnderBase::Nothing => None,
             UnderBase::Outside if parts.method == Method::GET => {
                 let address = parts.uri.path_and_query()?.as_str();
-                relying_party.place(address, &parts.headers).ok()
+                relying_party.places().place(address, &parts.headers).ok()
             }
             // What was sent is lost; the page that sent it is the nearest.
-            UnderBase::Outside => Some(relying_party.page_that_asked(&parts.headers)),
+            UnderBase::Outside => Some(relying_party.places().page_that_asked(&parts.headers)),
         }
     }
 
@@ -86,8 +88,9 @@ impl Serving<'_> {
     pub(super) fn window_of(&self, parts: &Parts) -> Window {
         let relying_party = &self.site.relying_party;
         match UnderBase::at(parts.uri.path(), &relying_party.settings().base_path) {
-            UnderBase::Endpoint(Endpoint::Login) => RelyingParty::window_of_login(parts),
+            UnderBase::Endpoint(Endpoint::Login) => Logins::window_of_login(parts),
             UnderBase::Endpoint(Endpoint::LoginResume) => relying_party
+                .logins()
                 .place_of_resume(parts)
                 .map_or(Window::Tab, |(_, window)| window),
             _ => Window::Tab,

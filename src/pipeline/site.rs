@@ -128,8 +128,9 @@ impl Site {
         let wanted = UnderBase::at(parts.uri.path(), base_path);
         let is_back_channel = parts.method == Method::POST
             && wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout);
-        if is_back_channel && !self.relying_party.is_called_by_any_name() {
-            self.relying_party.backchannel_logout_elsewhere(host);
+        let logouts = self.relying_party.provider_logouts();
+        if is_back_channel && !logouts.is_called_by_any_name() {
+            logouts.backchannel_logout_elsewhere(host);
             return false;
         }
         is_back_channel

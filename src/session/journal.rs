@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::seal::Keys;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, RefreshOutcome};
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
 
@@ -119,12 +119,12 @@ impl Journal {
         );
     }
 
-    /// A session has other tokens than before: `ok`, or `overtaken` where another node's stand.
-    pub fn refreshed(&self, session: &Session, outcome: &'static str, took: Duration) {
+    /// A session has other tokens than before, its own or another node's.
+    pub fn refreshed(&self, session: &Session, outcome: RefreshOutcome, took: Duration) {
         self.metrics.refresh(outcome);
         tracing::info!(
             event = "session.refreshed",
-            outcome,
+            outcome = outcome.as_str(),
             session = &*session.tag,
             session_id = ?session.hash,
             subject = self.subject(&session.subject),
@@ -133,7 +133,7 @@ impl Journal {
         );
     }
 
-    /// A refresh brought nothing: `refused`, which ends the session, or what it could not be made for.
+    /// A refresh brought nothing.
     pub fn refresh_failed(
         &self,
         session: &Session,
@@ -145,10 +145,11 @@ impl Journal {
             code,
             cause,
         } = *failed;
+        let code = code.unwrap_or(outcome.as_str());
         self.metrics.refresh_failed(outcome, code);
         tracing::info!(
             event = "refresh.failed",
-            outcome,
+            outcome = outcome.as_str(),
             code,
             cause,
             session = &*session.tag,
@@ -170,10 +171,10 @@ impl Journal {
 /// Why a refresh brought nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshFailed<'a> {
-    /// `refused`, `unavailable`, `store_unavailable` or `session_ended`.
-    pub outcome: &'static str,
-    /// The word for the cause, for the metric; empty where the outcome says it all.
-    pub code: &'static str,
+    /// What it came to.
+    pub outcome: RefreshOutcome,
+    /// The word for the cause, for the metric, where the outcome does not say it all.
+    pub code: Option<&'static str>,
     /// The cause in a sentence.
     pub cause: &'a str,
 }

@@ -20,6 +20,7 @@ use super::names::{
     PROVIDER_SECONDS, REFRESHES, REQUESTS, SECRET_EXPIRES, SESSIONS, SESSIONS_ENDED, SOCKETS,
     STORE_ERRORS, STORE_SECONDS, STRANGERS, STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
 };
+use super::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome};
 use super::process;
 use super::route::RouteMetrics;
 use super::series::{METADATA, histogram, label};
@@ -33,17 +34,6 @@ const LATENCY_BUCKETS: [f64; 14] = [
 
 /// How often samples move from the queues of the hot path into their histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// What a login can come to.
-const LOGIN_OUTCOMES: [&str; 7] = [
-    "ok",
-    "refused",
-    "provider_unavailable",
-    "store_unavailable",
-    "over_budget",
-    "session_limit",
-    "too_large",
-];
 
 /// The counters and histograms of one app; cheap to clone.
 #[derive(Clone)]
@@ -96,11 +86,15 @@ impl Metrics {
     fn begin_at_zero(&self) {
         let version = label("version", env!("CARGO_PKG_VERSION"));
         self.gauge(BUILD, vec![version]).set(1);
-        for outcome in LOGIN_OUTCOMES {
-            drop(self.counter(LOGINS, vec![label("outcome", outcome)]));
+        for outcome in LoginOutcome::ALL {
+            drop(self.counter(LOGINS, vec![label("outcome", outcome.as_str())]));
         }
-        for outcome in ["ok", "overtaken"] {
-            drop(self.counter(REFRESHES, vec![label("outcome", outcome)]));
+        for outcome in LogoutOutcome::ALL {
+            drop(self.counter(LOGOUTS, vec![label("outcome", outcome.as_str())]));
+        }
+        // The others have a cause as well.
+        for outcome in [RefreshOutcome::Ok, RefreshOutcome::Overtaken] {
+            drop(self.counter(REFRESHES, vec![label("outcome", outcome.as_str())]));
         }
         for reason in EndReason::ALL {
             drop(self.counter(SESSIONS_ENDED, vec![label("reason", reason.as_str())]));
@@ -110,35 +104,33 @@ impl Metrics {
         }
     }
 
-    /// A login ended: `ok`, `refused`, `provider_unavailable`, ….
-    pub fn login(&self, outcome: &'static str) {
+    /// A login ended.
+    pub fn login(&self, outcome: LoginOutcome) {
         let total = match outcome {
-            "ok" => &self.0.logins,
+            LoginOutcome::Ok => &self.0.logins,
             _ => &self.0.failed_logins,
         };
         total.fetch_add(1, Ordering::Relaxed);
-        self.count(LOGINS, vec![label("outcome", outcome)]);
+        self.count(LOGINS, vec![label("outcome", outcome.as_str())]);
     }
 
     /// A logout ended.
-    pub fn logout(&self, outcome: &'static str) {
-        self.count(LOGOUTS, vec![label("outcome", outcome)]);
+    pub fn logout(&self, outcome: LogoutOutcome) {
+        self.count(LOGOUTS, vec![label("outcome", outcome.as_str())]);
     }
 
     /// A token refresh ended.
-    pub fn refresh(&self, outcome: &'static str) {
-        if outcome == "ok" {
+    pub fn refresh(&self, outcome: RefreshOutcome) {
+        if outcome == RefreshOutcome::Ok {
             self.0.refreshes.fetch_add(1, Ordering::Relaxed);
         }
-        self.count(REFRESHES, vec![label("outcome", outcome)]);
+        self.count(REFRESHES, vec![label("outcome", outcome.as_str())]);
     }
 
-    /// A token refresh brought nothing: `refused`, which ended the session, or `unavailable`; and why.
-    pub fn refresh_failed(&self, outcome: &'static str, cause: &'static str) {
-        self.count(
-            REFRESHES,
-            vec![label("outcome", outcome), label("cause", cause)],
-        );
+    /// A token refresh brought nothing, and why.
+    pub fn refresh_failed(&self, outcome: RefreshOutcome, cause: &'static str) {
+        let outcome = label("outcome", outcome.as_str());
+        self.count(REFRESHES, vec![outcome, label("cause", cause)]);
     }
 
     /// A session ended, by this node.
@@ -373,10 +365,10 @@ mod tests {
         );
         route.upstream_answered(Duration::from_millis(2));
         metrics.sessions(7);
-        metrics.login("ok");
-        metrics.logout("user");
-        metrics.refresh("ok");
-        metrics.refresh("ok");
+        metrics.login(LoginOutcome::Ok);
+        metrics.logout(LogoutOutcome::Sessions);
+        metrics.refresh(RefreshOutcome::Ok);
+        metrics.refresh(RefreshOutcome::Ok);
         metrics.provider_call("token", "ok", Duration::from_millis(20));
         let text = metrics.render();
         for line in [
@@ -390,7 +382,7 @@ mod tests {
             "bff_sessions_ended_total{reason=\"expired\"} 0",
             "bff_logins_total{outcome=\"refused\"} 0",
             "bff_logins_total{outcome=\"ok\"} 1",
-            "bff_logouts_total{outcome=\"user\"} 1",
+            "bff_logouts_total{outcome=\"sessions\"} 1",
             "bff_token_refreshes_total{outcome=\"ok\"} 2",
             "bff_provider_calls_total{endpoint=\"token\",outcome=\"ok\"} 1",
             "bff_provider_call_duration_seconds_count{endpoint=\"token\"} 1",
@@ -413,14 +405,16 @@ mod tests {
                 route.answered(&Method::GET, status, Duration::from_millis(3));
             }
         }
-        for outcome in ["ok", "refused", "provider_unavailable"] {
-            metrics.login(outcome);
-            metrics.refresh(outcome);
+        for outcome in LoginOutcome::ALL {
+            metrics.login(*outcome);
+        }
+        for outcome in RefreshOutcome::ALL {
+            metrics.refresh(*outcome);
         }
         let totals = Totals {
             requests: 6,
             logins: 1,
-            failed_logins: 2,
+            failed_logins: 7,
             refreshes: 1,
         };
         assert_eq!(metrics.totals(), totals);
@@ -429,7 +423,7 @@ mod tests {
     #[test]
     fn two_apps_do_not_share_their_counters() {
         let (one, two) = (Metrics::new(), Metrics::new());
-        one.login("ok");
+        one.login(LoginOutcome::Ok);
         let one_login = "bff_logins_total{outcome=\"ok\"} 1";
         assert!(one.render().contains(one_login));
         assert!(!two.render().contains(one_login));

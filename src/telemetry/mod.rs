@@ -3,6 +3,7 @@
 mod log;
 mod metrics;
 mod names;
+mod outcome;
 mod process;
 mod route;
 mod series;
@@ -11,4 +12,5 @@ pub use self::log::{
     LogError, LogFormat, LogGuard, LogLines, LogSettings, SubjectInLog, chain, init,
 };
 pub use self::metrics::{Metrics, StoreMetrics, Totals};
+pub use self::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome};
 pub use self::route::RouteMetrics;

@@ -183,7 +183,9 @@ async fn a_bad_logout_token_ends_nobody() {
         bff.clock().advance(Duration::from_secs(30));
     }
     let metrics = bff.metrics().unwrap();
-    assert!(metrics.contains("bff_logouts_total{outcome=\"backchannel_refused\"}"));
+    let refused = Fault::bad_logout_tokens(0).len();
+    let counted = format!("bff_logouts_total{{outcome=\"backchannel_refused\"}} {refused}\n");
+    assert!(metrics.contains(&counted), "{metrics}");
 }
 
 /// E8: what looks odd and is right ends the session.

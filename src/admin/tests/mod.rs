@@ -12,6 +12,7 @@ use crate::clock::SystemRandomness;
 use crate::secret::AdminKey;
 use crate::session::journal::{End, OnEnd};
 use crate::session::record::Session;
+use crate::telemetry::LoginOutcome;
 use shelf::{Shelf, readable, sessions, unreadable};
 
 struct Fixed(&'static str, CheckState);
@@ -61,7 +62,7 @@ struct Running {
 fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     let (draining, shutdown) = (CancellationToken::new(), CancellationToken::new());
     let metrics = Metrics::new();
-    metrics.login("ok");
+    metrics.login(LoginOutcome::Ok);
     let settings = AdminSettings {
         listen: Listen::Tcp("127.0.0.1:0".parse().unwrap()),
         keys: AdminKeys::new(key.map(AdminKey::new), Vec::new()),

@@ -15,9 +15,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::RelyingParty;
 use crate::auth::answer::not_stored;
 use crate::auth::ending::{FORGOTTEN, WITHOUT_COOKIE};
+use crate::auth::session::SessionEndpoints;
 use crate::clock::Timestamp;
 use crate::session::Activity;
 use crate::session::cookie::Presented;
@@ -54,7 +54,7 @@ pub enum EventsError {
     Store(#[from] StoreError),
 }
 
-impl RelyingParty {
+impl SessionEndpoints {
     /// Answers `/bff/session/events`. `shutdown` ends the stream.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl RelyingParty {
         last: Option<&LastEvent>,
         shutdown: &CancellationToken,
     ) -> Result<Response<Body>, EventsError> {
-        let permit = self.shared.streams.take(Some(&session.tag))?;
+        let permit = self.streams.take(Some(&session.tag))?;
         let stream = EventStream::new(
             StreamParts {
                 sessions: self.sessions.clone(),

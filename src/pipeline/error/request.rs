@@ -56,11 +56,10 @@ impl RefusedRequest<'_> {
             }
             _ => self.return_to.as_ref(),
         };
+        let places = self.relying_party.places();
         match return_to.filter(|_| self.arrival.is_seen()) {
-            Some(place) => self
-                .relying_party
-                .login_link_in(place, self.window(refusal)),
-            None => self.relying_party.login_url(),
+            Some(place) => places.login_link(place, self.window(refusal)),
+            None => places.login_url(),
         }
     }
 
