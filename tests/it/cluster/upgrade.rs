@@ -211,7 +211,7 @@ impl Story {
 }
 
 on_stores! { an_upgrade_loses_nobody:
-    an_upgrade_and_its_rolling_back_lose_nobody(Kind::Redis, 5, 5)(Kind::Postgres, 5, 5);
+    an_upgrade_and_its_rolling_back_lose_nobody(Kind::Redis, 20, 20)(Kind::Postgres, 20, 20);
     #[ignore = "large"]
     large_upgrade_on_redis(Kind::Redis, 200, 24);
     #[ignore = "large"]

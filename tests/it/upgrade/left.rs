@@ -9,7 +9,8 @@ use bff::clock::{ManualClock, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::store::{Kind, Rows};
+use super::rows::Rows;
+use super::store::Kind;
 use crate::support::cookie_jar::{Cookie, SameSite};
 
 /// One store's file.

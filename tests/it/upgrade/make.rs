@@ -12,10 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bff::clock::{Clock as _, ManualClock, SystemClock};
 
+use super::house::{browser_at, code_of, steady, told, way};
 use super::left::{Alive, KeptCookie, Left, Login, Over};
 use super::provider::{HASTY, ISSUER, NAMELESS, Provider, WORDY};
+use super::rows::Rows;
 use super::store::{Kind, Store};
-use super::{browser_at, steady, told, way};
+
 use crate::support::browser::{Browser, Fetch};
 use crate::support::call::Call;
 use crate::support::idp::{CLIENT_ID, PUBLIC_URL, logout_call};
@@ -118,7 +120,7 @@ impl Maker {
             over: BTreeMap::new(),
             logins: BTreeMap::new(),
             used_logout_token: None,
-            rows: super::store::Rows::None,
+            rows: Rows::None,
         };
         // What ends is remembered by no other process where cookies are all there is.
         if kind != Kind::Cookie {
@@ -252,7 +254,7 @@ impl Maker {
         let rehearsed = self.under_way("kurt").await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
         for login in [&late, &rehearsed] {
-            let code = super::code_of(&login.callback);
+            let code = code_of(&login.callback);
             let sid = Provider::sid_of(&code).unwrap();
             let token = self.provider.logout_token(None, Some(&sid));
             let reply = logout_call(&token).send(self.node.addr).await;

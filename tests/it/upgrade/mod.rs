@@ -4,152 +4,24 @@
 //! What it left stands in `tests/fixtures`, a folder a release, made by its own binary. The tests go on
 //! at the minute at which that was put down, so they hold in any year.
 
+mod house;
 mod left;
 mod make;
 mod provider;
 mod reader;
+mod rows;
 mod store;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bff::clock::ManualClock;
-use serde_json::Value;
-
-use self::left::{KeptCookie, Left};
-use self::provider::{ACCESS_TOKEN_SECONDS, ISSUER, Provider};
-use self::store::{Kind, Store};
-use crate::support::bff::Bff;
-use crate::support::browser::{Browser, Fetch, Visit};
-use crate::support::idp::{Idp, PUBLIC_URL, logout_call};
-use crate::support::journey::{LOGIN_COOKIE, SESSION_COOKIE, parameter, refusal};
-use crate::support::upstream::Upstream;
+use self::house::{House, steady, told, way};
+use self::provider::{ACCESS_TOKEN_SECONDS, Provider};
+use self::store::Kind;
+use crate::support::browser::{Browser, Fetch};
+use crate::support::idp::logout_call;
+use crate::support::journey::{LOGIN_COOKIE, SESSION_COOKIE};
 use crate::support::wire::Reply;
-
-/// What a release left in one store, and all that the product of today needs to go on with it.
-struct House {
-    kind: Kind,
-    left: Left,
-    store: Store,
-    provider: Provider,
-    /// Its clock is everybody's; nobody signs in there.
-    idp: Idp,
-    upstream: Upstream,
-}
-
-impl House {
-    /// What each release left in each store, put back.
-    async fn each() -> Vec<Self> {
-        let houses = Self::each_empty().await;
-        for house in &houses {
-            house
-                .store
-                .put_back(&house.left.rows, house.left.made)
-                .await;
-        }
-        houses
-    }
-
-    /// The same with the store still empty.
-    async fn each_empty() -> Vec<Self> {
-        let mut houses = Vec::new();
-        for kind in Kind::ALL {
-            for left in Left::by_each_release(kind) {
-                let Some(store) = Store::start(kind).await else {
-                    continue;
-                };
-                let clock = left.clock();
-                houses.push(Self {
-                    kind,
-                    store,
-                    provider: Provider::start(clock.clone()),
-                    idp: Idp::start(&clock),
-                    upstream: Upstream::start(),
-                    left,
-                });
-            }
-        }
-        houses
-    }
-
-    /// The product of today.
-    fn start(&self) -> Bff<'_> {
-        let mut builder = Bff::with(&self.idp, &self.upstream)
-            .administered()
-            .set("provider.issuer", ISSUER)
-            .set("provider.internal_url", self.provider.internal_url())
-            .set("provider.internal_http", true)
-            .set("session.store", self.kind.word())
-            .set("session.keys", vec!["env:BFF_SESSION_KEY"])
-            .variable("BFF_SESSION_KEY", &self.left.key);
-        if let Some(url) = self.store.url() {
-            builder = builder
-                .set("session.store_url", "env:BFF_STORE_URL")
-                .variable("BFF_STORE_URL", &url);
-        }
-        builder.start()
-    }
-
-    /// A browser with what it held that day.
-    fn browser(&self, bff: &Bff<'_>, cookies: &[KeptCookie]) -> Browser {
-        let mut browser = browser_at(bff.clock(), bff.public_addr, &self.provider);
-        for cookie in cookies {
-            browser.jar.plant(cookie.at("app.example"));
-        }
-        browser
-    }
-
-    /// The browser whose session is of this kind.
-    fn alive(&self, bff: &Bff<'_>, what: &str) -> Browser {
-        self.browser(bff, &self.left.alive[what].cookies)
-    }
-
-    /// Which one it is, for whoever reads a failure.
-    fn name(&self) -> String {
-        format!("{} on {}", self.left.release, self.kind.word())
-    }
-}
-
-/// A browser that finds the product and the provider there.
-fn browser_at(clock: &Arc<ManualClock>, bff: SocketAddr, provider: &Provider) -> Browser {
-    let mut browser = Browser::new(Arc::clone(clock));
-    browser.resolve(PUBLIC_URL, bff);
-    browser.resolve(ISSUER, provider.addr());
-    browser.stand_on(PUBLIC_URL);
-    browser
-}
-
-/// What `/bff/session` says, without the spans that run.
-fn steady(mut session: Value) -> Value {
-    for (table, member) in [
-        ("session", "expires_in"),
-        ("session", "ends_in"),
-        ("token", "expires_in"),
-    ] {
-        let table = session[table].as_object_mut();
-        let span = table.and_then(|table| table.remove(member));
-        assert!(span.is_some(), "{member} is missing");
-    }
-    session
-}
-
-/// Status and code.
-fn told(reply: &Reply) -> String {
-    refusal(reply).trim().to_owned()
-}
-
-/// Each step of a visit; the queries hold what no two logins share.
-fn way(visit: &Visit) -> String {
-    let step = |reply: &Reply| format!("{} {}", told(reply), reply.url.path());
-    let steps: Vec<String> = visit.replies.iter().map(step).collect();
-    steps.join(", ")
-}
-
-fn code_of(callback: &str) -> String {
-    parameter(&callback.parse().unwrap(), "code").unwrap()
-}
 
 async fn call(browser: &mut Browser) -> Reply {
     browser.fetch(Fetch::get("/api/orders").csrf()).await
