@@ -27,10 +27,7 @@ const LONG_FILES: &[&str] = &[
 ];
 
 /// Functions that are longer, as `file name`; as above.
-const LONG_FUNCTIONS: &[&str] = &[
-    "app/mod.rs start_for",
-    "auth/callback.rs finish_login",
-];
+const LONG_FUNCTIONS: &[&str] = &["app/mod.rs start_for", "auth/callback.rs finish_login"];
 
 #[test]
 fn the_figures_of_the_house() {
