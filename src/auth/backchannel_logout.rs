@@ -10,6 +10,7 @@ use http::Response;
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
+use crate::auth::Common;
 use crate::auth::answer::not_stored;
 use crate::auth::ended_at_provider::{EndedThere, EndedWhen, EndsAtProvider, kept_under};
 use crate::auth::places::Places;
@@ -67,6 +68,19 @@ pub struct ProviderLogouts {
 }
 
 impl ProviderLogouts {
+    pub(in crate::auth) fn new(common: &Common, front_channel: Arc<Semaphore>) -> Self {
+        Self {
+            places: common.places.clone(),
+            provider: common.provider.clone(),
+            sessions: common.sessions.clone(),
+            ended_there: EndsAtProvider::new(common.sessions.clone()),
+            clock: Arc::clone(&common.clock),
+            metrics: common.metrics.clone(),
+            warnings: Repeats::default(),
+            front_channel,
+        }
+    }
+
     /// Answers `/bff/backchannel-logout`, whose form is still encoded.
     ///
     /// # Errors

@@ -62,10 +62,14 @@ impl LoggedInWhen {
 /// Ends sessions that have ended at the provider.
 #[derive(Debug, Clone)]
 pub(in crate::auth) struct EndsAtProvider {
-    pub(in crate::auth) sessions: Sessions,
+    sessions: Sessions,
 }
 
 impl EndsAtProvider {
+    pub(in crate::auth) const fn new(sessions: Sessions) -> Self {
+        Self { sessions }
+    }
+
     /// Ends the sessions here; how many this call ended.
     pub(in crate::auth) async fn end_ended_there(
         &self,

@@ -16,9 +16,9 @@ use crate::auth::past_login::PastLogin;
 use crate::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt, Window};
 use crate::auth::places::Places;
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
-use crate::auth::{AuthSettings, LogoutHint};
+use crate::auth::{AuthSettings, Common, LogoutHint};
 use crate::clock::{Clock, Randomness};
-use crate::oidc::{AuthorizationRequest, Provider, ProviderError};
+use crate::oidc::{AuthorizationRequest, Provider, ProviderError, ResponseMode};
 use crate::secret::{CodeVerifier, IdToken, Nonce, State};
 use crate::session::cookie::{Presented, SessionCookie};
 use crate::session::seal::Keys;
@@ -253,6 +253,36 @@ pub struct Logins {
 }
 
 impl Logins {
+    pub(in crate::auth) fn new(
+        common: &Common,
+        tokens: AccessTokens,
+        endings: Endings,
+        strangers: Strangers,
+    ) -> Self {
+        let settings = Arc::clone(&common.settings);
+        Self {
+            pending: PendingLoginCookie::new(
+                common.session_cookie.settings(),
+                common.provider.settings().response_mode == ResponseMode::FormPost,
+                common.keys.clone(),
+                settings.login_timeout,
+            ),
+            settings,
+            places: common.places.clone(),
+            provider: common.provider.clone(),
+            sessions: common.sessions.clone(),
+            session_cookie: common.session_cookie.clone(),
+            tokens,
+            endings,
+            ended_there: EndsAtProvider::new(common.sessions.clone()),
+            keys: common.keys.clone(),
+            clock: Arc::clone(&common.clock),
+            randomness: Arc::clone(&common.randomness),
+            metrics: common.metrics.clone(),
+            strangers,
+        }
+    }
+
     /// Answers `/bff/login`.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use url::{Url, form_urlencoded};
 use crate::auth::answer::{json, see_other, taken_back, with_cookies};
 use crate::auth::places::Places;
 use crate::auth::return_to::{BadReturnTo, ReturnTo};
-use crate::auth::{AuthSettings, LogoutHint};
+use crate::auth::{AuthSettings, Common, LogoutHint};
 use crate::clock::Randomness;
 use crate::oidc::{EndSessionRequest, Provider};
 use crate::secret::random_base64url;
@@ -57,19 +57,33 @@ pub enum LogoutBy {
 /// Logouts in the browser that is signed in: `/bff/logout` and what follows it.
 #[derive(Debug)]
 pub struct Logouts {
-    pub(in crate::auth) settings: Arc<AuthSettings>,
-    pub(in crate::auth) places: Places,
+    settings: Arc<AuthSettings>,
+    places: Places,
     /// Where the provider sends the browser afterwards.
-    pub(in crate::auth) post_logout_redirect_uri: Url,
-    pub(in crate::auth) provider: Provider,
-    pub(in crate::auth) sessions: Sessions,
-    pub(in crate::auth) session_cookie: SessionCookie,
-    pub(in crate::auth) keys: Keys,
-    pub(in crate::auth) randomness: Arc<dyn Randomness>,
-    pub(in crate::auth) metrics: Metrics,
+    post_logout_redirect_uri: Url,
+    provider: Provider,
+    sessions: Sessions,
+    session_cookie: SessionCookie,
+    keys: Keys,
+    randomness: Arc<dyn Randomness>,
+    metrics: Metrics,
 }
 
 impl Logouts {
+    pub(in crate::auth) fn new(common: &Common) -> Self {
+        Self {
+            settings: Arc::clone(&common.settings),
+            post_logout_redirect_uri: common.places.address("/logout/callback"),
+            places: common.places.clone(),
+            provider: common.provider.clone(),
+            sessions: common.sessions.clone(),
+            session_cookie: common.session_cookie.clone(),
+            keys: common.keys.clone(),
+            randomness: Arc::clone(&common.randomness),
+            metrics: common.metrics.clone(),
+        }
+    }
+
     /// Answers `/bff/logout`.
     ///
     /// # Errors

@@ -49,11 +49,9 @@ use crate::web::strangers::Strangers;
 
 use access_token::{AccessTokens, Patience, Refreshes};
 use backchannel_logout::ProviderLogouts;
-use ended_at_provider::EndsAtProvider;
 use ending::{Endings, RevocationRules};
 use login::Logins;
 use logout::Logouts;
-use pending_login::PendingLoginCookie;
 use places::Places;
 use refresh::Refresher;
 use session::SessionEndpoints;
@@ -126,17 +124,26 @@ pub enum LogoutHint {
 /// what answers there is one part for each group of endpoints.
 #[derive(Debug)]
 pub struct RelyingParty {
-    settings: Arc<AuthSettings>,
-    places: Places,
-    provider: Provider,
-    sessions: Sessions,
-    session_cookie: SessionCookie,
+    common: Common,
     tokens: AccessTokens,
     logins: Logins,
     logouts: Logouts,
     provider_logouts: ProviderLogouts,
     session_endpoints: SessionEndpoints,
+}
+
+/// What the groups of endpoints take their parts from.
+#[derive(Debug)]
+struct Common {
+    settings: Arc<AuthSettings>,
+    places: Places,
+    provider: Provider,
+    sessions: Sessions,
+    session_cookie: SessionCookie,
+    keys: Keys,
     clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    metrics: Metrics,
 }
 
 /// What the relying parties of all sites share, and what outlives each of them: it is limited, and under
@@ -208,13 +215,6 @@ impl RelyingParty {
             shared,
         } = parts;
         let settings = Arc::new(settings);
-        let places = Places::new(settings.public_url.clone(), settings.base_path.clone());
-        let pending = PendingLoginCookie::new(
-            session_cookie.settings(),
-            provider.settings().response_mode == ResponseMode::FormPost,
-            keys.clone(),
-            settings.login_timeout,
-        );
         let refresher = Refresher {
             provider: provider.clone(),
             sessions: sessions.clone(),
@@ -228,82 +228,43 @@ impl RelyingParty {
             wait: provider.settings().timeout,
             unrefreshable_after: settings.unrefreshable_after,
         };
+        let refreshes = shared.refreshes.clone();
         let tokens = AccessTokens::new(
             refresher,
-            shared.refreshes.clone(),
+            refreshes,
             Arc::clone(&clock),
             background,
             patience,
         );
-        let ended_there = EndsAtProvider {
-            sessions: sessions.clone(),
-        };
-        Self {
-            logins: Logins {
-                settings: Arc::clone(&settings),
-                places: places.clone(),
-                provider: provider.clone(),
-                sessions: sessions.clone(),
-                session_cookie: session_cookie.clone(),
-                pending,
-                tokens: tokens.clone(),
-                endings,
-                ended_there: ended_there.clone(),
-                keys: keys.clone(),
-                clock: Arc::clone(&clock),
-                randomness: Arc::clone(&randomness),
-                metrics: metrics.clone(),
-                strangers,
-            },
-            logouts: Logouts {
-                settings: Arc::clone(&settings),
-                post_logout_redirect_uri: places.address("/logout/callback"),
-                places: places.clone(),
-                provider: provider.clone(),
-                sessions: sessions.clone(),
-                session_cookie: session_cookie.clone(),
-                keys,
-                randomness: Arc::clone(&randomness),
-                metrics: metrics.clone(),
-            },
-            provider_logouts: ProviderLogouts {
-                places: places.clone(),
-                provider: provider.clone(),
-                sessions: sessions.clone(),
-                ended_there,
-                clock: Arc::clone(&clock),
-                metrics: metrics.clone(),
-                warnings: Repeats::default(),
-                front_channel: shared.front_channel,
-            },
-            session_endpoints: SessionEndpoints {
-                settings: Arc::clone(&settings),
-                places: places.clone(),
-                sessions: sessions.clone(),
-                session_cookie: session_cookie.clone(),
-                clock: Arc::clone(&clock),
-                randomness,
-                metrics,
-                streams: shared.streams,
-            },
+        let common = Common {
+            places: Places::new(settings.public_url.clone(), settings.base_path.clone()),
             settings,
-            places,
             provider,
             sessions,
             session_cookie,
-            tokens,
+            keys,
             clock,
+            randomness,
+            metrics,
+        };
+        Self {
+            logins: Logins::new(&common, tokens.clone(), endings, strangers),
+            logouts: Logouts::new(&common),
+            provider_logouts: ProviderLogouts::new(&common, shared.front_channel),
+            session_endpoints: SessionEndpoints::new(&common, shared.streams),
+            tokens,
+            common,
         }
     }
 
     /// The present moment.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.common.clock.now()
     }
 
     /// What the endpoints know.
     pub fn settings(&self) -> &AuthSettings {
-        &self.settings
+        &self.common.settings
     }
 
     /// Live access tokens.
@@ -313,27 +274,27 @@ impl RelyingParty {
 
     /// Who we are signing people in at.
     pub const fn provider(&self) -> &Provider {
-        &self.provider
+        &self.common.provider
     }
 
     /// The sessions.
     pub const fn sessions(&self) -> &Sessions {
-        &self.sessions
+        &self.common.sessions
     }
 
     /// The session cookie.
     pub const fn session_cookie(&self) -> &SessionCookie {
-        &self.session_cookie
+        &self.common.session_cookie
     }
 
     /// Where the provider's answer travels: which method `/bff/callback` takes (C1).
     pub fn response_mode(&self) -> ResponseMode {
-        self.provider.settings().response_mode
+        self.common.provider.settings().response_mode
     }
 
     /// Where browsers go.
     pub const fn places(&self) -> &Places {
-        &self.places
+        &self.common.places
     }
 
     /// How people sign in.

@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use crate::auth::answer::{json, taken_back, with_cookies};
 use crate::auth::ending::follows;
 use crate::auth::places::Places;
-use crate::auth::{AnonymousAnswer, AuthSettings};
+use crate::auth::{AnonymousAnswer, AuthSettings, Common};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::session::cookie::{Presented, SessionCookie};
 use crate::session::record::Session;
@@ -37,6 +37,19 @@ pub struct SessionEndpoints {
 }
 
 impl SessionEndpoints {
+    pub(in crate::auth) fn new(common: &Common, streams: OpenLimits) -> Self {
+        Self {
+            settings: Arc::clone(&common.settings),
+            places: common.places.clone(),
+            sessions: common.sessions.clone(),
+            session_cookie: common.session_cookie.clone(),
+            clock: Arc::clone(&common.clock),
+            randomness: Arc::clone(&common.randomness),
+            metrics: common.metrics.clone(),
+            streams,
+        }
+    }
+
     /// Answers `/bff/session`; never with a token, a code or the session id (G13).
     ///
     /// # Errors

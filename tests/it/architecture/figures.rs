@@ -16,7 +16,6 @@ const LONG_FUNCTION: usize = 62;
 const LONG_FILES: &[&str] = &[
     "app/mod.rs",
     "config/words.rs",
-    "pipeline/error.rs",
     "pipeline/mod.rs",
     "session/cookie.rs",
     "session/mod.rs",
@@ -28,11 +27,7 @@ const LONG_FILES: &[&str] = &[
 ];
 
 /// Functions that are longer, as `file name`; as above.
-const LONG_FUNCTIONS: &[&str] = &[
-    "app/mod.rs start_for",
-    "auth/callback.rs finish_login",
-    "pipeline/error.rs verdict",
-];
+const LONG_FUNCTIONS: &[&str] = &["app/mod.rs start_for", "auth/callback.rs finish_login"];
 
 #[test]
 fn the_figures_of_the_house() {
