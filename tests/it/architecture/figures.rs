@@ -14,9 +14,6 @@ const LONG_FUNCTION: usize = 62;
 
 /// Files that are longer. None is added; one that is no longer so is taken off.
 const LONG_FILES: &[&str] = &[
-    "app/mod.rs",
-    "config/words.rs",
-    "pipeline/error.rs",
     "pipeline/mod.rs",
     "session/cookie.rs",
     "session/mod.rs",
@@ -24,15 +21,10 @@ const LONG_FILES: &[&str] = &[
     "session/store/near_cache/mod.rs",
     "session/store/redis/link.rs",
     "session/store/redis/mod.rs",
-    "web/strangers.rs",
 ];
 
 /// Functions that are longer, as `file name`; as above.
-const LONG_FUNCTIONS: &[&str] = &[
-    "app/mod.rs start_for",
-    "auth/callback.rs finish_login",
-    "pipeline/error.rs verdict",
-];
+const LONG_FUNCTIONS: &[&str] = &["app/mod.rs start_for", "auth/callback.rs finish_login"];
 
 #[test]
 fn the_figures_of_the_house() {
