@@ -13,6 +13,7 @@ mod lists;
 mod reader;
 mod secret_source;
 mod unknown_key;
+mod values;
 mod words;
 
 mod reload;

@@ -97,7 +97,7 @@ fn may_be_asked_for(segment: &str, depth: usize) -> bool {
 
 /// A file to answer with.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     pub(super) content: Content,
     pub(super) bytes: u64,
     pub(super) content_type: &'static str,
@@ -116,7 +116,7 @@ pub(super) enum Content {
     Large(Named),
 }
 
-impl Found {
+impl FoundFile {
     /// The same packed, where that is worth it.
     fn packed(mut self, path: &Path, packed: &Packed) -> io::Result<Self> {
         if !content_type::is_packable(self.content_type) {
@@ -160,7 +160,7 @@ pub(super) fn find(
     known: &Known,
     lookup: &Lookup,
     encodings: Encodings,
-) -> io::Result<Option<Found>> {
+) -> io::Result<Option<FoundFile>> {
     // At each request, since a deployment may point a link of this name elsewhere.
     let root = fs::canonicalize(dir)?;
     let mut asked = root.join(&lookup.relative);
@@ -181,7 +181,7 @@ fn open(
     known: &Known,
     asked: &Path,
     encodings: Encodings,
-) -> io::Result<Option<Found>> {
+) -> io::Result<Option<FoundFile>> {
     let Some(plain) = inside(root, asked)? else {
         return Ok(None);
     };
@@ -234,7 +234,7 @@ fn describe(
     asked: &Path,
     encoding: Encoding,
     shared: &Shared,
-) -> io::Result<Option<Found>> {
+) -> io::Result<Option<FoundFile>> {
     // Before it is opened, since opening a pipe waits for whoever writes to it.
     let opened =
         fs::metadata(real).and_then(|found| found.is_file().then(|| File::open(real)).transpose());
@@ -267,7 +267,7 @@ fn describe(
         let etag = format!("{nanos:x}-{:x}", found.len());
         (Content::Large(Named::new(real, &found)), found.len(), etag)
     };
-    Ok(Some(Found {
+    Ok(Some(FoundFile {
         content,
         bytes,
         content_type: known_type(asked).unwrap_or(content_type::UNKNOWN),

@@ -31,7 +31,7 @@ pub use self::download::FileRoom;
 pub use self::error_page::{ErrorPage, LARGEST_ERROR_PAGE};
 
 use self::conditional::{Condition, Part, Validators};
-use self::file::{Content, Encoding, Encodings, Found, Known};
+use self::file::{Content, Encoding, Encodings, FoundFile, Known};
 use self::packed::Packed;
 use self::shared::Shared;
 
@@ -212,7 +212,11 @@ impl Frontend {
         }
     }
 
-    async fn find(&self, lookup: file::Lookup, encodings: Encodings) -> io::Result<Option<Found>> {
+    async fn find(
+        &self,
+        lookup: file::Lookup,
+        encodings: Encodings,
+    ) -> io::Result<Option<FoundFile>> {
         let folder = Arc::clone(&self.0);
         let turn = folder.room.briefly().await?;
         // All that may block, in one trip off the worker.
@@ -224,7 +228,7 @@ impl Frontend {
         found.await.map_err(io::Error::other)?
     }
 
-    fn found(&self, parts: &Parts, found: Found) -> Response<Body> {
+    fn found(&self, parts: &Parts, found: FoundFile) -> Response<Body> {
         let validators = Validators {
             etag: found.etag,
             modified: found.modified,

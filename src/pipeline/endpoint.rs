@@ -102,3 +102,18 @@ impl UnderBase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// DESIGN §2: whoever reads the README knows every endpoint.
+    #[test]
+    fn the_readme_tells_of_every_endpoint() {
+        let readme = include_str!("../../README.md");
+        for (endpoint, path) in Endpoint::ALL {
+            let cell = format!("`/bff{path}`");
+            assert!(readme.contains(&cell), "{endpoint:?} {cell}");
+        }
+    }
+}

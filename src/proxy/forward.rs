@@ -63,13 +63,13 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Which connections an exchange may use.
+/// Whether an exchange may use a connection that has served before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Freshness {
+pub(super) enum Reuse {
     /// An idle one, where there is one.
-    Any,
-    /// A new one.
-    New,
+    Allowed,
+    /// A new one, which the upstream cannot be about to close.
+    Never,
 }
 
 impl Upstreams {
@@ -110,9 +110,9 @@ impl Upstreams {
         };
         let mut unreached = None;
         for upstream in call.route.upstreams_in_turn() {
-            let mut freshness = Freshness::Any;
+            let mut reuse = Reuse::Allowed;
             loop {
-                let mut link = match self.link(call.route, upstream, freshness).await {
+                let mut link = match self.link(call.route, upstream, reuse).await {
                     Ok(link) => link,
                     // No fault of the upstream's, and no other would fare better.
                     Err(ForwardError::Busy) => return Err(ForwardError::Busy),
@@ -126,7 +126,7 @@ impl Upstreams {
                 match exchange::exchange(&mut link, request, &bounds).await {
                     Ok(answer) => return self.answer(call, upstream, link, answer),
                     Err(Failure::Final(error)) => return Err(error),
-                    Err(Failure::Unsent(request, _)) if freshness == Freshness::Any => {
+                    Err(Failure::Unsent(request, _)) if reuse == Reuse::Allowed => {
                         body = request.into_body();
                     }
                     // The upstream hung up as the request set out: it cannot have begun it twice
@@ -142,7 +142,7 @@ impl Upstreams {
                         return Err(ForwardError::Closed(error));
                     }
                 }
-                freshness = Freshness::New;
+                reuse = Reuse::Never;
             }
         }
         Err(unreached.unwrap_or(ForwardError::Timeout))
@@ -153,10 +153,10 @@ impl Upstreams {
         &self,
         route: &Route,
         upstream: &Upstream,
-        freshness: Freshness,
+        reuse: Reuse,
     ) -> Result<Box<Link>, ForwardError> {
         let origin = upstream.origin();
-        if freshness == Freshness::Any
+        if reuse == Reuse::Allowed
             && let Some(link) = self.take(origin)
         {
             return Ok(link);

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::proxy::error::ForwardError;
 use crate::proxy::exchange::{self, Bounds, Failure};
-use crate::proxy::forward::{AnswerFault, Call, Freshness, head_for, target};
+use crate::proxy::forward::{AnswerFault, Call, Reuse, head_for, target};
 use crate::proxy::headers::request::{self, Framing};
 use crate::proxy::headers::response::{self, Trailers};
 use crate::proxy::headers::words;
@@ -171,7 +171,7 @@ impl Upstreams {
         let mut unreached = None;
         for upstream in call.route.upstreams_in_turn() {
             // Never a used connection: this one will not come back, and must not be stale.
-            let mut link = match self.link(call.route, upstream, Freshness::New).await {
+            let mut link = match self.link(call.route, upstream, Reuse::Never).await {
                 Ok(link) => link,
                 Err(ForwardError::Busy) => return Err(ForwardError::Busy),
                 Err(error) => {

@@ -139,8 +139,10 @@ impl SessionCookie {
     }
 
     /// What the request presents: the one cookie of our name that opens, wherever it stands (G2). The
-    /// former name counts where nothing opens under the current one. A session that a cookie carries
-    /// is known from here on, unless it is over.
+    /// former name counts where nothing opens under the current one.
+    ///
+    /// Where the cookie carries the whole session this does more than read: the store takes in what it
+    /// did not know yet, so that the session is found as any other is. One that is over stays over.
     pub fn read(&self, headers: &HeaderMap, opened: &OpenedCookies) -> Presented {
         let current = self.read_under(Name::Current, headers, opened);
         let found = match current {

@@ -1,4 +1,7 @@
-//! HTTP words that all parts share, with no policy in them. A leaf: it names no other part.
+//! What all parts share of HTTP: bodies, addresses, the words of a request about itself. And the rules
+//! that must be the same wherever they are met: what is a navigation, what is this machine, whose
+//! cookie it is, whom a call of ours may reach, what strangers may cost. A leaf: it names no other part
+//! but the leaves.
 
 pub mod activity;
 pub mod background;

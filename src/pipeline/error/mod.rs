@@ -9,6 +9,7 @@ mod code;
 mod proxy;
 mod request;
 mod verdict;
+mod verdicts;
 
 pub use answer::answer;
 pub use code::Code;

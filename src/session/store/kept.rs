@@ -3,7 +3,7 @@
 //!
 //! Nothing is pushed out before its time, or a used callback would reach the token endpoint again
 //! (C6) and a used logout token be taken again (E9). What strangers can have kept is bounded by whoever
-//! lets them (`web/strangers.rs`); the bound here is only against faults of our own.
+//! lets them (`web/strangers/`); the bound here is only against faults of our own.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -178,6 +178,21 @@ fn the_proxy_knows_no_session() {
 }
 
 #[test]
+fn the_wiring_alone_chooses_a_store() {
+    check("names a store", |source| {
+        if source.path == "app/stores.rs" || source.path.starts_with("session/store/") {
+            return Vec::new();
+        }
+        // The cookie that carries sessions speaks to the store that keeps none.
+        let carries = source.path == "session/carried.rs";
+        let of_others = ["MemoryStore", "SqliteStore", "RedisStore", "PostgresStore"];
+        let mut stores = found(source, &of_others);
+        stores.extend(found(source, if carries { &[] } else { &["CookieStore"] }));
+        stores
+    });
+}
+
+#[test]
 fn one_file_picks_the_status_of_a_failure() {
     check("picks the status of a failure", |source| {
         if PICK_FAILURES
