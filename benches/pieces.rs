@@ -15,13 +15,15 @@ use bff::secret::{AccessToken, LogoutSid, SessionKey};
 use bff::session::cookie::{Carrier, OpenedCookie, OpenedCookies, Presented, SessionCookie};
 use bff::session::id::SessionId;
 use bff::session::journal::{Journal, SubjectNames};
-use bff::session::record::{Authentication, NewSession, Tokens};
+use bff::session::record::{Details, Facts, NewSession, Tokens};
 use bff::session::seal::Keys;
 use bff::session::store::Found;
 use bff::session::store::cookie::CookieStore;
 use bff::session::store::memory::MemoryStore;
-use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions};
+use bff::session::{Activity, CookieSettings, Inherited, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
+use bff::web::registration::Registration;
+use bff::web::site_id::SiteId;
 use divan::Bencher;
 use futures_util::FutureExt as _;
 use http::header::COOKIE;
@@ -103,14 +105,20 @@ fn refuse_a_forged_cookie(bencher: Bencher<'_, '_>) {
 /// A cookie that carries a whole session with tokens of this many octets, and a request with it.
 fn carried(octets: usize) -> Option<(SessionCookie, HeaderMap)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(CookieStore::new(HOUR, HOUR, 100, Arc::clone(&clock)));
+    let store = Arc::new(CookieStore::new(
+        100,
+        Arc::clone(&clock),
+        Inherited::new(registration()),
+    ));
     let carrier = Carrier {
         store: Arc::clone(&store),
+        idle_timeout: HOUR,
+        max_lifetime: HOUR,
         room: 24 * 1024,
         id_token: true,
     };
     let cookie = SessionCookie::carrying(cookie_settings(), keys(), carrier);
-    let sessions = Sessions::new(store, clock, &session_settings(), journal());
+    let sessions = Sessions::new(store, clock, SiteId::main(), &session_settings(), journal());
     let id = SessionId::random(&SystemRandomness);
     let session = sessions.prepare(new_session(&id, &"t".repeat(octets))?);
     let none = Presented::Nothing;
@@ -193,16 +201,8 @@ fn session_settings() -> SessionSettings {
 fn new_session(id: &SessionId, access_token: &str) -> Option<NewSession> {
     let access_token = AccessToken::new(access_token);
     Some(NewSession {
-        hash: id.hash(),
-        tag: "tag".into(),
-        logout_sid: LogoutSid::random(&SystemRandomness),
-        subject: "alice".into(),
-        provider_sid: None,
-        name: "Alice".into(),
-        user_agent: None,
-        claims: "{}".into(),
-        authentication: Authentication::default(),
-        grant_facts: "{}".into(),
+        facts: Facts::new(id.hash(), SiteId::main(), registration(), "alice"),
+        details: Details::new("tag", LogoutSid::random(&SystemRandomness)),
         tokens: Tokens {
             version: 1,
             bearer: access_token.bearer()?,
@@ -217,12 +217,8 @@ fn new_session(id: &SessionId, access_token: &str) -> Option<NewSession> {
 
 /// `count` sessions and the cookies that find them.
 fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
-    let settings = session_settings();
-    let store = Arc::new(MemoryStore::new(
-        settings.idle_timeout,
-        settings.max_lifetime,
-    ));
-    let sessions = Sessions::new(store, Arc::new(SystemClock), &settings, journal());
+    let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    let sessions = Sessions::new(store, clock, SiteId::main(), &session_settings(), journal());
     let cookies = (0..count)
         .filter_map(|_| {
             let new = new_session(&SessionId::random(&SystemRandomness), "at")?;
@@ -249,6 +245,10 @@ fn find_a_session_among(bencher: Bencher<'_, '_>, count: usize) {
         });
         assert!(matches!(found, Some(Ok(Found::Live(_)))));
     });
+}
+
+fn registration() -> Registration {
+    Registration::new("https://id.example.com", "app")
 }
 
 fn journal() -> Journal {

@@ -8,10 +8,12 @@ use bff::clock::{Randomness as _, SystemClock, SystemRandomness};
 use bff::secret::{AccessToken, IdToken, LogoutSid, RefreshToken, random_base64url};
 use bff::session::id::SessionId;
 use bff::session::journal::{Journal, SubjectNames};
-use bff::session::record::{Authentication, NewSession, Tokens};
+use bff::session::record::{Details, Facts, NewSession, Tokens};
 use bff::session::store::memory::MemoryStore;
 use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
+use bff::web::registration::Registration;
+use bff::web::site_id::SiteId;
 
 use crate::{Outcome, one_thread, tell, until_left_alone};
 
@@ -19,15 +21,11 @@ use crate::{Outcome, one_thread, tell, until_left_alone};
 /// them until it is left alone.
 pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
     let (count, token_bytes): (u64, usize) = (count.parse()?, token_bytes.parse()?);
-    let settings = settings();
-    let store = Arc::new(MemoryStore::new(
-        settings.idle_timeout,
-        settings.max_lifetime,
-    ));
     let sessions = Sessions::new(
-        store,
+        Arc::new(MemoryStore::new()),
         Arc::new(SystemClock),
-        &settings,
+        SiteId::main(),
+        &settings(),
         Journal::new(Metrics::new(), SubjectNames::Clear),
     );
     one_thread()?.block_on(async {
@@ -61,6 +59,11 @@ pub(crate) fn settings() -> SessionSettings {
     }
 }
 
+/// Who we are at the provider of all sessions.
+pub(crate) fn registration() -> Registration {
+    Registration::new("https://id.example.com", "app")
+}
+
 /// A session as a login leaves it: half of the bytes are the access token, the rest is shared by
 /// the ID token and the refresh token.
 fn session(token_bytes: usize) -> Result<NewSession, &'static str> {
@@ -71,16 +74,24 @@ fn session(token_bytes: usize) -> Result<NewSession, &'static str> {
 pub(crate) fn session_of(subject: &str, token_bytes: usize) -> Result<NewSession, &'static str> {
     let access_token = AccessToken::new(&text(token_bytes / 2));
     Ok(NewSession {
-        hash: SessionId::random(&SystemRandomness).hash(),
-        tag: random_base64url::<12>(&SystemRandomness).into(),
-        logout_sid: LogoutSid::random(&SystemRandomness),
-        subject: subject.into(),
-        provider_sid: Some(text(36).into()),
-        name: "Alice Adams".into(),
-        user_agent: None,
-        claims: r#"{"sub":"…","name":"Alice Adams","email":"alice@example.com"}"#.into(),
-        authentication: Authentication::default(),
-        grant_facts: r#"{"iss":"https://id.example.com","aud":["app"]}"#.into(),
+        facts: Facts {
+            provider_sid: Some(text(36).into()),
+            name: "Alice Adams".into(),
+            ..Facts::new(
+                SessionId::random(&SystemRandomness).hash(),
+                SiteId::main(),
+                registration(),
+                subject,
+            )
+        },
+        details: Details {
+            claims: r#"{"sub":"…","name":"Alice Adams","email":"alice@example.com"}"#.into(),
+            grant_facts: r#"{"iss":"https://id.example.com","aud":["app"]}"#.into(),
+            ..Details::new(
+                &random_base64url::<12>(&SystemRandomness),
+                LogoutSid::random(&SystemRandomness),
+            )
+        },
         tokens: Tokens {
             version: 1,
             bearer: access_token.bearer().ok_or("a token no header takes")?,

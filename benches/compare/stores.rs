@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bff::clock::{Clock as _, SystemClock, SystemRandomness};
 use bff::secret::{SessionKey, StoreUrl};
-use bff::session::Sessions;
 use bff::session::id::SessionHash;
 use bff::session::journal::{Journal, SubjectNames};
 use bff::session::record::Session;
@@ -20,13 +19,15 @@ use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::sqlite::SqliteStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::voice::Voice;
-use bff::session::store::{Found, SessionStore};
+use bff::session::store::{Found, SessionStore, Within};
+use bff::session::{Inherited, Sessions};
 use bff::telemetry::Metrics;
 use bff::web::ending::EndReason;
+use bff::web::site_id::SiteId;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use crate::sessions::{session_of, settings};
+use crate::sessions::{registration, session_of, settings};
 use crate::{Outcome, one_thread, tell};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,7 +52,6 @@ fn open(
     url: &str,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Arc<dyn SessionStore>, Box<dyn std::error::Error + Send + Sync>> {
-    let settings = settings();
     let keys = Keys::of(&SessionKey::random(&SystemRandomness));
     let voice = Voice::new(keys.clone(), Arc::new(SystemRandomness));
     let sql = SqlSettings {
@@ -60,8 +60,7 @@ fn open(
     };
     let (kind, records): (&'static str, Arc<dyn RecordStore>) = match kind {
         "memory" => {
-            let (idle, life) = (settings.idle_timeout, settings.max_lifetime);
-            return Ok(Arc::new(MemoryStore::new(idle, life)));
+            return Ok(Arc::new(MemoryStore::new()));
         }
         "sqlite" => ("sqlite", Arc::new(SqliteStore::new(Path::new(url), sql))),
         "postgres" => (
@@ -79,8 +78,6 @@ fn open(
     runtime.block_on(records.prepare())?;
     let near_cache = NearCacheSettings {
         kind,
-        idle_timeout: settings.idle_timeout,
-        max_lifetime: settings.max_lifetime,
         // Nothing is remembered, so that each look is a miss.
         max_staleness: Duration::ZERO,
         capacity: 1,
@@ -89,7 +86,7 @@ fn open(
     Ok(Arc::new(NearCache::new(
         records,
         near_cache,
-        keys,
+        (keys, Inherited::new(registration())),
         Arc::new(SystemClock),
         Arc::new(SystemRandomness),
         runtime.handle().clone(),
@@ -100,7 +97,13 @@ fn open(
 async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
     let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
     let clock = Arc::new(SystemClock);
-    let sessions = Sessions::new(Arc::clone(&store), clock, &settings(), journal);
+    let sessions = Sessions::new(
+        Arc::clone(&store),
+        clock,
+        SiteId::main(),
+        &settings(),
+        journal,
+    );
     let now = SystemClock.now();
     let subject = |at: usize| format!("user-{}", at / PER_USER);
 
@@ -156,11 +159,12 @@ async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
         .await?;
     tell_rate("save tokens", found.len(), began.elapsed());
 
+    let of_client = Within::of_client(&registration());
     let mut times = Times::default();
     for at in 0..100 {
         let began = Instant::now();
         let own = store
-            .of_subject(&subject(at * PER_USER * 97 % count))
+            .of_subject(&subject(at * PER_USER * 97 % count), &of_client)
             .await?;
         times.add(began);
         if own.is_empty() {
@@ -172,7 +176,7 @@ async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
     let mut times = Times::default();
     for _ in 0..50 {
         let began = Instant::now();
-        store.page("", None, 50).await?;
+        store.page("", &Within::everywhere(), None, 50).await?;
         times.add(began);
     }
     times.tell("a page of 50");
@@ -180,7 +184,7 @@ async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
     let mut times = Times::default();
     for at in 0..100 {
         let own = store
-            .of_subject(&subject(at * PER_USER * 89 % count))
+            .of_subject(&subject(at * PER_USER * 89 % count), &of_client)
             .await?;
         let began = Instant::now();
         for listed in &own {

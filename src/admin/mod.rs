@@ -231,7 +231,7 @@ impl AdminHandler {
         }
         let query = uri.query().unwrap_or_default();
         let administered = Administered {
-            sessions: self.admin.sessions.clone(),
+            sessions: self.admin.sessions.everywhere(),
             by: Hand {
                 name: by,
                 request_id: id,

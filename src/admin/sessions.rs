@@ -9,11 +9,11 @@ use super::filter::{Asked, Filter, Place, Sort};
 use super::refusal::Refusal;
 use super::{answer, json_answer};
 use crate::clock::Timestamp;
-use crate::session::Sessions;
 use crate::session::id::SessionHash;
 use crate::session::journal::End;
 use crate::session::record::Session;
 use crate::session::store::{Cursor, Listed, Recency, StoreError};
+use crate::session::{Everywhere, KnownUser};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
 use crate::web::user_agent;
@@ -21,7 +21,7 @@ use crate::web::user_agent;
 /// The sessions, as an administrator may see and end them.
 #[derive(Debug, Clone)]
 pub(super) struct Administered<'a> {
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Everywhere,
     /// Whose doing it is.
     pub(super) by: Hand<'a>,
 }
@@ -125,7 +125,7 @@ impl Administered<'_> {
             (_, after) => self.searched(&filter, limit, after).await?,
         };
         if sort == Sort::LastSeen {
-            page.listed.sort_by_key(|one| Reverse(one.seen));
+            page.listed.sort_by_key(|one| Reverse(one.times.seen));
         }
         Ok(page)
     }
@@ -154,8 +154,8 @@ impl Administered<'_> {
         after: Option<Place>,
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
-        let subjects = match filter.email() {
-            Some(email) => self.sessions.subjects_of_email(email).await?,
+        let users = match filter.email() {
+            Some(email) => self.sessions.users_of_email(email).await?,
             None => Vec::new(),
         };
         if !matches!(after, Some(Place::Named(_) | Place::BeforeNamed)) {
@@ -163,8 +163,7 @@ impl Administered<'_> {
                 Some(Place::Exact(cursor)) => Some(cursor),
                 _ => None,
             };
-            self.exact(filter, &subjects, after, limit, &mut page)
-                .await?;
+            self.exact(filter, &users, after, limit, &mut page).await?;
         }
         let Some(word) = filter.name_word() else {
             return Ok(page);
@@ -180,9 +179,8 @@ impl Administered<'_> {
             Some(Place::Named(cursor)) => Some(cursor),
             _ => None,
         };
-        let is_found_exactly = |one: &Listed| {
-            filter.is_exactly(one) || subjects.iter().any(|subject| **subject == *one.subject)
-        };
+        let is_found_exactly =
+            |one: &Listed| filter.is_exactly(one) || users.iter().any(|user| user.has(one));
         for _ in 0..LOOKS {
             let room = limit - page.listed.len();
             let (named, next) = self.sessions.page(&word, after.as_ref(), room).await?;
@@ -203,7 +201,7 @@ impl Administered<'_> {
     async fn exact(
         &self,
         filter: &Filter,
-        subjects: &[String],
+        users: &[KnownUser],
         after: Option<&Cursor>,
         limit: usize,
         page: &mut Page,
@@ -218,8 +216,8 @@ impl Administered<'_> {
             }
             Filter::Email(_) | Filter::Name(_) => Vec::new(),
         };
-        for subject in subjects {
-            listed.extend(self.sessions.of_subject(subject).await?);
+        for user in users {
+            listed.extend(self.sessions.of_user(user).await?);
         }
         listed.sort_by_cached_key(Listed::cursor);
         listed.dedup_by_key(|one| one.hash);
@@ -242,24 +240,24 @@ struct Page {
 /// A session as administrators see it: no token, no claim, nothing that opens it.
 fn shown(listed: &Listed) -> Value {
     let session: Option<&Session> = listed.session.as_deref();
-    let user_agent = session.and_then(|session| session.user_agent.as_deref());
+    let user_agent = session.and_then(|session| session.details.user_agent.as_deref());
     let token_expires = session.and_then(|session| session.tokens().expires);
     json!({
         "id": listed.hash.to_hex(),
-        "tag": session.map(|session| &session.tag),
+        "tag": session.map(|session| &session.details.tag),
         "subject": listed.subject,
         "name": listed.name,
         "provider_sid": listed.provider_sid,
-        "created_at": listed.created.rfc3339(),
-        "last_seen": listed.seen.rfc3339(),
-        "expires_at": listed.expires.rfc3339(),
-        "ends_at": listed.ends.rfc3339(),
+        "created_at": listed.times.created.rfc3339(),
+        "last_seen": listed.times.seen.rfc3339(),
+        "expires_at": listed.times.expires.rfc3339(),
+        "ends_at": listed.times.ends.rfc3339(),
         "client": session.and_then(Session::client).map(|client| client.to_string()),
         "browser": user_agent.and_then(user_agent::in_words),
         "user_agent": user_agent,
         "token_expires_at": token_expires.map(Timestamp::rfc3339),
-        "acr": session.and_then(|session| session.authentication.acr.as_deref()),
-        "amr": session.map_or(&[][..], |session| &session.authentication.amr),
+        "acr": session.and_then(|session| session.details.authentication.acr.as_deref()),
+        "amr": session.map_or(&[][..], |session| &session.details.authentication.amr),
         "readable": session.is_some(),
     })
 }

@@ -33,6 +33,7 @@ use crate::app::signals::Signals;
 use crate::app::site::Ground;
 use crate::app::stores::Around;
 use crate::auth;
+use crate::auth::ending::AllEndings;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::config::{Config, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
@@ -178,13 +179,12 @@ impl RunningApp {
             .build()
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
-        let main = config.sites.first().ok_or(StartError::NoSite)?;
         let opened = stores::open(
             &config.store,
-            &main.session,
             &Around {
                 metrics: &metrics,
                 keys: &keys,
+                inherited: &stores::inherited(&config.sites),
                 clock: &clock,
                 randomness: &randomness,
                 care: &care,
@@ -219,6 +219,7 @@ impl RunningApp {
             keys: keys.clone(),
             sessions: opened,
             journal: Journal::new(metrics.clone(), subjects),
+            endings: AllEndings::default(),
             room_for_cookies: room_for_cookies(server.limits.head_bytes),
             background: background.clone(),
             strangers: strangers.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::StartError;
 use crate::app::stores::Opened;
-use crate::auth::ending::Endings;
+use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::config::SiteConfig;
@@ -22,6 +22,7 @@ use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound::Outbound;
 use crate::web::public_origin::PublicOrigin;
+use crate::web::site_id::SiteId;
 use crate::web::strangers::Strangers;
 
 /// What all sites of a process stand on.
@@ -33,6 +34,8 @@ pub(super) struct Ground {
     pub(super) keys: Keys,
     pub(super) sessions: Opened,
     pub(super) journal: Journal,
+    /// What follows the end of a session, of whichever site.
+    pub(super) endings: AllEndings,
     /// What the cookies of a session may take of a request's head, in octets.
     pub(super) room_for_cookies: usize,
     pub(super) background: Background,
@@ -75,14 +78,16 @@ impl Ground {
             self.background.clone(),
             config.auth.revocation,
         );
-        let sessions = self.sessions_of(&config.session);
+        let registration = provider.settings().registration();
+        self.endings.add(&config.id, registration, endings.clone());
+        let sessions = self.sessions_of(&config.id, &config.session);
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             settings: config.auth,
             provider,
-            sessions: sessions.telling(Arc::new(endings.clone())),
+            sessions: sessions.telling(Arc::new(self.endings.clone())),
             endings,
             session_cookie,
-            keys: self.keys.clone(),
+            keys: self.keys.of_site(&config.id),
             clock: Arc::clone(&self.sessions.clock),
             randomness: Arc::clone(&self.randomness),
             metrics: self.metrics.clone(),
@@ -110,14 +115,15 @@ impl Ground {
     }
 
     /// The sessions by a site's rules.
-    fn sessions_of(&self, settings: &SessionSettings) -> Sessions {
+    fn sessions_of(&self, site: &SiteId, settings: &SessionSettings) -> Sessions {
         let Opened {
             store,
             clock,
             carried,
         } = &self.sessions;
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-        let sessions = Sessions::new(store, clock, settings, self.journal.clone());
+        let journal = self.journal.clone();
+        let sessions = Sessions::new(store, clock, site.clone(), settings, journal);
         match carried {
             // Nobody can look for what travels in cookies.
             Some(_) => sessions,
@@ -127,15 +133,18 @@ impl Ground {
 
     fn session_cookie(&self, config: &SiteConfig) -> SessionCookie {
         let settings = config.session.cookie.clone();
+        let keys = self.keys.of_site(&config.id);
         let Some(store) = &self.sessions.carried else {
-            return SessionCookie::new(settings, self.keys.clone());
+            return SessionCookie::new(settings, keys);
         };
         let carrier = Carrier {
             store: Arc::clone(store),
+            idle_timeout: config.session.idle_timeout,
+            max_lifetime: config.session.max_lifetime,
             room: self.room_for_cookies,
             id_token: config.auth.needs_id_tokens(),
         };
-        SessionCookie::carrying(settings, self.keys.clone(), carrier)
+        SessionCookie::carrying(settings, keys, carrier)
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::dispatcher::{self, Dispatch};
 
 use crate::app::{StartError, key_ring};
 use crate::clock::{Clock, Randomness, SystemRandomness};
-use crate::config::Config;
+use crate::config::{Config, SiteConfig};
 use crate::session::seal::Keys;
 use crate::session::store::cookie::CookieStore;
 use crate::session::store::memory::MemoryStore;
@@ -24,7 +24,7 @@ use crate::session::store::sql::sqlite::SqliteStore;
 use crate::session::store::sql::{Migrations, SqlSettings};
 use crate::session::store::voice::Voice;
 use crate::session::store::{SessionStore, StoreError};
-use crate::session::{SessionSettings, StorePlace, StoreSettings};
+use crate::session::{Inherited, StorePlace, StoreSettings};
 use crate::telemetry::Metrics;
 
 /// The octets of a request's head that the cookies of a session may take: other fields must have
@@ -42,6 +42,8 @@ pub(crate) const fn room_for_cookies(head_bytes: usize) -> usize {
 pub(super) struct Around<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) keys: &'a Keys,
+    /// Whose sessions are that name no registration.
+    pub(super) inherited: &'a Inherited,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) randomness: &'a Arc<dyn Randomness>,
     /// Where it is spoken to.
@@ -58,21 +60,21 @@ pub(super) struct Opened {
     pub(super) carried: Option<Arc<CookieStore>>,
 }
 
+/// Which registration sessions are of that name none: what the main site has at its own provider.
+pub(super) fn inherited(sites: &[SiteConfig]) -> Inherited {
+    let main = sites.iter().find(|site| site.id.is_main());
+    main.map_or_else(Inherited::nobody, |main| {
+        Inherited::new(main.provider.registration())
+    })
+}
+
 /// The store that the configuration names, ready or on its way: one that is away at start is no
-/// reason not to, since it may come. `lifetimes` are those of its sessions.
-pub(super) fn open(
-    store: &StoreSettings,
-    lifetimes: &SessionSettings,
-    around: &Around<'_>,
-) -> Result<Opened, StoreError> {
-    let SessionSettings {
-        idle_timeout,
-        max_lifetime,
-        ..
-    } = *lifetimes;
+/// reason not to, since it may come. The sessions of all sites are in it.
+pub(super) fn open(store: &StoreSettings, around: &Around<'_>) -> Result<Opened, StoreError> {
     let Around {
         metrics,
         keys,
+        inherited,
         clock,
         randomness,
         care,
@@ -80,12 +82,8 @@ pub(super) fn open(
     let voice = Voice::new(keys.clone(), Arc::clone(randomness));
     if matches!(store.place, StorePlace::Cookie) {
         let clock = Arc::clone(clock);
-        let carried = CookieStore::new(
-            idle_timeout,
-            max_lifetime,
-            store.near_cache,
-            Arc::clone(&clock),
-        );
+        let inherited = inherited.clone();
+        let carried = CookieStore::new(store.near_cache, Arc::clone(&clock), inherited);
         let carried = Arc::new(carried);
         return Ok(Opened {
             store: Arc::clone(&carried) as _,
@@ -95,15 +93,13 @@ pub(super) fn open(
     }
     let Some(records) = open_records(store, voice)? else {
         return Ok(Opened {
-            store: Arc::new(MemoryStore::new(idle_timeout, max_lifetime)),
+            store: Arc::new(MemoryStore::new()),
             clock: Arc::clone(clock),
             carried: None,
         });
     };
     let near_cache = NearCacheSettings {
         kind: store.place.kind(),
-        idle_timeout,
-        max_lifetime,
         max_staleness: store.max_staleness,
         capacity: store.near_cache,
         timeout: store.timeout,
@@ -111,7 +107,7 @@ pub(super) fn open(
     let store = NearCache::new(
         Arc::clone(&records),
         near_cache,
-        keys.clone(),
+        (keys.clone(), inherited.clone()),
         Arc::clone(clock),
         Arc::clone(randomness),
         care.handle().clone(),

@@ -12,12 +12,12 @@ use url::form_urlencoded;
 
 use crate::auth::Common;
 use crate::auth::answer::not_stored;
-use crate::auth::ended_at_provider::{EndedThere, EndedWhen, EndsAtProvider, kept_under};
+use crate::auth::ended_at_provider::{EndedThere, EndedWhen, EndsAtProvider};
 use crate::auth::places::Places;
 use crate::clock::Clock;
 use crate::oidc::{JwsFault, LogoutToken, LogoutTokenError, LogoutTokenFault, Provider};
 use crate::session::Sessions;
-use crate::session::store::StoreError;
+use crate::session::store::{Note, StoreError};
 use crate::telemetry::{LogoutOutcome, Metrics, chain};
 use crate::web::body::Body;
 use crate::web::repeats::Repeats;
@@ -73,7 +73,7 @@ impl ProviderLogouts {
             places: common.places.clone(),
             provider: common.provider.clone(),
             sessions: common.sessions.clone(),
-            ended_there: EndsAtProvider::new(common.sessions.clone()),
+            ended_there: EndsAtProvider::new(common),
             clock: Arc::clone(&common.clock),
             metrics: common.metrics.clone(),
             warnings: Repeats::default(),
@@ -111,16 +111,19 @@ impl ProviderLogouts {
     async fn end_by_logout_token(&self, form: &str) -> Result<(), BackchannelLogoutError> {
         let text = only_logout_token(form).ok_or(BackchannelLogoutError::Malformed)?;
         let token = self.provider.verify_logout_token(&text).await?;
-        let used = kept_under("logout jti", &[Some(&token.iss), Some(&token.jti)]);
+        let used = Note::LogoutToken {
+            registration: self.ended_there.registration(),
+            jti: &token.jti,
+        };
         let now = self.clock.now();
         let remember_for = token.forget_replays_after.since(now);
-        if let Some(kept) = self.sessions.take(&used).await? {
-            self.sessions.keep(&used, &kept, remember_for).await?;
+        if let Some(kept) = self.sessions.take(used).await? {
+            self.sessions.keep(used, &kept, remember_for).await?;
             return Err(BackchannelLogoutError::Replayed);
         }
         self.end_sessions_of(&token).await?;
         // Last: until all has been done, the provider may try again with the same token.
-        if !self.sessions.keep(&used, b"", remember_for).await? {
+        if !self.sessions.keep(used, b"", remember_for).await? {
             return Err(BackchannelLogoutError::Replayed);
         }
         Ok(())

@@ -22,7 +22,7 @@ use crate::auth::return_to::ReturnTo;
 use crate::oidc::{ErrorCode, ExpectedIdToken, IssuerCheck};
 use crate::secret::AuthorizationCode;
 use crate::session::cookie::Presented;
-use crate::session::store::StoreError;
+use crate::session::store::{Note, StoreError};
 use crate::telemetry::LoginOutcome;
 use crate::web::body::Body;
 use crate::web::strangers::{Demand, Source};
@@ -267,8 +267,11 @@ impl Logins {
     /// Whether this is the first use of the login's state, on whichever node. Kept for as long as its
     /// cookie opens, and only for answers that a browser's own cookie vouched for (C6).
     async fn use_once(&self, pending: &PendingLogin) -> Result<bool, StoreError> {
-        let key = format!("used state {}", pending.state.cookie_suffix());
+        let note = Note::UsedState {
+            site: self.sessions.site(),
+            suffix: &pending.state.cookie_suffix(),
+        };
         let lifetime = self.settings.login_timeout;
-        self.sessions.keep(&key, b"", lifetime).await
+        self.sessions.keep(note, b"", lifetime).await
     }
 }

@@ -6,18 +6,15 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
-
+use crate::auth::Common;
 use crate::clock::Timestamp;
 use crate::oidc::GrantFacts;
 use crate::session::Sessions;
 use crate::session::journal::End;
 use crate::session::record::Session;
-use crate::session::store::{Listed, StoreError, Who};
+use crate::session::store::{Listed, Note, StoreError, Who};
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
 
 /// How long a login may be under way between the provider's answer and the session here.
 const REMEMBERED_FOR: Duration = Duration::from_mins(5);
@@ -63,11 +60,20 @@ impl LoggedInWhen {
 #[derive(Debug, Clone)]
 pub(in crate::auth) struct EndsAtProvider {
     sessions: Sessions,
+    /// Who we are there: what its subjects and sids are names within.
+    registration: Registration,
 }
 
 impl EndsAtProvider {
-    pub(in crate::auth) const fn new(sessions: Sessions) -> Self {
-        Self { sessions }
+    pub(in crate::auth) fn new(common: &Common) -> Self {
+        Self {
+            sessions: common.sessions.clone(),
+            registration: common.provider.settings().registration(),
+        }
+    }
+
+    pub(in crate::auth) const fn registration(&self) -> &Registration {
+        &self.registration
     }
 
     /// Ends the sessions here; how many this call ended.
@@ -83,10 +89,22 @@ impl EndsAtProvider {
             EndedThere {
                 sid: Some(sid),
                 sub,
-            } => (Some(Who::ProviderSid { sid, subject: sub }), when.heard),
+            } => {
+                let who = Who::ProviderSid {
+                    registration: &self.registration,
+                    sid,
+                    subject: sub,
+                };
+                (Some(who), when.heard)
+            }
             EndedThere { sid: None, sub } => {
                 let said = Timestamp::from_unix_seconds(when.said.saturating_add(LEEWAY));
-                (sub.map(Who::Subject), said.min(when.heard))
+                let who = sub.map(|subject| Who::Subject {
+                    registration: &self.registration,
+                    subject,
+                    site: None,
+                });
+                (who, said.min(when.heard))
             }
         };
         if let Some(who) = who {
@@ -148,9 +166,10 @@ impl EndsAtProvider {
     }
 
     async fn listed_of(&self, what: EndedThere<'_>) -> Result<Vec<Listed>, StoreError> {
+        let (sessions, client) = (&self.sessions, &self.registration);
         let mut listed = match what {
-            EndedThere { sid: Some(sid), .. } => self.sessions.of_provider_sid(sid).await?,
-            EndedThere { sub: Some(sub), .. } => self.sessions.of_subject(sub).await?,
+            EndedThere { sid: Some(sid), .. } => sessions.of_provider_sid(client, sid).await?,
+            EndedThere { sub: Some(sub), .. } => sessions.of_subject(client, sub).await?,
             EndedThere { .. } => Vec::new(),
         };
         // E10: a session of somebody else is not meant, whatever it is called.
@@ -175,13 +194,13 @@ impl EndsAtProvider {
     ) -> Result<(), StoreError> {
         /// Whoever comes in between remembers an end that is as late.
         const TRIES: usize = 4;
-        let key = what.key();
+        let note = self.note(what);
         for _ in 0..TRIES {
             let value = when.written();
-            if self.sessions.keep(&key, &value, REMEMBERED_FOR).await? {
+            if self.sessions.keep(note, &value, REMEMBERED_FOR).await? {
                 break;
             }
-            if let Some(before) = self.sessions.take(&key).await? {
+            if let Some(before) = self.sessions.take(note).await? {
                 when = when.later(EndedWhen::read(&before));
             }
         }
@@ -189,18 +208,20 @@ impl EndsAtProvider {
     }
 
     async fn remembered_end(&self, what: EndedThere<'_>) -> Result<Option<EndedWhen>, StoreError> {
-        let key = what.key();
-        let Some(kept) = self.sessions.take(&key).await? else {
+        let note = self.note(what);
+        let Some(kept) = self.sessions.take(note).await? else {
             return Ok(None);
         };
-        self.sessions.keep(&key, &kept, REMEMBERED_FOR).await?;
+        self.sessions.keep(note, &kept, REMEMBERED_FOR).await?;
         Ok(EndedWhen::read(&kept))
     }
-}
 
-impl EndedThere<'_> {
-    fn key(self) -> String {
-        kept_under("ended at the provider", &[self.sid, self.sub])
+    const fn note<'a>(&'a self, EndedThere { sid, sub }: EndedThere<'a>) -> Note<'a> {
+        Note::EndedThere {
+            registration: &self.registration,
+            sid,
+            sub,
+        }
     }
 }
 
@@ -225,17 +246,10 @@ impl EndedWhen {
     }
 }
 
-/// A key of bounded length for words of a provider's choosing; the store need not know them.
-pub(in crate::auth) fn kept_under(kind: &str, words: &[Option<&str>]) -> String {
-    let words = json!(words).to_string();
-    let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, words.as_bytes()));
-    format!("{kind} {hash}")
-}
-
 /// When the ID token of its login was issued; `None` where the record does not open.
 fn issued(listed: &Listed) -> Option<i64> {
     let session = listed.session.as_ref()?;
-    let facts: GrantFacts = serde_json::from_str(&session.grant_facts).ok()?;
+    let facts: GrantFacts = serde_json::from_str(&session.details.grant_facts).ok()?;
     Some(facts.iat)
 }
 
@@ -266,19 +280,5 @@ mod tests {
         }
         assert_eq!(EndedWhen::read(&end.written()), Some(end));
         assert_eq!(EndedWhen::read(b"100"), None);
-    }
-
-    #[test]
-    fn no_two_ends_are_kept_under_one_key() {
-        let key = |sid, sub| EndedThere { sid, sub }.key();
-        let keys = [
-            key(Some("a"), None),
-            key(None, Some("a")),
-            key(Some("a"), Some("b")),
-            key(Some("a\",\"b"), None),
-        ];
-        let different: std::collections::BTreeSet<_> = keys.iter().collect();
-        assert_eq!(different.len(), keys.len());
-        assert!(key(Some(&"x".repeat(10_000)), None).len() < 100);
     }
 }

@@ -4,7 +4,8 @@
 //! [`follows`] is the one table. Whatever the reason, the log and the metric have each end once
 //! (`session/journal.rs`), and what is open on the session's behalf hears of it (`web/ending.rs`).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::auth::revocation::Revocations;
 use crate::clock::Clock;
@@ -13,6 +14,8 @@ use crate::session::journal::{End, OnEnd};
 use crate::session::record::Session;
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
+use crate::web::site_id::SiteId;
 
 /// What follows an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,7 @@ pub struct RevocationRules {
     pub abandoned: bool,
 }
 
-/// Does what follows an end: the sessions tell it of each that this node brought about.
+/// Does what follows an end of a session of one site and one client.
 #[derive(Debug, Clone)]
 pub struct Endings {
     provider: Provider,
@@ -112,12 +115,35 @@ impl Endings {
             Tokens::Dead => false,
         }
     }
-}
 
-impl OnEnd for Endings {
     fn ended(&self, session: &Arc<Session>, end: &End<'_>) {
         if !end.spares_tokens && self.revokes(follows(end.reason).tokens) {
             self.revocations.begin_last(Arc::clone(session));
+        }
+    }
+}
+
+/// What follows the ends of all sites' sessions, whichever of them brought it about: a logout token, a
+/// limit and an administrator end those of others too. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct AllEndings(Arc<RwLock<HashMap<(SiteId, Registration), Endings>>>);
+
+impl AllEndings {
+    /// From now on sessions of this site that came of logins with this registration are followed so.
+    pub fn add(&self, site: &SiteId, registration: Registration, endings: Endings) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert((site.clone(), registration), endings);
+    }
+}
+
+impl OnEnd for AllEndings {
+    /// By its own site and its own client: no token goes to another. What is gone from the configuration
+    /// revokes nothing.
+    fn ended(&self, session: &Arc<Session>, end: &End<'_>) {
+        let of = (session.site.clone(), session.registration.clone());
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endings) = all.get(&of) {
+            endings.ended(session, end);
         }
     }
 }

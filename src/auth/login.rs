@@ -274,7 +274,7 @@ impl Logins {
             session_cookie: common.session_cookie.clone(),
             tokens,
             endings,
-            ended_there: EndsAtProvider::new(common.sessions.clone()),
+            ended_there: EndsAtProvider::new(common),
             keys: common.keys.clone(),
             clock: Arc::clone(&common.clock),
             randomness: Arc::clone(&common.randomness),

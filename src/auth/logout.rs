@@ -18,7 +18,7 @@ use crate::secret::random_base64url;
 use crate::session::cookie::{MOST_VALUES, Presented, SessionCookie, set_cookie, values_of};
 use crate::session::record::Session;
 use crate::session::seal::Keys;
-use crate::session::store::StoreError;
+use crate::session::store::{Note, StoreError};
 use crate::session::{Activity, Sessions};
 use crate::telemetry::{LogoutOutcome, Metrics};
 use crate::web::body::Body;
@@ -129,7 +129,8 @@ impl Logouts {
                 taken_back(&self.session_cookie, presented),
             ));
         };
-        if by == LogoutBy::Link && !sid.is_some_and(|sid| session.logout_sid.matches(&sid)) {
+        if by == LogoutBy::Link && !sid.is_some_and(|sid| session.details.logout_sid.matches(&sid))
+        {
             return Err(LogoutError::ForeignLink);
         }
         self.sessions.end(&session.hash, EndReason::Logout).await?;
@@ -157,8 +158,9 @@ impl Logouts {
         for name in self.continuation_cookies() {
             let values = values_of(&parts.headers, &name).take(MOST_VALUES);
             for handle in values.filter_map(|value| self.keys.open(&name, value)) {
-                let key = pending_logout(&handle);
-                onward = onward.or(self.sessions.take(&key).await.ok().flatten());
+                let handle = String::from_utf8_lossy(&handle);
+                let taken = self.sessions.take(self.way_out(&handle)).await;
+                onward = onward.or(taken.ok().flatten());
                 used.push(self.continuation(&name, "", Duration::ZERO));
             }
         }
@@ -208,7 +210,8 @@ impl Logouts {
         if name == "sub" {
             return Some(session.subject.to_string());
         }
-        let shown = serde_json::from_str::<Map<String, Value>>(&session.claims).unwrap_or_default();
+        let shown =
+            serde_json::from_str::<Map<String, Value>>(&session.details.claims).unwrap_or_default();
         let shown = shown.get(name).and_then(Value::as_str).map(str::to_owned);
         let hidden = || Provider::text_claim(session.tokens().id_token.as_deref()?, name);
         shown
@@ -229,8 +232,8 @@ impl Logouts {
         let handle = random_base64url::<16>(&*self.randomness);
         let name = cookie_names::logout(self.session_cookie.name());
         let sealed = self.keys.seal(&name, handle.as_bytes(), &*self.randomness);
-        let key = pending_logout(handle.as_bytes());
-        let kept = self.sessions.keep(&key, onward.as_bytes(), CONTINUE_WITHIN);
+        let note = self.way_out(&handle);
+        let kept = self.sessions.keep(note, onward.as_bytes(), CONTINUE_WITHIN);
         if !matches!(kept.await, Ok(true)) {
             // Signed out here; the provider's own session stays, as where it has no such endpoint.
             tracing::warn!(
@@ -241,6 +244,13 @@ impl Logouts {
         }
         let cookie = self.continuation(&name, &sealed, CONTINUE_WITHIN);
         (self.places.endpoint("/logout/continue"), Some(cookie))
+    }
+
+    const fn way_out<'a>(&'a self, handle: &'a str) -> Note<'a> {
+        Note::WayOut {
+            site: self.sessions.site(),
+            handle,
+        }
     }
 
     /// The names that the cookie of a way on may have, the one that it is written under first.
@@ -258,7 +268,3 @@ impl Logouts {
 
 /// What the `state` of an end-session request is sealed for.
 const LOGOUT_STATE: &str = "logout state";
-
-fn pending_logout(handle: &[u8]) -> String {
-    format!("pending logout {}", String::from_utf8_lossy(handle))
-}

@@ -16,7 +16,7 @@ use crate::secret::{LogoutSid, random_base64url};
 use crate::session::cookie::Presented;
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::journal::End;
-use crate::session::record::{Authentication, NewSession, Session, facts_of_login};
+use crate::session::record::{Authentication, Details, Facts, NewSession, Session, facts_of_login};
 use crate::session::store::{Admission, StoreError};
 use crate::web::ending::EndReason;
 
@@ -45,20 +45,26 @@ impl Logins {
             .tokens(grant.tokens)
             .ok_or(CallbackFault::UnusableToken)?;
         let new = NewSession {
-            hash: id.hash(),
-            tag: random_base64url::<9>(randomness).into(),
-            logout_sid: LogoutSid::random(randomness),
-            claims: self.claims_for_browser(&identity).into(),
-            grant_facts: facts_of_login(&identity.facts, client),
-            authentication: Authentication {
-                acr: identity.acr.map(Into::into),
-                amr: identity.amr.into_iter().map(Into::into).collect(),
-                auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
+            details: Details {
+                tag: random_base64url::<9>(randomness).into(),
+                logout_sid: LogoutSid::random(randomness),
+                user_agent: user_agent(headers),
+                claims: self.claims_for_browser(&identity).into(),
+                grant_facts: facts_of_login(&identity.facts, client),
+                authentication: Authentication {
+                    acr: identity.acr.map(Into::into),
+                    amr: identity.amr.into_iter().map(Into::into).collect(),
+                    auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
+                },
             },
-            name: name.into(),
-            user_agent: user_agent(headers),
-            subject: identity.sub.into(),
-            provider_sid: identity.sid.map(Into::into),
+            facts: Facts {
+                hash: id.hash(),
+                site: self.sessions.site().clone(),
+                registration: self.ended_there.registration().clone(),
+                subject: identity.sub.into(),
+                provider_sid: identity.sid.map(Into::into),
+                name: name.into(),
+            },
             tokens,
         };
         let session = self.sessions.prepare(new);
@@ -78,7 +84,7 @@ impl Logins {
         // same user: a login that is refused ends nobody else's.
         if matches!(admission, Admission::Refused)
             && self
-                .end_previous(&self.of_user(previous, &session.subject).await?)
+                .end_previous(&self.of_user(previous, &session).await?)
                 .await
         {
             admission = self.sessions.admit(&session).await?;
@@ -89,7 +95,7 @@ impl Logins {
         }
         self.check_not_ended_there(&session, login).await?;
         if let Some(email) = email
-            && let Err(error) = self.sessions.note_email(&email, &session.subject).await
+            && let Err(error) = self.sessions.note_email(&email, &session.facts).await
         {
             // The login stands; who looks for its session finds it by name.
             tracing::debug!(%error, "an e-mail address was not noted");
@@ -129,16 +135,16 @@ impl Logins {
         Value::Object(shown).to_string()
     }
 
-    /// Those of these sessions that are this user's.
+    /// Those of these sessions that are of this one's user.
     async fn of_user(
         &self,
         hashes: &[SessionHash],
-        subject: &str,
+        session: &Session,
     ) -> Result<Vec<SessionHash>, StoreError> {
         let mut own = Vec::new();
         for hash in hashes {
             let listed = self.sessions.look_up(hash).await?;
-            if listed.is_some_and(|listed| *listed.subject == *subject) {
+            if listed.is_some_and(|listed| listed.are_of_one_user(session)) {
                 own.push(*hash);
             }
         }

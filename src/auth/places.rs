@@ -65,7 +65,7 @@ impl Places {
 
     /// The link that ends this session.
     pub(in crate::auth) fn logout_url(&self, session: &Session) -> String {
-        let sid = session.logout_sid.in_link();
+        let sid = session.details.logout_sid.in_link();
         format!("{}?sid={sid}", self.endpoint("/logout"))
     }
 

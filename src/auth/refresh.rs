@@ -165,7 +165,7 @@ impl Refresher {
         let Some(refresh_token) = before.refresh_token.clone() else {
             return Err(TokenError::Unavailable(NotNow::NoRefreshToken));
         };
-        let Ok(facts) = serde_json::from_str::<GrantFacts>(&session.grant_facts) else {
+        let Ok(facts) = serde_json::from_str::<GrantFacts>(&session.details.grant_facts) else {
             return Err(TokenError::Unavailable(NotNow::Record));
         };
         let asked = Instant::now();

@@ -40,7 +40,7 @@ impl SessionEndpoints {
             Err(too_large) => {
                 tracing::warn!(
                     event = "session.too_large",
-                    session = &*session.tag,
+                    session = &*session.details.tag,
                     session_id = ?session.hash,
                     "the session has outgrown its cookie: {too_large}"
                 );

@@ -103,12 +103,12 @@ impl SessionEndpoints {
             .tokens()
             .expires
             .map(|expires| expires.since(self.clock.now()).as_secs());
-        let authentication = &session.authentication;
+        let authentication = &session.details.authentication;
         json!({
             "authenticated": true,
             "user": claims(session),
             "session": {
-                "tag": session.tag,
+                "tag": session.details.tag,
                 "created_at": session.created.rfc3339(),
                 "expires_in": remaining.idle.as_secs(),
                 "ends_in": remaining.absolute.as_secs(),
@@ -126,7 +126,7 @@ impl SessionEndpoints {
 
 /// The claims that the browser may see.
 pub(in crate::auth) fn claims(session: &Session) -> Value {
-    serde_json::from_str(&session.claims).unwrap_or_default()
+    serde_json::from_str(&session.details.claims).unwrap_or_default()
 }
 
 /// Whether the request counts as use of the session (G9).

@@ -58,9 +58,7 @@ impl SessionEndpoints {
         presented: Presented,
     ) -> Result<Response<Body>, SessionsError> {
         let current = self.current(parts, presented).await?;
-        let newest = self
-            .sessions
-            .newest_of_subject(&current.subject, MOST_SHOWN);
+        let newest = self.sessions.newest_of_its_user(&current, MOST_SHOWN);
         let (mut own, total) = newest.await?;
         // One that is about to expire may be used least lately of all.
         if !own.iter().any(|listed| listed.hash == current.hash) {
@@ -69,20 +67,24 @@ impl SessionEndpoints {
         }
         own.sort_by_key(|listed| {
             let is_other = listed.hash != current.hash;
-            (is_other, std::cmp::Reverse(listed.seen))
+            (is_other, std::cmp::Reverse(listed.times.seen))
         });
         let now = self.clock.now();
         // One whose record does not open has no tag; it is still ended with all others.
         let shown = own.iter().filter_map(|listed| {
             let session = listed.session.as_ref()?;
-            let browser = session.user_agent.as_deref().and_then(user_agent::in_words);
+            let browser = session
+                .details
+                .user_agent
+                .as_deref()
+                .and_then(user_agent::in_words);
             Some(json!({
-                "tag": session.tag,
+                "tag": session.details.tag,
                 "current": listed.hash == current.hash,
                 "browser": browser.unwrap_or_else(|| UNKNOWN_BROWSER.to_owned()),
-                "created_at": listed.created.rfc3339(),
-                "last_seen": listed.seen.rfc3339(),
-                "expires_in": listed.expires.since(now).as_secs(),
+                "created_at": listed.times.created.rfc3339(),
+                "last_seen": listed.times.seen.rfc3339(),
+                "expires_in": listed.times.expires.since(now).as_secs(),
             }))
         });
         let shown: Vec<Value> = shown.collect();
@@ -102,11 +104,13 @@ impl SessionEndpoints {
     ) -> Result<Response<Body>, SessionsError> {
         let wanted = Wanted::read(parts.uri.query().unwrap_or_default())?;
         let current = self.current(parts, presented).await?;
-        let own = self.sessions.of_subject(&current.subject).await?;
+        let own = self.sessions.of_its_user(&current).await?;
         match wanted {
             Wanted::Tag(tag) => {
                 let named = own.iter().filter_map(|listed| listed.session.as_ref());
-                let named = named.into_iter().find(|session| *session.tag == *tag);
+                let named = named
+                    .into_iter()
+                    .find(|session| *session.details.tag == *tag);
                 let named = named.ok_or(SessionsError::NoSuchSession)?;
                 let mut answer = not_stored(Response::new(Body::Empty));
                 *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -126,9 +130,14 @@ impl SessionEndpoints {
                 Ok(answer)
             }
             Wanted::AllOthers => {
-                let (who, now) = (Who::Subject(&current.subject), self.clock.now());
+                let who = Who::Subject {
+                    registration: &current.registration,
+                    subject: &current.subject,
+                    site: Some(self.sessions.site()),
+                };
                 let (spared, reason) = (Some(&current.hash), EndReason::SignedOutElsewhere);
-                self.sessions.end_unseen(who, now, spared, reason).await?;
+                let unseen = (self.sessions).end_unseen(who, self.clock.now(), spared, reason);
+                unseen.await?;
                 let mut ended = 0_usize;
                 for other in own.iter().filter(|listed| listed.hash != current.hash) {
                     ended += usize::from(self.end_own(&other.hash, reason).await?);

@@ -63,7 +63,7 @@ impl SessionEndpoints {
         list.push(claim("bff:session_expires_in", &expires_in.into()));
         list.push(claim(
             "bff:session_state",
-            &Value::String(session.tag.to_string()),
+            &Value::String(session.details.tag.to_string()),
         ));
         Ok(json(StatusCode::OK, &Value::Array(list)))
     }

@@ -18,7 +18,7 @@ use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::server::Listen;
 use crate::session::SameSite;
-use crate::session::store::OnLimit;
+use crate::session::store::{LimitScope, OnLimit};
 use crate::telemetry::{LogFormat, SubjectInLog};
 
 table! {
@@ -247,6 +247,9 @@ table! {
         /// How many sessions a user may have; "none" for any number. Default 64; with the store
         /// "cookie" any number, since nobody counts them.
         max_per_user: AtMost,
+        /// Which of a user's sessions count: those at the same site, or those at all sites of the same
+        /// issuer. Default `"site"`.
+        max_per_user_scope: Chosen<LimitScope>,
         /// What happens to one more. Default `"end_oldest"`.
         on_limit: Chosen<OnLimit>,
         /// Whether the refresh tokens of sessions that expired are revoked. Default false.

@@ -10,7 +10,7 @@ use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
-use crate::session::store::OnLimit;
+use crate::session::store::{LimitScope, OnLimit};
 use crate::telemetry::{LogFormat, SubjectInLog};
 
 pub(super) use crate::config::values::{AtMost, Day, Size};
@@ -191,6 +191,12 @@ impl Choice for EncodedSlashes {
 impl Choice for OnLimit {
     fn words() -> Vec<(&'static str, Self)> {
         vec![("end_oldest", Self::EndOldest), ("refuse", Self::Refuse)]
+    }
+}
+
+impl Choice for LimitScope {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("site", Self::Site), ("issuer", Self::Issuer)]
     }
 }
 

@@ -69,6 +69,7 @@ pub use self::untrusted::{
     Untrusted, UserInfoFault,
 };
 use crate::secret::{ClientKey, ClientSecret};
+use crate::web::registration::Registration;
 
 /// The provider and who we are to it.
 #[derive(Debug)]
@@ -107,6 +108,13 @@ pub struct ProviderSettings {
     pub authorize_params: Vec<(String, String)>,
     /// How a logout goes on at the provider.
     pub logout: ProviderLogout,
+}
+
+impl ProviderSettings {
+    /// Who we are, and where.
+    pub fn registration(&self) -> Registration {
+        Registration::new(&self.issuer, &self.client_id)
+    }
 }
 
 /// How a logout goes on at the provider.

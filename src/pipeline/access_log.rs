@@ -33,7 +33,7 @@ pub fn write(ctx: &Context, parts: &Parts, response: &Response<Body>, trusted: &
             status = response.status().as_u16(),
             code = ctx.code.map(Code::as_str),
             elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            session = ctx.session.as_ref().map(|session| &*session.tag),
+            session = ctx.session.as_ref().map(|session| &*session.details.tag),
             site = Sender::of(headers).as_str(),
             client = %ClientAddress::resolve(ctx.connection.peer, headers, trusted).address(),
             browser = headers

@@ -454,7 +454,9 @@ impl Serving<'_> {
         turn: Option<Turn>,
     ) -> Result<Response<Body>, Refusal> {
         let shared = self.worker.shared();
-        let permit = shared.sockets.take(session.map(|session| &*session.tag))?;
+        let permit = shared
+            .sockets
+            .take(session.map(|session| &*session.details.tag))?;
         let stranger = match turn {
             None => None,
             Some(turn) => {
@@ -607,7 +609,7 @@ enum Retry {
 /// another tab. Before anything goes upstream.
 fn check_session_of_page(headers: &HeaderMap, session: &Session) -> Result<(), Refusal> {
     let mut tags = headers.get_all(X_BFF_SESSION).iter();
-    if tags.all(|tag| tag.as_bytes() == session.tag.as_bytes()) {
+    if tags.all(|tag| tag.as_bytes() == session.details.tag.as_bytes()) {
         Ok(())
     } else {
         Err(Refusal::UserChanged)

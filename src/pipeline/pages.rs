@@ -54,7 +54,7 @@ pub(super) fn signed_in_window(logged_in: LoggedIn) -> Response<Body> {
         Some(session) => (
             "Signed in",
             "You are signed in. This window can be closed.",
-            json!({ "type": "bff-login", "outcome": "signed_in", "session": session.tag }),
+            json!({ "type": "bff-login", "outcome": "signed_in", "session": session.details.tag }),
         ),
         None => (
             "Not signed in",

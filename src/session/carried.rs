@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -30,6 +31,10 @@ const WORTH_NAMING: usize = 256;
 pub struct Carrier {
     /// The sessions that this process has seen.
     pub store: Arc<CookieStore>,
+    /// Without a call for this long, a session of this site ends.
+    pub idle_timeout: Duration,
+    /// However active, it ends after this long.
+    pub max_lifetime: Duration,
     /// The most octets that the cookies of a session may take of a request's head.
     pub room: usize,
     /// Whether the ID token goes along, for the provider's logout.
@@ -105,7 +110,7 @@ pub(super) fn seal(
     let tokens = Arc::clone(&session.tokens());
     let id_token = tokens.id_token.as_deref().filter(|_| carrier.id_token);
     let capacity = LARGEST_COOKIE.saturating_sub(place.frame);
-    let contents = sealed::fields_with_hint(session, &tokens, id_token);
+    let contents = sealed::fields(session, &tokens, id_token, carrier.store.inherited());
     let fields = |count: usize| {
         FieldWriter::default()
             .number(FORM)
@@ -143,14 +148,15 @@ pub(super) struct Place<'a> {
 
 /// What a value holds, its count in front; `None` where it does not open, or was in another number
 /// of chunks than it was written in.
-pub(super) fn open(place: &str, keys: &Keys, whole: &[u8]) -> Option<Opened> {
+pub(super) fn open(place: &str, keys: &Keys, carrier: &Carrier, whole: &[u8]) -> Option<Opened> {
     let (digit, text) = whole.split_first()?;
     let joined = i64::from(digit.checked_sub(b'0')?);
     let plaintext = keys.open_within(place, text, MOST_CHUNKS * LARGEST_COOKIE)?;
-    read(&plaintext, joined)
+    let opened = read(&plaintext, joined, carrier)?;
+    (opened.session.site == *keys.site()).then_some(opened)
 }
 
-fn read(plaintext: &Zeroizing<Vec<u8>>, joined: i64) -> Option<Opened> {
+fn read(plaintext: &Zeroizing<Vec<u8>>, joined: i64, carrier: &Carrier) -> Option<Opened> {
     let mut reader = FieldReader::new(plaintext);
     if reader.number()? != FORM {
         return None;
@@ -158,7 +164,8 @@ fn read(plaintext: &Zeroizing<Vec<u8>>, joined: i64) -> Option<Opened> {
     let id = SessionId::from_opened(reader.bytes()?)?;
     let count = reader.number()?;
     let seen = Timestamp::from_unix_millis(reader.number()?);
-    let session = sealed::read(reader.bytes()?, id.hash(), seen)?;
+    let session = sealed::read(reader.bytes()?, id.hash(), carrier.store.inherited())?;
+    let session = session.seen(seen, |ends| ends.min(seen + carrier.idle_timeout));
     (reader.is_empty() && count == joined).then_some(Opened { id, session })
 }
 
@@ -166,13 +173,14 @@ fn read(plaintext: &Zeroizing<Vec<u8>>, joined: i64) -> Option<Opened> {
 pub(super) fn find(
     name: &str,
     keys: &Keys,
+    carrier: &Carrier,
     headers: &HeaderMap,
     hash: &SessionHash,
 ) -> Option<SessionId> {
     let chunks = Chunks::of(headers, name);
     let mut opened = chunks
         .joined()
-        .filter_map(|joined| open(name, keys, &joined.whole));
+        .filter_map(|joined| open(name, keys, carrier, &joined.whole));
     let found = opened.find(|opened| opened.session.hash == *hash)?;
     Some(found.id)
 }
@@ -184,7 +192,7 @@ fn parts(session: &Session, tokens: &Tokens, id_token: bool) -> Vec<(String, usi
         .filter(|(name, _)| id_token || *name != "id_token")
         .map(|(name, size)| (name.to_owned(), size))
         .collect();
-    if let Ok(Value::Object(claims)) = serde_json::from_str(&session.claims) {
+    if let Ok(Value::Object(claims)) = serde_json::from_str(&session.details.claims) {
         let sizes = claims
             .iter()
             .map(|(name, value)| (name, value.to_string().len()));
@@ -207,18 +215,16 @@ impl fmt::Debug for Opened {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::header::COOKIE;
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
     use crate::clock::{Clock as _, ManualClock, SeededRandomness, SystemRandomness};
-    use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken, SessionKey};
+    use crate::secret::{AccessToken, IdToken, RefreshToken, SessionKey};
     use crate::session::cookie::{OpenedCookies, Presented, SessionCookie};
-    use crate::session::record::{Authentication, NewSession};
+    use crate::session::record::Times;
     use crate::session::store::SessionStore as _;
-    use crate::session::{CookieSettings, SameSite};
+    use crate::session::{CookieSettings, fixture};
 
     const NAME: &str = "__Host-Http-bff";
     const HOUR: Duration = Duration::from_hours(1);
@@ -244,18 +250,12 @@ mod tests {
             let keys = Keys::of(&key(1));
             let settings = CookieSettings {
                 name: NAME.to_owned(),
-                former_name: None,
                 secure: true,
-                same_site: SameSite::Strict,
-                persistent: false,
+                ..fixture::cookie()
             };
-            let store = CookieStore::new(HOUR / 2, 8 * HOUR, 100, clock.clone());
+            let store = CookieStore::new(100, clock.clone(), fixture::inherited());
             let store = Arc::new(store);
-            let carrier = Carrier {
-                store: Arc::clone(&store),
-                room,
-                id_token: true,
-            };
+            let carrier = carrier(&store, room);
             let cookie = SessionCookie::carrying(settings, keys.clone(), carrier);
             Self {
                 clock,
@@ -277,20 +277,12 @@ mod tests {
 
         fn session(&self, octets: usize) -> (SessionId, Session) {
             let id = SessionId::random(&SystemRandomness);
-            let new = NewSession {
-                hash: id.hash(),
-                tag: "tag".into(),
-                logout_sid: LogoutSid::random(&SystemRandomness),
-                subject: "alice".into(),
-                provider_sid: None,
-                name: "Alice".into(),
-                user_agent: None,
-                claims: format!(r#"{{"sub":"alice","groups":"{}"}}"#, "g".repeat(300)).into(),
-                authentication: Authentication::default(),
-                grant_facts: "{}".into(),
-                tokens: tokens(1, octets),
-            };
-            (id, Session::new(new, self.clock.now(), 8 * HOUR))
+            let mut new = fixture::new_session(id.hash(), "alice");
+            new.details.claims =
+                format!(r#"{{"sub":"alice","groups":"{}"}}"#, "g".repeat(300)).into();
+            new.tokens = tokens(1, octets);
+            let times = Times::beginning(self.clock.now(), HOUR / 2, 8 * HOUR);
+            (id, Session::new(new, times))
         }
 
         fn read(&self, pairs: &[(String, String)]) -> Presented {
@@ -302,6 +294,16 @@ mod tests {
                 Presented::Session(cookie) => cookie.hash == session.hash,
                 Presented::Nothing => false,
             }
+        }
+    }
+
+    fn carrier(store: &Arc<CookieStore>, room: usize) -> Carrier {
+        Carrier {
+            store: Arc::clone(store),
+            idle_timeout: HOUR / 2,
+            max_lifetime: 8 * HOUR,
+            room,
+            id_token: true,
         }
     }
 
@@ -585,9 +587,8 @@ mod tests {
         }
         let with_room = |room, id_token| {
             let carrier = Carrier {
-                store: Arc::clone(&stage.store),
-                room,
                 id_token,
+                ..carrier(&stage.store, room)
             };
             let settings = stage.cookie.settings().clone();
             SessionCookie::carrying(settings, stage.keys.clone(), carrier)

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
-use crate::session::cookie::{MOST_VALUES, cookies};
 use crate::session::seal::begins_as_sealed;
+use crate::web::cookie_line::{MOST_VALUES, cookies};
 use crate::web::cookie_names::{MOST_CHUNKS, chunk_index};
 
 /// Where names stand twice, so many ways to join them are tried (G2); where there are more, none.

@@ -1,8 +1,5 @@
 //! The session cookie: reading it from any bytes, writing it, taking it back.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cookie::Cookie;
@@ -11,18 +8,16 @@ use http::{HeaderMap, HeaderValue};
 use crate::clock::{Randomness, Timestamp};
 use crate::session::carried::{self, Place};
 use crate::session::chunks::{Chunks, Joined};
-use crate::session::id::{SessionHash, SessionId};
+use crate::session::id::SessionId;
+use crate::session::opened::At;
 use crate::session::record::Session;
 use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len};
 use crate::session::{CookieSettings, SameSite};
-use crate::web::cookie_line::pairs;
-use crate::web::cookie_names::{self, MOST_CHUNKS};
+use crate::web::cookie_names;
 
 pub use crate::session::carried::{Carrier, Carries, LARGEST_COOKIE, TooLarge};
-
-/// Of one name, so many values are tried and no more: each costs a decryption, and HTTP/2 lets a
-/// stranger repeat a field full of them for three octets (G2).
-pub const MOST_VALUES: usize = 4;
+pub use crate::session::opened::{Name, OpenedCookie, OpenedCookies};
+pub use crate::web::cookie_line::{MOST_VALUES, cookies, values_of};
 
 /// How long a value is that holds an id alone; any other is none.
 const VALUE_LEN: usize = sealed_len(4 + SessionId::LEN + 4 + 8);
@@ -37,61 +32,11 @@ pub enum Presented {
     Session(OpenedCookie),
 }
 
-/// What an opened cookie says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenedCookie {
-    /// Where its session is kept.
-    pub hash: SessionHash,
-    /// When it was written.
-    pub issued: Timestamp,
-    /// Which of our names it stood under.
-    pub under: Name,
-    /// Whether another key than the first sealed it (G7).
-    pub outdated: bool,
-    /// What it says of the session, where it carries the whole of it.
-    pub carries: Option<Carries>,
-}
-
-/// A name that the session cookie is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
-    /// The one that it is written under.
-    Current,
-    /// The one of an older release, which is read and no longer written.
-    Former,
-}
-
 /// What stands under one name.
 enum Reading {
     Nothing,
     One(OpenedCookie),
     Several,
-}
-
-impl OpenedCookie {
-    /// A cookie that holds an id alone, sealed by the first key.
-    pub const fn of(hash: SessionHash, issued: Timestamp) -> Self {
-        Self {
-            hash,
-            issued,
-            under: Name::Current,
-            outdated: false,
-            carries: None,
-        }
-    }
-
-    /// Whether the same should be written anew: under the name or by the key of today.
-    pub fn is_to_be_replaced(&self) -> bool {
-        self.outdated || self.under == Name::Former
-    }
-
-    /// The numbers of its chunks, and of those that are left over behind them.
-    fn chunks(&self) -> impl Iterator<Item = usize> {
-        let own = self
-            .carries
-            .map_or(1, |carries| carries.chunks | carries.left_over);
-        (0..MOST_CHUNKS).filter(move |index| own & (1 << index) != 0)
-    }
 }
 
 /// Reads and writes the session cookie.
@@ -113,7 +58,8 @@ impl SessionCookie {
     }
 
     /// As [`new`](Self::new), with the whole session in it.
-    pub const fn carrying(settings: CookieSettings, keys: Keys, carrier: Carrier) -> Self {
+    pub fn carrying(settings: CookieSettings, keys: Keys, carrier: Carrier) -> Self {
+        carrier.store.outlast(carrier.max_lifetime);
         Self {
             settings,
             keys,
@@ -193,14 +139,18 @@ impl SessionCookie {
             return None;
         }
         let keys = self.keys.generation();
-        opened.remembered(keys, under, value).or_else(|| {
+        let presented = At {
+            site: self.keys.site(),
+            under,
+        };
+        opened.remembered(keys, presented, value).or_else(|| {
             let (id, issued) = self.open(self.name_of(under)?, value)?;
             let cookie = OpenedCookie {
                 under,
                 outdated: self.keys.is_outdated(value),
                 ..OpenedCookie::of(id.hash(), issued)
             };
-            opened.remember(keys, value.into(), cookie);
+            opened.remember(keys, presented, value.into(), cookie);
             Some(cookie)
         })
     }
@@ -221,8 +171,12 @@ impl SessionCookie {
         carrier: &Carrier,
     ) -> Option<OpenedCookie> {
         let keys = self.keys.generation();
+        let presented = At {
+            site: self.keys.site(),
+            under,
+        };
         let known = opened
-            .remembered(keys, under, &joined.whole)
+            .remembered(keys, presented, &joined.whole)
             .filter(|cookie| {
                 let hash = &cookie.hash;
                 let brings_nothing =
@@ -231,7 +185,7 @@ impl SessionCookie {
             });
         known.or_else(|| {
             let cookie = self.open_carried(under, joined, carrier)?;
-            opened.remember(keys, joined.whole.to_vec().into(), cookie);
+            opened.remember(keys, presented, joined.whole.to_vec().into(), cookie);
             Some(cookie)
         })
     }
@@ -242,7 +196,8 @@ impl SessionCookie {
         joined: &Joined<'_>,
         carrier: &Carrier,
     ) -> Option<OpenedCookie> {
-        let session = carried::open(self.name_of(under)?, &self.keys, &joined.whole)?.session;
+        let session =
+            carried::open(self.name_of(under)?, &self.keys, carrier, &joined.whole)?.session;
         let cookie = OpenedCookie {
             under,
             outdated: self.keys.is_outdated(joined.whole.get(1..)?),
@@ -304,7 +259,7 @@ impl SessionCookie {
             return Ok(Vec::new());
         }
         let name = self.name_of(cookie.under).unwrap_or_default();
-        let Some(id) = carried::find(name, &self.keys, headers, &session.hash) else {
+        let Some(id) = carried::find(name, &self.keys, carrier, headers, &session.hash) else {
             return Ok(Vec::new());
         };
         match self.carry(&id, session, carrier, lifetime, randomness) {
@@ -461,116 +416,6 @@ pub fn set_cookie(
     header
 }
 
-/// The cookies of the request, in order, as bytes; names are compared by exact case (G2). Of a head
-/// full of them, as many as a browser might send.
-pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    pairs(headers).filter_map(|pair| {
-        let at = pair.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = pair.split_at_checked(at)?;
-        Some((name, value.get(1..)?))
-    })
-}
-
-/// The values of the cookies of this name.
-pub fn values_of<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    cookies(headers)
-        .filter(move |(own, _)| *own == name.as_bytes())
-        .map(|(_, value)| value)
-}
-
-/// The cookies that one worker opened lately, so that a busy browser's cookie is decrypted once
-/// and not with each call. Bounded; empties itself when the keys change.
-#[derive(Debug, Default)]
-pub struct OpenedCookies(Mutex<Memory>);
-
-#[derive(Default)]
-struct Memory {
-    keys: u64,
-    /// Octets of the young.
-    octets: usize,
-    /// Entries of this and of the last generation; a full generation pushes the older one out.
-    young: HashMap<Box<[u8]>, OpenedCookie, TailState>,
-    old: HashMap<Box<[u8]>, OpenedCookie, TailState>,
-}
-
-type TailState = BuildHasherDefault<TailHasher>;
-
-/// Hashes a cookie by its last characters. They are of the seal, which nobody can choose for a
-/// cookie that opens, and no other is remembered; so a hash of the whole, with a secret in it, would
-/// keep nobody out.
-#[derive(Debug, Default)]
-struct TailHasher(u64);
-
-impl Hasher for TailHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Characters of base64 leave bits unused; a multiplication spreads the others.
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        if let Some(tail) = bytes.last_chunk() {
-            let product = u64::from_le_bytes(*tail).wrapping_mul(SPREAD);
-            self.0 = product ^ product.rotate_left(32);
-        }
-    }
-
-    /// The length tells no two of them apart.
-    fn write_usize(&mut self, _: usize) {}
-}
-
-/// Entries a generation: two of them at about 200 bytes an entry, where it holds an id alone.
-const GENERATION: usize = 4096;
-
-/// The octets of cookies a generation, which matter where cookies carry whole sessions.
-const GENERATION_OCTETS: usize = 8 << 20;
-
-impl OpenedCookies {
-    /// `under` is the name that it is presented under now: it opens under that which it was sealed for.
-    fn remembered(&self, keys: u64, under: Name, value: &[u8]) -> Option<OpenedCookie> {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.keys != keys {
-            *memory = Memory {
-                keys,
-                ..Memory::default()
-            };
-        }
-        let opened = if let Some(opened) = memory.young.get(value) {
-            *opened
-        } else {
-            let (value, opened) = memory.old.remove_entry(value)?;
-            memory.remember(value, opened);
-            opened
-        };
-        (opened.under == under).then_some(opened)
-    }
-
-    /// `keys` are those that it was opened with.
-    fn remember(&self, keys: u64, value: Box<[u8]>, opened: OpenedCookie) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.keys == keys {
-            memory.remember(value, opened);
-        }
-    }
-}
-
-impl Memory {
-    fn remember(&mut self, value: Box<[u8]>, opened: OpenedCookie) {
-        if self.young.len() >= GENERATION || self.octets >= GENERATION_OCTETS {
-            self.old = std::mem::take(&mut self.young);
-            self.octets = 0;
-        }
-        self.octets += value.len();
-        self.young.insert(value, opened);
-    }
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} cookies", self.young.len() + self.old.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::header::COOKIE;
@@ -578,17 +423,21 @@ mod tests {
     use super::*;
     use crate::clock::{SeededRandomness, SystemRandomness};
     use crate::secret::SessionKey;
+    use crate::session::fixture;
+    use crate::web::site_id::SiteId;
 
     fn session_cookie() -> SessionCookie {
+        of_site("")
+    }
+
+    fn of_site(site: &str) -> SessionCookie {
         let settings = CookieSettings {
             name: "__Host-Http-bff".to_owned(),
             secure: true,
-            same_site: SameSite::Strict,
-            persistent: false,
-            former_name: None,
+            ..fixture::cookie()
         };
-        let key = SessionKey::random(&SeededRandomness::new(1));
-        SessionCookie::new(settings, Keys::new(&[key]).unwrap())
+        let keys = Keys::of(&SessionKey::random(&SeededRandomness::new(1)));
+        SessionCookie::new(settings, keys.of_site(&SiteId::new(site)))
     }
 
     fn request(lines: &[&[u8]]) -> HeaderMap {
@@ -708,6 +557,27 @@ mod tests {
             cookie.read(&request(&[b"a=b"]), &OpenedCookies::default()),
             Presented::Nothing
         );
+    }
+
+    /// §7: a cookie of one site is nothing at another, with the same name and key, also where the worker
+    /// remembers it of its own; and its own site finds it after that.
+    #[test]
+    fn a_cookie_is_its_own_sites() {
+        let sites = ["", "shop", "shop/acme"].map(of_site);
+        let opened = OpenedCookies::default();
+        for own in &sites {
+            let (id, value) = issued(own);
+            let headers = request(&[format!("__Host-Http-bff={value}").as_bytes()]);
+            for round in 0..2 {
+                for other in &sites {
+                    let presented = other.read(&headers, &opened);
+                    let found =
+                        matches!(presented, Presented::Session(found) if found.hash == id.hash());
+                    let is_own = own.keys.site() == other.keys.site();
+                    assert_eq!(found, is_own, "round {round}");
+                }
+            }
+        }
     }
 
     /// G7: a cookie of an older key is sealed anew, with the id and the age it had.

@@ -81,11 +81,11 @@ impl Journal {
     pub(in crate::session) fn started(&self, session: &Session) {
         tracing::info!(
             event = "session.started",
-            session = &*session.tag,
+            session = &*session.details.tag,
             session_id = ?session.hash,
             subject = self.subject(&session.subject),
             client = session.client().map(tracing::field::display),
-            browser = session.user_agent.as_deref().and_then(user_agent::family),
+            browser = session.details.user_agent.as_deref().and_then(user_agent::family),
             "signed in"
         );
     }
@@ -96,7 +96,7 @@ impl Journal {
         tracing::info!(
             event = "session.ended",
             reason = end.reason.as_str(),
-            session = &*session.tag,
+            session = &*session.details.tag,
             session_id = ?session.hash,
             subject = self.subject(&session.subject),
             by = end.by,
@@ -125,7 +125,7 @@ impl Journal {
         tracing::info!(
             event = "session.refreshed",
             outcome = outcome.as_str(),
-            session = &*session.tag,
+            session = &*session.details.tag,
             session_id = ?session.hash,
             subject = self.subject(&session.subject),
             elapsed_ms = millis(took),
@@ -152,7 +152,7 @@ impl Journal {
             outcome = outcome.as_str(),
             code,
             cause,
-            session = &*session.tag,
+            session = &*session.details.tag,
             session_id = ?session.hash,
             subject = self.subject(&session.subject),
             "{what}"

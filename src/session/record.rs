@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -15,30 +16,53 @@ use crate::clock::Timestamp;
 use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
 use crate::session::id::SessionHash;
 use crate::web::ending::Ending;
+use crate::web::registration::Registration;
+use crate::web::site_id::SiteId;
 
-/// A session as this process holds it: who it is, and the parts that change while it lives.
-#[derive(Debug)]
-pub struct Session {
+/// What finds a session: who has it, and where. All of it stands in the clear where it is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
     /// Where it is kept.
     pub hash: SessionHash,
-    /// A name for it that opens nothing, for the browser and for people.
-    pub tag: Box<str>,
-    /// What a logout link of this session carries (E1).
-    pub logout_sid: LogoutSid,
+    /// The site that it belongs to.
+    pub site: SiteId,
+    /// Who we are at the provider that signed the user in: what `subject` and `provider_sid` are names
+    /// within.
+    pub registration: Registration,
     /// The `sub` of the ID token.
     pub subject: Box<str>,
     /// The `sid` of the ID token, the provider's name for its own session.
     pub provider_sid: Option<Box<str>>,
     /// The user's name, for people who look for a session. Never empty.
     pub name: Box<str>,
+}
+
+/// What else is known of a session from its login on, for its own browser and for us: sealed wherever it
+/// is written down.
+#[derive(Debug)]
+pub struct Details {
+    /// A name for it that opens nothing, for the browser and for people.
+    pub tag: Box<str>,
+    /// What a logout link of this session carries (E1).
+    pub logout_sid: LogoutSid,
     /// What the browser called itself at the login.
     pub user_agent: Option<Box<str>>,
     /// The claims that the browser may see: a JSON object.
     pub claims: Box<str>,
     /// How the user proved who they are.
     pub authentication: Authentication,
-    /// What a refreshed ID token is held against, in the words of whoever wrote it.
+    /// What a refreshed ID token is held against, in the words of whoever wrote it: a JSON object.
     pub grant_facts: Box<str>,
+}
+
+/// A session as this process holds it: who it is, and the parts that change while it lives. Its
+/// [`Facts`] are read as its own.
+#[derive(Debug)]
+pub struct Session {
+    /// Who has it, and where.
+    pub facts: Facts,
+    /// What else its login said.
+    pub details: Details,
     /// When the user signed in.
     pub created: Timestamp,
     /// When it ends, however active (G9).
@@ -48,10 +72,82 @@ pub struct Session {
     /// Told when its tokens or its end moved.
     pub changes: Notify,
     last_seen: AtomicI64,
+    /// When it ends if nothing more is heard of it, by its site's word at its last use.
+    expires: AtomicI64,
     tokens: ArcSwap<Tokens>,
 }
 
-/// The member of [`Session::grant_facts`] that holds the address of the login.
+/// The moments of a session's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When the user signed in.
+    pub created: Timestamp,
+    /// When it was last used, to a tenth of the idle timeout.
+    pub seen: Timestamp,
+    /// When it ends if nothing more is heard of it: the idle or the absolute limit.
+    pub expires: Timestamp,
+    /// When it ends, however active.
+    pub ends: Timestamp,
+}
+
+impl Times {
+    /// Those of a session that begins now.
+    pub fn beginning(now: Timestamp, idle_timeout: Duration, max_lifetime: Duration) -> Self {
+        Self::seen(now, now, now + max_lifetime, idle_timeout)
+    }
+
+    /// Those of a session that was last used at `seen`.
+    pub fn seen(
+        created: Timestamp,
+        seen: Timestamp,
+        ends: Timestamp,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self {
+            created,
+            seen,
+            expires: ends.min(seen + idle_timeout),
+            ends,
+        }
+    }
+}
+
+impl Facts {
+    /// A session of this user, who is called by their subject.
+    pub fn new(hash: SessionHash, site: SiteId, registration: Registration, subject: &str) -> Self {
+        Self {
+            hash,
+            site,
+            registration,
+            subject: subject.into(),
+            provider_sid: None,
+            name: subject.into(),
+        }
+    }
+
+    /// Whether both are sessions of one user at one site.
+    pub fn are_of_one_user(&self, other: &Self) -> bool {
+        self.site == other.site
+            && self.subject == other.subject
+            && self.registration == other.registration
+    }
+}
+
+impl Details {
+    /// Those of a login that said no more.
+    pub fn new(tag: &str, logout_sid: LogoutSid) -> Self {
+        Self {
+            tag: tag.into(),
+            logout_sid,
+            user_agent: None,
+            claims: "{}".into(),
+            authentication: Authentication::default(),
+            grant_facts: "{}".into(),
+        }
+    }
+}
+
+/// The member of [`Details::grant_facts`] that holds the address of the login.
 const CLIENT: &str = "client_address";
 
 /// The facts of a grant with the address that its login came from. That travels in their JSON object
@@ -76,60 +172,49 @@ pub struct Authentication {
     pub auth_time: Option<Timestamp>,
 }
 
-/// The facts that a new session starts with.
+/// What a new session starts with.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the fields are those of Session")]
 pub struct NewSession {
-    pub hash: SessionHash,
-    pub tag: Box<str>,
-    pub logout_sid: LogoutSid,
-    pub subject: Box<str>,
-    pub provider_sid: Option<Box<str>>,
-    pub name: Box<str>,
-    pub user_agent: Option<Box<str>>,
-    pub claims: Box<str>,
-    pub authentication: Authentication,
-    pub grant_facts: Box<str>,
+    /// Who has it, and where.
+    pub facts: Facts,
+    /// What else the login said.
+    pub details: Details,
+    /// What the provider granted.
     pub tokens: Tokens,
 }
 
+impl Deref for Session {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
 impl Session {
-    pub(in crate::session) fn new(new: NewSession, now: Timestamp, lifetime: Duration) -> Self {
+    /// A session as it begins, or as it was written down.
+    pub(in crate::session) fn new(new: NewSession, times: Times) -> Self {
+        let NewSession {
+            facts,
+            details,
+            tokens,
+        } = new;
         Self {
-            hash: new.hash,
-            tag: new.tag,
-            logout_sid: new.logout_sid,
-            subject: new.subject,
-            provider_sid: new.provider_sid,
-            name: new.name,
-            user_agent: new.user_agent,
-            claims: new.claims,
-            authentication: new.authentication,
-            grant_facts: new.grant_facts,
-            created: now,
-            ends: now + lifetime,
+            facts,
+            details,
+            created: times.created,
+            ends: times.ends,
             ending: Ending::new(),
             changes: Notify::new(),
-            last_seen: AtomicI64::new(now.unix_millis()),
-            tokens: ArcSwap::from_pointee(new.tokens),
+            last_seen: AtomicI64::new(times.seen.unix_millis()),
+            expires: AtomicI64::new(times.expires.unix_millis()),
+            tokens: ArcSwap::from_pointee(tokens),
         }
-    }
-
-    /// A session as it was written down: begun at `created`, last used at `seen`.
-    pub(in crate::session) fn restored(
-        new: NewSession,
-        created: Timestamp,
-        seen: Timestamp,
-        ends: Timestamp,
-    ) -> Self {
-        let session = Self::new(new, created, Duration::ZERO);
-        session.seen_at(seen);
-        Self { ends, ..session }
     }
 
     /// The address that the login came from, where it was written down.
     pub fn client(&self) -> Option<IpAddr> {
-        let facts: Map<String, Value> = serde_json::from_str(&self.grant_facts).ok()?;
+        let facts: Map<String, Value> = serde_json::from_str(&self.details.grant_facts).ok()?;
         facts.get(CLIENT)?.as_str()?.parse().ok()
     }
 
@@ -138,14 +223,32 @@ impl Session {
         Timestamp::from_unix_millis(self.last_seen.load(Ordering::Relaxed))
     }
 
-    pub(in crate::session) fn seen_at(&self, now: Timestamp) {
+    /// Notes a use, and until when it lives by it; neither is ever taken back by an earlier one.
+    pub(in crate::session) fn seen_at(&self, seen: Timestamp, expires: Timestamp) {
         self.last_seen
-            .fetch_max(now.unix_millis(), Ordering::Relaxed);
+            .fetch_max(seen.unix_millis(), Ordering::Relaxed);
+        self.expires
+            .fetch_max(expires.unix_millis(), Ordering::Relaxed);
     }
 
-    /// The moment at which it ends if nothing more is heard of it.
-    pub fn expires(&self, idle_timeout: Duration) -> Timestamp {
+    /// The moment at which it ends if nothing more is heard of it, as it was last written down.
+    pub fn expires(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.expires.load(Ordering::Relaxed))
+    }
+
+    /// The same under this idle timeout: what its site says of it now.
+    pub fn expires_within(&self, idle_timeout: Duration) -> Timestamp {
         self.ends.min(self.last_seen() + idle_timeout)
+    }
+
+    /// The moments of its life, as it was last written down.
+    pub fn times(&self) -> Times {
+        Times {
+            created: self.created,
+            seen: self.last_seen(),
+            expires: self.expires(),
+            ends: self.ends,
+        }
     }
 
     /// The tokens of this moment.
@@ -166,12 +269,16 @@ impl Session {
     }
 
     /// Takes a use back that could not be written down, if none came after it.
-    pub(in crate::session) fn unsee(&self, seen: Timestamp, before: Timestamp) {
-        let (seen, before) = (seen.unix_millis(), before.unix_millis());
-        // Fails where somebody used it meanwhile, who writes that down.
-        self.last_seen
-            .compare_exchange(seen, before, Ordering::Relaxed, Ordering::Relaxed)
-            .ok();
+    pub(in crate::session) fn take_use_back(&self, used: Times, before: Times) {
+        let put_back = |moment: &AtomicI64, used: Timestamp, before: Timestamp| {
+            let (used, before) = (used.unix_millis(), before.unix_millis());
+            // Fails where somebody used it meanwhile, who writes that down.
+            moment
+                .compare_exchange(used, before, Ordering::Relaxed, Ordering::Relaxed)
+                .ok();
+        };
+        put_back(&self.last_seen, used.seen, before.seen);
+        put_back(&self.expires, used.expires, before.expires);
     }
 }
 

@@ -54,6 +54,27 @@ impl<'a, L: Iterator<Item = &'a HeaderValue>> Iterator for Pairs<'a, L> {
     }
 }
 
+/// Of one name, so many values are tried and no more: each costs a decryption, and HTTP/2 lets a
+/// stranger repeat a field full of them for three octets (G2).
+pub const MOST_VALUES: usize = 4;
+
+/// The cookies of the request, in order, as bytes; names are compared by exact case (G2). Of a head
+/// full of them, as many as a browser might send.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(headers).filter_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = pair.split_at_checked(at)?;
+        Some((name, value.get(1..)?))
+    })
+}
+
+/// The values of the cookies of this name.
+pub fn values_of<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    cookies(headers)
+        .filter(move |(own, _)| *own == name.as_bytes())
+        .map(|(_, value)| value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,16 @@ impl Registration {
             client_id: client_id.into(),
         }
     }
+
+    /// In the place of one that nothing names.
+    pub fn unnamed() -> Self {
+        Self::new("", "")
+    }
+
+    /// Whether it stands in the place of one.
+    pub fn is_unnamed(&self) -> bool {
+        self.issuer.is_empty() && self.client_id.is_empty()
+    }
 }
 
 impl fmt::Display for Registration {

@@ -9,14 +9,15 @@ use crate::clock::{ManualClock, SystemRandomness, Timestamp};
 use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::journal::{Journal, SubjectNames};
-use crate::session::record::{Authentication, NewSession, Session, Tokens};
+use crate::session::record::{Authentication, Details, Facts, NewSession, Session, Times, Tokens};
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, Recency, SaveOutcome, SessionStore,
-    StoreError, StoreFuture, begins_a_word, folded,
+    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Note, Notes, Recency,
+    SaveOutcome, SessionStore, StoreError, StoreFuture, Within, begins_a_word, folded,
 };
-use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions};
+use crate::session::{SessionSettings, Sessions, fixture};
 use crate::telemetry::Metrics;
 use crate::web::ending::EndReason;
+use crate::web::site_id::SiteId;
 
 /// 2026-11-21T09:00:00Z.
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_251_600);
@@ -42,71 +43,48 @@ impl Default for Shelf {
 /// The sessions that `shelf` keeps.
 pub(super) fn sessions(shelf: Arc<Shelf>) -> Sessions {
     let settings = SessionSettings {
-        idle_timeout: Duration::from_mins(30),
         max_lifetime: Duration::from_hours(8),
-        limit: None,
-        cookie: CookieSettings {
-            name: "bff".to_owned(),
-            former_name: None,
-            secure: false,
-            same_site: SameSite::Strict,
-            persistent: false,
-        },
+        ..fixture::settings()
     };
     let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
-    Sessions::new(
-        shelf,
-        Arc::new(ManualClock::starting_at(NOW)),
-        &settings,
-        journal,
-    )
+    let clock = Arc::new(ManualClock::starting_at(NOW));
+    Sessions::new(shelf, clock, SiteId::main(), &settings, journal)
 }
 
 /// A session whose record opens, full of canaries.
 pub(super) fn readable(name: &str, subject: &str, sid: Option<&str>) -> Listed {
+    let unread = unreadable(name, subject, sid);
     let session = sessions(Arc::default()).prepare(NewSession {
-        hash: SessionId::random(&SystemRandomness).hash(),
-        tag: "tag".into(),
-        logout_sid: LogoutSid::new("canary-logout-sid"),
-        subject: subject.into(),
-        provider_sid: sid.map(Into::into),
-        name: name.into(),
-        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0".into()),
-        claims: r#"{"email":"canary-claim"}"#.into(),
-        authentication: Authentication {
-            acr: Some("gold".into()),
-            amr: vec!["pwd".into(), "otp".into()],
-            auth_time: None,
+        facts: unread.facts.clone(),
+        details: Details {
+            user_agent: Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0".into()),
+            claims: r#"{"email":"canary-claim"}"#.into(),
+            authentication: Authentication {
+                acr: Some("gold".into()),
+                amr: vec!["pwd".into(), "otp".into()],
+                auth_time: None,
+            },
+            grant_facts: "canary-facts".into(),
+            ..Details::new("tag", LogoutSid::new("canary-logout-sid"))
         },
-        grant_facts: "canary-facts".into(),
         tokens: tokens(),
     });
     Listed {
-        session: Some(Arc::clone(&session)),
-        ..unread(session.hash, name, subject, sid)
+        session: Some(session),
+        ..unread
     }
 }
 
 /// A session whose record does not open.
 pub(super) fn unreadable(name: &str, subject: &str, sid: Option<&str>) -> Listed {
-    unread(
-        SessionId::random(&SystemRandomness).hash(),
-        name,
-        subject,
-        sid,
-    )
-}
-
-fn unread(hash: SessionHash, name: &str, subject: &str, sid: Option<&str>) -> Listed {
+    let hash = SessionId::random(&SystemRandomness).hash();
     Listed {
-        hash,
-        subject: subject.into(),
-        provider_sid: sid.map(Into::into),
-        name: name.into(),
-        created: NOW,
-        seen: NOW,
-        expires: NOW + Duration::from_mins(30),
-        ends: NOW + Duration::from_hours(8),
+        facts: Facts {
+            provider_sid: sid.map(Into::into),
+            name: name.into(),
+            ..Facts::new(hash, SiteId::main(), fixture::registration(), subject)
+        },
+        times: Times::beginning(NOW, Duration::from_mins(30), Duration::from_hours(8)),
         session: None,
     }
 }
@@ -201,7 +179,7 @@ impl SessionStore for Shelf {
         self.answer(|| SaveOutcome::Ended)
     }
 
-    fn slide(&self, _: &Arc<Session>, _: Timestamp) {}
+    fn slide(&self, _: &Arc<Session>, _: Timestamp, _: Timestamp) {}
 
     fn end<'a>(
         &'a self,
@@ -218,80 +196,6 @@ impl SessionStore for Shelf {
 
     fn sweep(&self, _: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
         self.answer(Vec::new)
-    }
-
-    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        self.answer(move || self.those(|row| *row.subject == *subject))
-    }
-
-    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        self.answer(move || self.those(|row| row.provider_sid.as_deref() == Some(sid)))
-    }
-
-    fn page<'a>(
-        &'a self,
-        word: &'a str,
-        after: Option<&'a Cursor>,
-        at_most: usize,
-    ) -> StoreFuture<'a, Vec<Listed>> {
-        self.answer(move || {
-            let mut page = self.those(|row| {
-                begins_a_word(&folded(&row.name), word)
-                    && after.is_none_or(|after| row.cursor() > *after)
-            });
-            page.truncate(at_most);
-            page
-        })
-    }
-
-    fn latest(
-        &self,
-        after: Option<Recency>,
-        at_most: usize,
-    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
-        self.answer(move || {
-            let place = |row: &Listed| (row.seen, row.hash);
-            let mut rows =
-                self.those(|row| after.is_none_or(|after| place(row) < (after.at, after.hash)));
-            rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
-            let more = rows.len() > at_most;
-            rows.truncate(at_most);
-            let next = rows.last().filter(|_| more).map(|row| Recency {
-                at: row.seen,
-                hash: row.hash,
-            });
-            (rows, next)
-        })
-    }
-
-    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
-        self.answer(move || self.those(|row| row.hash == *hash).pop())
-    }
-
-    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
-        self.answer(|| false)
-    }
-
-    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
-        self.answer(|| ())
-    }
-
-    fn keep<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a [u8],
-        _: Duration,
-        _: Timestamp,
-    ) -> StoreFuture<'a, bool> {
-        self.answer(|| false)
-    }
-
-    fn peek<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        self.answer(|| None)
-    }
-
-    fn take<'a>(&'a self, _: &'a str, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        self.answer(|| None)
     }
 
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -314,5 +218,99 @@ impl SessionStore for Shelf {
                 Condition::Well
             }
         })
+    }
+}
+
+impl Directory for Shelf {
+    fn of_subject<'a>(
+        &'a self,
+        subject: &'a str,
+        within: &'a Within,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.answer(move || self.those(|row| *row.subject == *subject && within.takes(row)))
+    }
+
+    fn of_provider_sid<'a>(
+        &'a self,
+        sid: &'a str,
+        within: &'a Within,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.answer(move || {
+            self.those(|row| row.provider_sid.as_deref() == Some(sid) && within.takes(row))
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        word: &'a str,
+        within: &'a Within,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.answer(move || {
+            let mut page = self.those(|row| {
+                begins_a_word(&folded(&row.name), word)
+                    && within.takes(row)
+                    && after.is_none_or(|after| row.cursor() > *after)
+            });
+            page.truncate(at_most);
+            page
+        })
+    }
+
+    fn latest<'a>(
+        &'a self,
+        within: &'a Within,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        self.answer(move || {
+            let place = |row: &Listed| (row.times.seen, row.hash);
+            let mut rows = self.those(|row| {
+                within.takes(row) && after.is_none_or(|after| place(row) < (after.at, after.hash))
+            });
+            rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
+            let more = rows.len() > at_most;
+            rows.truncate(at_most);
+            let next = rows.last().filter(|_| more).map(|row| Recency {
+                at: row.times.seen,
+                hash: row.hash,
+            });
+            (rows, next)
+        })
+    }
+
+    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
+        self.answer(move || self.those(|row| row.hash == *hash).pop())
+    }
+}
+
+impl Lease for Shelf {
+    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
+        self.answer(|| false)
+    }
+
+    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
+        self.answer(|| ())
+    }
+}
+
+impl Notes for Shelf {
+    fn keep<'a>(
+        &'a self,
+        _: Note<'a>,
+        _: &'a [u8],
+        _: Duration,
+        _: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        self.answer(|| false)
+    }
+
+    fn peek<'a>(&'a self, _: Note<'a>, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.answer(|| None)
+    }
+
+    fn take<'a>(&'a self, _: Note<'a>, _: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.answer(|| None)
     }
 }

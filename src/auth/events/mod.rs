@@ -98,7 +98,7 @@ impl SessionEndpoints {
         last: Option<&LastEvent>,
         shutdown: &CancellationToken,
     ) -> Result<Response<Body>, EventsError> {
-        let permit = self.streams.take(Some(&session.tag))?;
+        let permit = self.streams.take(Some(&session.details.tag))?;
         let stream = EventStream::new(
             StreamParts {
                 sessions: self.sessions.clone(),

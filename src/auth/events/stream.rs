@@ -109,7 +109,7 @@ impl EventStream {
                 tag,
                 expires,
                 warned,
-            }) if **tag == *stream.session.tag => {
+            }) if **tag == *stream.session.details.tag => {
                 stream.told = *expires;
                 if *warned {
                     stream.stage = Stage::Warned { look_from: now };
@@ -118,7 +118,7 @@ impl EventStream {
             Some(LastEvent::Of { .. } | LastEvent::Ended | LastEvent::Other) | None => {
                 let remaining = stream.sessions.remaining(&stream.session);
                 let facts = json!({
-                    "tag": stream.session.tag,
+                    "tag": stream.session.details.tag,
                     "expires_in": remaining.idle.as_secs(),
                     "ends_in": remaining.absolute.as_secs(),
                 });
@@ -185,7 +185,7 @@ impl EventStream {
     }
 
     fn say(&mut self, event: &str, data: &Value) {
-        let (tag, expires) = (&self.session.tag, self.told.unix_millis());
+        let (tag, expires) = (&self.session.details.tag, self.told.unix_millis());
         let warned = match self.stage {
             Stage::Warned { .. } => ".warned",
             Stage::Calm | Stage::Looking => "",

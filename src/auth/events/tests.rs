@@ -7,14 +7,13 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::clock::{ManualClock, SystemRandomness};
-use crate::secret::{AccessToken, LogoutSid};
 use crate::session::id::SessionId;
 use crate::session::journal::{Journal, SubjectNames};
-use crate::session::record::{Authentication, NewSession, Tokens};
 use crate::session::store::memory::MemoryStore;
-use crate::session::{CookieSettings, SameSite, SessionSettings, Sessions};
+use crate::session::{Sessions, fixture};
 use crate::telemetry::Metrics;
 use crate::web::open_limits::OpenLimits;
+use crate::web::site_id::SiteId;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const BEGAN: i64 = 1_000_000;
@@ -55,49 +54,17 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let settings = SessionSettings {
-            idle_timeout: 30 * MINUTE,
-            max_lifetime: 60 * MINUTE,
-            limit: None,
-            cookie: CookieSettings {
-                name: "bff".to_owned(),
-                former_name: None,
-                secure: false,
-                same_site: SameSite::Strict,
-                persistent: false,
-            },
-        };
         let began = Timestamp::from_unix_seconds(BEGAN);
         let clock = Arc::new(ManualClock::starting_at(began));
-        let store = MemoryStore::new(settings.idle_timeout, settings.max_lifetime);
         let sessions = Sessions::new(
-            Arc::new(store),
+            Arc::new(MemoryStore::new()),
             clock.clone(),
-            &settings,
+            SiteId::main(),
+            &fixture::settings(),
             Journal::new(Metrics::new(), SubjectNames::Clear),
         );
-        let access_token = AccessToken::new("at");
-        let session = sessions.prepare(NewSession {
-            hash: SessionId::random(&SystemRandomness).hash(),
-            tag: "tag".into(),
-            logout_sid: LogoutSid::random(&SystemRandomness),
-            subject: "alice".into(),
-            provider_sid: None,
-            name: "Alice".into(),
-            user_agent: None,
-            claims: "{}".into(),
-            authentication: Authentication::default(),
-            grant_facts: "{}".into(),
-            tokens: Tokens {
-                version: 1,
-                bearer: access_token.bearer().unwrap(),
-                access_token,
-                refresh_token: None,
-                id_token: None,
-                expires: None,
-                refresh_at: None,
-            },
-        });
+        let hash = SessionId::random(&SystemRandomness).hash();
+        let session = sessions.prepare(fixture::new_session(hash, "alice"));
         sessions.admit(&session).await.unwrap();
         Self {
             clock,

@@ -12,7 +12,7 @@ use crate::config::words::{AtMost, Chosen, Store};
 use crate::secret::StoreUrl;
 #[cfg(feature = "redis")]
 use crate::session::store::redis::url::RedisUrl;
-use crate::session::store::{Limit, OnLimit};
+use crate::session::store::{Limit, LimitScope, OnLimit};
 use crate::session::{StorePlace, StoreSettings};
 use crate::web::loopback::is_loopback_host;
 
@@ -257,18 +257,26 @@ const MAX_PER_USER: usize = 64;
 /// `session.max_per_user` and `session.on_limit`.
 pub(super) fn limit(session: &SessionTable, faults: &mut Faults) -> Option<Limit> {
     let most = most_per_user(session, faults);
-    if most.is_none()
-        && let Some(written) = session.on_limit.written()
-    {
-        written.refuse(
-            faults,
-            "says what happens at a limit, and there is none",
-            "write a number as max_per_user too, or leave on_limit out",
-        );
+    if most.is_none() {
+        if let Some(written) = session.on_limit.written() {
+            written.refuse(
+                faults,
+                "says what happens at a limit, and there is none",
+                "write a number as max_per_user too, or leave on_limit out",
+            );
+        }
+        if let Some(written) = session.max_per_user_scope.written() {
+            written.refuse(
+                faults,
+                "says what counts against a limit, and there is none",
+                "write a number as max_per_user too, or leave max_per_user_scope out",
+            );
+        }
     }
     Some(Limit {
         most: most?,
         on_limit: session.on_limit.or(Chosen(OnLimit::EndOldest)).0,
+        scope: session.max_per_user_scope.or(Chosen(LimitScope::Site)).0,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::session::store::OnLimit;
+use crate::session::store::{LimitScope, OnLimit};
 
 use super::{case, check_refused, check_warned, file_with, serve};
 
@@ -106,6 +106,21 @@ fn a_user_has_64_sessions_at_most_by_default() {
     assert_eq!(most("store = \"cookie\"\nmax_per_user = \"none\""), None);
 }
 
+/// §7: a user's sessions count at each site for themselves, unless the file says otherwise.
+#[test]
+fn sessions_count_at_each_site_or_at_all_of_an_issuer() {
+    let scope = |session: &str| {
+        let file = file_with("session", session);
+        let limit = serve(&file).unwrap().0.sites[0].session.limit;
+        limit.map(|limit| limit.scope)
+    };
+    assert_eq!(scope(""), Some(LimitScope::Site));
+    for (word, expected) in [("site", LimitScope::Site), ("issuer", LimitScope::Issuer)] {
+        let written = format!("max_per_user_scope = \"{word}\"");
+        assert_eq!(scope(&written), Some(expected));
+    }
+}
+
 /// G7, G9.
 #[test]
 fn keys_and_lifetimes_that_cannot_work_are_refused() {
@@ -193,6 +208,16 @@ fn a_store_that_cannot_work_is_refused() {
             "session",
             "on_limit = \"refuse\"\nmax_per_user = \"none\"",
             "says what happens at a limit, and there is none",
+        ),
+        case(
+            "session",
+            "max_per_user_scope = \"issuer\"\nmax_per_user = \"none\"",
+            "says what counts against a limit, and there is none",
+        ),
+        case(
+            "session",
+            "max_per_user_scope = \"client\"",
+            "max_per_user_scope",
         ),
         case(
             "session",

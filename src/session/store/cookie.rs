@@ -14,12 +14,13 @@ use moka::sync::Cache;
 
 use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionHash;
+use crate::session::inherited::Inherited;
 use crate::session::record::{Session, Tokens};
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::revocations::Revocations;
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, Recency, SaveOutcome, SessionStore,
-    StoreFuture, Who,
+    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Note, Notes, Recency,
+    SaveOutcome, SessionStore, StoreFuture, Who, Within,
 };
 use crate::web::ending::EndReason;
 
@@ -40,26 +41,32 @@ pub struct CookieStore {
     /// is found out again.
     outgrown: Cache<SessionHash, u64>,
     clock: Arc<dyn Clock>,
-    idle_timeout: Duration,
+    inherited: Inherited,
     capacity: usize,
 }
 
 impl CookieStore {
-    /// A store that has seen nothing, for sessions with these limits; keeps `capacity` at hand.
-    pub fn new(
-        idle_timeout: Duration,
-        max_lifetime: Duration,
-        capacity: usize,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// A store that has seen nothing; keeps `capacity` at hand. What a cookie carries that names no
+    /// registration is of the inherited one.
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>, inherited: Inherited) -> Self {
         Self {
-            seen: MemoryStore::new(idle_timeout, max_lifetime),
-            over: Mutex::new(Revocations::new(max_lifetime, MOST_ENDS)),
+            seen: MemoryStore::new(),
+            over: Mutex::new(Revocations::new(MOST_ENDS)),
             outgrown: Cache::new(MOST_OUTGROWN),
             clock,
-            idle_timeout,
+            inherited,
             capacity,
         }
+    }
+
+    /// Sessions of one more site are carried, which may live for so long: ends are remembered as long.
+    pub(in crate::session) fn outlast(&self, max_lifetime: Duration) {
+        lock(&self.over).outlast(max_lifetime);
+    }
+
+    /// What is carried and names no registration is of this one.
+    pub(in crate::session) const fn inherited(&self) -> &Inherited {
+        &self.inherited
     }
 
     /// Whether the session with the tokens of now is too large for its cookie.
@@ -91,11 +98,11 @@ impl CookieStore {
         let mut over = lock(&self.over);
         if let Some(session) = self.seen.get(&carried.hash) {
             session.replace_tokens(&carried.tokens());
-            session.seen_at(carried.last_seen());
+            session.seen_at(carried.last_seen(), carried.expires());
             return;
         }
         // Not the session's end: its browser may hold a later cookie than this one.
-        if now >= carried.expires(self.idle_timeout) {
+        if now >= carried.expires() {
             return;
         }
         if let Some(reason) = over.covers(&carried) {
@@ -156,8 +163,8 @@ impl SessionStore for CookieStore {
     }
 
     /// The browser is told with the answer.
-    fn slide(&self, session: &Arc<Session>, now: Timestamp) {
-        self.seen.slide(session, now);
+    fn slide(&self, session: &Arc<Session>, seen: Timestamp, expires: Timestamp) {
+        self.seen.slide(session, seen, expires);
     }
 
     fn end<'a>(
@@ -174,17 +181,6 @@ impl SessionStore for CookieStore {
         })
     }
 
-    fn end_unseen<'a>(
-        &'a self,
-        who: Who<'a>,
-        began_by: Timestamp,
-        except: Option<&'a SessionHash>,
-        reason: EndReason,
-    ) -> StoreFuture<'a, ()> {
-        lock(&self.over).end_all(who, began_by, except, reason);
-        Box::pin(std::future::ready(Ok(())))
-    }
-
     /// Remembered by nobody: what a cookie of a session that ran into a limit carries says so itself.
     fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool> {
         self.seen.expire(hash, now)
@@ -193,58 +189,6 @@ impl SessionStore for CookieStore {
     fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
         lock(&self.over).forget(now);
         self.seen.sweep(now)
-    }
-
-    /// Those that this process has seen.
-    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        self.seen.of_subject(subject)
-    }
-
-    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        self.seen.of_provider_sid(sid)
-    }
-
-    fn page<'a>(
-        &'a self,
-        word: &'a str,
-        after: Option<&'a Cursor>,
-        at_most: usize,
-    ) -> StoreFuture<'a, Vec<Listed>> {
-        self.seen.page(word, after, at_most)
-    }
-
-    fn latest(
-        &self,
-        after: Option<Recency>,
-        at_most: usize,
-    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
-        self.seen.latest(after, at_most)
-    }
-
-    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
-        self.seen.lease(hash, owner)
-    }
-
-    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
-        self.seen.release(hash, owner)
-    }
-
-    fn keep<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        span: Duration,
-        now: Timestamp,
-    ) -> StoreFuture<'a, bool> {
-        self.seen.keep(key, value, span, now)
-    }
-
-    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        self.seen.peek(key, now)
-    }
-
-    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        self.seen.take(key, now)
     }
 
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -264,6 +208,85 @@ impl SessionStore for CookieStore {
     }
 }
 
+/// Those that this process has seen; and what ends the others.
+impl Directory for CookieStore {
+    fn of_subject<'a>(
+        &'a self,
+        subject: &'a str,
+        within: &'a Within,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.seen.of_subject(subject, within)
+    }
+
+    fn of_provider_sid<'a>(
+        &'a self,
+        sid: &'a str,
+        within: &'a Within,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.seen.of_provider_sid(sid, within)
+    }
+
+    fn page<'a>(
+        &'a self,
+        word: &'a str,
+        within: &'a Within,
+        after: Option<&'a Cursor>,
+        at_most: usize,
+    ) -> StoreFuture<'a, Vec<Listed>> {
+        self.seen.page(word, within, after, at_most)
+    }
+
+    fn latest<'a>(
+        &'a self,
+        within: &'a Within,
+        after: Option<Recency>,
+        at_most: usize,
+    ) -> StoreFuture<'a, (Vec<Listed>, Option<Recency>)> {
+        self.seen.latest(within, after, at_most)
+    }
+
+    fn end_unseen<'a>(
+        &'a self,
+        who: Who<'a>,
+        began_by: Timestamp,
+        except: Option<&'a SessionHash>,
+        reason: EndReason,
+    ) -> StoreFuture<'a, ()> {
+        lock(&self.over).end_all(who, began_by, except, reason);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Lease for CookieStore {
+    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
+        self.seen.lease(hash, owner)
+    }
+
+    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
+        self.seen.release(hash, owner)
+    }
+}
+
+impl Notes for CookieStore {
+    fn keep<'a>(
+        &'a self,
+        note: Note<'a>,
+        value: &'a [u8],
+        span: Duration,
+        now: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        self.seen.keep(note, value, span, now)
+    }
+
+    fn peek<'a>(&'a self, note: Note<'a>, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.seen.peek(note, now)
+    }
+
+    fn take<'a>(&'a self, note: Note<'a>, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        self.seen.take(note, now)
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -272,44 +295,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::clock::{ManualClock, SystemRandomness};
-    use crate::secret::{AccessToken, LogoutSid};
+    use crate::session::fixture;
     use crate::session::id::SessionId;
-    use crate::session::record::{Authentication, NewSession};
+    use crate::session::record::Times;
+    use crate::session::store::SiteFilter;
+    use crate::web::registration::Registration;
+    use crate::web::site_id::SiteId;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     fn store(capacity: usize) -> (CookieStore, Arc<ManualClock>) {
         let now = Timestamp::from_unix_seconds(1_000_000);
         let clock = Arc::new(ManualClock::starting_at(now));
-        let store = CookieStore::new(30 * MINUTE, 60 * MINUTE, capacity, clock.clone());
+        let store = CookieStore::new(capacity, clock.clone(), fixture::inherited());
+        store.outlast(60 * MINUTE);
         (store, clock)
     }
 
     /// The session of a cookie that was written now: its bytes are what a copy of it holds.
     fn carried(clock: &ManualClock, subject: &str, sid: &str, id: &SessionId) -> Session {
-        let access_token = AccessToken::new("at");
-        let new = NewSession {
-            hash: id.hash(),
-            tag: "tag".into(),
-            logout_sid: LogoutSid::new("sid"),
-            subject: subject.into(),
-            provider_sid: Some(sid.into()),
-            name: "Alice".into(),
-            user_agent: None,
-            claims: "{}".into(),
-            authentication: Authentication::default(),
-            grant_facts: "{}".into(),
-            tokens: Tokens {
-                version: 1,
-                bearer: access_token.bearer().unwrap(),
-                access_token,
-                refresh_token: None,
-                id_token: None,
-                expires: None,
-                refresh_at: None,
-            },
-        };
-        Session::new(new, clock.now(), 60 * MINUTE)
+        let mut new = fixture::new_session(id.hash(), subject);
+        new.facts.provider_sid = Some(sid.into());
+        Session::new(new, Times::beginning(clock.now(), 30 * MINUTE, 60 * MINUTE))
     }
 
     fn again(session: &Session, id: &SessionId) -> Session {
@@ -328,11 +335,20 @@ mod tests {
         let now = store.clock.now();
         store.end_unseen(who, now, except, reason).await.unwrap();
         let listed = match who {
-            Who::Subject(subject) => store.of_subject(subject).await.unwrap(),
-            Who::ProviderSid { sid, subject } => {
-                let mut listed = store.of_provider_sid(sid).await.unwrap();
+            Who::Subject { subject, site, .. } => {
+                let mut own = Within::of_client(&fixture::registration());
+                own.site = site.map(|site| SiteFilter::Only(site.clone()));
+                store.of_subject(subject, &own).await.unwrap()
+            }
+            Who::ProviderSid { sid, subject, .. } => {
+                let own = Within::of_client(&fixture::registration());
+                let mut listed = store.of_provider_sid(sid, &own).await.unwrap();
                 listed.retain(|listed| subject.is_none_or(|own| *own == *listed.subject));
                 listed
+            }
+            Who::Site(site) => {
+                let own = Within::everywhere().at(site.clone());
+                store.latest(&own, None, 100).await.unwrap().0
             }
         };
         let mut ended = 0;
@@ -359,13 +375,23 @@ mod tests {
     #[tokio::test]
     async fn an_end_holds_for_cookies_that_were_never_seen() {
         use EndReason::ProviderLogout;
-        let by = |sid, subject| Who::ProviderSid { sid, subject };
+        let registration = &fixture::registration();
+        let by = |sid, subject| Who::ProviderSid {
+            registration,
+            sid,
+            subject,
+        };
+        let of = |subject| Who::Subject {
+            registration,
+            subject,
+            site: None,
+        };
         for (name, who, expected) in [
-            ("of the user", Who::Subject("alice"), [true, true, false]),
+            ("of the user", of("alice"), [true, true, false]),
             ("of the sid", by("one", None), [true, false, false]),
             ("of both", by("one", Some("alice")), [true, false, false]),
             ("of the sid of another", by("one", Some("bob")), [false; 3]),
-            ("of nobody", Who::Subject("carol"), [false; 3]),
+            ("of nobody", of("carol"), [false; 3]),
         ] {
             for seen in [true, false] {
                 let (store, clock) = store(100);
@@ -409,7 +435,12 @@ mod tests {
         store.take_in(again(&session, &own));
         let reason = EndReason::SignedOutElsewhere;
         let spared = own.hash();
-        let ended = end_all(&store, Who::Subject("alice"), Some(&spared), reason).await;
+        let who = Who::Subject {
+            registration: &fixture::registration(),
+            subject: "alice",
+            site: Some(&SiteId::main()),
+        };
+        let ended = end_all(&store, who, Some(&spared), reason).await;
         assert_eq!(ended, 0);
         assert!(store.seen.let_go_of_the_idlest());
         assert_eq!(is_over(&store, session).await, None);
@@ -442,7 +473,8 @@ mod tests {
     #[tokio::test]
     async fn a_forgotten_end_brings_nobody_back() {
         let (mut store, clock) = store(100);
-        store.over = Mutex::new(Revocations::new(60 * MINUTE, 3));
+        store.over = Mutex::new(Revocations::new(3));
+        store.outlast(60 * MINUTE);
         let mut cookies = Vec::new();
         for _ in 0..6 {
             let id = SessionId::random(&SystemRandomness);
@@ -476,7 +508,7 @@ mod tests {
         let found = is_over(&store, again(&session, &id)).await;
         assert_eq!(found, Some(EndReason::Expired));
         let later = again(&session, &id);
-        later.seen_at(session.created + 20 * MINUTE);
+        later.seen_at(session.created + 20 * MINUTE, session.created + 50 * MINUTE);
         assert_eq!(is_over(&store, later).await, None);
     }
 
@@ -504,5 +536,41 @@ mod tests {
         store.take_in(carried(&clock, "alice", "one", &ids[7]));
         assert!(living(&ids[7]));
         assert_eq!(store.count(), 10);
+    }
+
+    /// §7: an end is the client's and the site's that it is of; names of others mean nobody here.
+    #[tokio::test]
+    async fn an_end_is_of_one_client_and_of_one_site() {
+        let (own, shop) = (fixture::registration(), SiteId::new("shop"));
+        let other = Registration::new("https://other.example", "app");
+        let by = |registration, site| Who::Subject {
+            registration,
+            subject: "alice",
+            site,
+        };
+        let of_shop = SiteFilter::WithTenants(shop.clone());
+        let tenant = shop.tenant("acme");
+        for (name, who, expected) in [
+            ("of the client", by(&own, None), [true, true, false]),
+            ("at the site", by(&own, Some(&shop)), [false, true, false]),
+            ("of another", by(&other, None), [false, false, true]),
+            ("of the site", Who::Site(&of_shop), [false, true, true]),
+        ] {
+            let (store, clock) = store(100);
+            let main = SiteId::main();
+            let sessions =
+                [(&own, &main), (&own, &shop), (&other, &tenant)].map(|(registration, site)| {
+                    let id = SessionId::random(&SystemRandomness);
+                    let mut session = carried(&clock, "alice", "one", &id);
+                    session.facts.registration = registration.clone();
+                    session.facts.site = site.clone();
+                    session
+                });
+            end_all(&store, who, None, EndReason::Revoked).await;
+            for (session, over) in sessions.into_iter().zip(expected) {
+                let found = is_over(&store, session).await;
+                assert_eq!(found, over.then_some(EndReason::Revoked), "{name}");
+            }
+        }
     }
 }

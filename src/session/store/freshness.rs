@@ -1,7 +1,7 @@
 //! Whether what is remembered of the store is current, and how that is known.
 //!
-//! A channel that says nothing may be quiet or cut. So each node sends words of its own round it:
-//! stores hand on a word behind what they were told before it, so when it comes back, all of that has
+//! A channel that says nothing may be quiet or cut. So each node sends heartbeats of its own round it:
+//! stores hand on a heartbeat behind what they were told before it, so when it comes back, all of that has
 //! been heard. The moment it was sent bounds how old a remembered answer is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,24 +19,24 @@ pub(super) struct Freshness {
     bound: Duration,
     /// Since when every event was heard; the end of time while the channel is cut.
     heard_since: AtomicI64,
-    /// When the last word was sent that came back; the beginning of time until one does.
+    /// When the last heartbeat was sent that came back; the beginning of time until one does.
     proven: AtomicI64,
-    /// Our words on their way.
-    words: Mutex<Words>,
+    /// Our heartbeats on their way.
+    heartbeats: Mutex<Heartbeats>,
     /// Counts what may have kept events from us.
     gaps: AtomicU64,
     /// The count of gaps at which open streams were last looked after.
     looked_after: AtomicU64,
 }
 
-/// Our words on their way, by their numbers; none before one that came back.
+/// Our heartbeats on their way, by their numbers; none before one that came back.
 #[derive(Debug, Default)]
-struct Words {
+struct Heartbeats {
     count: u64,
     under_way: BTreeMap<u64, UnderWay>,
 }
 
-/// A word on its way.
+/// A heartbeat on its way.
 #[derive(Debug)]
 struct UnderWay {
     said: Timestamp,
@@ -44,8 +44,8 @@ struct UnderWay {
     came: BTreeSet<usize>,
 }
 
-/// How many words may be on their way. More are, where a server hangs: then the older give way.
-const WORDS: usize = 64;
+/// How many heartbeats may be on their way. More are, where a server hangs: then the older give way.
+const HEARTBEATS: usize = 64;
 
 const CUT: i64 = i64::MAX;
 const UNPROVEN: i64 = i64::MIN;
@@ -58,7 +58,7 @@ impl Freshness {
             bound,
             heard_since: AtomicI64::new(CUT),
             proven: AtomicI64::new(UNPROVEN),
-            words: Mutex::default(),
+            heartbeats: Mutex::default(),
             gaps: AtomicU64::new(1),
             looked_after: AtomicU64::new(0),
         }
@@ -91,7 +91,7 @@ impl Freshness {
 
     /// The channel stands since `now`.
     pub(super) fn subscribed(&self, now: Timestamp) {
-        self.words().under_way.clear();
+        self.heartbeats().under_way.clear();
         self.proven.store(UNPROVEN, Ordering::Release);
         self.heard_since.store(now.unix_millis(), Ordering::Release);
         self.gaps.fetch_add(1, Ordering::AcqRel);
@@ -104,8 +104,8 @@ impl Freshness {
         self.gaps.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How often a word should be sent; `None` where nobody else could be heard.
-    pub(super) fn word_every(&self) -> Option<Duration> {
+    /// How often a heartbeat should be sent; `None` where nobody else could be heard.
+    pub(super) fn heartbeat_every(&self) -> Option<Duration> {
         const MOST: Duration = Duration::from_secs(1);
         let every = if self.bound.is_zero() {
             MOST
@@ -115,43 +115,45 @@ impl Freshness {
         self.is_shared.then_some(every)
     }
 
-    /// The number of the word that is said at `now`.
-    pub(super) fn next_word(&self, now: Timestamp) -> u64 {
-        let mut words = self.words();
-        words.count += 1;
-        let number = words.count;
-        let word = UnderWay {
+    /// The number of the heartbeat that is said at `now`.
+    pub(super) fn next_heartbeat(&self, now: Timestamp) -> u64 {
+        let mut heartbeats = self.heartbeats();
+        heartbeats.count += 1;
+        let number = heartbeats.count;
+        let heartbeat = UnderWay {
             said: now,
             came: BTreeSet::new(),
         };
-        words.under_way.insert(number, word);
-        if words.under_way.len() > WORDS {
-            words.under_way.pop_first();
+        heartbeats.under_way.insert(number, heartbeat);
+        if heartbeats.under_way.len() > HEARTBEATS {
+            heartbeats.under_way.pop_first();
         }
         number
     }
 
-    /// A word of ours came back by one of the servers. It proves that we hear everything once it came
+    /// A heartbeat of ours came back by one of the servers. It proves that we hear everything once it came
     /// by all of them; one that comes again, or behind a later one, proves nothing.
     pub(super) fn came_back(&self, number: u64, by: Server) {
-        let mut words = self.words();
-        let Some(word) = words.under_way.get_mut(&number) else {
+        let mut heartbeats = self.heartbeats();
+        let Some(heartbeat) = heartbeats.under_way.get_mut(&number) else {
             return;
         };
-        word.came.insert(by.number);
-        if word.came.len() >= by.of {
+        heartbeat.came.insert(by.number);
+        if heartbeat.came.len() >= by.of {
             self.proven
-                .store(word.said.unix_millis(), Ordering::Release);
-            words.under_way = words.under_way.split_off(&(number + 1));
+                .store(heartbeat.said.unix_millis(), Ordering::Release);
+            heartbeats.under_way = heartbeats.under_way.split_off(&(number + 1));
         }
     }
 
-    fn words(&self) -> MutexGuard<'_, Words> {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    fn heartbeats(&self) -> MutexGuard<'_, Heartbeats> {
+        self.heartbeats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was heard that could not be looked into: what is open is looked after as after a gap.
-    pub(super) fn doubt(&self) {
+    pub(super) fn invalidate(&self) {
         self.gaps.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -184,11 +186,11 @@ mod tests {
     }
 
     fn prove(freshness: &Freshness, sent: Timestamp) {
-        freshness.came_back(freshness.next_word(sent), Server::ONLY);
+        freshness.came_back(freshness.next_heartbeat(sent), Server::ONLY);
     }
 
     #[test]
-    fn what_is_heard_stays_fresh_as_long_as_words_come_back() {
+    fn what_is_heard_stays_fresh_as_long_as_heartbeats_come_back() {
         let freshness = hearing_since(0);
         for second in 1..100 {
             prove(&freshness, at(second * 1000));
@@ -200,7 +202,7 @@ mod tests {
         assert!(freshness.is_fresh(at(500), at(100_000)));
         assert!(
             !freshness.is_fresh(at(500), at(100_001)),
-            "the last word is too old"
+            "the last heartbeat is too old"
         );
     }
 
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_before_the_gap_proves_nothing_after_it() {
+    fn a_heartbeat_before_the_gap_proves_nothing_after_it() {
         let freshness = hearing_since(0);
         prove(&freshness, at(100));
         freshness.subscribed(at(200));
@@ -244,39 +246,42 @@ mod tests {
         freshness.subscribed(at(0));
         prove(&freshness, at(0));
         assert!(!freshness.is_fresh(at(0), at(0)));
-        assert_eq!(freshness.word_every(), Some(Duration::from_secs(1)));
+        assert_eq!(freshness.heartbeat_every(), Some(Duration::from_secs(1)));
     }
 
-    /// Whoever may speak on the channel can send our words once more, and make up others.
+    /// Whoever may speak on the channel can send our heartbeats once more, and make up others.
     #[test]
-    fn a_word_proves_once_and_none_was_said_before_it_was() {
+    fn a_heartbeat_proves_once_and_none_was_said_before_it_was() {
         let freshness = hearing_since(0);
-        let (first, second) = (freshness.next_word(at(1000)), freshness.next_word(at(2000)));
+        let (first, second) = (
+            freshness.next_heartbeat(at(1000)),
+            freshness.next_heartbeat(at(2000)),
+        );
         freshness.came_back(second, Server::ONLY);
         assert!(freshness.hears_everything(at(3000)));
         for number in [first, second, second + 1] {
             freshness.came_back(number, Server::ONLY);
-            assert!(freshness.hears_everything(at(3000)), "word {number}");
-            assert!(!freshness.hears_everything(at(3001)), "word {number}");
+            assert!(freshness.hears_everything(at(3000)), "heartbeat {number}");
+            assert!(!freshness.hears_everything(at(3001)), "heartbeat {number}");
         }
     }
 
     /// What one server of a Cluster told says nothing of what the other did.
     #[test]
-    fn a_word_proves_when_it_came_by_all_servers() {
+    fn a_heartbeat_proves_when_it_came_by_all_servers() {
         let freshness = hearing_since(0);
         let by = |number| Server { number, of: 3 };
-        let word = freshness.next_word(at(1000));
+        let heartbeat = freshness.next_heartbeat(at(1000));
         for number in [0, 2, 0] {
-            freshness.came_back(word, by(number));
+            freshness.came_back(heartbeat, by(number));
             assert!(!freshness.hears_everything(at(1000)));
         }
-        freshness.came_back(word, by(1));
+        freshness.came_back(heartbeat, by(1));
         assert!(freshness.hears_everything(at(1000)));
-        for _ in 0..2 * WORDS {
-            freshness.came_back(freshness.next_word(at(1100)), by(0));
+        for _ in 0..2 * HEARTBEATS {
+            freshness.came_back(freshness.next_heartbeat(at(1100)), by(0));
         }
-        assert_eq!(freshness.words().under_way.len(), WORDS);
+        assert_eq!(freshness.heartbeats().under_way.len(), HEARTBEATS);
     }
 
     #[test]

@@ -5,38 +5,73 @@
 //! to remember of its answers and how to open them is [`NearCache`](super::near_cache::NearCache)'s.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::store::{Cursor, Limit, Recency, StoreFuture};
+use crate::session::record::{Facts, Times};
+use crate::session::store::{Cursor, Limit, Recency, StoreFuture, Within};
 use crate::web::ending::EndReason;
+#[cfg(doc)]
+use crate::web::registration::Registration;
 
 /// A session as it is written down: what finds it in the clear, all else sealed (G5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Where it is kept.
-    pub hash: SessionHash,
+    /// Who has it, and where. A row of a release before sites is of the main one, and its registration
+    /// is [`unnamed`](Registration::unnamed).
+    pub facts: Facts,
+    /// The moments of its life.
+    pub times: Times,
     /// Counts the tokens that the session has had, from 1: a write names the version it makes, and
     /// is refused unless it follows the one that is stored.
     pub version: u64,
-    /// The `sub` of the ID token.
-    pub subject: Box<str>,
-    /// The `sid` of the ID token.
-    pub provider_sid: Option<Box<str>>,
-    /// The user's name, for people who look for a session. Never empty.
-    pub name: Box<str>,
-    /// When the user signed in.
-    pub created: Timestamp,
-    /// When it was last used, to a tenth of the idle timeout.
-    pub seen: Timestamp,
-    /// When it ends if nothing more is heard of it: the idle or the absolute limit.
-    pub expires: Timestamp,
-    /// When it ends, however active.
-    pub ends: Timestamp,
     /// The rest, sealed by the key ring.
     pub sealed: Box<[u8]>,
+}
+
+impl Deref for Row {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// Which rows are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// Of these sessions.
+    pub within: Within,
+    /// Also those that name no registration, where only some registrations' are meant.
+    pub unnamed_too: bool,
+}
+
+impl Rows {
+    /// All of them.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Whether a row of these facts is meant.
+    pub fn take(&self, facts: &Facts) -> bool {
+        let is_unnamed = facts.registration.is_unnamed();
+        let unnamed = self.unnamed_too && is_unnamed;
+        let site = self.within.site.as_ref();
+        (unnamed || self.within.takes_registration(&facts.registration))
+            && site.is_none_or(|site| site.takes(&facts.site))
+    }
+}
+
+/// A limit, and the rows that count against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// How many, and what happens beyond.
+    pub limit: Limit,
+    /// Those of the subject that are among these.
+    pub among: Rows,
 }
 
 /// What is found under a hash.
@@ -106,9 +141,9 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// As [`heard`](Self::heard), in the clear: of a node of the release before, or of anybody.
     fn hinted(&self, event: Event);
 
-    /// An [`announce`](RecordStore::announce)d word came back by this server: every event that this
+    /// An [`announce`](RecordStore::announce)d heartbeat came back by this server: every event that this
     /// one told before it was heard.
-    fn echoed(&self, word: &str, by: Server);
+    fn echoed(&self, heartbeat: &str, by: Server);
 }
 
 /// One of the servers that a store's channel goes by: a Cluster has several.
@@ -137,13 +172,13 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// this one says at start and to `bff migrate` what is wrong.
     fn prepare(&self) -> StoreFuture<'_, ()>;
 
-    /// Takes a new row in; it is durable once this answers. A `limit` counts the live sessions of
-    /// the subject at `now` (those not ended, not expired), over all nodes and at any moment: of
-    /// inserts that come together, exactly as many stay as may stay.
+    /// Takes a new row in; it is durable once this answers. A limit counts the live sessions of the
+    /// subject at `now` (those not ended, not expired) among some rows, over all nodes and at any moment:
+    /// of inserts that come together, exactly as many stay as may stay.
     fn insert<'a>(
         &'a self,
         row: &'a Row,
-        limit: Option<Limit>,
+        limit: Option<&'a Counted>,
         now: Timestamp,
     ) -> StoreFuture<'a, Insertion>;
 
@@ -178,13 +213,14 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
         expires: Timestamp,
     ) -> StoreFuture<'a, bool>;
 
-    /// Ends a session: it is gone once this answers, and the reason is remembered for `remember`.
-    /// Tells the others [`Event::Ended`]. The row as it was, to the one caller who ended it.
+    /// Ends a session at `now`: it is gone once this answers, and the reason is remembered for as long as
+    /// it could have lived. Tells the others [`Event::Ended`]. The row as it was, to the one caller who
+    /// ended it.
     fn end<'a>(
         &'a self,
         hash: &'a SessionHash,
         reason: EndReason,
-        remember: Duration,
+        now: Timestamp,
     ) -> StoreFuture<'a, Option<Row>>;
 
     /// As [`end`](Self::end) with [`EndReason::Expired`], if `expires` is not after `now`.
@@ -192,7 +228,6 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
         &'a self,
         hash: &'a SessionHash,
         now: Timestamp,
-        remember: Duration,
     ) -> StoreFuture<'a, Option<Row>>;
 
     /// Sessions whose `expires` is not after `now`; `at_most` of them, longest expired first.
@@ -202,30 +237,32 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// forget by itself. Called about once a minute.
     fn forget(&self, now: Timestamp) -> StoreFuture<'_, ()>;
 
-    /// All rows of a subject, oldest first (E10: there may be several).
-    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Row>>;
+    /// The rows of a subject among these, oldest first (E10: there may be several).
+    fn of_subject<'a>(&'a self, subject: &'a str, among: &'a Rows) -> StoreFuture<'a, Vec<Row>>;
 
-    /// All rows of a session at the provider, oldest first.
-    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Row>>;
+    /// The rows of a session at the provider among these, oldest first.
+    fn of_provider_sid<'a>(&'a self, sid: &'a str, among: &'a Rows) -> StoreFuture<'a, Vec<Row>>;
 
-    /// Rows of whose lower-cased name a [word begins](super::begins_a_word) with `word`, in the order of
-    /// that name's bytes, then of the hash, after a cursor. Sessions that begin or end meanwhile make no
-    /// other row come twice or be left out. An empty word takes all.
+    /// Rows among these of whose lower-cased name a [word begins](super::begins_a_word) with `word`, in
+    /// the order of that name's bytes, then of the hash, after a cursor. Sessions that begin or end
+    /// meanwhile make no other row come twice or be left out. An empty word takes all.
     fn page<'a>(
         &'a self,
         word: &'a str,
+        among: &'a Rows,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Row>>;
 
-    /// Rows by their last use, the last one first, behind a place in that order; and the place behind
-    /// them, if there may be more. A store may go by `expires` where that is what it sorts by: the two
-    /// differ in the last stretch of a session's life alone.
-    fn latest(
-        &self,
+    /// Rows among these by their last use, the last one first, behind a place in that order; and the
+    /// place behind them, if there may be more. A store may go by `expires` where that is what it sorts
+    /// by: the two differ in the last stretch of a session's life, and by what sites say of theirs.
+    fn latest<'a>(
+        &'a self,
+        among: &'a Rows,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'_, (Vec<Row>, Option<Recency>)>;
+    ) -> StoreFuture<'a, (Vec<Row>, Option<Recency>)>;
 
     /// How many sessions there are, about.
     fn count(&self) -> StoreFuture<'_, u64>;
@@ -256,9 +293,9 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// A store of one process has no other to hear: it calls `subscribed` and waits for ever.
     fn listen(&self, listener: Arc<dyn Listener>) -> StoreFuture<'_, ()>;
 
-    /// Sends a word round the whole channel, by each of its servers, behind all events so far; every
+    /// Sends a heartbeat round the whole channel, by each of its servers, behind all events so far; every
     /// listener is told of it with [`Listener::echoed`].
-    fn announce<'a>(&'a self, word: &'a str) -> StoreFuture<'a, ()>;
+    fn announce<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()>;
 
     /// What the store's own clock shows, which all nodes share; `None` where it has none, or may not
     /// be asked.

@@ -12,9 +12,10 @@ use aws_lc_rs::digest;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::record::Session;
-use crate::session::store::Who;
+use crate::session::record::{Facts, Session};
+use crate::session::store::{SiteFilter, Who};
 use crate::web::ending::EndReason;
+use crate::web::site_id::SiteId;
 
 /// Ended sessions, and users whose sessions were ended.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ pub(super) struct Revocations {
     by_age: BTreeSet<(Timestamp, Key)>,
     /// Sessions that began by then are not taken in any more.
     floor: Timestamp,
-    max_lifetime: Duration,
+    /// The longest that a session of any site may live.
+    longest_life: Duration,
     most: usize,
 }
 
@@ -40,14 +42,19 @@ struct Entry {
 }
 
 impl Revocations {
-    pub(super) fn new(max_lifetime: Duration, most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             entries: HashMap::new(),
             by_age: BTreeSet::new(),
             floor: Timestamp::from_unix_millis(i64::MIN),
-            max_lifetime,
+            longest_life: Duration::ZERO,
             most: most.max(1),
         }
+    }
+
+    /// Sessions may live for so long; none of an older end is remembered for less.
+    pub(super) fn outlast(&mut self, max_lifetime: Duration) {
+        self.longest_life = self.longest_life.max(max_lifetime);
     }
 
     /// Notes the end of one session that began at `created`; `false` where it was noted before.
@@ -103,13 +110,34 @@ impl Revocations {
         if let Some(reason) = self.reason(&session.hash) {
             return Some(reason);
         }
-        let subject = &*session.subject;
-        let by_sid = session
-            .provider_sid
-            .as_deref()
-            .map(|sid| [None, Some(subject)].map(|subject| Who::ProviderSid { sid, subject }));
-        std::iter::once(Who::Subject(subject))
+        let Facts {
+            site,
+            registration,
+            subject,
+            provider_sid,
+            ..
+        } = &session.facts;
+        let by_subject = [None, Some(site)].map(|site| Who::Subject {
+            registration,
+            subject,
+            site,
+        });
+        let by_sid = provider_sid.as_deref().map(|sid| {
+            [None, Some(&**subject)].map(|subject| Who::ProviderSid {
+                registration,
+                sid,
+                subject,
+            })
+        });
+        let by_site = [
+            SiteFilter::Only(site.clone()),
+            SiteFilter::WithTenants(SiteId::new(site.site())),
+            SiteFilter::WithTenants(site.clone()),
+        ];
+        by_subject
+            .into_iter()
             .chain(by_sid.into_iter().flatten())
+            .chain(by_site.iter().map(Who::Site))
             .filter_map(|who| self.entries.get(&key_of(who)))
             .find(|entry| session.created <= entry.at && entry.except != Some(session.hash))
             .map(|entry| entry.reason)
@@ -123,7 +151,7 @@ impl Revocations {
     /// Forgets what no session can have outlived.
     pub(super) fn forget(&mut self, now: Timestamp) {
         while let Some((at, key)) = self.by_age.first().copied()
-            && at + self.max_lifetime <= now
+            && at + self.longest_life <= now
         {
             self.by_age.pop_first();
             self.entries.remove(&key);
@@ -154,14 +182,30 @@ impl Revocations {
 }
 
 fn key_of(who: Who<'_>) -> Key {
-    let (kind, words) = match who {
-        Who::Subject(subject) => (1_u8, [Some(subject), None]),
-        Who::ProviderSid { sid, subject } => (2, [Some(sid), subject]),
+    let (kind, registration, words) = match who {
+        Who::Subject {
+            registration,
+            subject,
+            site,
+        } => {
+            let site = site.map(SiteId::as_str);
+            (1_u8, Some(registration), [Some(subject), site])
+        }
+        Who::ProviderSid {
+            registration,
+            sid,
+            subject,
+        } => (2, Some(registration), [Some(sid), subject]),
+        Who::Site(SiteFilter::Only(site)) => (3, None, [Some(site.as_str()), None]),
+        Who::Site(SiteFilter::WithTenants(site)) => (4, None, [Some(site.as_str()), None]),
     };
+    let registration = registration.map_or([None, None], |own| {
+        [Some(&*own.issuer), Some(&*own.client_id)]
+    });
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(&[kind]);
     // Each with its length before it: no two lists of words look alike.
-    for word in words.into_iter().flatten() {
+    for word in registration.into_iter().chain(words).flatten() {
         context.update(&word.len().to_be_bytes());
         context.update(word.as_bytes());
     }

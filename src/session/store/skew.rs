@@ -1,7 +1,7 @@
 //! Whose clock is right: how far this node's is from the store's, which all nodes share, and what
 //! follows from it.
 //!
-//! Each node measures that, and tells the others with its words. One that differs where most agree with
+//! Each node measures that, and tells the others with its heartbeats. One that differs where most agree with
 //! the store is wrong: it goes by the store's time and is not ready. Where most differ, or where there
 //! is nobody to ask, either may be wrong, and the earlier of the two decides: no session ends by a clock
 //! that another contradicts. And who differs cleans nothing up.
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Timestamp};
 use crate::session::store::Condition;
-use crate::session::store::voice::Word;
+use crate::session::store::voice::Heartbeat;
 
 /// Clocks that differ by no more are taken to agree, in milliseconds.
 const TOLERANCE: i64 = 30_000;
@@ -26,11 +26,11 @@ const TRIP: Duration = Duration::from_secs(2);
 /// What moves by less is the measurement's own blur, in milliseconds.
 const BLUR: i64 = 1_000;
 
-/// What a node last said of its clock is believed for this long; a word that is older when it comes was
+/// What a node last said of its clock is believed for this long; a heartbeat that is older when it comes was
 /// sent round by somebody else.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
-/// Nodes whose words are remembered.
+/// Nodes whose heartbeats are remembered.
 const NODES: usize = 256;
 
 const UNKNOWN: i64 = i64::MIN;
@@ -120,13 +120,13 @@ impl Skew {
         self.judge();
     }
 
-    /// Another node's word.
-    pub(super) fn heard(&self, word: &Word) {
-        let (Some(theirs), Some(ours)) = (word.ahead, self.ahead()) else {
+    /// Another node's heartbeat.
+    pub(super) fn heard(&self, heartbeat: &Heartbeat) {
+        let (Some(theirs), Some(ours)) = (heartbeat.ahead, self.ahead()) else {
             return;
         };
         // Both in the store's time.
-        let said = word.said.unix_millis().saturating_sub(theirs);
+        let said = heartbeat.said.unix_millis().saturating_sub(theirs);
         let now = self.own.now().unix_millis().saturating_sub(ours);
         if now.abs_diff(said) > BELIEVED_FOR.as_millis().try_into().unwrap_or(u64::MAX) {
             return;
@@ -136,8 +136,8 @@ impl Skew {
             heard: Instant::now(),
         };
         let mut others = self.others();
-        if others.len() < NODES || others.contains_key(&word.node) {
-            others.insert(word.node.clone(), other);
+        if others.len() < NODES || others.contains_key(&heartbeat.node) {
+            others.insert(heartbeat.node.clone(), other);
         }
         drop(others);
         self.judge();
@@ -262,8 +262,8 @@ mod tests {
         Arc::new(skew)
     }
 
-    fn word(node: &str, ahead: i64) -> Word {
-        Word {
+    fn heartbeat(node: &str, ahead: i64) -> Heartbeat {
+        Heartbeat {
             node: node.into(),
             number: 1,
             said: at(NINE + ahead),
@@ -311,7 +311,7 @@ mod tests {
         for (name, ours, others, expected) in cases {
             let skew = node(*ours);
             for (number, other) in others.iter().enumerate() {
-                skew.heard(&word(&number.to_string(), *other));
+                skew.heard(&heartbeat(&number.to_string(), *other));
             }
             let clock = HouseClock(Arc::clone(&skew));
             assert_eq!(clock.now().unix_millis(), *expected, "{name}");
@@ -323,27 +323,27 @@ mod tests {
         let off = 31 * MINUTE;
         let odd = node(off);
         assert!(matches!(odd.condition(), Condition::Noticed(_)));
-        odd.heard(&word("other", 0));
+        odd.heard(&heartbeat("other", 0));
         let Condition::Unwell(sentence) = odd.condition() else {
             panic!("{odd:?}");
         };
         assert!(sentence.contains("1860 s ahead of"), "{sentence}");
-        odd.heard(&word("a third", off));
+        odd.heard(&heartbeat("a third", off));
         assert!(matches!(odd.condition(), Condition::Noticed(_)));
         odd.measured(at(NINE + 5), at(NINE), at(NINE + 15));
         assert_eq!(odd.condition(), Condition::Well);
         assert_eq!(odd.ahead(), Some(10));
     }
 
-    /// A word is sealed, so it can only be said once more; by then it is old.
+    /// A heartbeat is sealed, so it can only be said once more; by then it is old.
     #[tokio::test(start_paused = true)]
     async fn an_old_word_counts_for_nothing() {
         let skew = node(31 * MINUTE);
-        let mut old = word("other", 0);
+        let mut old = heartbeat("other", 0);
         old.said = old.said - Duration::from_secs(11);
         skew.heard(&old);
         assert_eq!(*lock(&skew.verdict), Verdict::One);
-        skew.heard(&word("other", 0));
+        skew.heard(&heartbeat("other", 0));
         assert_eq!(*lock(&skew.verdict), Verdict::Ours);
         tokio::time::advance(BELIEVED_FOR + Duration::from_millis(1)).await;
         skew.judge();

@@ -2,7 +2,7 @@
 //! need not be one of them, and whoever may listen learns no hash.
 //!
 //! All that is said is sealed by the key ring: the first key seals, all open, so a key is changed under
-//! it as under records and cookies. A word is bound to the server that it goes round by.
+//! it as under records and cookies. A heartbeat is bound to the server that it goes round by.
 //!
 //! The release before this one understands events in the clear alone, and speaks in the clear. So they
 //! are told both ways while such a node was heard within [`OLDER_FOR`]; what comes in the clear is a
@@ -20,7 +20,7 @@ use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::session::store::record_store::Event;
 use crate::web::ending::EndReason;
 
-/// A node of the release before says a word a second at the least.
+/// A node of the release before says a heartbeat a second at the least.
 const OLDER_FOR: Duration = Duration::from_secs(10);
 
 /// Nothing that a node says is longer.
@@ -42,10 +42,10 @@ struct Inner {
 
 /// What a node says of itself, round the whole channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word {
+pub(super) struct Heartbeat {
     /// Who says it.
     pub(super) node: Box<str>,
-    /// Counts the words of this node.
+    /// Counts the heartbeats of this node.
     pub(super) number: u64,
     /// When it was said, by the node's own clock.
     pub(super) said: Timestamp,
@@ -88,17 +88,17 @@ impl Voice {
         }
     }
 
-    /// The copy of a word that goes round by this server, sealed.
-    pub(super) fn word(&self, server: &str, word: &str) -> String {
-        self.seal(&place_of_word(server), word.as_bytes())
+    /// The copy of a heartbeat that goes round by this server, sealed.
+    pub(super) fn heartbeat(&self, server: &str, heartbeat: &str) -> String {
+        self.seal(&place_of_heartbeat(server), heartbeat.as_bytes())
     }
 
-    /// The word that one of us sent round by this server. One in the clear is of an older node.
-    pub(super) fn read_word(&self, server: &str, said: &str) -> Option<String> {
-        if let Some(opened) = self.open(&place_of_word(server), said) {
+    /// The heartbeat that one of us sent round by this server. One in the clear is of an older node.
+    pub(super) fn read_heartbeat(&self, server: &str, said: &str) -> Option<String> {
+        if let Some(opened) = self.open(&place_of_heartbeat(server), said) {
             return String::from_utf8(opened.to_vec()).ok();
         }
-        if is_older_word(said) {
+        if is_older_heartbeat(said) {
             *self.older() = Instant::now();
         }
         None
@@ -128,7 +128,7 @@ impl fmt::Debug for Voice {
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for Heartbeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = self.said.unix_millis();
         write!(f, "{} {} {said}", self.node, self.number)?;
@@ -136,7 +136,7 @@ impl fmt::Display for Word {
     }
 }
 
-impl Word {
+impl Heartbeat {
     /// Reads what [`Display`](fmt::Display) wrote; what a later release adds is passed over.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
@@ -158,12 +158,13 @@ pub(super) fn reason_of(number: u64) -> EndReason {
     known.unwrap_or(EndReason::Expired)
 }
 
-/// What the release before says of itself: who, the how-manieth word, when.
-fn is_older_word(said: &str) -> bool {
-    said.len() <= LONGEST && Word::read(said).is_some_and(|word| word.ahead.is_none())
+/// What the release before says of itself: who, the how-manieth heartbeat, when.
+fn is_older_heartbeat(said: &str) -> bool {
+    said.len() <= LONGEST
+        && Heartbeat::read(said).is_some_and(|heartbeat| heartbeat.ahead.is_none())
 }
 
-fn place_of_word(server: &str) -> String {
+fn place_of_heartbeat(server: &str) -> String {
     format!("word on the store's channel by {server}")
 }
 
@@ -198,8 +199,8 @@ mod tests {
             ] {
                 assert_eq!(other.read_event(&one.event(event)), Some(event));
             }
-            let said = one.word("a", "who 1 2");
-            assert_eq!(other.read_word("a", &said).as_deref(), Some("who 1 2"));
+            let said = one.heartbeat("a", "who 1 2");
+            assert_eq!(other.read_heartbeat("a", &said).as_deref(), Some("who 1 2"));
         }
         let stranger = voice(&[&SessionKey::random(&SystemRandomness)]);
         let event = stranger.event(Event::Changed(hash(), 7));
@@ -211,10 +212,14 @@ mod tests {
         let voice = voice(&[&SessionKey::random(&SystemRandomness)]);
         let event = voice.event(Event::Changed(hash(), 7));
         assert!(!event.contains(&hash().to_hex()));
-        assert_eq!(voice.read_word("", &event), None);
-        let word = voice.word("one", "who 1 2");
-        assert_eq!(voice.read_word("other", &word), None, "another server");
-        assert_eq!(voice.read_event(&word), None);
+        assert_eq!(voice.read_heartbeat("", &event), None);
+        let heartbeat = voice.heartbeat("one", "who 1 2");
+        assert_eq!(
+            voice.read_heartbeat("other", &heartbeat),
+            None,
+            "another server"
+        );
+        assert_eq!(voice.read_event(&heartbeat), None);
         assert_eq!(voice.read_event(&"A".repeat(LONGEST + 1)), None);
     }
 
@@ -224,28 +229,34 @@ mod tests {
         assert!(voice.speaks_plainly(), "one may be there");
         tokio::time::advance(OLDER_FOR).await;
         assert!(!voice.speaks_plainly());
-        let own = voice.word("", "who 1 2 -3");
+        let own = voice.heartbeat("", "who 1 2 -3");
         for said in [own.as_str(), "who 1 2 3", "who 1", "nonsense", ""] {
-            drop(voice.read_word("", said));
+            drop(voice.read_heartbeat("", said));
             assert!(!voice.speaks_plainly(), "{said}");
         }
-        assert_eq!(voice.read_word("", "who 1 1795251600000"), None);
+        assert_eq!(voice.read_heartbeat("", "who 1 1795251600000"), None);
         assert!(voice.speaks_plainly());
     }
 
     #[test]
-    fn a_word_reads_back() {
-        let mut word = Word {
+    fn a_heartbeat_reads_back() {
+        let mut heartbeat = Heartbeat {
             node: "who".into(),
             number: 7,
             said: Timestamp::from_unix_millis(1_795_251_600_000),
             ahead: Some(-1_860_000),
         };
-        assert_eq!(Word::read(&word.to_string()), Some(word.clone()));
-        word.ahead = None;
-        assert_eq!(Word::read(&word.to_string()), Some(word.clone()));
         assert_eq!(
-            Word::read(&format!("{word} 1 of a later release"))
+            Heartbeat::read(&heartbeat.to_string()),
+            Some(heartbeat.clone())
+        );
+        heartbeat.ahead = None;
+        assert_eq!(
+            Heartbeat::read(&heartbeat.to_string()),
+            Some(heartbeat.clone())
+        );
+        assert_eq!(
+            Heartbeat::read(&format!("{heartbeat} 1 of a later release"))
                 .unwrap()
                 .ahead,
             Some(1)

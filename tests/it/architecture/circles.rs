@@ -15,7 +15,6 @@ const ARGUED: &[&str] = &[];
 const TO_BREAK: &[&str] = &[
     "server/accept.rs",
     "server/connection.rs",
-    "session/carried.rs",
     "session/store/redis/link.rs",
 ];
 

@@ -8,18 +8,20 @@ use bff::secret::{AccessToken, LogoutSid, RefreshToken, SessionKey, StoreUrl};
 use bff::session::cookie::OpenedCookie;
 use bff::session::id::{SessionHash, SessionId};
 use bff::session::journal::{Journal, SubjectNames};
-use bff::session::record::{Authentication, NewSession, Session, Tokens};
+use bff::session::record::{Details, Facts, NewSession, Session, Tokens};
 use bff::session::seal::Keys;
 use bff::session::store::near_cache::{NearCache, NearCacheSettings};
-use bff::session::store::record_store::{Lookup, RecordStore, Standing};
+use bff::session::store::record_store::{Lookup, RecordStore, Rows, Standing};
 use bff::session::store::redis::RedisStore;
 use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SaveOutcome, SessionStore as _};
-use bff::session::{Activity, CookieSettings, SameSite, SessionSettings, Sessions};
+use bff::session::{Activity, CookieSettings, Inherited, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 use bff::web::ending::EndReason;
+use bff::web::registration::Registration;
+use bff::web::site_id::SiteId;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -48,18 +50,15 @@ impl InProcess {
     fn on(store: &Store, keys: &Keys) -> Self {
         let voice = Voice::new(keys.clone(), Arc::new(SystemRandomness));
         let records = records(store, voice);
-        let settings = settings();
         let cache = NearCache::new(
             Arc::clone(&records),
             NearCacheSettings {
                 kind: store.word(),
-                idle_timeout: settings.idle_timeout,
-                max_lifetime: settings.max_lifetime,
                 max_staleness: STALENESS,
                 capacity: 100_000,
                 timeout: Duration::from_secs(10),
             },
-            keys.clone(),
+            (keys.clone(), Inherited::new(registration())),
             Arc::new(SystemClock),
             Arc::new(SystemRandomness),
             Handle::current(),
@@ -72,7 +71,8 @@ impl InProcess {
         let sessions = Sessions::new(
             Arc::new(cache.clone()),
             cache.clock(),
-            &settings,
+            SiteId::main(),
+            &settings(),
             Journal::new(Metrics::new(), SubjectNames::Clear),
         );
         Self {
@@ -131,18 +131,25 @@ fn tokens(version: u64) -> Tokens {
     }
 }
 
+fn registration() -> Registration {
+    Registration::new("https://id.example.com", "app")
+}
+
 fn new_session(number: usize) -> NewSession {
     NewSession {
-        hash: SessionId::random(&SystemRandomness).hash(),
-        tag: format!("tag {number}").into(),
-        logout_sid: LogoutSid::random(&SystemRandomness),
-        subject: format!("subject {number}").into(),
-        provider_sid: Some(format!("sid {number}").into()),
-        name: "Somebody".into(),
-        user_agent: None,
-        claims: "{}".into(),
-        authentication: Authentication::default(),
-        grant_facts: "{}".into(),
+        facts: Facts {
+            provider_sid: Some(format!("sid {number}").into()),
+            ..Facts::new(
+                SessionId::random(&SystemRandomness).hash(),
+                SiteId::main(),
+                registration(),
+                &format!("subject {number}"),
+            )
+        },
+        details: Details::new(
+            &format!("tag {number}"),
+            LogoutSid::random(&SystemRandomness),
+        ),
         tokens: tokens(1),
     }
 }
@@ -163,7 +170,8 @@ async fn race(one: &InProcess, other: &InProcess, number: usize) -> (SessionHash
     let (session, there) = (known(one, &cookie).await, known(other, &cookie).await);
     let use_it = |node: &InProcess, session: &Arc<Session>| {
         let now = SystemClock.now() + Duration::from_mins(5);
-        node.cache.slide(session, now);
+        node.cache
+            .slide(session, now, now + settings().idle_timeout);
     };
     // Who comes first is another one each time.
     let pause = |share: usize| Duration::from_micros((number * share % 7 * 300) as u64);
@@ -252,18 +260,22 @@ async fn an_end_wins(kind: Kind, races: usize, at_once: usize) {
             .collect();
         assert!(revived.is_empty(), "{revived:?}");
     }
+    let everywhere = Rows::all();
     for (number, hash) in hashes.iter().enumerate() {
         let lookup = other.records.load(hash).await.unwrap();
         assert_eq!(lookup, Lookup::Ended(EndReason::Logout));
         if number % 50 == 0 {
             let subject = format!("subject {number}");
-            assert_eq!(one.records.of_subject(&subject).await.unwrap(), []);
+            let listed = one.records.of_subject(&subject, &everywhere).await;
+            assert_eq!(listed.unwrap(), []);
             let sid = format!("sid {number}");
-            assert_eq!(one.records.of_provider_sid(&sid).await.unwrap(), []);
+            let listed = one.records.of_provider_sid(&sid, &everywhere).await;
+            assert_eq!(listed.unwrap(), []);
         }
     }
     assert_eq!(one.records.count().await.unwrap(), 0);
-    assert_eq!(one.records.page("", None, 10).await.unwrap(), []);
+    let page = one.records.page("", &everywhere, None, 10).await;
+    assert_eq!(page.unwrap(), []);
     assert!(
         races < 50 || (saved > 0 && saved < races),
         "no race: {saved}"

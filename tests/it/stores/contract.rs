@@ -12,11 +12,15 @@ use std::time::Duration;
 
 use bff::clock::{Clock as _, SystemClock, Timestamp};
 use bff::session::id::SessionHash;
+use bff::session::record::{Facts, Times};
 use bff::session::store::record_store::{
-    Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Server, Standing,
+    Counted, Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Rows, Server,
+    Standing,
 };
-use bff::session::store::{Cursor, Limit, OnLimit, folded};
+use bff::session::store::{Cursor, Limit, LimitScope, OnLimit, SiteFilter, Within, folded};
 use bff::web::ending::EndReason;
+use bff::web::registration::Registration;
+use bff::web::site_id::SiteId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -61,7 +65,7 @@ pub(crate) async fn holds(fresh: impl AsyncFn() -> Nodes) {
         sealing_anew_changes_nothing_else,
         a_use_only_moves_forward,
         one_caller_ends_a_session,
-        an_end_is_remembered_for_its_span,
+        an_end_is_remembered_for_as_long_as_its_session_could_live,
         nothing_revives_an_ended_session,
         a_session_ends_as_expired_only_when_it_is,
         either_the_use_or_the_expiry_wins,
@@ -86,6 +90,10 @@ pub(crate) async fn holds(fresh: impl AsyncFn() -> Nodes) {
         the_limit_counts_the_living,
         of_many_logins_exactly_the_limit_stays,
         of_many_logins_exactly_the_limit_is_let_in,
+        a_subject_is_its_clients_and_its_sites,
+        a_provider_session_is_its_clients,
+        lists_are_read_by_site,
+        the_limit_counts_the_rows_that_are_meant,
         the_other_node_hears_each_session_in_order,
         nodes_of_the_release_before_are_told_in_the_clear,
         a_shared_store_has_a_clock,
@@ -114,36 +122,51 @@ pub(crate) fn hash(number: usize) -> SessionHash {
     SessionHash::from_slice(&bytes).unwrap()
 }
 
-/// A session of alice, a second younger with each number.
+/// Who we are at the provider of most sessions here.
+fn client() -> Registration {
+    Registration::new("https://id.example.com", "app")
+}
+
+/// A session of alice at the main site, a second younger with each number.
 pub(crate) fn row(number: usize) -> Row {
     let created = now() + Duration::from_secs(number as u64);
     Row {
-        hash: hash(number),
+        facts: Facts {
+            provider_sid: Some("sid-1".into()),
+            name: "Alice".into(),
+            ..Facts::new(hash(number), SiteId::main(), client(), "alice")
+        },
+        times: Times::beginning(created, HOUR, 8 * HOUR),
         version: 1,
-        subject: "alice".into(),
-        provider_sid: Some("sid-1".into()),
-        name: "Alice".into(),
-        created,
-        seen: created,
-        expires: created + HOUR,
-        ends: created + 8 * HOUR,
         sealed: format!("sealed {number}").into_bytes().into(),
     }
 }
 
+/// As [`row`], and somewhat different.
+pub(crate) fn row_with(number: usize, change: impl FnOnce(&mut Row)) -> Row {
+    let mut row = row(number);
+    change(&mut row);
+    row
+}
+
 fn named(number: usize, name: &str) -> Row {
-    Row {
-        name: name.into(),
-        subject: format!("subject {number}").into(),
-        ..row(number)
-    }
+    row_with(number, |row| {
+        row.facts.name = name.into();
+        row.facts.subject = format!("subject {number}").into();
+    })
+}
+
+fn of_subject(number: usize, subject: &str) -> Row {
+    row_with(number, |row| row.facts.subject = subject.into())
 }
 
 fn expiring(number: usize, expires: Timestamp) -> Row {
-    Row {
-        expires,
-        ..row(number)
-    }
+    row_with(number, |row| row.times.expires = expires)
+}
+
+/// All sessions of a subject.
+async fn all_of(store: &Arc<dyn RecordStore>, subject: &str) -> Vec<Row> {
+    store.of_subject(subject, &Rows::all()).await.unwrap()
 }
 
 async fn insert(store: &Arc<dyn RecordStore>, row: &Row) {
@@ -152,7 +175,7 @@ async fn insert(store: &Arc<dyn RecordStore>, row: &Row) {
 }
 
 async fn end(store: &Arc<dyn RecordStore>, hash: &SessionHash) -> Option<Row> {
-    store.end(hash, EndReason::Logout, HOUR).await.unwrap()
+    store.end(hash, EndReason::Logout, now()).await.unwrap()
 }
 
 fn hashes(rows: &[Row]) -> Vec<SessionHash> {
@@ -182,23 +205,28 @@ async fn a_store_can_be_prepared_again_and_answers(nodes: Nodes) {
 
 async fn a_row_comes_back_as_it_was(nodes: Nodes) {
     let plain = row(1);
-    let odd = Row {
-        version: 7,
-        subject: "a'b\"c\\d%_*:{}|😀 \u{e9}".into(),
-        provider_sid: None,
-        name: "  Zoë 'Ω' 山田\n\"太郎\" \u{202e}".into(),
-        sealed: (0..100_000_u32)
+    let odd = row_with(2, |row| {
+        row.facts = Facts {
+            hash: hash(2),
+            site: SiteId::new("shöp '%/ac\"me"),
+            registration: Registration::new("https://id/'%_", "app \"1\""),
+            subject: "a'b\"c\\d%_*:{}|😀 \u{e9}".into(),
+            provider_sid: None,
+            name: "  Zoë 'Ω' 山田\n\"太郎\" \u{202e}".into(),
+        };
+        row.version = 7;
+        row.sealed = (0..100_000_u32)
             .map(|n| n.to_le_bytes()[usize::from(n % 3 == 0)])
-            .collect(),
-        ..row(2)
-    };
-    let early = Row {
-        created: Timestamp::from_unix_millis(1),
-        seen: Timestamp::from_unix_millis(1_001),
-        expires: Timestamp::from_unix_millis(2_002),
-        ends: Timestamp::from_unix_millis(3_003),
-        ..row(3)
-    };
+            .collect();
+    });
+    let early = row_with(3, |row| {
+        row.times = Times {
+            created: Timestamp::from_unix_millis(1),
+            seen: Timestamp::from_unix_millis(1_001),
+            expires: Timestamp::from_unix_millis(2_002),
+            ends: Timestamp::from_unix_millis(3_003),
+        };
+    });
     for row in [plain, odd, early] {
         insert(&nodes.one, &row).await;
         for node in [&nodes.one, &nodes.other] {
@@ -211,17 +239,16 @@ async fn a_row_comes_back_as_it_was(nodes: Nodes) {
 
 /// The answer to the first insert may have got lost.
 async fn a_row_inserted_twice_is_stored_once(nodes: Nodes) {
-    let refuse = Limit {
-        most: 1,
-        on_limit: OnLimit::Refuse,
-    };
+    let refuse = refuse(1);
     insert(&nodes.one, &row(1)).await;
     for (n, limit) in [None, Some(refuse)].into_iter().enumerate() {
-        let stored = nodes.turn(n).insert(&row(1), limit, now()).await.unwrap();
+        let limit = limit.map(everyone);
+        let stored = nodes.turn(n).insert(&row(1), limit.as_ref(), now()).await;
+        let stored = stored.unwrap();
         assert_eq!(stored, Insertion::Stored { beyond: Vec::new() });
     }
     assert_eq!(nodes.one.count().await.unwrap(), 1);
-    assert_eq!(nodes.one.of_subject("alice").await.unwrap(), [row(1)]);
+    assert_eq!(all_of(&nodes.one, "alice").await, [row(1)]);
 }
 
 async fn nothing_lies_under_an_unknown_hash(nodes: Nodes) {
@@ -234,7 +261,7 @@ async fn nothing_lies_under_an_unknown_hash(nodes: Nodes) {
     assert_eq!(replaced, Replacement::Ended);
     one.reseal(&unknown, 1, b"x").await.unwrap();
     assert_eq!(end(one, &unknown).await, None);
-    let expired = one.end_expired(&unknown, now() + 100 * HOUR, HOUR);
+    let expired = one.end_expired(&unknown, now() + 100 * HOUR);
     assert_eq!(expired.await.unwrap(), None);
     assert_eq!(one.load(&unknown).await.unwrap(), Lookup::Nothing);
 }
@@ -344,11 +371,10 @@ async fn a_use_only_moves_forward(nodes: Nodes) {
         let (seen, expires) = (start + seen * MINUTE, start + expires * MINUTE);
         let lives = nodes.turn(n).slide(&hash(0), seen, expires).await;
         assert!(lives.unwrap(), "{name}");
-        let expected = Row {
-            seen: start + stands.0 * MINUTE,
-            expires: start + stands.1 * MINUTE,
-            ..row(0)
-        };
+        let expected = row_with(0, |row| {
+            row.times.seen = start + stands.0 * MINUTE;
+            row.times.expires = start + stands.1 * MINUTE;
+        });
         let found = nodes.turn(n + 1).load(&hash(0)).await.unwrap();
         assert_eq!(found, Lookup::Row(expected), "{name}");
     }
@@ -374,7 +400,7 @@ async fn one_caller_ends_a_session(nodes: Nodes) {
         for (n, reason) in reasons.into_iter().enumerate() {
             let node = nodes.turn(n).clone();
             racers.spawn(async move {
-                let ended = node.end(&hash(round), reason, HOUR).await.unwrap();
+                let ended = node.end(&hash(round), reason, now()).await.unwrap();
                 (reason, ended)
             });
         }
@@ -393,17 +419,19 @@ async fn one_caller_ends_a_session(nodes: Nodes) {
     for (n, reason) in reasons.into_iter().enumerate() {
         let number = 100 + n;
         insert(&nodes.one, &row(number)).await;
-        nodes.one.end(&hash(number), reason, HOUR).await.unwrap();
+        nodes.one.end(&hash(number), reason, now()).await.unwrap();
         let found = nodes.other.load(&hash(number)).await.unwrap();
         assert_eq!(found, Lookup::Ended(reason));
     }
 }
 
-async fn an_end_is_remembered_for_its_span(nodes: Nodes) {
+async fn an_end_is_remembered_for_as_long_as_its_session_could_live(nodes: Nodes) {
     insert(&nodes.one, &row(1)).await;
     insert(&nodes.one, &row(2)).await;
     end(&nodes.one, &hash(1)).await;
-    let short = nodes.one.end(&hash(2), EndReason::Revoked, MOMENT).await;
+    let shortly_before = row(2).times.ends - MOMENT;
+    let (two, revoked) = (hash(2), EndReason::Revoked);
+    let short = nodes.one.end(&two, revoked, shortly_before).await;
     assert_eq!(short.unwrap(), Some(row(2)));
     until("the end to be forgotten", || async {
         nodes.other.forget(now()).await.unwrap();
@@ -425,7 +453,7 @@ async fn nothing_revives_an_ended_session(nodes: Nodes) {
         let (first, second) = (nodes.turn(round), nodes.turn(round + 1));
         let late = now() + 3 * HOUR;
         let (ended, slid, replaced, resealed, inserted) = tokio::join!(
-            first.end(&stored.hash, EndReason::Revoked, HOUR),
+            first.end(&stored.hash, EndReason::Revoked, now()),
             second.slide(&stored.hash, late, late),
             second.replace(&stored.hash, 2, b"new"),
             second.reseal(&stored.hash, 1, b"anew"),
@@ -448,9 +476,11 @@ async fn nothing_revives_an_ended_session(nodes: Nodes) {
                 assert_eq!(replaced, Replacement::Ended, "{}", over("replace"));
             }
             assert_eq!(end(node, &stored.hash).await, None);
-            assert_eq!(node.of_subject("alice").await.unwrap(), []);
-            assert_eq!(node.of_provider_sid("sid-1").await.unwrap(), []);
-            assert_eq!(node.page("", None, 10).await.unwrap(), []);
+            assert_eq!(all_of(node, "alice").await, []);
+            let by_sid = node.of_provider_sid("sid-1", &Rows::all()).await;
+            assert_eq!(by_sid.unwrap(), []);
+            let page = node.page("", &Rows::all(), None, 10).await;
+            assert_eq!(page.unwrap(), []);
             assert_eq!(node.expired(late + 99 * HOUR, 10).await.unwrap(), []);
         }
     }
@@ -459,7 +489,7 @@ async fn nothing_revives_an_ended_session(nodes: Nodes) {
 async fn a_session_ends_as_expired_only_when_it_is(nodes: Nodes) {
     insert(&nodes.one, &expiring(1, now() + MINUTE)).await;
     let hash = &hash(1);
-    let at = |now: Timestamp| nodes.other.end_expired(hash, now, HOUR);
+    let at = |now: Timestamp| nodes.other.end_expired(hash, now);
     assert_eq!(at(now()).await.unwrap(), None);
     let just_before = now() + MINUTE - Duration::from_millis(1);
     assert_eq!(at(just_before).await.unwrap(), None);
@@ -484,7 +514,7 @@ async fn either_the_use_or_the_expiry_wins(nodes: Nodes) {
         let later = now() + HOUR;
         let (slid, ended) = tokio::join!(
             nodes.turn(round).slide(&hash, now(), later),
-            nodes.turn(round + 1).end_expired(&hash, now(), HOUR),
+            nodes.turn(round + 1).end_expired(&hash, now()),
         );
         let (slid, ended) = (slid.unwrap(), ended.unwrap());
         assert_ne!(slid, ended.is_some(), "round {round}");
@@ -516,10 +546,7 @@ async fn the_longest_expired_come_first(nodes: Nodes) {
 
 /// E10.
 async fn several_sessions_of_a_subject_are_found(nodes: Nodes) {
-    let of = |number, subject: &str| Row {
-        subject: subject.into(),
-        ..row(number)
-    };
+    let of = of_subject;
     let strange = "x'; --*?[a]{b}:%_\\ é😀";
     for row in [
         of(3, "alice"),
@@ -535,7 +562,7 @@ async fn several_sessions_of_a_subject_are_found(nodes: Nodes) {
     }
     let find = |subject: &'static str| {
         let node = nodes.other.clone();
-        async move { node.of_subject(subject).await.unwrap() }
+        async move { all_of(&node, subject).await }
     };
     let expected = [of(1, "alice"), of(2, "alice"), of(3, "alice")];
     assert_eq!(find("alice").await, expected);
@@ -554,9 +581,8 @@ async fn several_sessions_of_a_subject_are_found(nodes: Nodes) {
 
 /// E10.
 async fn several_sessions_of_a_provider_session_are_found(nodes: Nodes) {
-    let of = |number, sid: Option<&str>| Row {
-        provider_sid: sid.map(Into::into),
-        ..row(number)
+    let of = |number, sid: Option<&str>| {
+        row_with(number, |row| row.facts.provider_sid = sid.map(Into::into))
     };
     for row in [
         of(2, Some("s1")),
@@ -569,7 +595,7 @@ async fn several_sessions_of_a_provider_session_are_found(nodes: Nodes) {
     }
     let find = |sid: &'static str| {
         let node = nodes.other.clone();
-        async move { node.of_provider_sid(sid).await.unwrap() }
+        async move { node.of_provider_sid(sid, &Rows::all()).await.unwrap() }
     };
     assert_eq!(find("s1").await, [of(1, Some("s1")), of(2, Some("s1"))]);
     assert_eq!(find("S1").await, [of(3, Some("S1"))]);
@@ -586,7 +612,9 @@ async fn pages(store: &Arc<dyn RecordStore>, prefix: &str, at_most: usize) -> Ve
     let mut all: Vec<Row> = Vec::new();
     for _ in 0..1000 {
         let after = all.last().map(cursor);
-        let page = store.page(prefix, after.as_ref(), at_most).await.unwrap();
+        let all_rows = Rows::all();
+        let page = store.page(prefix, &all_rows, after.as_ref(), at_most).await;
+        let page = page.unwrap();
         assert!(page.len() <= at_most);
         if page.is_empty() {
             return all;
@@ -631,16 +659,17 @@ async fn the_list_is_read_by_last_use(nodes: Nodes) {
     for number in 0..20 {
         let mut row = row(number);
         // Two of each moment.
-        row.seen = now() + Duration::from_secs(u64::try_from(number / 2).unwrap());
-        row.expires = row.seen + HOUR;
+        row.times.seen = now() + Duration::from_secs(u64::try_from(number / 2).unwrap());
+        row.times.expires = row.times.seen + HOUR;
         insert(&nodes.one, &row).await;
         rows.push(row);
     }
-    rows.sort_by_key(|row| std::cmp::Reverse((row.seen, row.hash)));
+    rows.sort_by_key(|row| std::cmp::Reverse((row.times.seen, row.hash)));
     for at_most in [1, 3, 20, 100] {
         let (mut found, mut after) = (Vec::new(), None);
         for _ in 0..30 {
-            let (page, next) = nodes.other.latest(after, at_most).await.unwrap();
+            let page = nodes.other.latest(&Rows::all(), after, at_most).await;
+            let (page, next) = page.unwrap();
             found.extend(hashes(&page));
             after = next;
             if after.is_none() {
@@ -727,7 +756,9 @@ async fn the_list_stays_good_while_rows_come_and_go(nodes: Nodes) {
     let mut seen = Vec::new();
     let mut after = None;
     for step in 0..60 {
-        let page = nodes.other.page("name", after.as_ref(), 7).await.unwrap();
+        let rows = Rows::all();
+        let page = nodes.other.page("name", &rows, after.as_ref(), 7).await;
+        let page = page.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(cursor(last));
         seen.extend(hashes(&page));
@@ -766,7 +797,7 @@ async fn standings_come_in_order(nodes: Nodes) {
     nodes.one.replace(&hash(2), 2, b"new").await.unwrap();
     nodes
         .one
-        .end(&hash(3), EndReason::ProviderLogout, HOUR)
+        .end(&hash(3), EndReason::ProviderLogout, now())
         .await
         .unwrap();
     let asked = [hash(3), hash(9), hash(1), hash(2), hash(3), hash(1)];
@@ -902,6 +933,7 @@ const fn end_oldest(most: usize) -> Limit {
     Limit {
         most,
         on_limit: OnLimit::EndOldest,
+        scope: LimitScope::Site,
     }
 }
 
@@ -909,16 +941,30 @@ const fn refuse(most: usize) -> Limit {
     Limit {
         most,
         on_limit: OnLimit::Refuse,
+        scope: LimitScope::Site,
+    }
+}
+
+/// A limit that counts whoever is called the same.
+fn everyone(limit: Limit) -> Counted {
+    Counted {
+        limit,
+        among: Rows::all(),
     }
 }
 
 /// Inserts under a limit and ends what is beyond it, as the caller has to. Whether it was stored.
 async fn sign_in(store: &Arc<dyn RecordStore>, row: &Row, limit: Limit) -> bool {
-    match store.insert(row, Some(limit), now()).await.unwrap() {
+    sign_in_among(store, row, &everyone(limit)).await
+}
+
+/// As [`sign_in`], where some rows alone count.
+async fn sign_in_among(store: &Arc<dyn RecordStore>, row: &Row, counted: &Counted) -> bool {
+    match store.insert(row, Some(counted), now()).await.unwrap() {
         Insertion::Refused => false,
         Insertion::Stored { beyond } => {
             for hash in &beyond {
-                let ended = store.end(hash, EndReason::Superseded, HOUR).await;
+                let ended = store.end(hash, EndReason::Superseded, now()).await;
                 ended.unwrap();
             }
             true
@@ -927,30 +973,23 @@ async fn sign_in(store: &Arc<dyn RecordStore>, row: &Row, limit: Limit) -> bool 
 }
 
 async fn the_oldest_beyond_the_limit_are_named(nodes: Nodes) {
-    let other_subject = Row {
-        subject: "bob".into(),
-        ..row(0)
-    };
-    insert(&nodes.one, &other_subject).await;
+    insert(&nodes.one, &of_subject(0, "bob")).await;
     // Not in the order of their age.
     for number in [3, 1, 2] {
         assert!(sign_in(&nodes.one, &row(number), end_oldest(3)).await);
     }
     assert!(sign_in(&nodes.other, &row(4), end_oldest(3)).await);
-    let live = || async { hashes(&nodes.one.of_subject("alice").await.unwrap()) };
+    let live = || async { hashes(&all_of(&nodes.one, "alice").await) };
     assert_eq!(live().await, [hash(2), hash(3), hash(4)]);
     assert_eq!(
         nodes.one.load(&hash(1)).await.unwrap(),
         Lookup::Ended(EndReason::Superseded)
     );
     // The limit was lowered. The new one stays, whatever its clock says.
-    let from_the_past = Row {
-        created: now() - HOUR,
-        ..row(5)
-    };
+    let from_the_past = row_with(5, |row| row.times.created = now() - HOUR);
     assert!(sign_in(&nodes.other, &from_the_past, end_oldest(1)).await);
     assert_eq!(live().await, [hash(5)]);
-    assert_eq!(nodes.one.of_subject("bob").await.unwrap().len(), 1);
+    assert_eq!(all_of(&nodes.one, "bob").await.len(), 1);
 }
 
 async fn a_login_beyond_the_limit_is_refused(nodes: Nodes) {
@@ -958,15 +997,11 @@ async fn a_login_beyond_the_limit_is_refused(nodes: Nodes) {
     assert!(sign_in(&nodes.other, &row(2), refuse(2)).await);
     assert!(!sign_in(&nodes.one, &row(3), refuse(2)).await);
     assert_eq!(nodes.one.load(&hash(3)).await.unwrap(), Lookup::Nothing);
-    let live = hashes(&nodes.other.of_subject("alice").await.unwrap());
+    let live = hashes(&all_of(&nodes.other, "alice").await);
     assert_eq!(live, [hash(1), hash(2)]);
     assert_eq!(nodes.other.count().await.unwrap(), 2);
 
-    let bob = Row {
-        subject: "bob".into(),
-        ..row(4)
-    };
-    assert!(sign_in(&nodes.one, &bob, refuse(2)).await);
+    assert!(sign_in(&nodes.one, &of_subject(4, "bob"), refuse(2)).await);
     end(&nodes.other, &hash(1)).await;
     assert!(sign_in(&nodes.one, &row(3), refuse(2)).await);
 }
@@ -993,16 +1028,15 @@ async fn of_many_logins_exactly_the_limit_stays(nodes: Nodes) {
         for number in numbers.clone() {
             let node = nodes.turn(number).clone();
             // All of the same moment: the age decides nothing.
-            let row = Row {
-                created: now(),
-                subject: format!("subject {round}").into(),
-                ..row(number)
-            };
+            let row = row_with(number, |row| {
+                row.times.created = now();
+                row.facts.subject = format!("subject {round}").into();
+            });
             racers.spawn(async move { sign_in(&node, &row, end_oldest(3)).await });
         }
         assert!(racers.join_all().await.into_iter().all(|stored| stored));
-        let live = nodes.one.of_subject(&format!("subject {round}")).await;
-        assert_eq!(live.unwrap().len(), 3, "round {round}");
+        let live = all_of(&nodes.one, &format!("subject {round}")).await;
+        assert_eq!(live.len(), 3, "round {round}");
         let all: Vec<_> = numbers.map(hash).collect();
         let standings = nodes.other.standings(&all).await.unwrap();
         let superseded = standings
@@ -1020,8 +1054,190 @@ async fn of_many_logins_exactly_the_limit_is_let_in(nodes: Nodes) {
     }
     let stored = racers.join_all().await.into_iter().filter(|stored| *stored);
     assert_eq!(stored.count(), 3);
-    assert_eq!(nodes.one.of_subject("alice").await.unwrap().len(), 3);
+    assert_eq!(all_of(&nodes.one, "alice").await.len(), 3);
     assert_eq!(nodes.other.count().await.unwrap(), 3);
+}
+
+/// Alice at two sites of one client, at another client of the same issuer, and at another issuer that
+/// calls somebody else alice; and one of a node of a release before sites.
+fn five_alices() -> [Row; 5] {
+    let other_client = Registration::new("https://id.example.com", "shop");
+    let other_issuer = Registration::new("https://other.example.com", "app");
+    [
+        ("", client()),
+        ("shop", client()),
+        ("shop/acme", other_client),
+        ("shop/globex", other_issuer),
+        ("", Registration::unnamed()),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(number, (site, registration))| {
+        row_with(number, |row| {
+            row.facts.site = SiteId::new(site);
+            row.facts.registration = registration;
+        })
+    })
+    .collect::<Vec<_>>()
+    .try_into()
+    .unwrap()
+}
+
+fn among(within: Within, unnamed_too: bool) -> Rows {
+    Rows {
+        within,
+        unnamed_too,
+    }
+}
+
+fn only(site: &str) -> SiteFilter {
+    SiteFilter::Only(SiteId::new(site))
+}
+
+fn with_tenants(site: &str) -> SiteFilter {
+    SiteFilter::WithTenants(SiteId::new(site))
+}
+
+/// §7: one `sub` at two registrations is two people; rows that name none are found where they are meant.
+async fn a_subject_is_its_clients_and_its_sites(nodes: Nodes) {
+    let rows = five_alices();
+    for row in &rows {
+        insert(&nodes.one, row).await;
+    }
+    let of_client = Within::of_client(&client());
+    let cases = [
+        (Rows::all(), vec![0, 1, 2, 3, 4]),
+        (among(of_client.clone(), false), vec![0, 1]),
+        (among(of_client.clone(), true), vec![0, 1, 4]),
+        (among(of_client.clone().at(only("")), true), vec![0, 4]),
+        (among(of_client.at(only("shop")), false), vec![1]),
+        (
+            among(Within::of_issuer(&client().issuer), true),
+            vec![0, 1, 2, 4],
+        ),
+        (
+            among(Within::everywhere().at(with_tenants("shop")), false),
+            vec![1, 2, 3],
+        ),
+    ];
+    for (among, expected) in cases {
+        let found = nodes.other.of_subject("alice", &among).await.unwrap();
+        let expected: Vec<_> = expected.into_iter().map(|at| rows[at].clone()).collect();
+        assert_eq!(found, expected, "{among:?}");
+    }
+}
+
+/// §7, E10.
+async fn a_provider_session_is_its_clients(nodes: Nodes) {
+    let rows = five_alices();
+    for row in &rows {
+        insert(&nodes.one, row).await;
+    }
+    let other_issuer = &rows[3].registration;
+    for (registration, unnamed_too, expected) in [
+        (&client(), true, vec![0, 1, 4]),
+        (other_issuer, false, vec![3]),
+        (&rows[2].registration, false, vec![2]),
+        (
+            &Registration::new("https://id.example.com", "none"),
+            false,
+            vec![],
+        ),
+    ] {
+        let among = among(Within::of_client(registration), unnamed_too);
+        let found = nodes.other.of_provider_sid("sid-1", &among).await.unwrap();
+        let expected: Vec<_> = expected.into_iter().map(hash).collect();
+        assert_eq!(hashes(&found), expected, "{among:?}");
+    }
+}
+
+/// §7: who administers sees one site, or one with all its tenants, page by page.
+async fn lists_are_read_by_site(nodes: Nodes) {
+    let sites = ["", "shop", "shop/acme", "shopping", "shop/globex", "shop-2"];
+    for number in 0..60 {
+        let row = row_with(number, |row| {
+            row.facts.site = SiteId::new(sites[number % sites.len()]);
+            row.facts.name = format!("Name {number:02}").into();
+        });
+        insert(&nodes.one, &row).await;
+    }
+    let numbers = |wanted: &[usize]| -> Vec<SessionHash> {
+        let mine = |number: &usize| wanted.contains(&(number % sites.len()));
+        (0..60).filter(mine).map(hash).collect()
+    };
+    for (site, expected) in [
+        (only(""), numbers(&[0])),
+        (only("shop"), numbers(&[1])),
+        (only("shop/acme"), numbers(&[2])),
+        (only("gone"), Vec::new()),
+        (with_tenants("shop"), numbers(&[1, 2, 4])),
+        (with_tenants(""), numbers(&[0])),
+    ] {
+        let among = among(Within::everywhere().at(site), false);
+        for at_most in [3, 100] {
+            let (mut named, mut after) = (Vec::new(), None);
+            loop {
+                let page = nodes.other.page("", &among, after.as_ref(), at_most).await;
+                let page = page.unwrap();
+                named.extend(hashes(&page));
+                let Some(last) = page.get(at_most - 1) else {
+                    break;
+                };
+                after = Some(cursor(last));
+            }
+            assert_eq!(named, expected, "{among:?} by name");
+            let (mut latest, mut after) = (Vec::new(), None);
+            loop {
+                let page = nodes.other.latest(&among, after, at_most).await;
+                let (page, next) = page.unwrap();
+                latest.extend(hashes(&page));
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            latest.reverse();
+            assert_eq!(latest, expected, "{among:?} by last use");
+        }
+    }
+}
+
+/// §7: a limit counts a user's sessions at one site, or at all sites of one issuer.
+async fn the_limit_counts_the_rows_that_are_meant(nodes: Nodes) {
+    for on_limit in [OnLimit::Refuse, OnLimit::EndOldest] {
+        let number = |n: usize| n + 100 * usize::from(on_limit == OnLimit::EndOldest);
+        for (at, mut alice) in five_alices().into_iter().enumerate() {
+            alice.facts.hash = hash(number(at));
+            alice.facts.subject = format!("alice {on_limit:?}").into();
+            insert(&nodes.one, &alice).await;
+        }
+        let limit = Limit {
+            on_limit,
+            ..refuse(3)
+        };
+        let of_issuer = Within::of_issuer(&client().issuer);
+        let counted = |within: &Within| Counted {
+            limit,
+            among: among(within.clone(), true),
+        };
+        let here = of_issuer.clone().at(only(""));
+        let one_more = |n| {
+            row_with(number(n), |row| {
+                row.facts.subject = format!("alice {on_limit:?}").into();
+            })
+        };
+        // Two are at the main site, one of them of an older node; four at the issuer.
+        assert!(sign_in_among(&nodes.other, &one_more(10), &counted(&here)).await);
+        let admitted = sign_in_among(&nodes.other, &one_more(11), &counted(&of_issuer)).await;
+        let left = all_of(&nodes.one, &format!("alice {on_limit:?}")).await;
+        let expected: Vec<_> = match on_limit {
+            OnLimit::Refuse => vec![0, 1, 2, 3, 4, 10],
+            OnLimit::EndOldest => vec![3, 4, 10, 11],
+        };
+        assert_eq!(admitted, on_limit == OnLimit::EndOldest);
+        let expected: Vec<_> = expected.into_iter().map(|n| hash(number(n))).collect();
+        assert_eq!(hashes(&left), expected, "{on_limit:?}");
+    }
 }
 
 /// What a [`Listener`] was told.
@@ -1157,15 +1373,15 @@ async fn the_other_node_hears_each_session_in_order(nodes: Nodes) {
     one.slide(&hash(141), now() + MINUTE, now() + HOUR)
         .await
         .unwrap();
-    one.end_expired(&hash(141), now(), HOUR).await.unwrap();
+    one.end_expired(&hash(141), now()).await.unwrap();
     end(one, &hash(149)).await;
     other.replace(&hash(142), 2, b"new").await.unwrap();
     end(one, &hash(141)).await;
     end(one, &hash(141)).await;
     other.replace(&hash(141), 3, b"late").await.unwrap();
-    one.end_expired(&hash(143), now(), HOUR).await.unwrap();
+    one.end_expired(&hash(143), now()).await.unwrap();
     other
-        .end(&hash(142), EndReason::Revoked, HOUR)
+        .end(&hash(142), EndReason::Revoked, now())
         .await
         .unwrap();
 

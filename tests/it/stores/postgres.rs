@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::contract::{self, HOUR, Nodes, hash, listening, now, row, told_until, until};
+use super::contract::{self, Nodes, hash, listening, now, row, told_until, until};
 use super::{away, unusable, voice};
 use crate::support::clock::soon;
 use crate::support::servers::postgres::Postgres;
@@ -116,7 +116,7 @@ async fn a_gap_in_the_channel_is_never_hidden() {
         other.check().await.is_ok()
     })
     .await;
-    other.end(&hash(1), EndReason::Logout, HOUR).await.unwrap();
+    other.end(&hash(1), EndReason::Logout, now()).await.unwrap();
     assert_eq!(told_until(&other, &mut told, "again").await.len(), 1);
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bff::secret::StoreUrl;
 use bff::session::store::StoreError;
-use bff::session::store::record_store::{Event, Lookup, RecordStore, Row};
+use bff::session::store::record_store::{Event, Lookup, RecordStore, Rows};
 use bff::session::store::redis::RedisStore;
 use bff::web::ending::EndReason;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::contract::{HOUR, Nodes, Told, hash, holds, listening, now, row, told_until};
+use super::contract::{HOUR, Nodes, Told, hash, holds, listening, now, row, row_with, told_until};
 use super::{away, unusable, voice};
 use crate::support::clock::soon;
 use crate::support::logs::Logs;
@@ -218,7 +218,7 @@ async fn sentinel_leads_to_the_new_master() {
     store.prepare().await.unwrap();
     works(&store, 1).await;
     let mut told = listening(&store).await;
-    store.end(&hash(9), EndReason::Logout, HOUR).await.unwrap();
+    store.end(&hash(9), EndReason::Logout, now()).await.unwrap();
     assert_eq!(told_until(&store, &mut told, "before").await, []);
     watched.replica.says(&["EXISTS", &key(1)], "1").await;
 
@@ -230,7 +230,7 @@ async fn sentinel_leads_to_the_new_master() {
     assert_eq!(watched.replica.cli(&["EXISTS", "bff:n"]), "1");
 
     let mut told = listening(&store).await;
-    store.end(&hash(2), EndReason::Logout, HOUR).await.unwrap();
+    store.end(&hash(2), EndReason::Logout, now()).await.unwrap();
     let events = told_until(&store, &mut told, "after").await;
     assert_eq!(events, [Event::Ended(hash(2), EndReason::Logout)]);
 }
@@ -320,7 +320,7 @@ async fn a_cluster_leads_to_the_new_master() {
     })
     .await;
     let mut told = listening(&store).await;
-    store.end(&hash(5), EndReason::Logout, HOUR).await.unwrap();
+    store.end(&hash(5), EndReason::Logout, now()).await.unwrap();
     let events = told_until(&store, &mut told, "after").await;
     assert_eq!(events, [Event::Ended(hash(5), EndReason::Logout)]);
 }
@@ -555,15 +555,9 @@ async fn keys_live_as_long_as_their_sessions() {
     }
     let redis = Redis::start(&[]).await;
     let store = store(&redis.url());
-    let later = Row {
-        ends: now() + 24 * HOUR,
-        ..row(2)
-    };
+    let later = row_with(2, |row| row.times.ends = now() + 24 * HOUR);
     store.insert(&later, None, now()).await.unwrap();
-    let sooner = Row {
-        ends: now() + 8 * HOUR,
-        ..row(1)
-    };
+    let sooner = row_with(1, |row| row.times.ends = now() + 8 * HOUR);
     store.insert(&sooner, None, now()).await.unwrap();
     let keys = redis.cli(&["KEYS", "bff:*"]);
     assert_eq!(keys.lines().count(), 7, "{keys}");
@@ -576,9 +570,12 @@ async fn keys_live_as_long_as_their_sessions() {
     // A record lost by whatever accident leaves nothing behind in the indexes.
     redis.cli(&["DEL", &key(1)]);
     let left = [later];
-    assert_eq!(store.of_subject("alice").await.unwrap(), left);
-    assert_eq!(store.of_provider_sid("sid-1").await.unwrap(), left);
-    assert_eq!(store.page("", None, 10).await.unwrap(), left);
+    assert_eq!(store.of_subject("alice", &Rows::all()).await.unwrap(), left);
+    assert_eq!(
+        store.of_provider_sid("sid-1", &Rows::all()).await.unwrap(),
+        left
+    );
+    assert_eq!(store.page("", &Rows::all(), None, 10).await.unwrap(), left);
     let expired = store.expired(now() + 99 * HOUR, 10).await.unwrap();
     assert_eq!(expired, [hash(2)]);
     assert_eq!(store.count().await.unwrap(), 1);

@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bff::session::store::record_store::{Insertion, Lookup, RecordStore};
+use bff::session::store::record_store::{Insertion, Lookup, RecordStore, Rows};
 use bff::session::store::sql::sqlite::SqliteStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::web::ending::EndReason;
 
-use super::contract::{self, HOUR, Nodes, hash, now, row, until};
+use super::contract::{self, Nodes, hash, now, row, until};
 use super::{taken, unusable};
 
 const SETTINGS: SqlSettings = SqlSettings {
@@ -47,7 +47,10 @@ async fn sessions_and_ends_outlive_the_process() {
     let first = store(&path);
     first.insert(&row(1), None, now()).await.unwrap();
     first.insert(&row(2), None, now()).await.unwrap();
-    first.end(&hash(2), EndReason::Revoked, HOUR).await.unwrap();
+    first
+        .end(&hash(2), EndReason::Revoked, now())
+        .await
+        .unwrap();
     drop(first);
 
     let second = store(&path);
@@ -140,7 +143,7 @@ async fn writes_until_it_is_killed() {
     for number in 0..1_000_000 {
         store.insert(&row(number), None, now()).await.unwrap();
         if number % 10 == 0 {
-            let ended = store.end(&hash(number), EndReason::Logout, HOUR).await;
+            let ended = store.end(&hash(number), EndReason::Logout, now()).await;
             ended.unwrap();
         }
         println!("stored {number}");
@@ -182,7 +185,7 @@ async fn a_file_that_will_not_do_is_named_with_the_remedy() {
     bytes[4096..].fill(0xff);
     fs::write(&path, bytes).unwrap();
     let damaged = store(&path);
-    let sentence = unusable(damaged.of_subject("alice").await);
+    let sentence = unusable(damaged.of_subject("alice", &Rows::all()).await);
     assert!(sentence.contains("damaged"), "{sentence}");
 }
 
@@ -218,7 +221,7 @@ async fn a_full_disk_loses_nothing() {
     big.sealed = vec![7; 20_000].into();
     let mut stored = 0;
     let error = loop {
-        big.hash = hash(stored);
+        big.facts.hash = hash(stored);
         match store.insert(&big, None, now()).await {
             Ok(_) => stored += 1,
             Err(error) => break Err::<Insertion, _>(error),
@@ -229,12 +232,12 @@ async fn a_full_disk_loses_nothing() {
     let sentence = unusable(error);
     assert!(sentence.contains("no room is left"), "{sentence}");
     for number in 0..stored {
-        big.hash = hash(number);
+        big.facts.hash = hash(number);
         let found = store.load(&big.hash).await.unwrap();
         assert_eq!(found, Lookup::Row(big.clone()));
     }
     disk.grow();
-    big.hash = hash(stored);
+    big.facts.hash = hash(stored);
     store.insert(&big, None, now()).await.unwrap();
     store.check().await.unwrap();
     assert_eq!(store.count().await.unwrap(), stored as u64 + 1);

@@ -10,7 +10,7 @@ use super::known::Entry;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
-use crate::session::store::{Found, StoreError, sealed};
+use crate::session::store::{Found, StoreError};
 use crate::web::ending::EndReason;
 
 /// How often this process looks for sessions that nobody uses any more, and how many it takes.
@@ -84,7 +84,7 @@ impl NearCache {
             let Some(Entry::Live(session, _)) = known.get(&hash) else {
                 continue;
             };
-            if session.expires(self.0.settings.idle_timeout) > now {
+            if session.expires() > now {
                 known.queue(&session);
                 continue;
             }
@@ -112,15 +112,12 @@ impl NearCache {
         now: Timestamp,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let row = self
-            .ask(move |inner| async move {
-                let remember = inner.settings.max_lifetime;
-                inner.records.end_expired(&hash, now, remember).await
-            })
+            .ask(move |inner| async move { inner.records.end_expired(&hash, now).await })
             .await?;
         let Some(row) = row else {
             return Ok(None);
         };
         self.0.known.end(&hash, Some(EndReason::Expired));
-        Ok(sealed::open(&row, &self.0.keys).ok())
+        Ok(self.0.sealer.open(&row).ok())
     }
 }

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::session::id::{SessionHash, UniformState};
@@ -24,7 +23,6 @@ pub(super) struct Known {
     shards: Box<[Mutex<Shard>]>,
     /// Each remembered session once, at the end it had when it was queued.
     ends: Mutex<BinaryHeap<Reverse<(Timestamp, SessionHash)>>>,
-    idle_timeout: Duration,
     /// How many of a shard are young.
     room: usize,
 }
@@ -76,13 +74,12 @@ pub(super) struct Taken {
 
 impl Known {
     /// Nothing yet.
-    pub(super) fn new(capacity: usize, idle_timeout: Duration) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
             ends: Mutex::default(),
-            idle_timeout,
             room: (capacity / SHARDS / 2).max(1),
         }
     }
@@ -191,7 +188,7 @@ impl Known {
     }
 
     /// The next look at a session asks the store.
-    pub(super) fn doubt(&self, hash: &SessionHash) {
+    pub(super) fn invalidate(&self, hash: &SessionHash) {
         if let Some(mut shard) = self.shard(hash)
             && let Some(Entry::Live(session, _)) = shard.get(hash)
         {
@@ -223,25 +220,24 @@ impl Known {
     }
 
     /// Sessions in use that are not known as of a moment that `is_fresh`.
-    pub(super) fn doubtful(&self, is_fresh: impl Fn(Timestamp) -> bool) -> Vec<SessionHash> {
-        let mut doubtful = Vec::new();
+    pub(super) fn stale(&self, is_fresh: impl Fn(Timestamp) -> bool) -> Vec<SessionHash> {
+        let mut stale = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
             let entries = shard.young.iter().chain(&shard.old);
-            doubtful.extend(entries.filter_map(|(hash, entry)| match entry {
+            stale.extend(entries.filter_map(|(hash, entry)| match entry {
                 Entry::Live(session, known_at) if session.ending.is_awaited() => {
                     (!is_fresh(*known_at)).then_some(*hash)
                 }
                 Entry::Live(..) | Entry::Ended(_) => None,
             }));
         }
-        doubtful
+        stale
     }
 
     /// Has a session looked at when it ends, unless it is used.
     pub(super) fn queue(&self, session: &Session) {
-        let end = session.expires(self.idle_timeout);
-        self.queue_at(session.hash, end);
+        self.queue_at(session.hash, session.expires());
     }
 
     /// Has a session looked at then.
@@ -284,7 +280,7 @@ impl Look<'_> {
         match shard.get(&self.hash) {
             Some(Entry::Live(session, before)) => {
                 session.replace_tokens(&read.tokens());
-                session.seen_at(read.last_seen());
+                session.seen_at(read.last_seen(), read.expires());
                 let known_at = if is_overtaken {
                     NEVER
                 } else {
@@ -389,10 +385,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::clock::SystemRandomness;
-    use crate::secret::{AccessToken, LogoutSid};
-    use crate::session::record::{Authentication, NewSession, Tokens};
+    use crate::session::fixture;
+    use crate::session::record::Times;
 
     const HOUR: Duration = Duration::from_hours(1);
     const ALL: fn(Timestamp) -> bool = |known_at| known_at != NEVER;
@@ -406,33 +403,13 @@ mod tests {
     }
 
     fn read(version: u64) -> Arc<Session> {
-        let access_token = AccessToken::new("at");
-        let new = NewSession {
-            hash: hash(),
-            tag: "tag".into(),
-            logout_sid: LogoutSid::random(&SystemRandomness),
-            subject: "alice".into(),
-            provider_sid: None,
-            name: "Alice".into(),
-            user_agent: None,
-            claims: "{}".into(),
-            authentication: Authentication::default(),
-            grant_facts: "{}".into(),
-            tokens: Tokens {
-                version,
-                bearer: access_token.bearer().unwrap(),
-                access_token,
-                refresh_token: None,
-                id_token: None,
-                expires: None,
-                refresh_at: None,
-            },
-        };
-        Arc::new(Session::new(new, at(0), HOUR))
+        let mut new = fixture::new_session(hash(), "alice");
+        new.tokens = fixture::tokens(version);
+        Arc::new(Session::new(new, Times::beginning(at(0), HOUR, HOUR)))
     }
 
     fn known() -> Known {
-        Known::new(1000, HOUR)
+        Known::new(1000)
     }
 
     /// What is heard while the store is asked counts for its own session, if the answer lacks it.

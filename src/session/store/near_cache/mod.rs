@@ -2,19 +2,20 @@
 //! request costs no network trip.
 //!
 //! An answer from here is never older than [`NearCacheSettings::max_staleness`]. The store tells of
-//! every end and every change; a word of our own that it sends round behind them proves that we hear
+//! every end and every change; a heartbeat of our own that it sends round behind them proves that we hear
 //! it ([`freshness`](super::freshness)). Where we do not, each look goes to the store.
 //!
 //! One [`Session`] stands for one row in this process, so that whoever holds it sees other tokens and
 //! learns of its end.
 
 mod cleaning;
-mod doubts;
 mod known;
+mod lists;
+mod notes;
 mod reading;
 mod tending;
+mod unconfirmed;
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -25,21 +26,22 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
-use self::doubts::Doubts;
 use self::known::{Entry, Known};
+use self::unconfirmed::Unconfirmed;
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::secret::random_base64url;
 use crate::session::id::SessionHash;
-use crate::session::record::{Session, Tokens};
+use crate::session::inherited::Inherited;
+use crate::session::record::{Session, Times, Tokens};
 use crate::session::seal::Keys;
 use crate::session::store::freshness::Freshness;
 use crate::session::store::health::Health;
-use crate::session::store::record_store::{Insertion, Lookup, RecordStore, Replacement};
-use crate::session::store::sealed;
+use crate::session::store::record_store::{Counted, Insertion, RecordStore, Replacement, Rows};
+use crate::session::store::sealed::Sealer;
 use crate::session::store::skew::{HouseClock, Skew};
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, LEASE_SPAN, Limit, Listed, Lookups, Recency,
-    STORE_AGAIN_AFTER, SaveOutcome, SessionStore, StoreError, StoreFuture,
+    Admission, Condition, Found, Limit, Lookups, SaveOutcome, SessionStore, StoreError,
+    StoreFuture, Within,
 };
 use crate::telemetry::StoreMetrics;
 use crate::web::ending::EndReason;
@@ -49,10 +51,6 @@ use crate::web::ending::EndReason;
 pub struct NearCacheSettings {
     /// `session.store`, for people.
     pub kind: &'static str,
-    /// Without a call for this long, a session ends.
-    pub idle_timeout: Duration,
-    /// How long an end is remembered: no session lives longer.
-    pub max_lifetime: Duration,
     /// How old an answer may be; zero asks the store each time.
     pub max_staleness: Duration,
     /// Sessions that are remembered; those with open streams come on top.
@@ -69,6 +67,8 @@ struct Inner {
     records: Arc<dyn RecordStore>,
     settings: NearCacheSettings,
     keys: Keys,
+    sealer: Sealer,
+    inherited: Inherited,
     /// The time of the house, by which sessions live.
     clock: Arc<dyn Clock>,
     skew: Arc<Skew>,
@@ -77,7 +77,7 @@ struct Inner {
     /// breaks a step off.
     runtime: Handle,
     known: Known,
-    doubts: Doubts,
+    unconfirmed: Unconfirmed,
     freshness: Freshness,
     health: Health,
     metrics: StoreMetrics,
@@ -94,7 +94,7 @@ impl NearCache {
     pub fn new(
         records: Arc<dyn RecordStore>,
         settings: NearCacheSettings,
-        keys: Keys,
+        (keys, inherited): (Keys, Inherited),
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
         runtime: Handle,
@@ -110,11 +110,13 @@ impl NearCache {
         };
         Self(Arc::new(Inner {
             freshness: Freshness::new(records.is_shared(), settings.max_staleness),
-            known: Known::new(settings.capacity, settings.idle_timeout),
-            doubts: Doubts::default(),
+            known: Known::new(settings.capacity),
+            unconfirmed: Unconfirmed::default(),
             records,
             settings,
+            sealer: Sealer::new(keys.clone(), inherited.clone(), Arc::clone(&randomness)),
             keys,
+            inherited,
             clock,
             skew,
             randomness,
@@ -193,8 +195,13 @@ impl Inner {
         StoreError::Away(format!("{place}: no answer within {within:?}").into())
     }
 
-    fn contents(&self, session: &Session, tokens: &Tokens) -> Vec<u8> {
-        sealed::contents(session, tokens, &self.keys, &*self.randomness)
+    /// The rows of these sessions: those that name no registration are of the inherited one.
+    fn rows(&self, within: Within) -> Rows {
+        let unnamed_too = within.takes_registration(&self.inherited.now());
+        Rows {
+            within,
+            unnamed_too,
+        }
     }
 }
 
@@ -228,15 +235,14 @@ impl SessionStore for NearCache {
         Box::pin(async move {
             let hash = session.hash;
             let look = self.0.known.look(hash, now);
-            let row = sealed::row(
-                &session,
-                &session.tokens(),
-                self.0.settings.idle_timeout,
-                &self.0.keys,
-                &*self.0.randomness,
-            );
-            let inserted =
-                self.ask(move |inner| async move { inner.records.insert(&row, limit, now).await });
+            let row = self.0.sealer.row(&session, &session.tokens());
+            let limit = limit.map(|limit| Counted {
+                limit,
+                among: self.0.rows(limit.scope.around(&session)),
+            });
+            let inserted = self.ask(move |inner| async move {
+                inner.records.insert(&row, limit.as_ref(), now).await
+            });
             match inserted.await? {
                 Insertion::Refused => Ok(Admission::Refused),
                 Insertion::Stored { beyond } => {
@@ -260,7 +266,7 @@ impl SessionStore for NearCache {
         tokens: Arc<Tokens>,
     ) -> StoreFuture<'a, SaveOutcome> {
         Box::pin(async move {
-            let sealed = self.0.contents(session, &tokens);
+            let sealed = self.0.sealer.contents(session, &tokens);
             let (hash, version) = (session.hash, tokens.version);
             let replaced = self.ask(move |inner| async move {
                 inner.records.replace(&hash, version, &sealed).await
@@ -287,21 +293,26 @@ impl SessionStore for NearCache {
         })
     }
 
-    fn slide(&self, session: &Arc<Session>, now: Timestamp) {
-        let before = session.last_seen();
-        session.seen_at(now);
+    fn slide(&self, session: &Arc<Session>, seen: Timestamp, expires: Timestamp) {
+        let before = session.times();
+        session.seen_at(seen, expires);
+        let used = Times {
+            seen,
+            expires,
+            ..before
+        };
         let (this, session) = (self.clone(), Arc::clone(session));
         session.changes.notify_waiters();
-        let (hash, expires) = (session.hash, session.expires(self.0.settings.idle_timeout));
+        let hash = session.hash;
         self.0.runtime.spawn(async move {
             let slid = this
-                .ask(move |inner| async move { inner.records.slide(&hash, now, expires).await });
+                .ask(move |inner| async move { inner.records.slide(&hash, seen, expires).await });
             match slid.await {
                 Ok(true) => {}
                 // It is over; why, the store knows.
                 Ok(false) => drop(this.load(hash).await),
                 // The next request tries again.
-                Err(_) => session.unsee(now, before),
+                Err(_) => session.take_use_back(used, before),
             }
         });
     }
@@ -315,8 +326,7 @@ impl SessionStore for NearCache {
             let hash = *hash;
             let row = self
                 .ask(move |inner| async move {
-                    let remember = inner.settings.max_lifetime;
-                    inner.records.end(&hash, reason, remember).await
+                    inner.records.end(&hash, reason, inner.clock.now()).await
                 })
                 .await?;
             let Some(row) = row else {
@@ -325,7 +335,7 @@ impl SessionStore for NearCache {
                 return Ok(None);
             };
             self.0.known.end(&hash, Some(reason));
-            Ok(sealed::open(&row, &self.0.keys).ok())
+            Ok(self.0.sealer.open(&row).ok())
         })
     }
 
@@ -337,141 +347,12 @@ impl SessionStore for NearCache {
         Box::pin(self.end_expired_sessions(now))
     }
 
-    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        let subject = subject.to_owned();
-        let rows = self.ask(move |inner| async move { inner.records.of_subject(&subject).await });
-        Box::pin(self.listed(rows))
-    }
-
-    /// Of thousands, those that are shown are opened, and no other.
-    fn newest_of_subject<'a>(
-        &'a self,
-        subject: &'a str,
-        at_most: usize,
-        now: Timestamp,
-    ) -> StoreFuture<'a, (Vec<Listed>, usize)> {
-        let subject = subject.to_owned();
-        let rows = self.ask(move |inner| async move { inner.records.of_subject(&subject).await });
-        Box::pin(async move {
-            let mut rows = rows.await?;
-            rows.retain(|row| now < row.expires);
-            let total = rows.len();
-            rows.sort_by_key(|row| Reverse(row.seen));
-            rows.truncate(at_most);
-            let listed = self.listed(std::future::ready(Ok(rows))).await?;
-            Ok((listed, total))
-        })
-    }
-
-    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        let sid = sid.to_owned();
-        let rows = self.ask(move |inner| async move { inner.records.of_provider_sid(&sid).await });
-        Box::pin(self.listed(rows))
-    }
-
-    fn page<'a>(
-        &'a self,
-        word: &'a str,
-        after: Option<&'a Cursor>,
-        at_most: usize,
-    ) -> StoreFuture<'a, Vec<Listed>> {
-        let (word, after) = (word.to_owned(), after.cloned());
-        let rows = self.ask(move |inner| async move {
-            inner.records.page(&word, after.as_ref(), at_most).await
-        });
-        Box::pin(self.listed(rows))
-    }
-
-    fn latest(
-        &self,
-        after: Option<Recency>,
-        at_most: usize,
-    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
-        let asked =
-            self.ask(move |inner| async move { inner.records.latest(after, at_most).await });
-        Box::pin(async move {
-            let (rows, next) = asked.await?;
-            let listed = self.listed(std::future::ready(Ok(rows))).await?;
-            Ok((listed, next))
-        })
-    }
-
-    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
-        Box::pin(async move {
-            let hash = *hash;
-            let lookup = self.ask(move |inner| async move { inner.records.load(&hash).await });
-            Ok(match lookup.await? {
-                Lookup::Row(row) => Some(self.0.listed(row)),
-                Lookup::Ended(_) | Lookup::Nothing => None,
-            })
-        })
-    }
-
-    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
-        let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
-        Box::pin(
-            self.ask(
-                move |inner| async move { inner.records.lease(&name, &owner, LEASE_SPAN).await },
-            ),
-        )
-    }
-
-    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
-        let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
-        Box::pin(self.ask(move |inner| async move { inner.records.release(&name, &owner).await }))
-    }
-
-    fn unsettled(&self) -> Duration {
-        // Theirs may be a call that waits in vain for one deadline more; then they try again.
-        let span = self.0.settings.timeout + 2 * STORE_AGAIN_AFTER;
-        self.0.health.settles_within(span)
-    }
-
-    fn keep<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        span: Duration,
-        now: Timestamp,
-    ) -> StoreFuture<'a, bool> {
-        // What is kept may be an address with an ID token in it.
-        let sealed = self.0.keys.seal_bytes(key, value, &*self.0.randomness);
-        let key = key.to_owned();
-        Box::pin(
-            self.ask(
-                move |inner| async move { inner.records.keep(&key, &sealed, span, now).await },
-            ),
-        )
-    }
-
-    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move {
-            let owned = key.to_owned();
-            let sealed = self
-                .ask(move |inner| async move { inner.records.peek(&owned, now).await })
-                .await?;
-            let opened = sealed.and_then(|sealed| self.0.keys.open_bytes(key, &sealed).ok());
-            Ok(opened.map(|opened| opened.to_vec()))
-        })
-    }
-
-    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move {
-            let owned = key.to_owned();
-            let sealed = self
-                .ask(move |inner| async move { inner.records.take(&owned, now).await })
-                .await?;
-            let opened = sealed.and_then(|sealed| self.0.keys.open_bytes(key, &sealed).ok());
-            Ok(opened.map(|opened| opened.to_vec()))
-        })
-    }
-
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             tokio::join!(
                 self.listen(),
                 self.prove(),
-                self.settle_doubts(),
+                self.confirm_what_was_heard(),
                 self.look_after_streams(),
                 self.keep_house(),
             );
@@ -518,8 +399,4 @@ impl fmt::Debug for Inner {
             .field("records", &self.records)
             .finish_non_exhaustive()
     }
-}
-
-fn lease_name(hash: &SessionHash) -> String {
-    format!("refresh {}", hash.to_hex())
 }

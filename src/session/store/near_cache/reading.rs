@@ -9,7 +9,7 @@ use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::seal::UnsealError;
 use crate::session::store::record_store::{Lookup, Row};
-use crate::session::store::{Found, Listed, StoreError, sealed};
+use crate::session::store::{Found, Listed, StoreError};
 
 /// How often the store is asked for an answer that no event overtook.
 const LOOKS: usize = 3;
@@ -40,10 +40,10 @@ impl NearCache {
     ) -> Result<(Found, bool), StoreError> {
         let inner = &self.0;
         match lookup {
-            Lookup::Row(row) => match sealed::open(&row, &inner.keys) {
+            Lookup::Row(row) => match inner.sealer.open(&row) {
                 Ok(session) => {
                     let taken = look.take_in(session);
-                    if inner.keys.is_outdated_bytes(&row.sealed) {
+                    if inner.sealer.is_outdated(&row.sealed) {
                         self.reseal(&taken.session);
                     }
                     let found = match taken.session.ending.reason() {
@@ -70,7 +70,7 @@ impl NearCache {
         let (this, session) = (self.clone(), Arc::clone(session));
         self.0.runtime.spawn(async move {
             let tokens = Arc::clone(&session.tokens());
-            let sealed = this.0.contents(&session, &tokens);
+            let sealed = this.0.sealer.contents(&session, &tokens);
             let (hash, version) = (session.hash, tokens.version);
             let resealed = this.ask(move |inner| async move {
                 inner.records.reseal(&hash, version, &sealed).await
@@ -105,16 +105,11 @@ impl Inner {
     }
 
     pub(super) fn listed(&self, row: Row) -> Listed {
-        let session = sealed::open(&row, &self.keys).ok();
+        let row = self.sealer.named(row);
+        let session = self.sealer.open(&row).ok();
         Listed {
-            hash: row.hash,
-            subject: row.subject,
-            provider_sid: row.provider_sid,
-            name: row.name,
-            created: row.created,
-            seen: row.seen,
-            expires: row.expires,
-            ends: row.ends,
+            facts: row.facts,
+            times: row.times,
             session,
         }
     }

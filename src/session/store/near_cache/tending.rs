@@ -13,7 +13,7 @@ use super::cleaning::CLEAN_EVERY;
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
 use crate::session::store::record_store::{Event, Listener, Server};
-use crate::session::store::voice::Word;
+use crate::session::store::voice::Heartbeat;
 
 /// How often what cannot be heard is looked at, where something is open on its behalf.
 const LOOK_AFTER: Duration = Duration::from_millis(250);
@@ -21,7 +21,7 @@ const LOOKED_AT_ONCE: usize = 500;
 
 /// Before the store is asked again about what was heard of: whoever floods the channel makes no more
 /// trips than this allows.
-const BETWEEN_DOUBTS: Duration = Duration::from_millis(20);
+const BETWEEN_CONFIRMATIONS: Duration = Duration::from_millis(20);
 
 /// How often the store's clock is looked at: a clock that was moved is noticed within this.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ impl NearCache {
     /// Opens the push channel again and again.
     pub(super) async fn listen(&self) {
         loop {
-            let listener = Arc::new(Ears(self.clone()));
+            let listener = Arc::new(ChannelListener(self.clone()));
             let Err(error) = self.0.records.listen(listener).await else {
                 continue;
             };
@@ -43,10 +43,10 @@ impl NearCache {
         }
     }
 
-    /// Sends words round the channel, each of which proves that all before it was heard, and tells the
+    /// Sends heartbeats round the channel, each of which proves that all before it was heard, and tells the
     /// others how our clock stands.
     pub(super) async fn prove(&self) {
-        let Some(every) = self.0.freshness.word_every() else {
+        let Some(every) = self.0.freshness.heartbeat_every() else {
             return std::future::pending().await;
         };
         let mut tick = interval(every);
@@ -59,14 +59,14 @@ impl NearCache {
                 // Told by `ask`, and tried again.
                 drop(self.compare_clocks().await);
             }
-            let word = Word {
+            let heartbeat = Heartbeat {
                 node: self.0.node.as_str().into(),
-                number: self.0.freshness.next_word(self.0.clock.now()),
+                number: self.0.freshness.next_heartbeat(self.0.clock.now()),
                 said: self.0.skew.own_now(),
                 ahead: self.0.skew.ahead(),
             }
             .to_string();
-            let announced = timeout(self.0.settings.timeout, self.0.records.announce(&word));
+            let announced = timeout(self.0.settings.timeout, self.0.records.announce(&heartbeat));
             if let Err(error) = announced.await.unwrap_or_else(|_| Err(self.0.late())) {
                 self.0.health.failed(&error);
             }
@@ -98,7 +98,7 @@ impl NearCache {
     async fn look_at_streams(&self) -> Result<(), StoreError> {
         let (freshness, now) = (&self.0.freshness, self.0.clock.now());
         let is_fresh = |known_at| freshness.is_fresh(known_at, now);
-        for hashes in self.0.known.doubtful(is_fresh).chunks(LOOKED_AT_ONCE) {
+        for hashes in self.0.known.stale(is_fresh).chunks(LOOKED_AT_ONCE) {
             self.look_at(hashes.to_vec()).await?;
         }
         Ok(())
@@ -119,16 +119,16 @@ impl NearCache {
     }
 
     /// Asks about what was heard of: one trip after the other, however much is told.
-    pub(super) async fn settle_doubts(&self) {
+    pub(super) async fn confirm_what_was_heard(&self) {
         loop {
-            let hashes = self.0.doubts.next(LOOKED_AT_ONCE).await;
+            let hashes = self.0.unconfirmed.next(LOOKED_AT_ONCE).await;
             if self.look_at(hashes.clone()).await.is_err() {
                 for hash in &hashes {
-                    self.0.known.doubt(hash);
+                    self.0.known.invalidate(hash);
                 }
-                self.0.freshness.doubt();
+                self.0.freshness.invalidate();
             }
-            tokio::time::sleep(BETWEEN_DOUBTS).await;
+            tokio::time::sleep(BETWEEN_CONFIRMATIONS).await;
         }
     }
 
@@ -158,9 +158,9 @@ impl NearCache {
 }
 
 /// Hears what the nodes tell.
-struct Ears(NearCache);
+struct ChannelListener(NearCache);
 
-impl Listener for Ears {
+impl Listener for ChannelListener {
     fn subscribed(&self) {
         let inner = &self.0.0;
         inner.freshness.subscribed(inner.clock.now());
@@ -169,8 +169,8 @@ impl Listener for Ears {
     fn heard(&self, event: Event) {
         let (Event::Ended(hash, _) | Event::Changed(hash, _)) = event;
         let inner = &self.0.0;
-        if inner.known.hear(event) && !inner.doubts.add(hash) {
-            inner.freshness.doubt();
+        if inner.known.hear(event) && !inner.unconfirmed.add(hash) {
+            inner.freshness.invalidate();
         }
     }
 
@@ -178,27 +178,27 @@ impl Listener for Ears {
     fn hinted(&self, event: Event) {
         let (Event::Ended(hash, _) | Event::Changed(hash, _)) = event;
         let inner = &self.0.0;
-        if inner.known.concerns(&hash) && !inner.doubts.add(hash) {
-            inner.known.doubt(&hash);
-            inner.freshness.doubt();
+        if inner.known.concerns(&hash) && !inner.unconfirmed.add(hash) {
+            inner.known.invalidate(&hash);
+            inner.freshness.invalidate();
         }
     }
 
-    fn echoed(&self, word: &str, by: Server) {
+    fn echoed(&self, heartbeat: &str, by: Server) {
         let inner = &self.0.0;
-        let Some(word) = Word::read(word) else {
+        let Some(heartbeat) = Heartbeat::read(heartbeat) else {
             return;
         };
-        if *word.node == *inner.node {
-            inner.freshness.came_back(word.number, by);
+        if *heartbeat.node == *inner.node {
+            inner.freshness.came_back(heartbeat.number, by);
         } else {
-            inner.skew.heard(&word);
+            inner.skew.heard(&heartbeat);
         }
     }
 }
 
-impl fmt::Debug for Ears {
+impl fmt::Debug for ChannelListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ears")
+        f.write_str("ChannelListener")
     }
 }

@@ -1,13 +1,13 @@
-//! What nodes tell each other: events, published by the scripts that make them true, and words,
+//! What nodes tell each other: events, published by the scripts that make them true, and heartbeats,
 //! which come back behind all events before them.
 //!
 //! A listener has one connection to every master, for an event is published on the master of its
 //! session. The bus of a Cluster carries it to the other masters too, and may lose it on the way
-//! without a sign; a connection of our own may not. So a word is published on every master, and
+//! without a sign; a connection of our own may not. So a heartbeat is published on every master, and
 //! proves of each by the copy that the connection to it brought: then nothing that it told before is
 //! still under way, nor lost.
 //!
-//! `s` and an event, sealed; `w`, a master and a word, sealed. In the clear, as the release before
+//! `s` and an event, sealed; `w`, a master and a heartbeat, sealed. In the clear, as the release before
 //! tells them: `e` and `c` with a number and a hash.
 
 use std::collections::{HashSet, VecDeque};
@@ -51,12 +51,12 @@ pub(super) fn tellings(voice: &Voice, event: Event) -> Vec<String> {
     told
 }
 
-/// Sends a word round.
-pub(super) async fn announce(link: &Link, voice: &Voice, word: &str) -> Result<(), Trouble> {
+/// Sends a heartbeat round.
+pub(super) async fn announce(link: &Link, voice: &Voice, heartbeat: &str) -> Result<(), Trouble> {
     let masters = link.known_masters().await?;
     let copies = masters.iter().map(async |master| {
         let mut publish = redis::cmd("PUBLISH");
-        let sealed = voice.word(&master.to_string(), word);
+        let sealed = voice.heartbeat(&master.to_string(), heartbeat);
         publish.arg(EVENTS).arg(format!("w {master} {sealed}"));
         link.query_master::<Value>(master, &publish).await
     });
@@ -188,9 +188,9 @@ impl Hearing<'_> {
         if self.names.get(number).is_none_or(|name| name != master) {
             return;
         }
-        if let Some(word) = self.voice.read_word(master, said) {
+        if let Some(heartbeat) = self.voice.read_heartbeat(master, said) {
             let of = self.names.len();
-            self.listener.echoed(&word, Server { number, of });
+            self.listener.echoed(&heartbeat, Server { number, of });
         }
     }
 }

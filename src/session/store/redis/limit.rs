@@ -11,17 +11,17 @@
 //! for another reason just then, its place may stay empty; there is never one too many.
 //!
 //! *Refusing*: the script lets the session in only if there is room, so of logins that come together
-//! as many get in as there are places. Members that turn out dead are removed, expired ones are named
-//! to the script as not counting (they may be put off yet, so they stay in the index), and it is
-//! asked again.
+//! as many get in as there are places. Members that turn out dead are removed; expired ones, which may be
+//! put off yet, and those of other sites or issuers, who call another user the same, are named to the
+//! script as not counting, and it is asked again.
 
+use super::RedisStore;
+use super::indexes::index;
 use super::names;
-use super::rows;
 use super::trouble::Trouble;
-use super::{RedisStore, index};
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::store::record_store::Row;
+use crate::session::store::record_store::{Counted, Lookup, Row};
 
 /// How often a full index is looked through for dead members before the login gives up.
 const TRIES: usize = 16;
@@ -31,14 +31,16 @@ impl RedisStore {
     pub(super) async fn enter(
         &self,
         row: &Row,
-        most: usize,
+        counted: &Counted,
         now: Timestamp,
     ) -> Result<Vec<SessionHash>, Trouble> {
+        let most = counted.limit.most;
         let key = names::by_subject(&row.subject);
         let call = index(&self.link.scripts.enter, &key, row, now);
         let there = self.link.call::<Vec<Vec<u8>>>(call).await?;
         let others = names::hashes(&there).filter(|hash| *hash != row.hash);
-        let mut live = self.living(&key, others.collect(), now).await?.live;
+        let others = others.collect();
+        let mut live = self.living(&key, others, counted, now).await?.live;
         live.truncate((live.len() + 1).saturating_sub(most.max(1)));
         Ok(live)
     }
@@ -47,45 +49,50 @@ impl RedisStore {
     pub(super) async fn admit(
         &self,
         row: &Row,
-        most: usize,
+        counted: &Counted,
         now: Timestamp,
     ) -> Result<bool, Trouble> {
+        let most = counted.limit.most;
         let key = names::by_subject(&row.subject);
-        let mut expired = Vec::new();
+        let mut uncounted = Vec::new();
         for _ in 0..TRIES {
             let call = index(&self.link.scripts.admit, &key, row, now).number(most.max(1));
-            let call = expired.iter().fold(call, |call, hash: &SessionHash| {
+            let call = uncounted.iter().fold(call, |call, hash: &SessionHash| {
                 call.bytes(names::hex(hash.as_bytes()))
             });
             let Some(there) = self.link.call::<Option<Vec<Vec<u8>>>>(call).await? else {
                 return Ok(true);
             };
             let there = names::hashes(&there).collect();
-            let found = self.living(&key, there, now).await?;
+            let found = self.living(&key, there, counted, now).await?;
             if found.live.len() >= most.max(1) {
                 return Ok(false);
             }
-            expired = found.expired;
+            uncounted = found.uncounted;
         }
         Err(Trouble::Restless)
     }
 
-    /// Sorts members of an index into those that live at `now` and those that have expired, and
+    /// Sorts members of an index into those that live at `now` and count and those that do not count, and
     /// removes those without a record.
     async fn living(
         &self,
         key: &str,
         members: Vec<SessionHash>,
+        counted: &Counted,
         now: Timestamp,
     ) -> Result<Members, Trouble> {
-        let standings = self.fields(&rows::STANDING, &members).await?;
         let mut found = Members::default();
         let mut dead = Vec::new();
-        for (hash, values) in members.into_iter().zip(standings) {
-            match rows::expires(&values)? {
-                Some(expires) if expires > now => found.live.push(hash),
-                Some(_) => found.expired.push(hash),
-                None => dead.push(names::hex(hash.as_bytes()).into_bytes()),
+        for (hash, lookup) in members.iter().zip(self.lookups(&members).await?) {
+            match lookup {
+                Lookup::Row(row) if row.times.expires > now && counted.among.take(&row) => {
+                    found.live.push(*hash);
+                }
+                Lookup::Row(_) => found.uncounted.push(*hash),
+                Lookup::Ended(_) | Lookup::Nothing => {
+                    dead.push(names::hex(hash.as_bytes()).into_bytes());
+                }
             }
         }
         self.drop_members(key, dead).await;
@@ -96,5 +103,5 @@ impl RedisStore {
 #[derive(Debug, Default)]
 struct Members {
     live: Vec<SessionHash>,
-    expired: Vec<SessionHash>,
+    uncounted: Vec<SessionHash>,
 }

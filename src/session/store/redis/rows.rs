@@ -4,12 +4,16 @@ use super::scripts::Call;
 use super::trouble::Trouble;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
+use crate::session::record::{Facts, Times};
 use crate::session::store::record_store::{Lookup, Row, Standing};
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
+use crate::web::site_id::SiteId;
 
 /// The fields, in the order in which [`lookup`] takes their values and the script `END` gives them.
-pub(super) const FIELDS: [&str; 10] = [
+pub(super) const FIELDS: [&str; 13] = [
     "version", "created", "seen", "expires", "ends", "subject", "sid", "name", "data", "ended",
+    "site", "issuer", "client",
 ];
 
 /// The fields that [`standing`] and [`expires`] take.
@@ -20,35 +24,40 @@ pub(super) type Values = Vec<Option<Vec<u8>>>;
 
 /// Appends the fields of a row, each with its value.
 pub(super) fn write<'a>(call: Call<'a>, row: &Row) -> Call<'a> {
-    let call = call
-        .bytes("version")
-        .number(row.version)
-        .bytes("created")
-        .number(row.created.unix_millis())
-        .bytes("seen")
-        .number(row.seen.unix_millis())
-        .bytes("expires")
-        .number(row.expires.unix_millis())
-        .bytes("ends")
-        .number(row.ends.unix_millis())
-        .bytes("subject")
-        .bytes(row.subject.as_bytes())
-        .bytes("name")
-        .bytes(row.name.as_bytes())
-        .bytes("data")
-        .bytes(row.sealed.as_ref());
-    match &row.provider_sid {
-        Some(sid) => call.bytes("sid").bytes(sid.as_bytes()),
-        None => call,
+    let (facts, times) = (&row.facts, &row.times);
+    let numbers = [
+        ("created", times.created),
+        ("seen", times.seen),
+        ("expires", times.expires),
+        ("ends", times.ends),
+    ];
+    let texts = [
+        ("subject", Some(&*facts.subject)),
+        ("name", Some(&*facts.name)),
+        ("sid", facts.provider_sid.as_deref()),
+        ("site", Some(facts.site.as_str())),
+        ("issuer", Some(&*facts.registration.issuer)),
+        ("client", Some(&*facts.registration.client_id)),
+    ];
+    let mut call = call.bytes("version").number(row.version);
+    for (field, moment) in numbers {
+        call = call.bytes(field).number(moment.unix_millis());
     }
+    for (field, text) in texts {
+        if let Some(text) = text {
+            call = call.bytes(field).bytes(text.as_bytes());
+        }
+    }
+    call.bytes("data").bytes(row.sealed.as_ref())
 }
 
-/// What the values of [`FIELDS`] say.
+/// What the values of [`FIELDS`] say. Releases before sites write neither site nor registration.
 pub(super) fn lookup(hash: &SessionHash, values: Values) -> Result<Lookup, Trouble> {
     let mut values = values.into_iter();
     let mut next = || values.next().flatten();
     let (version, created, seen, expires, ends) = (next(), next(), next(), next(), next());
     let (subject, sid, name, data, ended) = (next(), next(), next(), next(), next());
+    let (site, issuer, client) = (next(), next(), next());
     if let Some(reason) = ended {
         return Ok(Lookup::Ended(reason_of(&reason)));
     }
@@ -56,15 +65,29 @@ pub(super) fn lookup(hash: &SessionHash, values: Values) -> Result<Lookup, Troub
         return Ok(Lookup::Nothing);
     }
     Ok(Lookup::Row(Row {
-        hash: *hash,
+        facts: Facts {
+            hash: *hash,
+            site: match site {
+                Some(site) => SiteId::new(&text(Some(site))?),
+                None => SiteId::main(),
+            },
+            registration: match (issuer, client) {
+                (Some(issuer), Some(client)) => {
+                    Registration::new(&text(Some(issuer))?, &text(Some(client))?)
+                }
+                _ => Registration::unnamed(),
+            },
+            subject: text(subject)?,
+            provider_sid: sid.map(|sid| text(Some(sid))).transpose()?,
+            name: text(name)?,
+        },
+        times: Times {
+            created: time(created)?,
+            seen: time(seen)?,
+            expires: time(expires)?,
+            ends: time(ends)?,
+        },
         version: number(version)?,
-        subject: text(subject)?,
-        provider_sid: sid.map(|sid| text(Some(sid))).transpose()?,
-        name: text(name)?,
-        created: time(created)?,
-        seen: time(seen)?,
-        expires: time(expires)?,
-        ends: time(ends)?,
         sealed: data.ok_or(Trouble::NoRecord)?.into(),
     }))
 }

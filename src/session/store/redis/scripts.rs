@@ -42,17 +42,19 @@ redis.call('HSET', KEYS[1], 'expires', ARGV[2])
 return ARGV[2]
 ";
 
-/// ARGV: reason, how long to remember it, the present where only an expired session is to end (or
-/// nothing), then what to tell. The record as it was; `expires` of one that lives on; nothing where there was none.
+/// ARGV: reason, the present, whether only an expired session is to end (or nothing), then what to tell.
+/// The record as it was; `expires` of one that lives on; nothing where there was none. The end is
+/// remembered for as long as the session could have lived.
 const END: &str = "
 local row = redis.call('HMGET', KEYS[1], 'version', 'created', 'seen', 'expires', 'ends',
-  'subject', 'sid', 'name', 'data', 'ended')
+  'subject', 'sid', 'name', 'data', 'ended', 'site', 'issuer', 'client')
 if not row[1] then return false end
-if ARGV[3] ~= '' and tonumber(row[4]) > tonumber(ARGV[3]) then return row[4] end
+if ARGV[3] ~= '' and tonumber(row[4]) > tonumber(ARGV[2]) then return row[4] end
 redis.call('DEL', KEYS[1])
-if tonumber(ARGV[2]) > 0 then
+local left = tonumber(row[5]) - tonumber(ARGV[2])
+if left > 0 then
   redis.call('HSET', KEYS[1], 'ended', ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left))
 end
 for i = 4, #ARGV do redis.call('PUBLISH', 'bff:events', ARGV[i]) end
 return row

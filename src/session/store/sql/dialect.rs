@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
 use crate::session::store::record_store::{Event, Listener, Row};
@@ -62,12 +62,13 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
     /// What the others are told of an event; where there are none, nothing.
     fn tellings(&self, event: Event) -> Vec<String>;
 
-    /// Ends a session whose `expires` is not after `due`, if it lives, and tells the others.
+    /// Ends a session whose `expires` is not after `due`, if it lives, and tells the others. It is
+    /// remembered for as long as it could have lived from `now` on.
     fn end(
         connection: &mut Self::Connection,
         hash: &SessionHash,
         reason: EndReason,
-        remember: Duration,
+        now: Timestamp,
         due: i64,
         told: &[String],
     ) -> impl Future<Output = Result<Option<Row>, sqlx::Error>> + Send;
@@ -82,7 +83,7 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
     fn announce(
         &self,
         connection: &mut Self::Connection,
-        word: &str,
+        heartbeat: &str,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// The database, as the operator knows it.
@@ -168,19 +169,30 @@ pub(super) fn unusable(sentence: String) -> StoreError {
     StoreError::Unusable(Box::new(Fault(sentence)))
 }
 
-/// What to do about a schema of this version; `None` where there is none yet.
+/// What is found of a schema.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Schema {
+    /// `None` where there is none yet.
+    pub(super) version: Option<i64>,
+    /// Whether sessions have the columns that say whose site's they are. They came within a version,
+    /// since a `bff` that does not know them reads and writes past them.
+    pub(super) knows_sites: bool,
+}
+
+/// What to do about a schema.
 pub(super) fn judge_schema(
     place: &str,
-    found: Option<i64>,
+    found: Schema,
     migrations: Migrations,
 ) -> Result<SchemaState, StoreError> {
-    match found {
-        Some(SCHEMA_VERSION) => Ok(SchemaState::Current),
+    match found.version {
+        Some(SCHEMA_VERSION) if found.knows_sites => Ok(SchemaState::Current),
+        Some(SCHEMA_VERSION) if migrations == Migrations::Run => Ok(SchemaState::LacksSites),
         Some(newer) if newer > SCHEMA_VERSION => Err(unusable(format!(
             "the schema in {place} is version {newer}, of a newer bff, and this one knows \
                  version {SCHEMA_VERSION}: upgrade this bff"
         ))),
-        _ if migrations == Migrations::Run => Ok(SchemaState::Old),
+        _ if migrations == Migrations::Run => Ok(SchemaState::Missing),
         _ => Err(unusable(format!(
             "the schema in {place} is missing or old: run `bff migrate`"
         ))),
@@ -189,8 +201,12 @@ pub(super) fn judge_schema(
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SchemaState {
+    /// As this `bff` knows it.
     Current,
-    Old,
+    /// As it was before sites.
+    LacksSites,
+    /// There is none.
+    Missing,
 }
 
 /// Makes a dialect's rows readable, and its statements runnable: the same words for each of sqlx's

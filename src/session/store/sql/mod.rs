@@ -19,15 +19,15 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::store::record_store::{
-    Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Standing,
+    Counted, Event, Insertion, Listener, Lookup, RecordStore, Replacement, Row, Rows, Standing,
 };
-use crate::session::store::{Cursor, Limit, OnLimit, Recency, StoreError, StoreFuture};
+use crate::session::store::{Cursor, OnLimit, Recency, StoreError, StoreFuture};
 use crate::web::ending::EndReason;
 
 use dialect::{Cells as _, Dialect, Value};
 use pool::Pool;
 use row::{
-    ROW_COLUMNS, bytes_of, insert_values, int, key, literally, to_hash, to_reason, to_row,
+    ROW_COLUMNS, among, bytes_of, insert_values, int, key, literally, to_hash, to_reason, to_row,
     to_standing,
 };
 use statements::{
@@ -97,14 +97,14 @@ impl<D: Dialect> SqlStore<D> {
         &self,
         hash: &SessionHash,
         reason: EndReason,
-        remember: Duration,
+        now: Timestamp,
         due: i64,
     ) -> Result<Option<Row>, StoreError> {
         self.pool
             .step(async {
                 let mut held = self.pool.hold().await?;
                 let told = self.pool.dialect().tellings(Event::Ended(*hash, reason));
-                let row = D::end(&mut held.connection, hash, reason, remember, due, &told).await?;
+                let row = D::end(&mut held.connection, hash, reason, now, due, &told).await?;
                 Ok((held, row))
             })
             .await
@@ -113,9 +113,10 @@ impl<D: Dialect> SqlStore<D> {
     async fn insert_within(
         &self,
         row: &Row,
-        limit: Limit,
+        counted: &Counted,
         now: Timestamp,
     ) -> Result<Insertion, StoreError> {
+        let limit = counted.limit;
         self.pool
             .step(async {
                 let mut held = self.pool.hold().await?;
@@ -124,11 +125,9 @@ impl<D: Dialect> SqlStore<D> {
                 if !D::LOCK_SUBJECT.is_empty() {
                     D::fetch(connection, D::LOCK_SUBJECT, &[Value::Text(&row.subject)]).await?;
                 }
-                let values = [
-                    Value::Text(&row.subject),
-                    Value::Int(now.unix_millis()),
-                    bytes_of(&row.hash),
-                ];
+                let mut values = vec![Value::Text(&row.subject), Value::Int(now.unix_millis())];
+                values.extend(among(&counted.among));
+                values.push(bytes_of(&row.hash));
                 let others = D::fetch(connection, LIVE_OF_SUBJECT, &values).await?;
                 let beyond = (others.len() + 1).saturating_sub(limit.most);
                 let outcome = if beyond > 0 && limit.on_limit == OnLimit::Refuse {
@@ -159,7 +158,7 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
     fn insert<'a>(
         &'a self,
         row: &'a Row,
-        limit: Option<Limit>,
+        limit: Option<&'a Counted>,
         now: Timestamp,
     ) -> StoreFuture<'a, Insertion> {
         Box::pin(async move {
@@ -256,18 +255,17 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
         &'a self,
         hash: &'a SessionHash,
         reason: EndReason,
-        remember: Duration,
+        now: Timestamp,
     ) -> StoreFuture<'a, Option<Row>> {
-        Box::pin(self.end_if_due(hash, reason, remember, i64::MAX))
+        Box::pin(self.end_if_due(hash, reason, now, i64::MAX))
     }
 
     fn end_expired<'a>(
         &'a self,
         hash: &'a SessionHash,
         now: Timestamp,
-        remember: Duration,
     ) -> StoreFuture<'a, Option<Row>> {
-        Box::pin(self.end_if_due(hash, EndReason::Expired, remember, now.unix_millis()))
+        Box::pin(self.end_if_due(hash, EndReason::Expired, now, now.unix_millis()))
     }
 
     fn expired(&self, now: Timestamp, at_most: usize) -> StoreFuture<'_, Vec<SessionHash>> {
@@ -288,16 +286,18 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
         })
     }
 
-    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Row>> {
+    fn of_subject<'a>(&'a self, subject: &'a str, rows: &'a Rows) -> StoreFuture<'a, Vec<Row>> {
         Box::pin(async move {
-            let values = [Value::Text(subject)];
+            let mut values = vec![Value::Text(subject), Value::Int(0)];
+            values.extend(among(rows));
             self.ask_each(OF_SUBJECT, &values, to_row).await
         })
     }
 
-    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Row>> {
+    fn of_provider_sid<'a>(&'a self, sid: &'a str, rows: &'a Rows) -> StoreFuture<'a, Vec<Row>> {
         Box::pin(async move {
-            let values = [Value::Text(sid)];
+            let mut values = vec![Value::Text(sid), Value::Int(0)];
+            values.extend(among(rows));
             self.ask_each(OF_PROVIDER_SID, &values, to_row).await
         })
     }
@@ -305,6 +305,7 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
     fn page<'a>(
         &'a self,
         word: &'a str,
+        rows: &'a Rows,
         after: Option<&'a Cursor>,
         at_most: usize,
     ) -> StoreFuture<'a, Vec<Row>> {
@@ -313,34 +314,39 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
             let (after_blank, after_hyphen) = (format!("% {word}%"), format!("%-{word}%"));
             let name = after.map(|cursor| key(&cursor.name));
             let hash = after.map(|cursor| *cursor.hash.as_bytes());
-            let values = [
+            let mut values = vec![
                 Value::Text(name.as_deref().unwrap_or_default()),
                 Value::Bytes(hash.as_ref().map_or(&[], |hash| hash)),
+            ];
+            values.extend(among(rows));
+            values.extend([
                 Value::Text(&after_blank),
                 Value::Text(&after_hyphen),
                 Value::Int(int(at_most)),
-            ];
+            ]);
             self.ask_each(PAGE, &values, to_row).await
         })
     }
 
-    fn latest(
-        &self,
+    fn latest<'a>(
+        &'a self,
+        rows: &'a Rows,
         after: Option<Recency>,
         at_most: usize,
-    ) -> StoreFuture<'_, (Vec<Row>, Option<Recency>)> {
+    ) -> StoreFuture<'a, (Vec<Row>, Option<Recency>)> {
         Box::pin(async move {
             let seen = after.map_or(i64::MAX, |after| after.at.unix_millis());
             let hash = after.map(|after| *after.hash.as_bytes());
-            let values = [
+            let mut values = vec![
                 Value::Int(seen),
                 Value::Bytes(hash.as_ref().map_or(&[], |hash| hash)),
-                Value::Int(int(at_most)),
             ];
+            values.extend(among(rows));
+            values.push(Value::Int(int(at_most)));
             let rows = self.ask_each(LATEST, &values, to_row).await?;
             let last = rows.last().filter(|_| rows.len() >= at_most);
             let next = last.map(|row| Recency {
-                at: row.seen,
+                at: row.times.seen,
                 hash: row.hash,
             });
             Ok((rows, next))
@@ -414,11 +420,11 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
         })
     }
 
-    fn announce<'a>(&'a self, word: &'a str) -> StoreFuture<'a, ()> {
+    fn announce<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(self.pool.step(async {
             let mut held = self.pool.hold().await?;
             let dialect = self.pool.dialect();
-            dialect.announce(&mut held.connection, word).await?;
+            dialect.announce(&mut held.connection, heartbeat).await?;
             Ok((held, ()))
         }))
     }

@@ -7,7 +7,6 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
@@ -15,6 +14,7 @@ use sqlx::postgres::{
 use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 use tokio::time::timeout;
 
+use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
 use crate::session::store::record_store::{Event, Listener, Row, Server};
@@ -22,9 +22,10 @@ use crate::session::store::voice::{Voice, reason_of};
 use crate::web::ending::EndReason;
 
 use super::dialect::{
-    Dialect, SCHEMA_VERSION, SchemaState, Trouble, Value, away, judge_schema, speak, unusable,
+    Dialect, SCHEMA_VERSION, Schema, SchemaState, Trouble, Value, away, judge_schema, speak,
+    unusable,
 };
-use super::row::{bytes_of, int, to_row};
+use super::row::{bytes_of, to_row};
 use super::statements::columns;
 use super::{SqlSettings, SqlStore};
 
@@ -72,7 +73,7 @@ pub struct Postgres {
 /// Where nodes hear each other.
 const CHANNEL: &str = "bff_events";
 
-/// The one server that words go round by.
+/// The one server that heartbeats go round by.
 const SERVER: &str = "postgres";
 
 /// The database's time in milliseconds, for leases and remembered ends.
@@ -89,7 +90,8 @@ const END: &str = concat!(
         WHERE hash = $1 AND ended IS NULL AND expires <= $4 FOR UPDATE), \
      emptied AS (UPDATE bff_sessions SET ended = $2, forget_at = ",
     clock!(),
-    " + $3, subject = '', provider_sid = NULL, name = '', folded = '', sealed = '' \
+    " + greatest(found.ends - $3, 0), subject = '', provider_sid = NULL, name = '', \
+            folded = '', sealed = '' \
         FROM found WHERE bff_sessions.hash = found.hash RETURNING bff_sessions.hash AS gone) \
      SELECT ",
     columns!(),
@@ -165,7 +167,7 @@ impl Dialect for Postgres {
             );
             return Err(unusable(sentence).into());
         }
-        if self.schema(connection).await? == SchemaState::Old {
+        if self.schema(connection).await? != SchemaState::Current {
             self.migrate(connection).await?;
         }
         Ok(())
@@ -197,14 +199,14 @@ impl Dialect for Postgres {
         connection: &mut PgConnection,
         hash: &SessionHash,
         reason: EndReason,
-        remember: Duration,
+        now: Timestamp,
         due: i64,
         told: &[String],
     ) -> Result<Option<Row>, sqlx::Error> {
         let mut values = vec![
             bytes_of(hash),
             Value::Int(reason as i64),
-            Value::Int(int(remember.as_millis())),
+            Value::Int(now.unix_millis()),
             Value::Int(due),
         ];
         values.extend(told.iter().map(|told| Value::Text(told)));
@@ -245,10 +247,14 @@ impl Dialect for Postgres {
         }
     }
 
-    async fn announce(&self, connection: &mut PgConnection, word: &str) -> Result<(), sqlx::Error> {
-        let word = format!("w{}", self.voice.word(SERVER, word));
+    async fn announce(
+        &self,
+        connection: &mut PgConnection,
+        heartbeat: &str,
+    ) -> Result<(), sqlx::Error> {
+        let sealed = format!("w{}", self.voice.heartbeat(SERVER, heartbeat));
         let statement = "SELECT pg_notify('bff_events', $1)";
-        fetch(connection, statement, &[Value::Text(&word)]).await?;
+        fetch(connection, statement, &[Value::Text(&sealed)]).await?;
         Ok(())
     }
 
@@ -300,13 +306,13 @@ impl Dialect for Postgres {
 }
 
 impl Postgres {
-    /// `s` and an event, `w` and a word, both sealed. In the clear, as the release before tells them:
+    /// `s` and an event, `w` and a heartbeat, both sealed. In the clear, as the release before tells them:
     /// `e` hash reason, `c` hash version. What another version may send is passed over.
     fn tell(&self, listener: &dyn Listener, payload: &str) {
         match payload.split_at_checked(1) {
             Some(("w", said)) => {
-                if let Some(word) = self.voice.read_word(SERVER, said) {
-                    listener.echoed(&word, Server::ONLY);
+                if let Some(heartbeat) = self.voice.read_heartbeat(SERVER, said) {
+                    listener.echoed(&heartbeat, Server::ONLY);
                 }
             }
             Some(("s", sealed)) => {
@@ -336,11 +342,21 @@ impl Postgres {
         let known = "SELECT to_regclass('bff_schema') IS NOT NULL";
         let known = sqlx::query(known).fetch_one(&mut *connection).await?;
         let found = if known.try_get(0)? {
-            let version = "SELECT max(version) FROM bff_schema";
-            let version = sqlx::query(version).fetch_one(connection).await?;
-            version.try_get(0)?
+            let found = sqlx::query(
+                "SELECT max(version), EXISTS (SELECT 1 FROM pg_attribute \
+                 WHERE attrelid = to_regclass('bff_sessions') AND attname = 'site' \
+                 AND NOT attisdropped) FROM bff_schema",
+            );
+            let found = found.fetch_one(connection).await?;
+            Schema {
+                version: found.try_get(0)?,
+                knows_sites: found.try_get(1)?,
+            }
         } else {
-            None
+            Schema {
+                version: None,
+                knows_sites: false,
+            }
         };
         Ok(judge_schema(
             &self.place(),
@@ -358,9 +374,14 @@ impl Postgres {
             "SELECT pg_advisory_unlock(7235124811006370866)",
         );
         sqlx::raw_sql(lock).execute(&mut *connection).await?;
-        if self.schema(connection).await? == SchemaState::Old {
+        let statements = match self.schema(connection).await? {
+            SchemaState::Current => None,
+            SchemaState::LacksSites => Some(SITES),
+            SchemaState::Missing => Some(SCHEMA),
+        };
+        if let Some(statements) = statements {
             // Statements sent together are one transaction.
-            sqlx::raw_sql(SCHEMA).execute(&mut *connection).await?;
+            sqlx::raw_sql(statements).execute(&mut *connection).await?;
         }
         sqlx::raw_sql(unlock).execute(&mut *connection).await?;
         Ok(())
@@ -393,7 +414,10 @@ const SCHEMA: &str = "
         ends bigint NOT NULL,
         sealed bytea NOT NULL,
         ended bigint,
-        forget_at bigint
+        forget_at bigint,
+        site text COLLATE \"C\",
+        issuer text,
+        client_id text
     );
     CREATE INDEX bff_sessions_subject ON bff_sessions USING hash (subject) WHERE ended IS NULL;
     CREATE INDEX bff_sessions_sid ON bff_sessions USING hash (provider_sid) WHERE ended IS NULL;
@@ -413,5 +437,12 @@ const SCHEMA: &str = "
     CREATE INDEX bff_notes_expires ON bff_notes (expires);
     INSERT INTO bff_schema (version) VALUES (1);";
 
-// The number in the text above.
+/// What a schema from before sites lacks. A `bff` from then reads and writes past it.
+const SITES: &str = "
+    ALTER TABLE bff_sessions
+        ADD COLUMN site text COLLATE \"C\",
+        ADD COLUMN issuer text,
+        ADD COLUMN client_id text;";
+
+// The number in the text of the schema.
 const _: () = assert!(SCHEMA_VERSION == 1);

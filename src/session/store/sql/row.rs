@@ -2,9 +2,12 @@
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::store::folded;
-use crate::session::store::record_store::{Row, Standing};
+use crate::session::record::{Facts, Times};
+use crate::session::store::record_store::{Row, Rows, Standing};
+use crate::session::store::{At, SiteFilter, folded};
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
+use crate::web::site_id::SiteId;
 
 use super::dialect::{Cells, Value};
 
@@ -39,39 +42,78 @@ pub(super) fn literally(text: &str) -> String {
     literal
 }
 
-pub(super) fn insert_values<'a>(row: &'a Row, folded: &'a str) -> [Value<'a>; ROW_COLUMNS + 1] {
+/// The rows that are meant, as `among!` has them: issuer, `client_id`, whether those without one too; and
+/// how to take the site, and which. Anything is empty, or 0.
+pub(super) fn among(rows: &Rows) -> [Value<'_>; 5] {
+    let (issuer, client_id) = match &rows.within.at {
+        At::Anywhere => ("", ""),
+        At::Issuer(issuer) => (&**issuer, ""),
+        At::Client(own) => (&*own.issuer, &*own.client_id),
+    };
+    let (how, site) = match &rows.within.site {
+        None => (0, ""),
+        Some(SiteFilter::Only(site)) => (1, site.as_str()),
+        Some(SiteFilter::WithTenants(site)) => (2, site.as_str()),
+    };
     [
-        bytes_of(&row.hash),
+        Value::Text(issuer),
+        Value::Text(client_id),
+        Value::Int(i64::from(rows.unnamed_too)),
+        Value::Int(how),
+        Value::Text(site),
+    ]
+}
+
+pub(super) fn insert_values<'a>(row: &'a Row, folded: &'a str) -> [Value<'a>; ROW_COLUMNS + 1] {
+    let (facts, times) = (&row.facts, &row.times);
+    let registration = Some(&facts.registration).filter(|own| !own.is_unnamed());
+    [
+        bytes_of(&facts.hash),
         Value::Int(int(row.version)),
-        Value::Text(&row.subject),
-        Value::MaybeText(row.provider_sid.as_deref()),
-        Value::Text(&row.name),
-        Value::Int(row.created.unix_millis()),
-        Value::Int(row.seen.unix_millis()),
-        Value::Int(row.expires.unix_millis()),
-        Value::Int(row.ends.unix_millis()),
+        Value::Text(&facts.subject),
+        Value::MaybeText(facts.provider_sid.as_deref()),
+        Value::Text(&facts.name),
+        Value::Int(times.created.unix_millis()),
+        Value::Int(times.seen.unix_millis()),
+        Value::Int(times.expires.unix_millis()),
+        Value::Int(times.ends.unix_millis()),
         Value::Bytes(&row.sealed),
+        Value::Text(facts.site.as_str()),
+        Value::MaybeText(registration.map(|own| &*own.issuer)),
+        Value::MaybeText(registration.map(|own| &*own.client_id)),
         Value::Text(folded),
     ]
 }
 
-pub(super) const ROW_COLUMNS: usize = 10;
+pub(super) const ROW_COLUMNS: usize = 13;
 
 pub(super) fn to_row(row: &impl Cells) -> Result<Row, sqlx::Error> {
     let time = |column| {
         let millis = there(row.int(column)?)?;
         Ok::<_, sqlx::Error>(Timestamp::from_unix_millis(millis))
     };
+    // Releases before sites leave these columns empty.
+    let site = row.text(10)?;
+    let registration = match (row.text(11)?, row.text(12)?) {
+        (Some(issuer), Some(client_id)) => Registration::new(&issuer, &client_id),
+        _ => Registration::unnamed(),
+    };
     Ok(Row {
-        hash: to_hash(row)?,
+        facts: Facts {
+            hash: to_hash(row)?,
+            site: site.map_or_else(SiteId::main, |site| SiteId::new(&site)),
+            registration,
+            subject: there(row.text(2)?)?.into(),
+            provider_sid: row.text(3)?.map(Into::into),
+            name: there(row.text(4)?)?.into(),
+        },
+        times: Times {
+            created: time(5)?,
+            seen: time(6)?,
+            expires: time(7)?,
+            ends: time(8)?,
+        },
         version: to_version(there(row.int(1)?)?)?,
-        subject: there(row.text(2)?)?.into(),
-        provider_sid: row.text(3)?.map(Into::into),
-        name: there(row.text(4)?)?.into(),
-        created: time(5)?,
-        seen: time(6)?,
-        expires: time(7)?,
-        ends: time(8)?,
         sealed: there(row.bytes(9)?)?.into(),
     })
 }

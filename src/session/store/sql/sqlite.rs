@@ -15,16 +15,17 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _};
 
+use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::store::StoreError;
 use crate::session::store::record_store::{Event, Listener, Row};
 use crate::web::ending::EndReason;
 
 use super::dialect::{
-    Dialect, SCHEMA_VERSION, SchemaState, Trouble, Value, away, judge_schema, speak, taken,
+    Dialect, SCHEMA_VERSION, Schema, SchemaState, Trouble, Value, away, judge_schema, speak, taken,
     unusable,
 };
-use super::row::{bytes_of, int, to_row};
+use super::row::{bytes_of, to_row};
 use super::statements::columns;
 use super::{Migrations, SqlSettings, SqlStore};
 
@@ -68,7 +69,8 @@ const END_FIND: &str = concat!(
 const END: &str = concat!(
     "UPDATE bff_sessions SET ended = $2, forget_at = ",
     clock!(),
-    " + $3, subject = '', provider_sid = NULL, name = '', folded = '', sealed = x'' ",
+    " + max(ends - $3, 0), subject = '', provider_sid = NULL, name = '', folded = '', \
+     sealed = x'' ",
     "WHERE hash = $1"
 );
 
@@ -129,9 +131,12 @@ impl Dialect for Sqlite {
     }
 
     async fn inspect(&self, connection: &mut SqliteConnection) -> Result<(), Trouble> {
-        if self.schema(connection).await? == SchemaState::Old {
-            sqlx::raw_sql(SCHEMA).execute(&mut *connection).await?;
-        }
+        let statements = match self.schema(connection).await? {
+            SchemaState::Current => return Ok(()),
+            SchemaState::LacksSites => SITES,
+            SchemaState::Missing => SCHEMA,
+        };
+        sqlx::raw_sql(statements).execute(&mut *connection).await?;
         Ok(())
     }
 
@@ -151,7 +156,7 @@ impl Dialect for Sqlite {
         connection: &mut SqliteConnection,
         hash: &SessionHash,
         reason: EndReason,
-        remember: Duration,
+        now: Timestamp,
         due: i64,
         _: &[String],
     ) -> Result<Option<Row>, sqlx::Error> {
@@ -160,8 +165,8 @@ impl Dialect for Sqlite {
         let found = fetch(connection, END_FIND, &[hash, Value::Int(due)]).await?;
         let row = found.first().map(to_row).transpose()?;
         if row.is_some() {
-            let remember = int(remember.as_millis());
-            let values = [hash, Value::Int(reason as i64), Value::Int(remember)];
+            let now = Value::Int(now.unix_millis());
+            let values = [hash, Value::Int(reason as i64), now];
             fetch(connection, END, &values).await?;
         }
         fetch(connection, "COMMIT", &[]).await?;
@@ -233,11 +238,17 @@ impl Sqlite {
     }
 
     async fn schema(&self, connection: &mut SqliteConnection) -> Result<SchemaState, Trouble> {
-        let row = sqlx::query("PRAGMA user_version")
-            .fetch_one(connection)
-            .await?;
+        let row = sqlx::query(
+            "SELECT user_version, EXISTS \
+             (SELECT 1 FROM pragma_table_info('bff_sessions') WHERE name = 'site') \
+             FROM pragma_user_version",
+        );
+        let row = row.fetch_one(connection).await?;
         let version: i64 = row.try_get(0)?;
-        let found = (version > 0).then_some(version);
+        let found = Schema {
+            version: (version > 0).then_some(version),
+            knows_sites: row.try_get(1)?,
+        };
         Ok(judge_schema(&self.place(), found, self.migrations)?)
     }
 }
@@ -257,7 +268,10 @@ const SCHEMA: &str = concat!(
         ends INTEGER NOT NULL,
         sealed BLOB NOT NULL,
         ended INTEGER,
-        forget_at INTEGER
+        forget_at INTEGER,
+        site TEXT,
+        issuer TEXT,
+        client_id TEXT
     );
     CREATE INDEX bff_sessions_subject ON bff_sessions (subject) WHERE ended IS NULL;
     CREATE INDEX bff_sessions_sid ON bff_sessions (provider_sid) WHERE ended IS NULL;
@@ -279,5 +293,12 @@ const SCHEMA: &str = concat!(
     "COMMIT;"
 );
 
-// The number in the text above.
+/// What a schema from before sites lacks. A `bff` from then reads and writes past it.
+const SITES: &str = "BEGIN IMMEDIATE;
+    ALTER TABLE bff_sessions ADD COLUMN site TEXT;
+    ALTER TABLE bff_sessions ADD COLUMN issuer TEXT;
+    ALTER TABLE bff_sessions ADD COLUMN client_id TEXT;
+    COMMIT;";
+
+// The number in the text of the schema.
 const _: () = assert!(SCHEMA_VERSION == 1);

@@ -13,12 +13,12 @@ const MOST: usize = 4096;
 
 /// The sessions that wait for the store's word.
 #[derive(Default)]
-pub(super) struct Doubts {
+pub(super) struct Unconfirmed {
     waiting: Mutex<HashSet<SessionHash, UniformState>>,
     come: Notify,
 }
 
-impl Doubts {
+impl Unconfirmed {
     /// Has the store asked about a session; `false` where too many wait.
     pub(super) fn add(&self, hash: SessionHash) -> bool {
         let mut waiting = self.waiting();
@@ -66,17 +66,17 @@ mod tests {
 
     #[tokio::test]
     async fn each_waits_once_and_no_more_than_so_many() {
-        let doubts = Doubts::default();
+        let unconfirmed = Unconfirmed::default();
         for _ in 0..100_000 {
-            assert!(doubts.add(hash(0)));
+            assert!(unconfirmed.add(hash(0)));
         }
-        assert_eq!(doubts.next(500).await, [hash(0)]);
+        assert_eq!(unconfirmed.next(500).await, [hash(0)]);
         for number in 0..MOST {
-            assert!(doubts.add(hash(number)));
+            assert!(unconfirmed.add(hash(number)));
         }
-        assert!(!doubts.add(hash(MOST)));
-        assert!(doubts.add(hash(7)), "it waits already");
-        assert_eq!(doubts.next(500).await.len(), 500);
-        assert!(doubts.add(hash(MOST)));
+        assert!(!unconfirmed.add(hash(MOST)));
+        assert!(unconfirmed.add(hash(7)), "it waits already");
+        assert_eq!(unconfirmed.next(500).await.len(), 500);
+        assert!(unconfirmed.add(hash(MOST)));
     }
 }

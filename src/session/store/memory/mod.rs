@@ -3,25 +3,29 @@
 //! A cache that evicts would keep books at every look-up, for which a store that lets nothing go has
 //! no use: they cost a request eight times what finding the session does.
 
+mod indexes;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
-use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use moka::Expiry;
 use moka::sync::Cache;
 
+use self::indexes::Indexes;
 use crate::clock::Timestamp;
 use crate::session::id::{SessionHash, UniformState};
 use crate::session::record::{Session, Tokens};
 use crate::session::store::kept::Kept;
 use crate::session::store::{
-    Admission, Condition, Cursor, Found, Limit, Listed, OnLimit, Recency, SaveOutcome,
-    SessionStore, StoreError, StoreFuture, begins_a_word, folded,
+    Admission, Condition, Found, Lease, Limit, Listed, Note, Notes, OnLimit, SaveOutcome,
+    SessionStore, StoreError, StoreFuture, Within,
 };
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
 
 /// The default store: nothing outlives the process.
 #[derive(Debug)]
@@ -32,23 +36,30 @@ pub struct MemoryStore {
     ends: Mutex<BinaryHeap<Reverse<(Timestamp, SessionHash)>>>,
     /// What finds a session otherwise than by its cookie. Locked before a shard, never after one.
     indexes: Mutex<Indexes>,
-    /// Why sessions ended, for their browsers. Bounded: who is pushed out is told the general thing.
-    ended: Cache<SessionHash, EndReason>,
+    /// Why sessions ended, for their browsers, each for as long as it could have lived. Bounded: who is
+    /// pushed out is told the general thing.
+    ended: Cache<SessionHash, Ended>,
     kept: Mutex<Kept>,
-    idle_timeout: Duration,
+}
+
+/// A session that has ended.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    reason: EndReason,
+    /// For how long that matters.
+    remember: Duration,
+}
+
+/// Forgets an end when its time is over.
+struct InItsTime;
+
+impl Expiry<SessionHash, Ended> for InItsTime {
+    fn expire_after_create(&self, _: &SessionHash, ended: &Ended, _: Instant) -> Option<Duration> {
+        Some(ended.remember)
+    }
 }
 
 type Shard = HashMap<SessionHash, Arc<Session>, UniformState>;
-
-#[derive(Debug, Default)]
-struct Indexes {
-    /// Under each subject its sessions by age: the number tells apart those of one millisecond.
-    by_subject: HashMap<Box<str>, BTreeMap<u64, SessionHash>>,
-    by_provider_sid: HashMap<Box<str>, BTreeMap<u64, SessionHash>>,
-    by_name: BTreeSet<(Box<str>, SessionHash)>,
-    numbers: HashMap<SessionHash, u64, UniformState>,
-    next: u64,
-}
 
 /// Enough that two workers seldom meet at one lock, which is held for one look-up.
 const SHARDS: usize = 64;
@@ -60,8 +71,8 @@ const ENDS_REMEMBERED: u64 = 100_000;
 const LOOKED_AT_FOR_ROOM: usize = 32;
 
 impl MemoryStore {
-    /// An empty store for sessions with these limits.
-    pub fn new(idle_timeout: Duration, max_lifetime: Duration) -> Self {
+    /// An empty store.
+    pub fn new() -> Self {
         Self {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
@@ -70,10 +81,9 @@ impl MemoryStore {
             indexes: Mutex::default(),
             ended: Cache::builder()
                 .max_capacity(ENDS_REMEMBERED)
-                .time_to_live(max_lifetime.max(Duration::from_secs(1)))
+                .expire_after(InItsTime)
                 .build(),
             kept: Mutex::default(),
-            idle_timeout,
         }
     }
 
@@ -89,7 +99,7 @@ impl MemoryStore {
     }
 
     fn queue(&self, session: &Session) {
-        let end = Reverse((session.expires(self.idle_timeout), session.hash));
+        let end = Reverse((session.expires(), session.hash));
         lock(&self.ends).push(end);
     }
 
@@ -116,7 +126,8 @@ impl MemoryStore {
         let mut shard = self.shard(hash)?;
         let session = shard.remove(hash)?;
         // Whoever finds it gone finds the reason as well.
-        self.ended.insert(*hash, reason);
+        let remember = session.ends.since(session.created);
+        self.ended.insert(*hash, Ended { reason, remember });
         drop(shard);
         indexes.remove(&session);
         session.ending.come(reason);
@@ -129,10 +140,11 @@ impl MemoryStore {
         let mut superseded = Vec::new();
         if let Some(limit) = limit {
             let own = indexes.of_subject(&session.subject);
+            let among = limit.scope.around(&session);
             // What has expired does not count, and ends with the next sweep.
             let is_live = |hash: &SessionHash| {
                 self.get(hash)
-                    .is_some_and(|session| session.expires(self.idle_timeout) > now)
+                    .is_some_and(|own| among.takes(&own) && own.expires() > now)
             };
             let mut living: Vec<_> = own.into_iter().filter(is_live).collect();
             if living.len() >= limit.most {
@@ -182,7 +194,7 @@ impl MemoryStore {
             let Some(session) = self.get(&hash) else {
                 continue;
             };
-            if session.expires(self.idle_timeout) > end {
+            if session.expires() > end {
                 self.queue(&session);
             } else {
                 drop(session);
@@ -214,91 +226,20 @@ impl MemoryStore {
         is_idle
     }
 
-    fn listed(&self, hashes: impl IntoIterator<Item = SessionHash>) -> Vec<Listed> {
+    fn listed(
+        &self,
+        hashes: impl IntoIterator<Item = SessionHash>,
+        within: &Within,
+    ) -> Vec<Listed> {
         let sessions = hashes.into_iter().filter_map(|hash| self.get(&hash));
-        sessions
-            .map(|session| Listed::of(session, self.idle_timeout))
-            .collect()
+        let sessions = sessions.filter(|session| within.takes(session));
+        sessions.map(Listed::of).collect()
     }
 }
 
-impl Listed {
-    /// A session that is at hand.
-    pub(in crate::session) fn of(session: Arc<Session>, idle_timeout: Duration) -> Self {
-        Self {
-            hash: session.hash,
-            subject: session.subject.clone(),
-            provider_sid: session.provider_sid.clone(),
-            name: session.name.clone(),
-            created: session.created,
-            seen: session.last_seen(),
-            expires: session.expires(idle_timeout),
-            ends: session.ends,
-            session: Some(session),
-        }
-    }
-}
-
-impl Indexes {
-    fn add(&mut self, session: &Session) {
-        let number = self.next;
-        self.next += 1;
-        self.numbers.insert(session.hash, number);
-        self.by_subject
-            .entry(session.subject.clone())
-            .or_default()
-            .insert(number, session.hash);
-        if let Some(sid) = &session.provider_sid {
-            self.by_provider_sid
-                .entry(sid.clone())
-                .or_default()
-                .insert(number, session.hash);
-        }
-        self.by_name
-            .insert((folded(&session.name).into(), session.hash));
-    }
-
-    fn remove(&mut self, session: &Session) {
-        let Some(number) = self.numbers.remove(&session.hash) else {
-            return;
-        };
-        let forget = |index: &mut HashMap<Box<str>, BTreeMap<u64, SessionHash>>, key: &str| {
-            if let Some(own) = index.get_mut(key) {
-                own.remove(&number);
-                if own.is_empty() {
-                    index.remove(key);
-                }
-            }
-        };
-        forget(&mut self.by_subject, &session.subject);
-        if let Some(sid) = &session.provider_sid {
-            forget(&mut self.by_provider_sid, sid);
-        }
-        self.by_name
-            .remove(&(folded(&session.name).into(), session.hash));
-    }
-
-    fn of_subject(&self, subject: &str) -> Vec<SessionHash> {
-        let own = self.by_subject.get(subject).into_iter();
-        own.flat_map(BTreeMap::values).copied().collect()
-    }
-
-    fn of_provider_sid(&self, sid: &str) -> Vec<SessionHash> {
-        let own = self.by_provider_sid.get(sid).into_iter();
-        own.flat_map(BTreeMap::values).copied().collect()
-    }
-
-    fn page(&self, word: &str, after: Option<&Cursor>, at_most: usize) -> Vec<SessionHash> {
-        let from = match after {
-            Some(cursor) => Bound::Excluded((cursor.name.clone(), cursor.hash)),
-            None => Bound::Unbounded,
-        };
-        self.by_name
-            .range((from, Bound::Unbounded))
-            .filter(|(name, _)| begins_a_word(name, word))
-            .take(at_most)
-            .map(|(_, hash)| *hash)
-            .collect()
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -311,7 +252,10 @@ impl SessionStore for MemoryStore {
         Box::pin(async {
             Ok(match self.get(hash) {
                 Some(session) => Found::Live(session),
-                None => self.ended.get(hash).map_or(Found::Nothing, Found::Ended),
+                None => match self.ended.get(hash) {
+                    Some(ended) => Found::Ended(ended.reason),
+                    None => Found::Nothing,
+                },
             })
         })
     }
@@ -341,8 +285,8 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn slide(&self, session: &Arc<Session>, now: Timestamp) {
-        session.seen_at(now);
+    fn slide(&self, session: &Arc<Session>, seen: Timestamp, expires: Timestamp) {
+        session.seen_at(seen, expires);
         session.changes.notify_waiters();
     }
 
@@ -358,7 +302,7 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             let expired = self
                 .get(hash)
-                .is_some_and(|session| session.expires(self.idle_timeout) <= now);
+                .is_some_and(|session| session.expires() <= now);
             Ok(expired && self.remove(hash, EndReason::Expired).is_some())
         })
     }
@@ -370,7 +314,7 @@ impl SessionStore for MemoryStore {
                 let Some(session) = self.get(&hash) else {
                     continue;
                 };
-                if session.expires(self.idle_timeout) > now {
+                if session.expires() > now {
                     self.queue(&session);
                 } else {
                     ended.extend(self.remove(&hash, EndReason::Expired));
@@ -378,89 +322,6 @@ impl SessionStore for MemoryStore {
             }
             Ok(ended)
         })
-    }
-
-    fn of_subject<'a>(&'a self, subject: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        Box::pin(async move {
-            let hashes = lock(&self.indexes).of_subject(subject);
-            Ok(self.listed(hashes))
-        })
-    }
-
-    fn of_provider_sid<'a>(&'a self, sid: &'a str) -> StoreFuture<'a, Vec<Listed>> {
-        Box::pin(async move {
-            let hashes = lock(&self.indexes).of_provider_sid(sid);
-            Ok(self.listed(hashes))
-        })
-    }
-
-    fn page<'a>(
-        &'a self,
-        word: &'a str,
-        after: Option<&'a Cursor>,
-        at_most: usize,
-    ) -> StoreFuture<'a, Vec<Listed>> {
-        Box::pin(async move {
-            // Held until the sessions are at hand, since a short page is taken for the last.
-            let indexes = lock(&self.indexes);
-            Ok(self.listed(indexes.page(word, after, at_most)))
-        })
-    }
-
-    fn latest(
-        &self,
-        after: Option<Recency>,
-        at_most: usize,
-    ) -> StoreFuture<'_, (Vec<Listed>, Option<Recency>)> {
-        Box::pin(async move {
-            let all: Vec<SessionHash> = lock(&self.indexes).numbers.keys().copied().collect();
-            let mut places: Vec<_> = all
-                .into_iter()
-                .filter_map(|hash| Some((self.get(&hash)?.last_seen(), hash)))
-                .filter(|place| after.is_none_or(|after| *place < (after.at, after.hash)))
-                .collect();
-            places.sort_unstable_by(|one, other| other.cmp(one));
-            let more = places.len() > at_most;
-            places.truncate(at_most);
-            let last = places.last().filter(|_| more);
-            let next = last.map(|&(at, hash)| Recency { at, hash });
-            Ok((self.listed(places.into_iter().map(|(_, hash)| hash)), next))
-        })
-    }
-
-    fn inspect<'a>(&'a self, hash: &'a SessionHash) -> StoreFuture<'a, Option<Listed>> {
-        Box::pin(async { Ok(self.listed([*hash]).pop()) })
-    }
-
-    /// One process has one list of refreshes under way already.
-    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
-        Box::pin(std::future::ready(Ok(true)))
-    }
-
-    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn keep<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-        span: Duration,
-        now: Timestamp,
-    ) -> StoreFuture<'a, bool> {
-        Box::pin(async move {
-            // Under one lock: of callers that come at the same moment one is the first.
-            let fresh = lock(&self.kept).keep(key, value, now + span, now);
-            fresh.map_err(|full| StoreError::Unusable(full.into()))
-        })
-    }
-
-    fn peek<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move { Ok(lock(&self.kept).peek(key, now)) })
-    }
-
-    fn take<'a>(&'a self, key: &'a str, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
-        Box::pin(async move { Ok(lock(&self.kept).take(key, now)) })
     }
 
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -481,6 +342,46 @@ impl SessionStore for MemoryStore {
     }
 }
 
+impl Lease for MemoryStore {
+    /// One process has one list of refreshes under way already.
+    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
+        Box::pin(std::future::ready(Ok(true)))
+    }
+
+    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Notes for MemoryStore {
+    fn keep<'a>(
+        &'a self,
+        note: Note<'a>,
+        value: &'a [u8],
+        span: Duration,
+        now: Timestamp,
+    ) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            // Under one lock: of callers that come at the same moment one is the first.
+            let fresh = lock(&self.kept).keep(&key(note), value, now + span, now);
+            fresh.map_err(|full| StoreError::Unusable(full.into()))
+        })
+    }
+
+    fn peek<'a>(&'a self, note: Note<'a>, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(lock(&self.kept).peek(&key(note), now)) })
+    }
+
+    fn take<'a>(&'a self, note: Note<'a>, now: Timestamp) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(lock(&self.kept).take(&key(note), now)) })
+    }
+}
+
+/// What is kept here no node of another release looks for.
+fn key(note: Note<'_>) -> String {
+    note.key(&Registration::unnamed())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -493,12 +394,15 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::web::site_id::SiteId;
 
     const MINUTE: Duration = Duration::from_mins(1);
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
 
-    fn keep(store: &MemoryStore, key: &str) -> bool {
-        let kept = store.keep(key, b"", MINUTE, NOW).now_or_never();
+    fn keep(store: &MemoryStore, suffix: &str) -> bool {
+        let site = &SiteId::main();
+        let note = Note::UsedState { site, suffix };
+        let kept = store.keep(note, b"", MINUTE, NOW).now_or_never();
         kept.unwrap().unwrap()
     }
 
@@ -507,7 +411,7 @@ mod tests {
     fn one_alone_is_the_first_to_keep_a_key() {
         const THREADS: usize = 4;
         const ROUNDS: usize = 2000;
-        let store = MemoryStore::new(MINUTE, MINUTE);
+        let store = MemoryStore::new();
         let barrier = Barrier::new(THREADS);
         let firsts = || {
             let first = |round: usize| {

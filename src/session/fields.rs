@@ -1,0 +1,229 @@
+//! What is sealed together, as a list of fields that reads in one way alone.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::clock::Timestamp;
+use crate::secret::{AccessToken, CodeVerifier, IdToken, Nonce, RefreshToken, State};
+use crate::session::id::SessionId;
+use crate::session::record::Tokens;
+
+/// How long the tokens are, by their names.
+pub fn token_sizes(tokens: &Tokens) -> [(&'static str, usize); 3] {
+    let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
+    let id_token = tokens.id_token.as_deref().map(IdToken::expose);
+    [
+        ("access_token", tokens.access_token.expose().len()),
+        ("refresh_token", refresh_token.map_or(0, str::len)),
+        ("id_token", id_token.map_or(0, str::len)),
+    ]
+}
+
+/// Fields to be sealed together, each with its length before it, so that no two lists of fields
+/// ever look alike (Envoy CVE-2023-35941).
+#[derive(Default)]
+pub struct FieldWriter(Zeroizing<Vec<u8>>);
+
+impl FieldWriter {
+    /// Adds bytes.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.0.extend_from_slice(&len.to_be_bytes());
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Adds text.
+    #[must_use]
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Adds a number.
+    #[must_use]
+    pub fn number(self, number: i64) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    /// Adds a session id.
+    #[must_use]
+    pub fn session_id(self, id: &SessionId) -> Self {
+        self.bytes(id.expose())
+    }
+
+    /// Adds the three secrets of a login.
+    #[must_use]
+    pub fn login_secrets(self, state: &State, nonce: &Nonce, verifier: &CodeVerifier) -> Self {
+        self.text(state.expose())
+            .text(nonce.expose())
+            .text(verifier.expose())
+    }
+
+    /// Adds bytes that may be missing.
+    #[must_use]
+    pub fn optional(self, bytes: Option<&[u8]>) -> Self {
+        match bytes {
+            Some(bytes) => self.bytes(&[1]).bytes(bytes),
+            None => self.bytes(&[0]),
+        }
+    }
+
+    /// Adds text that may be missing.
+    #[must_use]
+    pub fn optional_text(self, text: Option<&str>) -> Self {
+        self.optional(text.map(str::as_bytes))
+    }
+
+    /// Adds a moment that may be missing.
+    #[must_use]
+    pub fn optional_moment(self, moment: Option<Timestamp>) -> Self {
+        let millis = moment.map(|moment| moment.unix_millis().to_be_bytes());
+        self.optional(millis.as_ref().map(<[u8; 8]>::as_slice))
+    }
+
+    /// Adds a session's tokens.
+    #[must_use]
+    pub fn tokens(self, tokens: &Tokens) -> Self {
+        self.tokens_and_hint(tokens, tokens.id_token.as_deref())
+    }
+
+    /// Adds a session's tokens, with this ID token or none in the place of its own.
+    #[must_use]
+    pub fn tokens_and_hint(self, tokens: &Tokens, id_token: Option<&IdToken>) -> Self {
+        let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
+        let id_token = id_token.map(IdToken::expose);
+        self.number(i64::try_from(tokens.version).unwrap_or(i64::MAX))
+            .text(tokens.access_token.expose())
+            .optional_text(refresh_token)
+            .optional_text(id_token)
+            .optional_moment(tokens.expires)
+            .optional_moment(tokens.refresh_at)
+    }
+
+    /// All fields, ready to be sealed.
+    pub fn finish(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FieldWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldWriter(…)")
+    }
+}
+
+/// Reads what a [`FieldWriter`] wrote, in the same order.
+pub struct FieldReader<'a>(&'a [u8]);
+
+impl<'a> FieldReader<'a> {
+    /// Reads from an opened plaintext.
+    pub const fn new(plaintext: &'a [u8]) -> Self {
+        Self(plaintext)
+    }
+
+    /// The next field's bytes; `None` where there is none.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.0.split_at_checked(4)?;
+        let len = usize::try_from(u32::from_be_bytes(len.try_into().ok()?)).ok()?;
+        let (field, rest) = rest.split_at_checked(len)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    /// The next field as text.
+    pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// The next field as a number.
+    pub fn number(&mut self) -> Option<i64> {
+        Some(i64::from_be_bytes(self.bytes()?.try_into().ok()?))
+    }
+
+    /// The three secrets of a login.
+    pub fn login_secrets(&mut self) -> Option<(State, Nonce, CodeVerifier)> {
+        Some((
+            State::new(self.text()?),
+            Nonce::new(self.text()?),
+            CodeVerifier::new(self.text()?),
+        ))
+    }
+
+    /// The next field, which may be missing: `Some(None)` where it is.
+    pub fn optional(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.bytes()? {
+            [0] => Some(None),
+            [1] => self.bytes().map(Some),
+            _ => None,
+        }
+    }
+
+    /// The next text, which may be missing.
+    pub fn optional_text(&mut self) -> Option<Option<&'a str>> {
+        match self.optional()? {
+            Some(bytes) => std::str::from_utf8(bytes).ok().map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// The next moment, which may be missing.
+    pub fn optional_moment(&mut self) -> Option<Option<Timestamp>> {
+        match self.optional()? {
+            Some(bytes) => {
+                let millis = i64::from_be_bytes(bytes.try_into().ok()?);
+                Some(Some(Timestamp::from_unix_millis(millis)))
+            }
+            None => Some(None),
+        }
+    }
+
+    /// A session's tokens.
+    pub fn tokens(&mut self) -> Option<Tokens> {
+        let version = u64::try_from(self.number()?).ok()?;
+        let access_token = AccessToken::new(self.text()?);
+        Some(Tokens {
+            version,
+            bearer: access_token.bearer()?,
+            access_token,
+            refresh_token: self.optional_text()?.map(RefreshToken::new).map(Arc::new),
+            id_token: self.optional_text()?.map(IdToken::new).map(Arc::new),
+            expires: self.optional_moment()?,
+            refresh_at: self.optional_moment()?,
+        })
+    }
+
+    /// Whether every field was read.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for FieldReader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldReader(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_read_back_in_order() {
+        let writer = FieldWriter::default()
+            .text("a")
+            .number(-7)
+            .bytes(b"")
+            .text("é");
+        let mut reader = FieldReader::new(writer.finish());
+        assert_eq!(reader.text(), Some("a"));
+        assert_eq!(reader.number(), Some(-7));
+        assert_eq!(reader.bytes(), Some(&b""[..]));
+        assert_eq!(reader.text(), Some("é"));
+        assert!(reader.is_empty());
+        assert_eq!(reader.bytes(), None);
+    }
+}
