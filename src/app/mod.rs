@@ -227,10 +227,7 @@ impl RunningApp {
             file_room: FileRoom::new(files_that_fit(descriptors)),
             tls: tls.clone(),
         };
-        let mut sites = Vec::new();
-        for site in config.sites {
-            sites.push(Arc::new(ground.build(site)?));
-        }
+        let sites = ground.build_all(config.sites)?;
         let relying_party = sites.first().ok_or(StartError::NoSite)?.relying_party();
         let sessions = relying_party.sessions().clone();
         let providers: Vec<Provider> = sites

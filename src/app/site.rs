@@ -12,7 +12,7 @@ use crate::config::SiteConfig;
 use crate::frontend::{FileRoom, Frontend};
 use crate::oidc::Provider;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
-use crate::pipeline::site::{Site, SiteParts};
+use crate::pipeline::site::{Neighbours, Site, SiteParts};
 use crate::proxy::route::RouteTable;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
@@ -47,12 +47,25 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// The site that `config` describes.
+    /// The sites of a configuration.
     ///
     /// # Errors
     ///
-    /// What keeps it from being served, in one sentence.
-    pub(super) fn build(&self, config: SiteConfig) -> Result<Site, StartError> {
+    /// What keeps one from being served, in one sentence.
+    pub(super) fn build_all(&self, configs: Vec<SiteConfig>) -> Result<Vec<Arc<Site>>, StartError> {
+        let neighbours: Vec<_> = configs
+            .iter()
+            .map(|config| neighbours(config, &configs))
+            .collect();
+        configs
+            .into_iter()
+            .zip(neighbours)
+            .map(|(config, neighbours)| Ok(Arc::new(self.build(config, neighbours)?)))
+            .collect()
+    }
+
+    /// The site that `config` describes, beside these.
+    fn build(&self, config: SiteConfig, neighbours: Neighbours) -> Result<Site, StartError> {
         // Nobody takes back what the operator says.
         let own_headers = OwnHeaders {
             clears_nel: !config.sets_header(&NEL),
@@ -95,6 +108,9 @@ impl Ground {
             strangers: self.strangers.clone(),
             shared: self.shared.clone(),
         }));
+        let mount = relying_party.settings().mount.as_str();
+        let routes = config.routes.into_iter().map(|route| route.below(mount));
+        let routes = routes.collect();
         let frontend = config
             .frontend
             .map(|settings| {
@@ -105,11 +121,12 @@ impl Ground {
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
-            routes: RouteTable::new(config.routes)?,
+            routes: RouteTable::new(routes)?,
             frontend,
             error_page: config.error_page,
             path_rules: config.path_rules,
             own_headers,
+            neighbours,
             metrics: self.metrics.clone(),
         }))
     }
@@ -146,6 +163,24 @@ impl Ground {
         };
         SessionCookie::carrying(settings, keys, carrier)
     }
+}
+
+/// What `config` must know of those that share its host.
+fn neighbours(config: &SiteConfig, all: &[SiteConfig]) -> Neighbours {
+    let host = config.auth.public_url.host();
+    let others = all
+        .iter()
+        .filter(|other| other.id != config.id && other.auth.public_url.host() == host);
+    let mut neighbours = Neighbours::default();
+    for other in others {
+        let mount = &other.auth.mount;
+        if mount.len() > config.auth.mount.len() && mount.starts_with(&config.auth.mount) {
+            neighbours.mounts.push(mount.clone());
+        }
+        let names = other.session.cookie.derived_names();
+        neighbours.cookies = neighbours.cookies.and(&names);
+    }
+    neighbours
 }
 
 /// Without the secret nobody signs in, and no session is renewed.

@@ -61,7 +61,9 @@ use session::SessionEndpoints;
 pub struct AuthSettings {
     /// The origin that browsers see.
     pub public_url: Url,
-    /// Where our endpoints live, `/bff`: a leading slash, no trailing one.
+    /// The path that the site lives below, `/shop`; empty where it has the whole origin.
+    pub mount: String,
+    /// Where our endpoints live, `/bff` or `/shop/bff`: a leading slash, no trailing one.
     pub base_path: String,
     /// Whether `/bff/session` answers 200 or 401 to the anonymous.
     pub anonymous: AnonymousAnswer,
@@ -237,7 +239,11 @@ impl RelyingParty {
             patience,
         );
         let common = Common {
-            places: Places::new(settings.public_url.clone(), settings.base_path.clone()),
+            places: Places::new(
+                settings.public_url.clone(),
+                settings.mount.clone(),
+                settings.base_path.clone(),
+            ),
             settings,
             provider,
             sessions,

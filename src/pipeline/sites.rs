@@ -32,18 +32,22 @@ impl Table {
                 }
             }
         }
+        for at in hosts.values_mut() {
+            at.sort_by_key(|site| std::cmp::Reverse(site.mount().len()));
+        }
         Self { hosts, all: sites }
     }
 
-    fn at(&self, host: &str) -> Option<&Arc<Site>> {
-        if let Some(sites) = self.hosts.get(host) {
-            return sites.first();
-        }
-        // Browsers write hosts in lower case; whoever does not is understood all the same.
-        let is_lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
-        (!is_lower)
-            .then(|| self.hosts.get(&*host.to_ascii_lowercase())?.first())
-            .flatten()
+    fn at(&self, host: &str, path: &str) -> Option<&Arc<Site>> {
+        let sites = match self.hosts.get(host) {
+            Some(sites) => sites,
+            // Browsers write hosts in lower case; whoever does not is understood all the same.
+            None if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                self.hosts.get(&*host.to_ascii_lowercase())?
+            }
+            None => return None,
+        };
+        sites.iter().find(|site| lies_below(path, site.mount()))
     }
 }
 
@@ -58,9 +62,9 @@ impl Sites {
         self.0.store(Arc::new(table));
     }
 
-    /// The site that a request for `host` is for.
-    pub fn at(&self, host: &str) -> Option<Arc<Site>> {
-        self.0.load().at(host).cloned()
+    /// The site that a request for this host and path is for.
+    pub fn at(&self, host: &str, path: &str) -> Option<Arc<Site>> {
+        self.0.load().at(host, path).cloned()
     }
 
     /// Every site.
@@ -73,4 +77,11 @@ impl Sites {
     pub(super) fn first(&self) -> Option<Arc<Site>> {
         self.0.load().all.first().cloned()
     }
+}
+
+/// Whether a path lies at or below a mount, by whole segments; as it is written, since what is written
+/// otherwise than browsers write it is refused by the site that it then comes to.
+fn lies_below(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
