@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::StartError;
+use crate::app::providers::Providers;
 use crate::app::stores::Opened;
 use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
@@ -42,6 +43,7 @@ pub(super) struct Ground {
     pub(super) strangers: Strangers,
     pub(super) shared: auth::Shared,
     pub(super) file_room: FileRoom,
+    pub(super) providers: Providers,
     /// How servers are verified that a site names no roots for.
     pub(super) tls: rustls::ClientConfig,
 }
@@ -76,15 +78,16 @@ impl Ground {
             warn_of_expiry(expires, self.clock.now());
         }
         let session_cookie = self.session_cookie(&config);
-        let timeout = config.provider.timeout;
-        let outbound = Outbound::with_tls(self.tls.clone(), timeout, config.outbound);
-        let provider = Provider::new(
-            config.provider,
-            outbound,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.randomness),
-            self.metrics.clone(),
-        );
+        let provider = self.providers.get_or_make(&config.provider_print, || {
+            let timeout = config.provider.timeout;
+            Provider::new(
+                config.provider,
+                Outbound::with_tls(self.tls.clone(), timeout, config.outbound),
+                Arc::clone(&self.clock),
+                Arc::clone(&self.randomness),
+                self.metrics.clone(),
+            )
+        });
         let endings = Endings::new(
             provider.clone(),
             Arc::clone(&self.sessions.clock),

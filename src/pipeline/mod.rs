@@ -255,7 +255,7 @@ impl Serving<'_> {
     fn check_connection(&self, host: &str, connection: &Connection) -> Result<(), Refusal> {
         let worker = self.worker;
         let is_misdirected = !connection.covers(host)
-            && worker.sites.at(host).is_some()
+            && worker.sites.serve(host)
             && !worker.shared.trusted_proxies.trust_peer(connection.peer);
         if is_misdirected {
             return Err(Refusal::Misdirected);

@@ -38,16 +38,19 @@ impl Table {
         Self { hosts, all: sites }
     }
 
+    fn on(&self, host: &str) -> &[Arc<Site>] {
+        if let Some(sites) = self.hosts.get(host) {
+            return sites;
+        }
+        // Browsers write hosts in lower case; whoever does not is understood all the same.
+        let is_lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+        let found = (!is_lower).then(|| self.hosts.get(&*host.to_ascii_lowercase()));
+        found.flatten().map_or(&[], Vec::as_slice)
+    }
+
     fn at(&self, host: &str, path: &str) -> Option<&Arc<Site>> {
-        let sites = match self.hosts.get(host) {
-            Some(sites) => sites,
-            // Browsers write hosts in lower case; whoever does not is understood all the same.
-            None if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                self.hosts.get(&*host.to_ascii_lowercase())?
-            }
-            None => return None,
-        };
-        sites.iter().find(|site| lies_below(path, site.mount()))
+        let mut sites = self.on(host).iter();
+        sites.find(|site| lies_below(path, site.mount()))
     }
 }
 
@@ -65,6 +68,11 @@ impl Sites {
     /// The site that a request for this host and path is for.
     pub fn at(&self, host: &str, path: &str) -> Option<Arc<Site>> {
         self.0.load().at(host, path).cloned()
+    }
+
+    /// Whether some site is on this host.
+    pub fn serve(&self, host: &str) -> bool {
+        !self.0.load().on(host).is_empty()
     }
 
     /// Every site.

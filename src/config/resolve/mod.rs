@@ -31,7 +31,7 @@ use crate::config::folder::Folder;
 use crate::config::reader::{Field, Written};
 use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
-use crate::config::{Config, SiteConfig};
+use crate::config::{Config, Print, SiteConfig};
 use crate::oidc::ProviderSettings;
 use crate::proxy::path::PathRules;
 use crate::telemetry::{LogFormat, LogSettings, SubjectInLog};
@@ -164,6 +164,7 @@ pub(super) fn resolve(
             provider: provider?,
             client_secret_expires: provider::secret_expires(&file.provider),
             outbound,
+            provider_print: Print::default(),
             session: session?,
             routes: routes?,
             frontend: frontend?.files(),
