@@ -282,7 +282,13 @@ impl RunningApp {
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
         let certificates = public.certificates();
-        let reloader = Reloader::new(ground, served.clone(), certificates.clone(), reload);
+        let reloader = Reloader::new(
+            ground,
+            served.clone(),
+            certificates.clone(),
+            reload,
+            log.clone(),
+        );
         let reloader = Arc::new(reloader);
         let history = config.admin.as_ref().map(|_| History::new());
         let admin = config

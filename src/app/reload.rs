@@ -12,7 +12,7 @@ use crate::oidc::Provider;
 use crate::pipeline::sites::{Sites, Table};
 use crate::secret::SessionKey;
 use crate::server::{self, Certificates};
-use crate::telemetry::{ReloadOutcome, chain};
+use crate::telemetry::{LogLines, ReloadOutcome, chain};
 
 /// Takes configurations into use.
 pub(super) struct Reloader {
@@ -20,6 +20,7 @@ pub(super) struct Reloader {
     sites: Sites,
     certificates: Option<Certificates>,
     source: Option<Arc<Reload>>,
+    log: LogLines,
     /// One at a time.
     state: Mutex<State>,
 }
@@ -49,6 +50,7 @@ impl Reloader {
         sites: Sites,
         certificates: Option<Certificates>,
         source: Option<Arc<Reload>>,
+        log: LogLines,
     ) -> Self {
         let seen = source.as_ref().map(|source| source.stamp());
         Self {
@@ -56,6 +58,7 @@ impl Reloader {
             sites,
             certificates,
             source,
+            log,
             state: Mutex::new(State {
                 seen,
                 changing: None,
@@ -95,6 +98,8 @@ impl Reloader {
         let Some(source) = &self.source else {
             return ReloadAnswer::default();
         };
+        // Whoever asks may be on a thread that writes nowhere.
+        let _lines = self.log.enter();
         let mut state = self.state();
         state.changing = None;
         state.seen = Some(source.stamp());

@@ -16,6 +16,7 @@ mod unknown_key;
 mod values;
 mod words;
 
+mod print;
 mod reload;
 mod resolve;
 
@@ -57,7 +58,8 @@ use crate::web::site_id::SiteId;
 pub use development::{DevelopmentServers, PathInDevelopment};
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
-pub use reload::{AcceptedPrints, Print, Reload, Reread};
+pub use print::Print;
+pub use reload::{AcceptedPrints, Reload, Reread};
 pub use secret_source::KeyPlace;
 
 /// A year, as browsers want it before they remember it for good; other hosts below ours may have no

@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::config::document::{self, Entry, Node, Value};
 use crate::config::error::{ConfigErrors, Faults, Warnings};
 use crate::config::folder::Folder;
+use crate::config::print::Print;
 use crate::config::resolve::Purpose;
 use crate::config::{Config, Variables};
 
@@ -39,10 +40,6 @@ pub struct Reread {
 
 /// What each key says, as a digest: some say secrets.
 type Prints = BTreeMap<String, Vec<u8>>;
-
-/// Tells whether what was configured somewhere is what it was, and nothing more: a digest.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Print(Vec<u8>);
 
 impl Reload {
     /// Of the configuration at `path` as it stands now, with these variables.

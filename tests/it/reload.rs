@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::support::bff::{Bff, BffBuilder};
 use crate::support::browser::Fetch;
 use crate::support::clock::{nine_o_clock, soon};
-use crate::support::idp::{Endpoint, Idp};
+use bff::dev::provider::endpoints::Endpoint;
+
+use crate::support::idp::Idp;
 use crate::support::upstream::{Answer, Upstream};
 
 /// The configuration of `builder` with another text in place of one of its own.
@@ -79,14 +81,21 @@ async fn a_faulty_configuration_changes_nothing() {
     let bff = builder.start();
     let mut browser = bff.browser();
     browser.sign_in("alice").await;
-    let faulty = changed(&toml, "path = \"/api\"", "path = \"/other\"\nauht = \"none\"");
+    let faulty = changed(
+        &toml,
+        "path = \"/api\"",
+        "path = \"/other\"\nauht = \"none\"",
+    );
     write(&path, &faulty);
     let reply = bff.administer("POST", "/reload").await;
     assert_eq!(reply.status, 422, "{reply:?}");
     assert_eq!(reply.json()["code"], "configuration_refused");
     let detail = reply.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("bff.toml:") && detail.contains("auth"), "{detail}");
-    assert_eq!(bff.logs().lines_with("reload.refused").len(), 1);
+    assert!(
+        detail.contains("bff.toml:") && detail.contains("auth"),
+        "{detail}"
+    );
+    assert_eq!(bff.logs().lines_with("all stays as it was").len(), 1);
     let metrics = bff.metrics().unwrap();
     assert!(metrics.contains("bff_config_reloads_total{outcome=\"refused\"} 1"));
     assert!(!metrics.contains("bff_config_refused_since_timestamp_seconds 0"));
@@ -135,7 +144,11 @@ async fn a_changed_file_is_taken_into_use() {
     browser.sign_in("alice").await;
     write(&path, &changed(&toml, "path = \"/api\"", "path = \"/v2\""));
     let taken = async {
-        while bff.logs().lines_with("reload.applied").is_empty() {
+        while bff
+            .logs()
+            .lines_with("the configuration is in use as it stands now")
+            .is_empty()
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -156,7 +169,7 @@ async fn a_provider_that_stays_is_not_asked_again() {
     bff.ready().await;
     let mut browser = bff.browser();
     let callback = browser.callback_url("login_hint=alice").await;
-    let asked = idp.count(Endpoint::Metadata);
+    let asked = idp.count(Endpoint::Discovery);
     write(&path, &changed(&toml, "path = \"/api\"", "path = \"/v2\""));
     assert_eq!(bff.administer("POST", "/reload").await.status, 200);
     assert_eq!(
@@ -165,5 +178,5 @@ async fn a_provider_that_stays_is_not_asked_again() {
         "a login straddles it"
     );
     assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
-    assert_eq!(idp.count(Endpoint::Metadata), asked);
+    assert_eq!(idp.count(Endpoint::Discovery), asked);
 }
