@@ -181,12 +181,13 @@ impl RunningApp {
             .build()
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
+        let inherited = stores::inherited(&config.sites);
         let opened = stores::open(
             &config.store,
             &Around {
                 metrics: &metrics,
                 keys: &keys,
-                inherited: &stores::inherited(&config.sites),
+                inherited: &inherited,
                 clock: &clock,
                 randomness: &randomness,
                 care: &care,
@@ -220,6 +221,7 @@ impl RunningApp {
             metrics: metrics.clone(),
             keys: keys.clone(),
             sessions: opened,
+            inherited,
             journal: Journal::new(metrics.clone(), subjects),
             endings: AllEndings::default(),
             room_for_cookies: room_for_cookies(server.limits.head_bytes),
@@ -231,6 +233,7 @@ impl RunningApp {
             tls: tls.clone(),
         };
         let sites = ground.build_all(config.sites)?;
+        ground.now_under(&sites);
         let relying_party = sites.first().ok_or(StartError::NoSite)?.relying_party();
         let sessions = relying_party.sessions().clone();
         let shared = Arc::new(Shared::new(SharedParts {

@@ -8,7 +8,6 @@ use crate::admin::{ReloadAnswer, Reloads};
 use crate::app::site::Ground;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, ConfigErrors, Print, Reload, Reread};
-use crate::oidc::Provider;
 use crate::pipeline::sites::{Sites, Table};
 use crate::secret::SessionKey;
 use crate::server::{self, Certificates};
@@ -156,24 +155,21 @@ impl Reloader {
             }
             Ok(sites)
         });
-        let outcome = match built {
+        match built {
             Ok(sites) => {
                 if self.ground.keys.replace(&keys) {
                     told_of(&keys);
                 }
+                self.ground.now_under(&sites);
                 self.sites.replace(Table::new(sites));
                 Ok(())
             }
-            Err(error) => Err(chain(&error)),
-        };
-        let used: Vec<Provider> = self
-            .sites
-            .all()
-            .iter()
-            .map(|site| site.relying_party().provider().clone())
-            .collect();
-        self.ground.providers.keep(&used);
-        outcome
+            Err(error) => {
+                // Whatever it was to be at is let go of.
+                self.ground.now_under(&self.sites.all());
+                Err(chain(&error))
+            }
+        }
     }
 
     fn tell(&self, reloaded: &Reloaded) {

@@ -18,7 +18,7 @@ use crate::proxy::route::RouteTable;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
 use crate::session::seal::Keys;
-use crate::session::{SessionSettings, Sessions};
+use crate::session::{Inherited, SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound::Outbound;
@@ -34,6 +34,8 @@ pub(super) struct Ground {
     pub(super) metrics: Metrics,
     pub(super) keys: Keys,
     pub(super) sessions: Opened,
+    /// Whose sessions are that name no site.
+    pub(super) inherited: Inherited,
     pub(super) journal: Journal,
     /// What follows the end of a session, of whichever site.
     pub(super) endings: AllEndings,
@@ -66,6 +68,29 @@ impl Ground {
             .collect()
     }
 
+    /// What these sites stand for from now on, and none before them.
+    pub(super) fn now_under(&self, sites: &[Arc<Site>]) {
+        let all = sites.iter().map(|site| (site, site.relying_party()));
+        let main = sites.iter().find(|site| site.id().is_main());
+        if let Some(main) = main {
+            let provider = main.relying_party().provider();
+            self.inherited.replace(provider.settings().registration());
+        }
+        self.endings
+            .replace(all.clone().map(|(site, relying_party)| {
+                let registration = relying_party.provider().settings().registration();
+                (
+                    site.id().clone(),
+                    registration,
+                    relying_party.endings().clone(),
+                )
+            }));
+        let used: Vec<Provider> = all
+            .map(|(_, relying_party)| relying_party.provider().clone())
+            .collect();
+        self.providers.keep(&used);
+    }
+
     /// The site that `config` describes, beside these.
     fn build(&self, config: SiteConfig, neighbours: Neighbours) -> Result<Site, StartError> {
         // Nobody takes back what the operator says.
@@ -94,8 +119,6 @@ impl Ground {
             self.background.clone(),
             config.auth.revocation,
         );
-        let registration = provider.settings().registration();
-        self.endings.add(&config.id, registration, endings.clone());
         let sessions = self.sessions_of(&config.id, &config.session);
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             settings: config.auth,

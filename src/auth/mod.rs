@@ -127,6 +127,7 @@ pub enum LogoutHint {
 #[derive(Debug)]
 pub struct RelyingParty {
     common: Common,
+    endings: Endings,
     tokens: AccessTokens,
     logins: Logins,
     logouts: Logouts,
@@ -254,7 +255,8 @@ impl RelyingParty {
             metrics,
         };
         Self {
-            logins: Logins::new(&common, tokens.clone(), endings, strangers),
+            logins: Logins::new(&common, tokens.clone(), endings.clone(), strangers),
+            endings,
             logouts: Logouts::new(&common),
             provider_logouts: ProviderLogouts::new(&common, shared.front_channel),
             session_endpoints: SessionEndpoints::new(&common, shared.streams),
@@ -276,6 +278,11 @@ impl RelyingParty {
     /// Live access tokens.
     pub const fn tokens(&self) -> &AccessTokens {
         &self.tokens
+    }
+
+    /// What follows the end of sessions that begin here.
+    pub const fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// Who we are signing people in at.
