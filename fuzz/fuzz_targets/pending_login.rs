@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         state: State::new(&*state),
         nonce: Nonce::random(&SystemRandomness),
         code_verifier: CodeVerifier::random(&SystemRandomness),
-        return_to: ReturnTo::root(),
+        return_to: ReturnTo::front_page(""),
         max_age: None,
         prompt: Prompt::Allowed,
         previous_session: None,

@@ -9,6 +9,7 @@ mod keys;
 mod metrics;
 mod page;
 mod refusal;
+mod reload;
 mod sessions;
 mod stats;
 
@@ -42,6 +43,7 @@ use sessions::{Administered, Hand};
 
 pub use self::health::{Check, CheckState};
 pub use self::keys::AdminKeys;
+pub use self::reload::{ReloadAnswer, Reloads};
 pub use self::stats::History;
 
 /// `server.admin_listen` and its key.
@@ -66,6 +68,8 @@ pub struct Admin {
     pub history: History,
     /// The sessions.
     pub sessions: Sessions,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn Reloads>,
     /// Names requests.
     pub randomness: Arc<dyn Randomness>,
     /// The public listener's shutdown: once cancelled, `/readyz` sends new work elsewhere.
@@ -254,6 +258,12 @@ impl AdminHandler {
                 } = &self.admin;
                 Ok(stats::stats(sessions, metrics, history).await)
             }
+            "/reload" if method == Method::POST => {
+                let reload = Arc::clone(&self.admin.reload);
+                let came = tokio::task::spawn_blocking(move || reload.reload()).await;
+                reload::answer(came.map_err(|_| Refusal::BrokeOff)?)
+            }
+            "/reload" => Err(Refusal::MethodNotAllowed("POST")),
             "/api/openapi.json" => only_read(method).map(|()| Asset::Description.answer()),
             path => match path.strip_prefix("/api/sessions/") {
                 Some(session) if reads(method) => administered.show(session).await,

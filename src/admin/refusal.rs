@@ -27,6 +27,10 @@ pub(super) enum Refusal {
     NotFound,
     /// Something is here, for these methods.
     MethodNotAllowed(&'static str),
+    /// The configuration has faults, a line each, and is not taken into use.
+    Configuration(String),
+    /// What was asked for broke off.
+    BrokeOff,
     /// The store keeps no list.
     NoSessionList,
     /// The store could not be asked; nothing has ended by it.
@@ -102,6 +106,16 @@ impl Refusal {
                 "bad_cursor",
                 "The cursor cannot be used",
             ),
+            Self::Configuration(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration_refused",
+                "The configuration cannot be used",
+            ),
+            Self::BrokeOff => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "Something is wrong here",
+            ),
             Self::NoSuchSession => (StatusCode::NOT_FOUND, "no_such_session", "No such session"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
             Self::MethodNotAllowed(_) => (
@@ -137,6 +151,8 @@ impl Refusal {
             }
             Self::BadRequest(sentence) => sentence.clone(),
             Self::BadCursor => "The cursor belongs to another list; begin without one.".to_owned(),
+            Self::Configuration(faults) => faults.clone(),
+            Self::BrokeOff => "The log says what happened.".to_owned(),
             Self::NoSuchSession => "There is no session of this id, or it has ended.".to_owned(),
             Self::NotFound => "The paths are described in /api/openapi.json.".to_owned(),
             Self::MethodNotAllowed(allowed) => format!("This path takes {allowed}."),

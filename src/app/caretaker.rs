@@ -6,15 +6,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::History;
-use crate::app::reload::ReloadedKeys;
+use crate::app::reload::Reloader;
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::RELOAD_INTERVAL;
-use crate::oidc::Provider;
 use crate::pipeline::Shared;
 use crate::server::Certificates;
 use crate::session::Sessions;
@@ -31,9 +29,8 @@ pub(super) struct Caretaker {
     /// Knows which event streams are.
     pub(super) streams: auth::Shared,
     pub(super) certificates: Option<Certificates>,
-    pub(super) providers: Vec<Provider>,
     pub(super) sessions: Sessions,
-    pub(super) keys: ReloadedKeys,
+    pub(super) reloader: Arc<Reloader>,
     pub(super) strangers: Strangers,
     pub(super) metrics: Metrics,
     /// Where there is somebody to look at it.
@@ -53,17 +50,11 @@ impl Caretaker {
             .spawn(move || {
                 let _lines = log.enter();
                 runtime.block_on(async {
-                    let mut fresh: JoinSet<()> = self
-                        .providers
-                        .iter()
-                        .map(|provider| provider.clone().keep_fresh())
-                        .collect();
                     tokio::select! {
-                        _ = fresh.join_next() => {}
                         () = self.metrics.clone().keep_small() => {}
                         () = self.sessions.tend() => {}
                         () = self.sweep() => {}
-                        () = self.reload_keys() => {}
+                        () = self.reload() => {}
                         () = self.keep_history() => {}
                         () = until.cancelled() => {}
                     }
@@ -116,15 +107,19 @@ impl Caretaker {
         }
     }
 
-    async fn reload_keys(&self) {
-        if self.keys.source.is_none() {
+    /// Takes into use what has changed on the disk.
+    async fn reload(&self) {
+        if !self.reloader.has_source() {
             return std::future::pending().await;
         }
         let mut tick = tokio::time::interval(RELOAD_INTERVAL);
         loop {
             tick.tick().await;
-            // A file that is half written is read again in a moment; the old keys stay.
-            self.keys.look();
+            let reloader = Arc::clone(&self.reloader);
+            // It reads files, and the trips to the store go by this thread.
+            if let Err(error) = tokio::task::spawn_blocking(move || reloader.look()).await {
+                tracing::error!(event = "reload.refused", %error, "reading the configuration again broke off");
+            }
         }
     }
 }

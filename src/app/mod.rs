@@ -6,6 +6,7 @@
 mod caretaker;
 #[cfg(feature = "dev")]
 mod develop;
+mod providers;
 mod readiness;
 mod reload;
 mod service_manager;
@@ -26,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, History};
 use crate::app::caretaker::Caretaker;
+use crate::app::providers::Providers;
 use crate::app::readiness::{ProvidersCheck, StoreCheck, StrangersCheck};
-use crate::app::reload::ReloadedKeys;
+use crate::app::reload::Reloader;
 use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
 use crate::app::site::Ground;
@@ -39,7 +41,6 @@ use crate::config::{Config, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::DevError;
 use crate::frontend::{FileRoom, FrontendError};
-use crate::oidc::Provider;
 use crate::pipeline::developer::Audience;
 use crate::pipeline::sites::{Sites, Table};
 use crate::pipeline::{Pipeline, Shared, SharedParts};
@@ -112,7 +113,7 @@ pub struct Environment {
     /// Gives unpredictable bytes.
     pub randomness: Arc<dyn Randomness>,
     /// Reads the configuration again, where it comes from a file.
-    pub reload: Option<Reload>,
+    pub reload: Option<Arc<Reload>>,
     /// Takes the log lines of this app.
     pub log: LogLines,
 }
@@ -120,6 +121,7 @@ pub struct Environment {
 impl Environment {
     /// The machine itself.
     pub fn system(reload: Option<Reload>) -> Self {
+        let reload = reload.map(Arc::new);
         Self {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
@@ -140,7 +142,7 @@ pub struct RunningApp {
     drain_delay: Duration,
     /// Begins the drain of the public listener.
     shutdown: CancellationToken,
-    keys: ReloadedKeys,
+    reloader: Arc<Reloader>,
     /// Ends what must answer during the drain: the administration listener, the caretaker.
     afterwards: CancellationToken,
     background: Background,
@@ -179,12 +181,13 @@ impl RunningApp {
             .build()
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
+        let inherited = stores::inherited(&config.sites);
         let opened = stores::open(
             &config.store,
             &Around {
                 metrics: &metrics,
                 keys: &keys,
-                inherited: &stores::inherited(&config.sites),
+                inherited: &inherited,
                 clock: &clock,
                 randomness: &randomness,
                 care: &care,
@@ -218,6 +221,7 @@ impl RunningApp {
             metrics: metrics.clone(),
             keys: keys.clone(),
             sessions: opened,
+            inherited,
             journal: Journal::new(metrics.clone(), subjects),
             endings: AllEndings::default(),
             room_for_cookies: room_for_cookies(server.limits.head_bytes),
@@ -225,18 +229,13 @@ impl RunningApp {
             strangers: strangers.clone(),
             shared: streams.clone(),
             file_room: FileRoom::new(files_that_fit(descriptors)),
+            providers: Providers::on(care.handle().clone()),
             tls: tls.clone(),
         };
-        let mut sites = Vec::new();
-        for site in config.sites {
-            sites.push(Arc::new(ground.build(site)?));
-        }
+        let sites = ground.build_all(config.sites)?;
+        ground.now_under(&sites);
         let relying_party = sites.first().ok_or(StartError::NoSite)?.relying_party();
         let sessions = relying_party.sessions().clone();
-        let providers: Vec<Provider> = sites
-            .iter()
-            .map(|site| site.relying_party().provider().clone())
-            .collect();
         let shared = Arc::new(Shared::new(SharedParts {
             trusted_proxies,
             websocket_ping: server.timeouts.websocket_ping,
@@ -246,6 +245,8 @@ impl RunningApp {
             metrics: metrics.clone(),
         }));
         let sites = Sites::new(Table::new(sites));
+        let served = sites.clone();
+        metrics.config_in_use(clock.now());
         let tls = Arc::new(tls);
         let timeouts = server.timeouts.clone();
         let least_rate = server.limits.least_rate;
@@ -283,36 +284,41 @@ impl RunningApp {
         let public = Server::start(server, &callers, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
+        let certificates = public.certificates();
+        let reloader = Reloader::new(
+            ground,
+            served.clone(),
+            certificates.clone(),
+            reload,
+            log.clone(),
+        );
+        let reloader = Arc::new(reloader);
         let history = config.admin.as_ref().map(|_| History::new());
         let admin = config
             .admin
             .map(|settings| {
                 let admin = Admin {
                     checks: vec![
-                        Arc::new(ProvidersCheck::new(providers.clone(), Arc::clone(&clock))),
+                        Arc::new(ProvidersCheck::new(served, Arc::clone(&clock))),
                         Arc::new(StoreCheck(sessions.clone())),
                         Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
                     ],
                     metrics: metrics.clone(),
                     history: history.clone().unwrap_or_default(),
                     sessions: sessions.clone(),
+                    reload: Arc::new(Arc::clone(&reloader)),
                     randomness,
                     draining: leaving.clone(),
                 };
                 admin::start(settings, admin, afterwards.clone(), &log)
             })
             .transpose()?;
-        let keys = ReloadedKeys {
-            ring: keys,
-            source: reload,
-        };
         let caretaker = Caretaker {
             sockets,
             streams,
-            certificates: public.certificates(),
-            providers,
+            certificates,
             sessions,
-            keys: keys.clone(),
+            reloader: Arc::clone(&reloader),
             strangers,
             metrics: metrics.clone(),
             history,
@@ -329,7 +335,7 @@ impl RunningApp {
             leaving,
             drain_delay: config.drain_delay,
             shutdown,
-            keys,
+            reloader,
             afterwards,
             background,
             patience,
@@ -366,7 +372,7 @@ impl RunningApp {
     /// the log what came of it, and what has changed that takes a restart. Reads files.
     pub fn reload(&self) {
         tracing::info!(event = "reload", "told to reload");
-        self.keys.reload();
+        self.reloader.reload();
         self.public.reload();
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::admin::{Check, CheckState};
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::{Provider, Standing};
+use crate::pipeline::sites::Sites;
 use crate::session::Sessions;
 use crate::session::store::Condition;
 use crate::web::strangers::{Pressure, Strangers};
@@ -19,17 +20,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The providers. A wrong answer since the start keeps work away, since a deploy with a wrong issuer
 /// must not replace one that works. Once it was found, its outage is told and no more (A8).
 pub(super) struct ProvidersCheck {
-    providers: Vec<Provider>,
+    sites: Sites,
     clock: Arc<dyn Clock>,
     started: Timestamp,
 }
 
 impl ProvidersCheck {
     /// Waits from now on.
-    pub(super) fn new(providers: Vec<Provider>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(sites: Sites, clock: Arc<dyn Clock>) -> Self {
         let started = clock.now();
         Self {
-            providers,
+            sites,
             clock,
             started,
         }
@@ -62,9 +63,10 @@ impl Check for ProvidersCheck {
     /// itself.
     fn state(&self) -> Pin<Box<dyn Future<Output = CheckState> + Send + '_>> {
         let worst = self
-            .providers
+            .sites
+            .all()
             .iter()
-            .map(|provider| self.state_of(provider))
+            .map(|site| self.state_of(site.relying_party().provider()))
             .max_by_key(weight)
             .unwrap_or(CheckState::Ok);
         Box::pin(std::future::ready(worst))

@@ -1,55 +1,246 @@
-//! What is read again while running. The certificate's files are the listener's own affair.
+//! The configuration read again while the process serves: judged as `bff check` judges it, and taken
+//! into use whole or not at all.
 
-use crate::config::{ConfigErrors, Reload};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::admin::{ReloadAnswer, Reloads};
+use crate::app::site::Ground;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, ConfigErrors, Print, Reload, Reread};
+use crate::pipeline::sites::{Sites, Table};
 use crate::secret::SessionKey;
-use crate::session::seal::Keys;
+use crate::server::{self, Certificates};
+use crate::telemetry::{LogLines, ReloadOutcome, chain};
 
-/// The session keys and where they are read again.
-#[derive(Clone)]
-pub(super) struct ReloadedKeys {
-    pub(super) ring: Keys,
-    pub(super) source: Option<Reload>,
+/// Takes configurations into use.
+pub(super) struct Reloader {
+    ground: Ground,
+    sites: Sites,
+    certificates: Option<Certificates>,
+    source: Option<Arc<Reload>>,
+    log: LogLines,
+    /// One at a time.
+    state: Mutex<State>,
 }
 
-impl ReloadedKeys {
-    /// Takes the keys into use as they stand now. A file that is half written is read again in a
-    /// moment; the old keys stay, and nothing is said.
-    pub(super) fn look(&self) {
-        if let Some(Ok(reread)) = self.source.as_ref().map(Reload::read)
-            && self.ring.replace(&reread.keys)
-        {
-            told_of(&reread.keys);
+#[derive(Default)]
+struct State {
+    /// What was looked at last, whatever came of it.
+    seen: Option<Print>,
+    /// What differed at the last look, and may be half written yet.
+    changing: Option<Print>,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Reloaded {
+    /// Nothing says anything else than what is in use.
+    Unchanged,
+    /// These keys are in use as they stand now.
+    Applied { changed: Vec<String> },
+    /// All stays as it was, for these faults.
+    Refused { faults: Vec<String> },
+}
+
+impl Reloader {
+    pub(super) fn new(
+        ground: Ground,
+        sites: Sites,
+        certificates: Option<Certificates>,
+        source: Option<Arc<Reload>>,
+        log: LogLines,
+    ) -> Self {
+        let seen = source.as_ref().map(|source| source.stamp());
+        Self {
+            ground,
+            sites,
+            certificates,
+            source,
+            log,
+            state: Mutex::new(State {
+                seen,
+                changing: None,
+            }),
         }
     }
 
-    /// The same for whoever asked, who is told in any case, and also of what takes a restart.
-    pub(super) fn reload(&self) {
-        match self.source.as_ref().map(Reload::read) {
-            None => {}
-            Some(Err(faults)) => refused(&faults),
-            Some(Ok(reread)) => {
-                if self.ring.replace(&reread.keys) {
-                    told_of(&reread.keys);
-                } else {
-                    tracing::info!(
-                        event = "keys.unchanged",
-                        "the session keys have not changed"
-                    );
+    /// Whether there are files that may change.
+    pub(super) const fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Takes into use what has changed, once it changes no more between two looks: a file that is half
+    /// written is read again in a moment. Reads files.
+    pub(super) fn look(&self) {
+        let Some(source) = &self.source else {
+            return;
+        };
+        let now = source.stamp();
+        {
+            let mut state = self.state();
+            if state.seen.as_ref() == Some(&now) {
+                state.changing = None;
+                return;
+            }
+            if state.changing.as_ref() != Some(&now) {
+                state.changing = Some(now);
+                return;
+            }
+        }
+        self.reload();
+    }
+
+    /// Takes the configuration into use as it stands now; the log and the metrics say what came of it.
+    /// When this returns, no request that comes is answered by the one before. Reads files.
+    pub(super) fn reload(&self) -> ReloadAnswer {
+        let Some(source) = &self.source else {
+            return ReloadAnswer::default();
+        };
+        // Whoever asks may be on a thread that writes nowhere.
+        let _lines = self.log.enter();
+        let mut state = self.state();
+        state.changing = None;
+        state.seen = Some(source.stamp());
+        let (reloaded, needs_restart) = match source.read() {
+            Ok(reread) => {
+                let needs_restart = reread.needs_restart.clone();
+                (self.apply(source, reread), needs_restart)
+            }
+            Err(errors) => (refused(&errors), Vec::new()),
+        };
+        self.tell(&reloaded);
+        if !needs_restart.is_empty() {
+            tracing::warn!(
+                event = "reload.needs_restart",
+                changed = needs_restart.join(", "),
+                "these keys have changed and are read at a start alone; restart to use them"
+            );
+        }
+        reloaded.answer(needs_restart)
+    }
+
+    fn apply(&self, source: &Reload, reread: Reread) -> Reloaded {
+        let changed = reread.changed.clone();
+        if changed.is_empty() {
+            return Reloaded::Unchanged;
+        }
+        let (config, warnings, prints) = reread.into_parts();
+        match self.swap(config) {
+            Ok(()) => {
+                warnings.log();
+                source.accept(prints);
+                Reloaded::Applied { changed }
+            }
+            Err(fault) => Reloaded::Refused {
+                faults: vec![fault],
+            },
+        }
+    }
+
+    /// All of `config`, or its fault and nothing of it.
+    fn swap(&self, config: Config) -> Result<(), String> {
+        let Config {
+            server,
+            sites,
+            keys,
+            ..
+        } = config;
+        let built = self.ground.build_all(sites).and_then(|sites| {
+            if let Some(certificates) = &self.certificates {
+                let (tls, of_sites) = (server.tls.as_ref(), &server.site_certificates);
+                let now = SystemClock.now();
+                let replaced = certificates.replace(tls, of_sites, now);
+                replaced.map_err(server::StartError::from)?;
+            }
+            Ok(sites)
+        });
+        match built {
+            Ok(sites) => {
+                if self.ground.keys.replace(&keys) {
+                    told_of(&keys);
                 }
-                if reread.changed.is_empty() {
-                    tracing::info!(
-                        event = "reload.unchanged",
-                        "nothing has changed that is read at a start alone"
-                    );
-                } else {
-                    tracing::warn!(
-                        event = "reload.needs_restart",
-                        changed = reread.changed.join(", "),
-                        "these keys have changed and are read at a start alone; restart to use them"
+                self.ground.now_under(&sites);
+                self.sites.replace(Table::new(sites));
+                Ok(())
+            }
+            Err(error) => {
+                // Whatever it was to be at is let go of.
+                self.ground.now_under(&self.sites.all());
+                Err(chain(&error))
+            }
+        }
+    }
+
+    fn tell(&self, reloaded: &Reloaded) {
+        let (metrics, now) = (&self.ground.metrics, self.ground.clock.now());
+        match reloaded {
+            Reloaded::Unchanged => {
+                metrics.reload(ReloadOutcome::Unchanged, now);
+                tracing::info!(
+                    event = "reload.unchanged",
+                    "nothing has changed that can be taken into use"
+                );
+            }
+            Reloaded::Applied { changed } => {
+                metrics.reload(ReloadOutcome::Applied, now);
+                tracing::info!(
+                    event = "reload.applied",
+                    changed = changed.join(", "),
+                    sites = self.sites.all().len(),
+                    "the configuration is in use as it stands now"
+                );
+            }
+            Reloaded::Refused { faults } => {
+                metrics.reload(ReloadOutcome::Refused, now);
+                for error in faults {
+                    tracing::error!(
+                        event = "reload.refused",
+                        error,
+                        "the configuration cannot be used; all stays as it was"
                     );
                 }
             }
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reloaded {
+    fn answer(self, needs_restart: Vec<String>) -> ReloadAnswer {
+        let (changed, faults) = match self {
+            Self::Unchanged => (Vec::new(), Vec::new()),
+            Self::Applied { changed } => (changed, Vec::new()),
+            Self::Refused { faults } => (Vec::new(), faults),
+        };
+        ReloadAnswer {
+            changed,
+            needs_restart,
+            faults,
+        }
+    }
+}
+
+impl Reloads for Arc<Reloader> {
+    fn reload(&self) -> ReloadAnswer {
+        Reloader::reload(self)
+    }
+}
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refused(errors: &ConfigErrors) -> Reloaded {
+    Reloaded::Refused {
+        faults: errors.to_string().lines().map(str::to_owned).collect(),
     }
 }
 
@@ -59,14 +250,4 @@ fn told_of(keys: &[SessionKey]) {
         keys = keys.len(),
         "session keys reloaded"
     );
-}
-
-fn refused(faults: &ConfigErrors) {
-    for error in faults.to_string().lines() {
-        tracing::error!(
-            event = "reload.refused",
-            error,
-            "the configuration cannot be used; all stays as it was"
-        );
-    }
 }

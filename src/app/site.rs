@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::StartError;
+use crate::app::providers::Providers;
 use crate::app::stores::Opened;
 use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
@@ -12,12 +13,12 @@ use crate::config::SiteConfig;
 use crate::frontend::{FileRoom, Frontend};
 use crate::oidc::Provider;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
-use crate::pipeline::site::{Site, SiteParts};
+use crate::pipeline::site::{Neighbours, Site, SiteParts};
 use crate::proxy::route::RouteTable;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
 use crate::session::seal::Keys;
-use crate::session::{SessionSettings, Sessions};
+use crate::session::{Inherited, SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound::Outbound;
@@ -33,6 +34,8 @@ pub(super) struct Ground {
     pub(super) metrics: Metrics,
     pub(super) keys: Keys,
     pub(super) sessions: Opened,
+    /// Whose sessions are that name no site.
+    pub(super) inherited: Inherited,
     pub(super) journal: Journal,
     /// What follows the end of a session, of whichever site.
     pub(super) endings: AllEndings,
@@ -42,17 +45,54 @@ pub(super) struct Ground {
     pub(super) strangers: Strangers,
     pub(super) shared: auth::Shared,
     pub(super) file_room: FileRoom,
+    pub(super) providers: Providers,
     /// How servers are verified that a site names no roots for.
     pub(super) tls: rustls::ClientConfig,
 }
 
 impl Ground {
-    /// The site that `config` describes.
+    /// The sites of a configuration.
     ///
     /// # Errors
     ///
-    /// What keeps it from being served, in one sentence.
-    pub(super) fn build(&self, config: SiteConfig) -> Result<Site, StartError> {
+    /// What keeps one from being served, in one sentence.
+    pub(super) fn build_all(&self, configs: Vec<SiteConfig>) -> Result<Vec<Arc<Site>>, StartError> {
+        let neighbours: Vec<_> = configs
+            .iter()
+            .map(|config| neighbours(config, &configs))
+            .collect();
+        configs
+            .into_iter()
+            .zip(neighbours)
+            .map(|(config, neighbours)| Ok(Arc::new(self.build(config, neighbours)?)))
+            .collect()
+    }
+
+    /// What these sites stand for from now on, and none before them.
+    pub(super) fn now_under(&self, sites: &[Arc<Site>]) {
+        let all = sites.iter().map(|site| (site, site.relying_party()));
+        let main = sites.iter().find(|site| site.id().is_main());
+        if let Some(main) = main {
+            let provider = main.relying_party().provider();
+            self.inherited.replace(provider.settings().registration());
+        }
+        self.endings
+            .replace(all.clone().map(|(site, relying_party)| {
+                let registration = relying_party.provider().settings().registration();
+                (
+                    site.id().clone(),
+                    registration,
+                    relying_party.endings().clone(),
+                )
+            }));
+        let used: Vec<Provider> = all
+            .map(|(_, relying_party)| relying_party.provider().clone())
+            .collect();
+        self.providers.keep(&used);
+    }
+
+    /// The site that `config` describes, beside these.
+    fn build(&self, config: SiteConfig, neighbours: Neighbours) -> Result<Site, StartError> {
         // Nobody takes back what the operator says.
         let own_headers = OwnHeaders {
             clears_nel: !config.sets_header(&NEL),
@@ -63,23 +103,22 @@ impl Ground {
             warn_of_expiry(expires, self.clock.now());
         }
         let session_cookie = self.session_cookie(&config);
-        let timeout = config.provider.timeout;
-        let outbound = Outbound::with_tls(self.tls.clone(), timeout, config.outbound);
-        let provider = Provider::new(
-            config.provider,
-            outbound,
-            Arc::clone(&self.clock),
-            Arc::clone(&self.randomness),
-            self.metrics.clone(),
-        );
+        let provider = self.providers.get_or_make(&config.provider_print, || {
+            let timeout = config.provider.timeout;
+            Provider::new(
+                config.provider,
+                Outbound::with_tls(self.tls.clone(), timeout, config.outbound),
+                Arc::clone(&self.clock),
+                Arc::clone(&self.randomness),
+                self.metrics.clone(),
+            )
+        });
         let endings = Endings::new(
             provider.clone(),
             Arc::clone(&self.sessions.clock),
             self.background.clone(),
             config.auth.revocation,
         );
-        let registration = provider.settings().registration();
-        self.endings.add(&config.id, registration, endings.clone());
         let sessions = self.sessions_of(&config.id, &config.session);
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             settings: config.auth,
@@ -95,6 +134,9 @@ impl Ground {
             strangers: self.strangers.clone(),
             shared: self.shared.clone(),
         }));
+        let mount = relying_party.settings().mount.as_str();
+        let routes = config.routes.into_iter().map(|route| route.below(mount));
+        let routes = routes.collect();
         let frontend = config
             .frontend
             .map(|settings| {
@@ -105,11 +147,12 @@ impl Ground {
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
-            routes: RouteTable::new(config.routes)?,
+            routes: RouteTable::new(routes)?,
             frontend,
             error_page: config.error_page,
             path_rules: config.path_rules,
             own_headers,
+            neighbours,
             metrics: self.metrics.clone(),
         }))
     }
@@ -146,6 +189,24 @@ impl Ground {
         };
         SessionCookie::carrying(settings, keys, carrier)
     }
+}
+
+/// What `config` must know of those that share its host.
+fn neighbours(config: &SiteConfig, all: &[SiteConfig]) -> Neighbours {
+    let host = config.auth.public_url.host();
+    let others = all
+        .iter()
+        .filter(|other| other.id != config.id && other.auth.public_url.host() == host);
+    let mut neighbours = Neighbours::default();
+    for other in others {
+        let mount = &other.auth.mount;
+        if mount.len() > config.auth.mount.len() && mount.starts_with(&config.auth.mount) {
+            neighbours.mounts.push(mount.clone());
+        }
+        let names = other.session.cookie.derived_names();
+        neighbours.cookies = neighbours.cookies.and(&names);
+    }
+    neighbours
 }
 
 /// Without the secret nobody signs in, and no session is renewed.

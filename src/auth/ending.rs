@@ -129,10 +129,12 @@ impl Endings {
 pub struct AllEndings(Arc<RwLock<HashMap<(SiteId, Registration), Endings>>>);
 
 impl AllEndings {
-    /// From now on sessions of this site that came of logins with this registration are followed so.
-    pub fn add(&self, site: &SiteId, registration: Registration, endings: Endings) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert((site.clone(), registration), endings);
+    /// From now on sessions of these sites that came of logins with these registrations are followed so,
+    /// and no others.
+    pub fn replace(&self, all: impl IntoIterator<Item = (SiteId, Registration, Endings)>) {
+        let all = all.into_iter();
+        let all = all.map(|(site, registration, endings)| ((site, registration), endings));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all.collect();
     }
 }
 

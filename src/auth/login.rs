@@ -172,7 +172,7 @@ impl LoginRequest {
             }
         }
         Ok(Self {
-            return_to: return_to.unwrap_or_else(ReturnTo::root),
+            return_to: return_to.unwrap_or_else(|| logins.places.front_page()),
             extra,
             window: window.unwrap_or(Window::Tab),
             attempts,
@@ -187,7 +187,7 @@ impl LoginRequest {
         logins: &Logins,
     ) -> Result<Self, LoginError> {
         let issuer = &logins.provider.settings().issuer;
-        let mut own = Self::returning_to(ReturnTo::root());
+        let mut own = Self::returning_to(logins.places.front_page());
         let mut named = None;
         for (name, value) in form_urlencoded::parse(parameters.as_bytes()) {
             match &*name {

@@ -96,14 +96,15 @@ impl Logouts {
         presented: Presented,
     ) -> Result<Response<Body>, LogoutError> {
         let mut sid = None;
-        let mut return_to = ReturnTo::root();
+        let mut return_to = self.places.front_page();
         for (name, value) in
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
         {
             match &*name {
                 "sid" => sid = Some(value.into_owned()),
                 "return_to" | "returnUrl" => {
-                    return_to = self.places.parse(&value)?.unwrap_or_else(ReturnTo::root);
+                    let place = self.places.parse(&value)?;
+                    return_to = place.unwrap_or_else(|| self.places.front_page());
                 }
                 _ => {}
             }
@@ -176,7 +177,7 @@ impl Logouts {
             .find(|(name, _)| name == "state")
             .and_then(|(_, state)| self.keys.open(LOGOUT_STATE, state.as_bytes()))
             .and_then(|place| ReturnTo::sealed(std::str::from_utf8(&place).ok()?))
-            .unwrap_or_else(ReturnTo::root);
+            .unwrap_or_else(|| self.places.front_page());
         see_other(return_to.as_str())
     }
 

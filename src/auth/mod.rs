@@ -61,7 +61,9 @@ use session::SessionEndpoints;
 pub struct AuthSettings {
     /// The origin that browsers see.
     pub public_url: Url,
-    /// Where our endpoints live, `/bff`: a leading slash, no trailing one.
+    /// The path that the site lives below, `/shop`; empty where it has the whole origin.
+    pub mount: String,
+    /// Where our endpoints live, `/bff` or `/shop/bff`: a leading slash, no trailing one.
     pub base_path: String,
     /// Whether `/bff/session` answers 200 or 401 to the anonymous.
     pub anonymous: AnonymousAnswer,
@@ -125,6 +127,7 @@ pub enum LogoutHint {
 #[derive(Debug)]
 pub struct RelyingParty {
     common: Common,
+    endings: Endings,
     tokens: AccessTokens,
     logins: Logins,
     logouts: Logouts,
@@ -237,7 +240,11 @@ impl RelyingParty {
             patience,
         );
         let common = Common {
-            places: Places::new(settings.public_url.clone(), settings.base_path.clone()),
+            places: Places::new(
+                settings.public_url.clone(),
+                settings.mount.clone(),
+                settings.base_path.clone(),
+            ),
             settings,
             provider,
             sessions,
@@ -248,7 +255,8 @@ impl RelyingParty {
             metrics,
         };
         Self {
-            logins: Logins::new(&common, tokens.clone(), endings, strangers),
+            logins: Logins::new(&common, tokens.clone(), endings.clone(), strangers),
+            endings,
             logouts: Logouts::new(&common),
             provider_logouts: ProviderLogouts::new(&common, shared.front_channel),
             session_endpoints: SessionEndpoints::new(&common, shared.streams),
@@ -270,6 +278,11 @@ impl RelyingParty {
     /// Live access tokens.
     pub const fn tokens(&self) -> &AccessTokens {
         &self.tokens
+    }
+
+    /// What follows the end of sessions that begin here.
+    pub const fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// Who we are signing people in at.

@@ -6,23 +6,30 @@ use http::header::REFERER;
 use url::{Url, form_urlencoded};
 
 use crate::auth::prompt::Window;
-use crate::auth::return_to::{BadReturnTo, ReturnTo};
+use crate::auth::return_to::{BadReturnTo, Ground, ReturnTo};
 use crate::session::record::Session;
 
 /// The addresses of one site.
 #[derive(Debug, Clone)]
 pub struct Places {
     public_url: Url,
+    mount: String,
     base_path: String,
 }
 
 impl Places {
-    /// Those under `base_path` of this origin.
-    pub const fn new(public_url: Url, base_path: String) -> Self {
+    /// Those of a site that lives below `mount` of this origin, with our endpoints under `base_path`.
+    pub const fn new(public_url: Url, mount: String, base_path: String) -> Self {
         Self {
             public_url,
+            mount,
             base_path,
         }
+    }
+
+    /// The page that stands for none in particular.
+    pub fn front_page(&self) -> ReturnTo {
+        ReturnTo::front_page(&self.mount)
     }
 
     /// One of our own endpoints as a path; `name` begins with a slash.
@@ -53,7 +60,7 @@ impl Places {
         if window == Window::Popup {
             query.append_pair("mode", "popup");
         }
-        if *place != ReturnTo::root() {
+        if *place != self.front_page() {
             query.append_pair("return_to", place.as_str());
         }
         let query = query.finish();
@@ -85,10 +92,15 @@ impl Places {
         let referer = headers.get(REFERER).and_then(|value| value.to_str().ok());
         referer
             .and_then(|referer| self.parse(referer).ok()?)
-            .unwrap_or_else(ReturnTo::root)
+            .unwrap_or_else(|| self.front_page())
     }
 
     pub(in crate::auth) fn parse(&self, text: &str) -> Result<Option<ReturnTo>, BadReturnTo> {
-        ReturnTo::parse(text, &self.public_url, &self.base_path)
+        let ground = Ground {
+            origin: &self.public_url,
+            mount: &self.mount,
+            base_path: &self.base_path,
+        };
+        ReturnTo::parse(text, ground)
     }
 }

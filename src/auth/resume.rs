@@ -81,7 +81,7 @@ impl Logins {
                 .live()
         {
             let (return_to, window) = known.map_or_else(
-                || (ReturnTo::root(), Window::Tab),
+                || (self.places.front_page(), Window::Tab),
                 |past| (past.return_to, past.window),
             );
             return Ok(LoginAnswer::SignedIn(LoggedIn {
@@ -93,7 +93,7 @@ impl Logins {
         }
         let attempts = again.attempts.and_one_more(now);
         let Some(past) = known else {
-            let place = ReturnTo::root();
+            let place = self.places.front_page();
             return Err(if attempts.are_too_many() {
                 self.hopeless(self.why_no_cookie(parts), &place, Window::Tab)
             } else {

@@ -8,6 +8,17 @@ use url::{ParseError, Position, Url};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(String);
 
+/// The ground on which a place must lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// Our own origin.
+    pub origin: &'a Url,
+    /// The path that the site lives below: `/shop`, or empty for the whole origin.
+    pub mount: &'a str,
+    /// Where our endpoints live, from the origin's root: `/shop/bff`.
+    pub base_path: &'a str,
+}
+
 /// The place asked for is not one on our origin, or would loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the place to return to is not a path on this origin")]
@@ -20,22 +31,23 @@ const MAX_LEN: usize = 2048;
 const ERROR_PARAMETER: &str = "bff_error";
 
 impl ReturnTo {
-    /// The front page.
-    pub fn root() -> Self {
-        Self("/".to_owned())
+    /// The front page of a site that lives below `mount`, which is empty for a whole origin.
+    pub fn front_page(mount: &str) -> Self {
+        Self(format!("{mount}/"))
     }
 
-    /// The place that `text` names on `origin`; none where it names nothing that a browser could be
+    /// The place that `text` names at this `site`; none where it names nothing that a browser could be
     /// sent to: too long a place, one whose letters were lost on the way, or nothing at all.
     ///
     /// Takes a path that begins with exactly one slash, or an absolute URL of our own origin, and
-    /// encodes what stands in it unencoded. `base_path` is where our endpoints live: returning there
-    /// would loop (F6).
+    /// encodes what stands in it unencoded. Returning to our endpoints would loop (F6), and what lies
+    /// beside the site's own path is another's.
     ///
     /// # Errors
     ///
     /// Whatever leads elsewhere, or looks as if it should to some parser (F4).
-    pub fn parse(text: &str, origin: &Url, base_path: &str) -> Result<Option<Self>, BadReturnTo> {
+    pub fn parse(text: &str, site: Ground<'_>) -> Result<Option<Self>, BadReturnTo> {
+        let origin = site.origin;
         if text.is_empty() {
             return Ok(None);
         }
@@ -66,7 +78,7 @@ impl ReturnTo {
         if hides_a_host(url.path()) || (relative && starts_like_a_host(text)) {
             return Err(BadReturnTo);
         }
-        if loops(url.path(), base_path) {
+        if loops(url.path(), site.base_path) || !lies_at_or_below(url.path(), site.mount) {
             return Err(BadReturnTo);
         }
         take_out_error(&mut url);
@@ -152,8 +164,11 @@ fn take_out_error(url: &mut Url) {
 
 fn loops(path: &str, base_path: &str) -> bool {
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    decoded
-        .strip_prefix(base_path)
+    lies_at_or_below(&decoded, base_path)
+}
+
+fn lies_at_or_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -163,9 +178,46 @@ mod tests {
 
     use super::*;
 
+    fn ground(origin: &Url) -> Ground<'_> {
+        Ground {
+            origin,
+            mount: "",
+            base_path: "/bff",
+        }
+    }
+
+    /// F6: a site on a path sends nobody beside it, however the path is written.
+    #[test]
+    fn places_beside_the_site_are_refused() {
+        let origin = Url::parse("https://own.example").unwrap();
+        let site = Ground {
+            origin: &origin,
+            mount: "/shop",
+            base_path: "/shop/bff",
+        };
+        for (text, place) in [
+            ("/shop", Ok(Some("/shop"))),
+            ("/shop/", Ok(Some("/shop/"))),
+            ("/shop/cart?a=1#b", Ok(Some("/shop/cart?a=1#b"))),
+            ("https://own.example/shop/cart", Ok(Some("/shop/cart"))),
+            ("/", Err(BadReturnTo)),
+            ("/shopping", Err(BadReturnTo)),
+            ("/shop/../admin", Err(BadReturnTo)),
+            ("/shop/%2e%2e/admin", Err(BadReturnTo)),
+            ("/%73hop/cart", Err(BadReturnTo)),
+            ("/shop/bff/login", Err(BadReturnTo)),
+            ("https://own.example/admin", Err(BadReturnTo)),
+        ] {
+            let found = ReturnTo::parse(text, site);
+            let found = found.map(|place| place.map(|place| place.to_string()));
+            assert_eq!(found, place.map(|place| place.map(str::to_owned)), "{text}");
+        }
+        assert_eq!(ReturnTo::front_page("/shop").as_str(), "/shop/");
+    }
+
     fn check(text: &str) -> Result<Option<String>, BadReturnTo> {
         let origin = Url::parse("https://own.example").unwrap();
-        let place = ReturnTo::parse(text, &origin, "/bff")?;
+        let place = ReturnTo::parse(text, ground(&origin))?;
         Ok(place.map(|place| place.to_string()))
     }
 
@@ -249,7 +301,7 @@ mod tests {
             ),
         ] {
             let origin = Url::parse("https://own.example").unwrap();
-            let place = ReturnTo::parse(text, &origin, "/bff").unwrap().unwrap();
+            let place = ReturnTo::parse(text, ground(&origin)).unwrap().unwrap();
             assert_eq!(place.as_str(), kept);
             assert_eq!(place.told("access_denied"), told);
         }

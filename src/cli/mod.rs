@@ -10,6 +10,7 @@ mod explain;
 mod keygen;
 mod largest_head;
 mod online;
+mod reload;
 mod sessions;
 
 use std::ffi::OsString;
@@ -77,6 +78,8 @@ enum CommandError {
     Keygen(#[from] keygen::KeygenError),
     #[error(transparent)]
     Sessions(#[from] sessions::SessionsError),
+    #[error(transparent)]
+    Reload(#[from] reload::ReloadError),
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
 }
@@ -92,6 +95,7 @@ impl CommandError {
             Self::Dev(_) => Exit::Usage,
             Self::Check(error) => error.exit(),
             Self::Sessions(error) => error.exit(),
+            Self::Reload(error) => error.exit(),
             Self::Keygen(keygen::KeygenError::Output(_)) | Self::Output(_) => Exit::Failed,
         }
     }
@@ -156,6 +160,12 @@ enum Command {
         Asks the administration listener: server.admin_listen, with server.admin_key"
     )]
     Sessions(sessions::SessionsCommand),
+    /// Have the process that runs read its configuration again
+    #[command(after_help = "Example: change a route, and take it into use\n  \
+        bff check --config bff.toml && bff reload --config bff.toml\n\n\
+        Asks the administration listener: server.admin_listen, with server.admin_key. Exit code 0: it is\n\
+        in use, and no request is answered by the old one any more; 2: it has faults, and all stays as it was")]
+    Reload(reload::ReloadOptions),
     /// Bring the schema of the session store up to date
     #[command(
         after_help = "Example: as a step of a deployment, where migrate = false stands in bff.toml\n  \
@@ -290,6 +300,7 @@ fn perform(
             writeln!(terminal.out, "session.store = \"{store}\" {said}")?;
         }
         Command::Sessions(command) => sessions::sessions(&command, variables, terminal)?,
+        Command::Reload(options) => reload::reload(&options, variables, terminal)?,
         Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
         Command::Explain(options) => {
             // Warnings are for those who start it.

@@ -16,6 +16,7 @@ mod unknown_key;
 mod values;
 mod words;
 
+mod print;
 mod reload;
 mod resolve;
 
@@ -57,7 +58,8 @@ use crate::web::site_id::SiteId;
 pub use development::{DevelopmentServers, PathInDevelopment};
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
-pub use reload::{Reload, Reread};
+pub use print::Print;
+pub use reload::{AcceptedPrints, Reload, Reread};
 pub use secret_source::KeyPlace;
 
 /// A year, as browsers want it before they remember it for good; other hosts below ours may have no
@@ -107,6 +109,8 @@ pub struct SiteConfig {
     pub client_secret_expires: Option<Timestamp>,
     /// How calls to the provider go.
     pub outbound: OutboundSettings,
+    /// Tells whether all that is said of the provider is what it was.
+    pub provider_print: Print,
     /// How long sessions live, and their cookie.
     pub session: SessionSettings,
     /// The routes, in the order written; a dev-server frontend is the last of them, on `/`, and so
@@ -288,9 +292,15 @@ fn parse(
         variables,
         folder: &Folder::of(file),
     };
-    let config = document::parse(text, variables, &mut faults)
-        .and_then(|root| File::read(&root, "", &mut faults))
-        .and_then(|file| resolve::resolve(&file, surroundings, &mut faults));
+    let config = document::parse(text, variables, &mut faults).and_then(|root| {
+        let print = reload::print_of_provider(&root, surroundings.folder);
+        let file = File::read(&root, "", &mut faults)?;
+        let mut config = resolve::resolve(&file, surroundings, &mut faults)?;
+        for site in &mut config.sites {
+            site.provider_print = print.clone();
+        }
+        Some(config)
+    });
     faults.conclude(config)
 }
 

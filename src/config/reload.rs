@@ -1,36 +1,41 @@
-//! The configuration read again while running: the keys that are taken into use, and the names of
-//! what has changed since the start and needs another one.
+//! The configuration read again while running: what has changed, and what of that a start alone reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::config::Variables;
 use crate::config::document::{self, Entry, Node, Value};
-use crate::config::error::{ConfigErrors, Faults};
+use crate::config::error::{ConfigErrors, Faults, Warnings};
+use crate::config::folder::Folder;
+use crate::config::print::Print;
 use crate::config::resolve::Purpose;
-use crate::secret::SessionKey;
-
-/// What is taken into use without a restart: it counts as no change.
-const TAKEN: [&str; 1] = ["session.keys"];
+use crate::config::{Config, Variables};
 
 /// A file and its environment, which can be read again.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Reload {
     path: PathBuf,
     variables: Variables,
-    /// As they were at the start.
-    prints: Prints,
+    /// As they were at the start, for what only a start reads.
+    at_start: Prints,
+    /// As they are in use.
+    in_use: Mutex<Prints>,
 }
 
-/// What another reading found.
+/// What another reading found; it counts as in use once it is [`accepted`](Reload::accept).
 #[derive(Debug)]
 pub struct Reread {
-    /// `session.keys` as they stand now.
-    pub keys: Vec<SessionKey>,
-    /// The keys of the file that say something else than at the start, and are read only there.
+    /// The configuration as it stands now.
+    pub config: Config,
+    /// What works and is unwise.
+    pub warnings: Warnings,
+    /// The keys that say something else than what is in use, and can be taken into use.
     pub changed: Vec<String>,
+    /// The keys that say something else than at the start, and are read only there.
+    pub needs_restart: Vec<String>,
+    prints: Prints,
 }
 
 /// What each key says, as a digest: some say secrets.
@@ -43,29 +48,118 @@ impl Reload {
         Self {
             path,
             variables,
-            prints,
+            at_start: prints.clone(),
+            in_use: Mutex::new(prints),
         }
     }
 
-    /// Reads it again.
+    /// Reads it again. Reads files.
     ///
     /// # Errors
     /// As [`Config::load`](crate::config::Config::load).
     pub fn read(&self) -> Result<Reread, ConfigErrors> {
-        let (config, _) = super::load(&self.path, &self.variables, Purpose::Reload)?;
-        let now = prints(&self.path, &self.variables);
-        let names = self.prints.keys().chain(now.keys());
-        let mut changed: Vec<String> = names
-            .filter(|name| self.prints.get(*name) != now.get(*name))
-            .cloned()
-            .collect();
-        changed.sort_unstable();
-        changed.dedup();
+        let (config, warnings) = super::load(&self.path, &self.variables, Purpose::Reload)?;
+        let prints = prints(&self.path, &self.variables);
+        let (mut changed, mut needs_restart) = (differing(&self.in_use(), &prints), Vec::new());
+        changed.retain(|key| !takes_a_restart(key));
+        needs_restart.extend(differing(&self.at_start, &prints));
+        needs_restart.retain(|key| takes_a_restart(key));
         Ok(Reread {
-            keys: config.keys,
+            config,
+            warnings,
             changed,
+            needs_restart,
+            prints,
         })
     }
+
+    /// From now on this is what is in use.
+    pub fn accept(&self, prints: AcceptedPrints) {
+        *self.in_use() = prints.0;
+    }
+
+    /// Changes whenever a file of the configuration may have.
+    pub fn stamp(&self) -> Print {
+        let mut digest = Context::new(&SHA256);
+        for (key, print) in prints(&self.path, &self.variables) {
+            digest.update(key.as_bytes());
+            digest.update(&print);
+        }
+        Print(digest.finish().as_ref().to_vec())
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, Prints> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a reading said that is in use now.
+#[derive(Debug)]
+pub struct AcceptedPrints(Prints);
+
+impl Reread {
+    /// The configuration, and what to [accept](Reload::accept) once it is in use.
+    pub fn into_parts(self) -> (Config, Warnings, AcceptedPrints) {
+        (self.config, self.warnings, AcceptedPrints(self.prints))
+    }
+}
+
+/// The keys that two readings tell differently, in order.
+fn differing(one: &Prints, other: &Prints) -> Vec<String> {
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| one.get(*name) != other.get(*name))
+        .cloned()
+        .collect()
+}
+
+/// What only a start reads: the listeners and the threads behind them, the store, the log.
+fn takes_a_restart(key: &str) -> bool {
+    match key.split_once('.') {
+        Some(("server", name)) => {
+            !matches!(
+                name,
+                "public_url" | "base_path" | "allow_semicolon" | "sites"
+            ) && !name.starts_with("tls.")
+        }
+        Some(("session", name)) => matches!(
+            name,
+            "store"
+                | "store_url"
+                | "store_ca"
+                | "store_timeout"
+                | "migrate"
+                | "max_staleness"
+                | "near_cache"
+        ),
+        Some(("log" | "dev", _)) => true,
+        _ => false,
+    }
+}
+
+/// The print of all that decides what a provider is to us.
+pub(super) fn print_of_provider(root: &Node, folder: &Folder<'_>) -> Print {
+    let mut digest = Context::new(&SHA256);
+    let folder = folder.public("");
+    if let Value::Table(entries) = &root.value {
+        for name in ["provider", "server"] {
+            let Some(entry) = entries.get(name) else {
+                continue;
+            };
+            match &entry.node.value {
+                Value::Table(server) if name == "server" => {
+                    for name in ["public_url", "base_path"] {
+                        if let Some(entry) = server.get(name) {
+                            feed(&mut digest, &entry.node, name, &folder);
+                        }
+                    }
+                }
+                _ => feed(&mut digest, &entry.node, name, &folder),
+            }
+        }
+    }
+    Print(digest.finish().as_ref().to_vec())
 }
 
 /// The prints of all keys, the files that they name included. Empty where the file is no TOML.
@@ -85,9 +179,6 @@ fn prints(path: &Path, variables: &Variables) -> Prints {
 fn take_down(entries: &BTreeMap<String, Entry>, table: &str, folder: &Path, prints: &mut Prints) {
     for (name, entry) in entries {
         let key = document::joined(table, name);
-        if TAKEN.contains(&key.as_str()) {
-            continue;
-        }
         if let Value::Table(entries) = &entry.node.value {
             take_down(entries, &key, folder, prints);
         } else {
@@ -159,31 +250,48 @@ mod tests {
         upstream = "http://localhost:9000"
     "#;
 
-    /// Each key whose value, or whose file, is another one is named; those that are taken into use are
-    /// not, and what only looks different is no change.
+    /// Each key whose value, or whose file, is another one is named, and told from those that a start
+    /// alone reads; what only looks different is no change, and neither is what was taken into use.
     #[test]
-    fn what_takes_a_restart_is_named() {
-        let cases: [(&str, &str, &str, &[&str]); 6] = [
-            ("nothing", "", "", &[]),
-            ("a comment", "[server]", "# said\n[server]", &[]),
-            ("a value", "\"30m\"", "\"20m\"", &["session.idle_timeout"]),
+    fn what_has_changed_is_named() {
+        type Case<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], &'a [&'a str]);
+        let cases: [Case<'_>; 7] = [
+            ("nothing", "", "", &[], &[]),
+            ("a comment", "[server]", "# said\n[server]", &[], &[]),
+            (
+                "a value",
+                "\"30m\"",
+                "\"20m\"",
+                &["session.idle_timeout"],
+                &[],
+            ),
             (
                 "a key less",
                 "idle_timeout = \"30m\"",
                 "",
                 &["session.idle_timeout"],
+                &[],
             ),
             (
                 "the keys",
                 "[\"env:KEY\"]",
                 "[\"env:KEY\", \"env:KEY2\"]",
+                &["session.keys"],
                 &[],
             ),
             (
-                "a route and the rest",
+                "a route and the log",
                 "localhost:9000\"",
                 "localhost:9001\"\n[log]\nlevel = \"warn\"",
-                &["log.level", "route"],
+                &["route"],
+                &["log.level"],
+            ),
+            (
+                "a listener and the store",
+                "[session]",
+                "[server.timeouts]\ndrain = \"1s\"\n[session]\nstore = \"memory\"",
+                &[],
+                &["server.timeouts.drain", "session.store"],
             ),
         ];
         let folder = tempfile::tempdir().unwrap();
@@ -199,15 +307,34 @@ mod tests {
             std::fs::write(&file, BEFORE).unwrap();
             Reload::new(file.clone(), variables.clone())
         };
-        for (name, from, to, changed) in cases {
+        for (name, from, to, changed, needs_restart) in cases {
             let reload = start();
+            let before = reload.stamp();
             std::fs::write(&file, BEFORE.replacen(from, to, 1)).unwrap();
-            assert_eq!(reload.read().unwrap().changed, changed, "{name}");
+            let is_as_before = changed.is_empty() && needs_restart.is_empty();
+            assert_eq!(reload.stamp() == before, is_as_before, "{name}");
+            let reread = reload.read().unwrap();
+            assert_eq!(reread.changed, changed, "{name}");
+            assert_eq!(reread.needs_restart, needs_restart, "{name}");
+            let (_, _, prints) = reread.into_parts();
+            reload.accept(prints);
+            let again = reload.read().unwrap();
+            assert!(again.changed.is_empty(), "{name}");
+            assert_eq!(again.needs_restart, needs_restart, "{name}: until a start");
         }
         let reload = start();
+        let before = reload.read().unwrap().config;
         std::fs::write(&secret, "another client secret").unwrap();
-        let changed = reload.read().unwrap().changed;
-        assert_eq!(changed, ["provider.client_secret"], "the file of a secret");
+        let reread = reload.read().unwrap();
+        assert_eq!(
+            reread.changed,
+            ["provider.client_secret"],
+            "the file of a secret"
+        );
+        assert_ne!(
+            before.sites[0].provider_print,
+            reread.config.sites[0].provider_print
+        );
         std::fs::write(&file, "[server").unwrap();
         assert!(reload.read().is_err());
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, REFERRER_POLICY, VARY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
@@ -40,6 +40,8 @@ use self::shared::Shared;
 pub struct FrontendSettings {
     /// The folder that holds `index.html`.
     pub dir: PathBuf,
+    /// The path that the site lives below, `/shop`; empty where it has the whole origin.
+    pub mount: String,
     /// Headers of every answer, laid over the defaults; an empty value removes the default.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether text that lies there unpacked is packed on its way.
@@ -81,6 +83,7 @@ pub struct Frontend(Arc<Folder>);
 #[derive(Debug)]
 struct Folder {
     dir: PathBuf,
+    mount: String,
     headers: HeaderMap,
     known: Known,
     room: FileRoom,
@@ -154,11 +157,13 @@ impl Frontend {
         settings.check()?;
         let FrontendSettings {
             dir,
+            mount,
             headers,
             compress,
         } = settings;
         Ok(Self(Arc::new(Folder {
             dir,
+            mount,
             headers: laid_over_defaults(headers),
             known: Known {
                 packed: compress.then(Packed::default),
@@ -174,6 +179,12 @@ impl Frontend {
     pub async fn answer(&self, parts: &Parts, path: &str) -> FrontendAnswer {
         if !is_read(parts) {
             return FrontendAnswer::Answer(self.method_not_allowed());
+        }
+        let Some(path) = path.strip_prefix(self.0.mount.as_str()) else {
+            return FrontendAnswer::NotFound;
+        };
+        if path.is_empty() {
+            return FrontendAnswer::Answer(self.with_a_slash(parts));
         }
         match file::Lookup::of(path, takes_a_page(&parts.headers)) {
             Some(lookup) => self.look_up(parts, lookup).await,
@@ -303,6 +314,18 @@ impl Frontend {
             }
             Content::Large(file) => download::body(file, self.0.room.clone(), start, length),
         }
+    }
+
+    /// What the app's page names by a relative address lies below the mount, so the page must as well.
+    fn with_a_slash(&self, parts: &Parts) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        let query = parts.uri.query();
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let place = format!("{}/{query}", self.0.mount);
+        insert_text(response.headers_mut(), LOCATION, &place);
+        insert_text(response.headers_mut(), CACHE_CONTROL, "no-cache");
+        response
     }
 
     fn method_not_allowed(&self) -> Response<Body> {

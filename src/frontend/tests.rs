@@ -39,6 +39,7 @@ fn built_with(headers: Vec<(HeaderName, HeaderValue)>) -> (TempDir, Frontend) {
     std::os::unix::fs::symlink("../secret.txt", dir.join("out.txt")).unwrap();
     std::os::unix::fs::symlink("index.html", dir.join("in.html")).unwrap();
     let settings = FrontendSettings {
+        mount: String::new(),
         dir,
         headers,
         compress: true,
@@ -213,6 +214,7 @@ async fn packing_can_be_left_out() {
     let dir = around.path().join("dist");
     fs::write(dir.join("app.css"), "a {}\n".repeat(1_000)).unwrap();
     let settings = FrontendSettings {
+        mount: String::new(),
         dir,
         headers: vec![],
         compress: false,
@@ -401,6 +403,7 @@ fn a_folder_that_cannot_be_served_says_why() {
     let around = tempfile::tempdir().unwrap();
     let new = |dir: PathBuf| {
         let settings = FrontendSettings {
+            mount: String::new(),
             dir,
             headers: vec![],
             compress: true,

@@ -164,6 +164,11 @@ impl Provider {
         }
     }
 
+    /// Whether this is that one, and not just one like it.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How it stands, as far as [`Self::keep_fresh`] has looked; asks nobody.
     pub fn standing(&self) -> Standing {
         self.0.looks.standing()

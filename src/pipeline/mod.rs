@@ -186,7 +186,7 @@ impl Pipeline {
     /// nothing of our routes; the same answer with a session and without (I8).
     fn site_of(&self, parts: &Parts) -> Result<Arc<Site>, Refusal> {
         let host = external_host(parts).unwrap_or_default();
-        if let Some(site) = self.sites.at(host) {
+        if let Some(site) = self.sites.at(host, parts.uri.path()) {
             return Ok(site);
         }
         check_request(parts)?;
@@ -255,7 +255,7 @@ impl Serving<'_> {
     fn check_connection(&self, host: &str, connection: &Connection) -> Result<(), Refusal> {
         let worker = self.worker;
         let is_misdirected = !connection.covers(host)
-            && worker.sites.at(host).is_some()
+            && worker.sites.serve(host)
             && !worker.shared.trusted_proxies.trust_peer(connection.peer);
         if is_misdirected {
             return Err(Refusal::Misdirected);
@@ -283,6 +283,9 @@ impl Serving<'_> {
             Ok(path) => path,
             Err(fault) => return Box::pin(self.answer_odd_path(fault, ctx, parts)).await,
         };
+        if site.may_be_a_neighbours(&path) {
+            return Err(PathFault::TwoRoutes.into());
+        }
         // Ours, whatever the route would say: a preflight is answered here (H4).
         if csrf::is_preflight(parts) {
             return Ok(preflight());

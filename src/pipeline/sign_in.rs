@@ -49,7 +49,7 @@ impl Serving<'_> {
         let place = relying_party
             .places()
             .place(&address, &parts.headers)
-            .unwrap_or_else(|_| ReturnTo::root());
+            .unwrap_or_else(|_| relying_party.places().front_page());
         logins.check_progress(parts, presented, &place)?;
         let request = LoginRequest::returning_to(place);
         logins.admit_login(self.source(ctx, parts))?;
@@ -79,9 +79,10 @@ impl Serving<'_> {
 
     /// The front page, if anything opens there and the person is elsewhere.
     pub(super) fn home(&self, parts: &Parts) -> Option<Way> {
-        let is_here = parts.method == Method::GET && parts.uri.path() == "/";
-        let opens = || self.opens(&ReturnTo::root(), parts) != Opens::Nothing;
-        (!is_here && opens()).then(|| Way::new("Start page", "/"))
+        let front = self.site.relying_party.places().front_page();
+        let is_here = parts.method == Method::GET && parts.uri.path() == front.path();
+        let opens = || self.opens(&front, parts) != Opens::Nothing;
+        (!is_here && opens()).then(|| Way::new("Start page", front.as_str()))
     }
 
     /// What the login is shown in that a request is for, as far as it says itself.

@@ -9,7 +9,7 @@ use crate::auth::RelyingParty;
 use crate::frontend::{ErrorPage, Frontend};
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
 use crate::pipeline::own_headers::OwnHeaders;
-use crate::proxy::path::PathRules;
+use crate::proxy::path::{PathRules, RequestPath};
 use crate::proxy::route::RouteTable;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::cookie_names::CookieNames;
@@ -29,6 +29,7 @@ pub struct Site {
     pub(super) path_rules: PathRules,
     pub(super) own_headers: OwnHeaders,
     pub(super) strip_cookies: CookieNames,
+    neighbours: Neighbours,
     pub(super) metrics: SiteMetrics,
 }
 
@@ -44,7 +45,17 @@ pub struct SiteParts {
     pub public: PublicOrigin,
     pub path_rules: PathRules,
     pub own_headers: OwnHeaders,
+    pub neighbours: Neighbours,
     pub metrics: Metrics,
+}
+
+/// What a site must know of the others on its host, with which it shares an origin.
+#[derive(Debug, Clone, Default)]
+pub struct Neighbours {
+    /// The paths below its own that are theirs.
+    pub mounts: Vec<String>,
+    /// The names of their cookies.
+    pub cookies: CookieNames,
 }
 
 /// Where the requests of a site are counted.
@@ -67,6 +78,7 @@ impl Site {
             public,
             path_rules,
             own_headers,
+            neighbours,
             metrics,
         } = parts;
         let base_path = &relying_party.settings().base_path;
@@ -82,7 +94,9 @@ impl Site {
             frontend: metrics.route("frontend"),
         };
         Self {
-            strip_cookies: relying_party.session_cookie().settings().derived_names(),
+            strip_cookies: (relying_party.session_cookie().settings().derived_names())
+                .and(&neighbours.cookies),
+            neighbours,
             id,
             relying_party,
             routes,
@@ -105,6 +119,11 @@ impl Site {
         &self.relying_party
     }
 
+    /// The path that it lives below, `/shop`; empty where it has the whole origin.
+    pub fn mount(&self) -> &str {
+        &self.relying_party.settings().mount
+    }
+
     /// The origin that browsers see.
     pub const fn public(&self) -> &PublicOrigin {
         &self.public
@@ -113,6 +132,12 @@ impl Site {
     /// The hosts that it answers at, in lower case: the public one, and those that routes name.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.public.host()).chain(self.routes.hosts())
+    }
+
+    /// Whether a path that came here as it is written may be read as one of another site's on this host.
+    pub(super) fn may_be_a_neighbours(&self, path: &RequestPath) -> bool {
+        let mut mounts = self.neighbours.mounts.iter();
+        mounts.any(|mount| RouteTable::may_lie_below(path, mount))
     }
 
     /// What a path may hold for anybody here to take it.

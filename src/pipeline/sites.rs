@@ -32,18 +32,25 @@ impl Table {
                 }
             }
         }
+        for at in hosts.values_mut() {
+            at.sort_by_key(|site| std::cmp::Reverse(site.mount().len()));
+        }
         Self { hosts, all: sites }
     }
 
-    fn at(&self, host: &str) -> Option<&Arc<Site>> {
+    fn on(&self, host: &str) -> &[Arc<Site>] {
         if let Some(sites) = self.hosts.get(host) {
-            return sites.first();
+            return sites;
         }
         // Browsers write hosts in lower case; whoever does not is understood all the same.
         let is_lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
-        (!is_lower)
-            .then(|| self.hosts.get(&*host.to_ascii_lowercase())?.first())
-            .flatten()
+        let found = (!is_lower).then(|| self.hosts.get(&*host.to_ascii_lowercase()));
+        found.flatten().map_or(&[], Vec::as_slice)
+    }
+
+    fn at(&self, host: &str, path: &str) -> Option<&Arc<Site>> {
+        let mut sites = self.on(host).iter();
+        sites.find(|site| lies_below(path, site.mount()))
     }
 }
 
@@ -58,9 +65,14 @@ impl Sites {
         self.0.store(Arc::new(table));
     }
 
-    /// The site that a request for `host` is for.
-    pub fn at(&self, host: &str) -> Option<Arc<Site>> {
-        self.0.load().at(host).cloned()
+    /// The site that a request for this host and path is for.
+    pub fn at(&self, host: &str, path: &str) -> Option<Arc<Site>> {
+        self.0.load().at(host, path).cloned()
+    }
+
+    /// Whether some site is on this host.
+    pub fn serve(&self, host: &str) -> bool {
+        !self.0.load().on(host).is_empty()
     }
 
     /// Every site.
@@ -73,4 +85,11 @@ impl Sites {
     pub(super) fn first(&self) -> Option<Arc<Site>> {
         self.0.load().all.first().cloned()
     }
+}
+
+/// Whether a path lies at or below a mount, by whole segments; as it is written, since what is written
+/// otherwise than browsers write it is refused by the site that it then comes to.
+fn lies_below(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

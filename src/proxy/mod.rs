@@ -55,6 +55,8 @@ pub struct RouteSettings {
     pub csrf: Option<CsrfCheck>,
     /// What becomes of the path on its way.
     pub path_rewrite: PathRewrite,
+    /// The path that its site lives below, `/shop`; empty where that has the whole origin.
+    pub mount: String,
     /// What its paths may hold beyond the plain.
     pub path_rules: PathRules,
     /// Whose name the upstream is called by.
@@ -84,6 +86,22 @@ pub struct RouteSettings {
 }
 
 impl RouteSettings {
+    /// The same route of a site that lives below `mount`: browsers find it there, and its upstream knows
+    /// nothing of it but what `X-Forwarded-Prefix` says.
+    #[must_use]
+    pub fn below(mut self, mount: &str) -> Self {
+        if mount.is_empty() {
+            return self;
+        }
+        let own = self.path.trim_end_matches('/').to_owned();
+        self.path = format!("{mount}{own}");
+        if self.path_rewrite == PathRewrite::Keep {
+            self.path_rewrite = PathRewrite::ReplacePrefix(own);
+        }
+        mount.clone_into(&mut self.mount);
+        self
+    }
+
     /// A route of `path` to `upstream` that asks for nothing and changes nothing.
     pub fn open(path: &str, upstream: Url) -> Self {
         Self {
@@ -96,6 +114,7 @@ impl RouteSettings {
             auth: RouteAuth::None,
             csrf: None,
             path_rewrite: PathRewrite::Keep,
+            mount: String::new(),
             path_rules: PathRules::STRICT,
             host_sent: HostSent::Upstreams,
             passed_fields: None,

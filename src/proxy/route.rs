@@ -160,6 +160,15 @@ impl RouteTable {
         Ok(())
     }
 
+    /// Whether a path that came to one site may be taken to lie below `mount`, where another one is.
+    pub fn may_lie_below(path: &RequestPath, mount: &str) -> bool {
+        if !path.has_two_readings() {
+            return lies_below(path.as_str(), mount);
+        }
+        loosest_reading(path.as_str())
+            .is_none_or(|reading| lies_below(&reading, &mount.to_ascii_lowercase()))
+    }
+
     /// Whether some reader may take the path to lie below a route, of whatever host and method, or
     /// below our endpoints.
     pub fn may_serve(&self, raw_path: &str, base_path: &str) -> bool {
@@ -371,9 +380,12 @@ impl Upstream {
 /// An upstream with a path of its own would put the prefix before that, which is no address of
 /// ours.
 fn forwarded_prefix(settings: &RouteSettings, base_path: &str) -> Option<HeaderValue> {
-    let stripped = settings.path_rewrite == PathRewrite::StripPrefix && settings.path != "/";
-    (stripped && base_path.is_empty())
-        .then(|| HeaderValue::from_str(&settings.path).ok())
+    let stripped = match settings.path_rewrite {
+        PathRewrite::StripPrefix if settings.path != "/" => &settings.path,
+        _ => &settings.mount,
+    };
+    (!stripped.is_empty() && base_path.is_empty())
+        .then(|| HeaderValue::from_str(stripped).ok())
         .flatten()
 }
 

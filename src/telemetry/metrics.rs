@@ -16,11 +16,12 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::names::{
-    BUILD, CERTIFICATE_EXPIRES, CLOCK_SKEW, LOGINS, LOGOUTS, LOOKUPS, PROVIDER_CALLS,
-    PROVIDER_SECONDS, REFRESHES, REQUESTS, SECRET_EXPIRES, SESSIONS, SESSIONS_ENDED, SOCKETS,
-    STORE_ERRORS, STORE_SECONDS, STRANGERS, STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
+    BUILD, CERTIFICATE_EXPIRES, CLOCK_SKEW, CONFIG_IN_USE_SINCE, CONFIG_REFUSED_SINCE, LOGINS,
+    LOGOUTS, LOOKUPS, PROVIDER_CALLS, PROVIDER_SECONDS, REFRESHES, RELOADS, REQUESTS,
+    SECRET_EXPIRES, SESSIONS, SESSIONS_ENDED, SOCKETS, STORE_ERRORS, STORE_SECONDS, STRANGERS,
+    STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
 };
-use super::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome};
+use super::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome, ReloadOutcome};
 use super::process;
 use super::route::RouteMetrics;
 use super::series::{METADATA, histogram, label};
@@ -45,6 +46,8 @@ struct Recorded {
     sessions: Gauge,
     /// Every route that was asked for a handle.
     routes: Mutex<Vec<RouteMetrics>>,
+    /// Since when the configuration has faults.
+    refused_since: Mutex<Option<Timestamp>>,
     logins: AtomicU64,
     failed_logins: AtomicU64,
     refreshes: AtomicU64,
@@ -75,6 +78,7 @@ impl Metrics {
             sessions: recorder.register_gauge(&Key::from_static_name(SESSIONS), &METADATA),
             recorder: Arc::new(recorder),
             routes: Mutex::default(),
+            refused_since: Mutex::default(),
             logins: AtomicU64::new(0),
             failed_logins: AtomicU64::new(0),
             refreshes: AtomicU64::new(0),
@@ -88,6 +92,9 @@ impl Metrics {
         self.gauge(BUILD, vec![version]).set(1);
         for outcome in LoginOutcome::ALL {
             drop(self.counter(LOGINS, vec![label("outcome", outcome.as_str())]));
+        }
+        for outcome in ReloadOutcome::ALL {
+            drop(self.counter(RELOADS, vec![label("outcome", outcome.as_str())]));
         }
         for outcome in LogoutOutcome::ALL {
             drop(self.counter(LOGOUTS, vec![label("outcome", outcome.as_str())]));
@@ -204,6 +211,39 @@ impl Metrics {
         self.gauge(CERTIFICATE_EXPIRES, Vec::new()).set(seconds(at));
     }
 
+    /// The configuration is in use from now on, as a start or a reload took it.
+    pub fn config_in_use(&self, now: Timestamp) {
+        self.gauge(CONFIG_IN_USE_SINCE, Vec::new())
+            .set(seconds(now));
+        self.gauge(CONFIG_REFUSED_SINCE, Vec::new()).set(0);
+    }
+
+    /// The configuration was read again.
+    pub fn reload(&self, outcome: ReloadOutcome, now: Timestamp) {
+        self.count(RELOADS, vec![label("outcome", outcome.as_str())]);
+        match outcome {
+            ReloadOutcome::Applied => self.config_in_use(now),
+            ReloadOutcome::Unchanged => self.gauge(CONFIG_REFUSED_SINCE, Vec::new()).set(0),
+            ReloadOutcome::Refused => {
+                // The first of those that followed one another.
+                let mut refused = self
+                    .0
+                    .refused_since
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let since = *refused.get_or_insert(now);
+                self.gauge(CONFIG_REFUSED_SINCE, Vec::new())
+                    .set(seconds(since));
+                return;
+            }
+        }
+        *self
+            .0
+            .refused_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// When the client secret ends, as the operator says.
     pub fn client_secret_expires(&self, at: Timestamp) {
         self.gauge(SECRET_EXPIRES, Vec::new()).set(seconds(at));
@@ -213,8 +253,13 @@ impl Metrics {
     /// each name is a series of its own for as long as the process lives. Its histograms come into
     /// being with their first sample: what is never asked for, or has no upstream, shows none.
     pub fn route(&self, name: &str) -> RouteMetrics {
+        let mut routes = self.routes();
+        // A configuration that is read again asks for the same ones.
+        if let Some(route) = routes.iter().find(|route| route.name() == name) {
+            return route.clone();
+        }
         let route = RouteMetrics::new(name, Arc::clone(&self.0.recorder));
-        self.routes().push(route.clone());
+        routes.push(route.clone());
         route
     }
 

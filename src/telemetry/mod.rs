@@ -12,5 +12,5 @@ pub use self::log::{
     LogError, LogFormat, LogGuard, LogLines, LogSettings, SubjectInLog, chain, init,
 };
 pub use self::metrics::{Metrics, StoreMetrics, Totals};
-pub use self::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome};
+pub use self::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome, ReloadOutcome};
 pub use self::route::RouteMetrics;

@@ -24,9 +24,16 @@ pub(super) const STRANGERS_REFUSED: &str = "bff_strangers_refused_total";
 pub(super) const PROVIDER_CALLS: &str = "bff_provider_calls_total";
 pub(super) const PROVIDER_SECONDS: &str = "bff_provider_call_duration_seconds";
 pub(super) const CERTIFICATE_EXPIRES: &str = "bff_certificate_expires_timestamp_seconds";
+pub(super) const RELOADS: &str = "bff_config_reloads_total";
+pub(super) const CONFIG_IN_USE_SINCE: &str = "bff_config_in_use_since_timestamp_seconds";
+pub(super) const CONFIG_REFUSED_SINCE: &str = "bff_config_refused_since_timestamp_seconds";
 pub(super) const SECRET_EXPIRES: &str = "bff_client_secret_expires_timestamp_seconds";
 
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
+    (
+        RELOADS,
+        "Readings of the configuration while running, by outcome.",
+    ),
     (
         REQUESTS,
         "Requests answered, by route, method and class of status.",
@@ -56,7 +63,7 @@ const COUNTERS: [(&str, &str); 9] = [
     ),
 ];
 
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 11] = [
     (BUILD, "1, with the version that runs."),
     (
         SESSIONS,
@@ -82,6 +89,14 @@ const GAUGES: [(&str, &str); 9] = [
     (
         CERTIFICATE_EXPIRES,
         "When the certificate in use ends, in seconds since 1970; with server.tls alone.",
+    ),
+    (
+        CONFIG_IN_USE_SINCE,
+        "When the configuration was taken into use, in seconds since 1970.",
+    ),
+    (
+        CONFIG_REFUSED_SINCE,
+        "Since when the configuration has faults and is not in use, in seconds since 1970; 0 while it has none.",
     ),
     (
         SECRET_EXPIRES,

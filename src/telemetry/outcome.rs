@@ -82,6 +82,18 @@ outcomes! {
     }
 }
 
+outcomes! {
+    /// What another reading of the configuration came to.
+    ReloadOutcome {
+        /// It is in use as it stands now.
+        Applied "applied",
+        /// It says nothing new.
+        Unchanged "unchanged",
+        /// It has faults, and all stays as it was.
+        Refused "refused",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -108,5 +120,7 @@ mod tests {
         assert_eq!(logins, documented("bff_logins_total"));
         assert_eq!(logouts, documented("bff_logouts_total"));
         assert_eq!(refreshes, documented("bff_token_refreshes_total"));
+        let reloads: Vec<_> = ReloadOutcome::ALL.iter().map(|own| own.as_str()).collect();
+        assert_eq!(reloads, documented("bff_config_reloads_total"));
     }
 }

@@ -56,8 +56,20 @@ impl CookieNames {
             beginnings.extend([login_prefix(former), logout(former)]);
             beginnings.extend((0..=9).map(|digit| format!("{former}-{digit}")));
         }
+        Self::with_stem(whole, beginnings)
+    }
+
+    /// These and those of another site on the same host, whose cookies come along and are no less ours.
+    #[must_use]
+    pub fn and(mut self, others: &Self) -> Self {
+        self.whole.extend(others.whole.iter().cloned());
+        self.beginnings.extend(others.beginnings.iter().cloned());
+        Self::with_stem(self.whole, self.beginnings)
+    }
+
+    fn with_stem(whole: Vec<String>, beginnings: Vec<String>) -> Self {
         let all = || whole.iter().chain(&beginnings).map(String::as_bytes);
-        let mut stem = name.as_bytes();
+        let mut stem = all().next().unwrap_or_default();
         while !all().all(|name| name.starts_with(stem)) {
             stem = stem.split_last().map_or(&[], |(_, rest)| rest);
         }

@@ -56,6 +56,7 @@ mod proxied_provider;
 mod proxy;
 mod real_providers;
 mod refresh;
+mod reload;
 mod return_to;
 mod rules;
 mod session;

@@ -59,6 +59,16 @@ struct Running {
     told: Arc<Mutex<Vec<Arc<Session>>>>,
 }
 
+/// A configuration that comes from no file.
+#[derive(Debug)]
+struct NoFile;
+
+impl Reloads for NoFile {
+    fn reload(&self) -> ReloadAnswer {
+        ReloadAnswer::default()
+    }
+}
+
 fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     let (draining, shutdown) = (CancellationToken::new(), CancellationToken::new());
     let metrics = Metrics::new();
@@ -76,6 +86,7 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
         metrics,
         history: History::new(),
         sessions: sessions(Arc::clone(&store)).telling(on_end),
+        reload: Arc::new(NoFile),
         randomness: Arc::new(SystemRandomness),
         draining: draining.clone(),
     };

@@ -102,6 +102,7 @@ pub(super) fn frontend(
         return None;
     }
     Some(Frontend::Files(FrontendSettings {
+        mount: String::new(),
         dir,
         headers: file_headers(&frontend.headers, faults)?,
         compress: frontend.compress.or(true),

@@ -28,6 +28,7 @@ use crate::config::document::Variables;
 use crate::config::error::{Faults, Place};
 use crate::config::file::File;
 use crate::config::folder::Folder;
+use crate::config::print::Print;
 use crate::config::reader::{Field, Written};
 use crate::config::secret_source::SecretPlaces;
 use crate::config::words::Chosen;
@@ -164,6 +165,7 @@ pub(super) fn resolve(
             provider: provider?,
             client_secret_expires: provider::secret_expires(&file.provider),
             outbound,
+            provider_print: Print::default(),
             session: session?,
             routes: routes?,
             frontend: frontend?.files(),

@@ -146,6 +146,7 @@ pub(super) fn auth(
     let login_timeout = login_timeout(&provider.login_timeout, faults);
     let public = public?;
     Some(AuthSettings {
+        mount: String::new(),
         public_url: public.url.clone(),
         base_path: public.base_path.clone(),
         anonymous: session.anonymous.or(Chosen(AnonymousAnswer::Ok)).0,

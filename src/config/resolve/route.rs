@@ -185,6 +185,7 @@ fn route(
     let methods = methods(&table.methods, faults);
     let (name, path) = path?;
     Some(RouteSettings {
+        mount: String::new(),
         name,
         path,
         host,

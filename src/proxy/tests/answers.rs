@@ -276,6 +276,7 @@ async fn a_slow_browser_slows_the_upstream_down() {
         .await;
     browser.head().await;
     let body = vec![b'x'; length];
-    let stalled = tokio::time::timeout(Duration::from_millis(300), wire.stream.write_all(&body));
-    assert!(stalled.await.is_err(), "64 MiB went somewhere");
+    let sent = tokio::time::timeout(Duration::from_millis(300), wire.stream.write_all(&body));
+    // On a busy machine the stall may be over by the timeout of the body, with nothing more taken.
+    assert!(!matches!(sent.await, Ok(Ok(()))), "64 MiB went somewhere");
 }

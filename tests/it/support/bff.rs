@@ -310,7 +310,7 @@ impl<'a> BffBuilder<'a> {
             let surroundings = Environment {
                 clock,
                 randomness: Arc::new(SystemRandomness),
-                reload: Some(reload),
+                reload: Some(Arc::new(reload)),
                 log: log.clone(),
             };
             let app = RunningApp::start(config, surroundings).unwrap();

@@ -1,0 +1,45 @@
+//! `POST /reload`: the configuration is read again, and whoever asked learns what came of it.
+
+use std::fmt;
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::json_answer;
+use super::refusal::Refusal;
+use crate::web::body::Body;
+
+/// Who reads the configuration again.
+pub trait Reloads: Send + Sync + fmt::Debug {
+    /// Reads it, and takes it into use or refuses it whole. Reads files.
+    fn reload(&self) -> ReloadAnswer;
+}
+
+/// What came of a reload.
+#[derive(Debug, Default)]
+pub struct ReloadAnswer {
+    /// The keys that are in use as they stand now.
+    pub changed: Vec<String>,
+    /// The keys that are read at a start alone, and say something else than then.
+    pub needs_restart: Vec<String>,
+    /// Why all stays as it was, a fault each; empty where it does not.
+    pub faults: Vec<String>,
+}
+
+/// The answer to whoever asked for it.
+///
+/// # Errors
+///
+/// The configuration has faults.
+pub(super) fn answer(came: ReloadAnswer) -> Result<Response<Body>, Refusal> {
+    let ReloadAnswer {
+        changed,
+        needs_restart,
+        faults,
+    } = came;
+    if !faults.is_empty() {
+        return Err(Refusal::Configuration(faults.join("\n")));
+    }
+    let told = json!({ "changed": changed, "needs_restart": needs_restart });
+    Ok(json_answer(StatusCode::OK, &told))
+}
