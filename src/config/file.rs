@@ -195,6 +195,8 @@ table! {
         logout_params: Named<HeaderText>,
         /// Parameters of your own for the authorization request. Default none.
         authorize_params: Named<String>,
+        /// Parameters that a login link may carry, each with its values or "*" for any. Default none.
+        login_params: Named<OneOrMany<String>>,
         /// Addresses of the provider that stand for those of its metadata. Default none.
         endpoints: EndpointsTable,
         /// The proxy that calls to the provider go through: "env", "none" or its address, which may be a

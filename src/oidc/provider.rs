@@ -79,7 +79,7 @@ pub struct AuthorizationRequest<'a> {
     pub code_verifier: &'a CodeVerifier,
     /// `prompt`, `login_hint` and others that the caller lets through. One that is ours, or that
     /// the operator fixed, is left out (B8); a `prompt` takes the place of the operator's.
-    pub extra: &'a [(&'a str, String)],
+    pub extra: &'a [(&'a str, &'a str)],
     /// Whose session at the provider is meant, where nobody is to be asked; left out where it would
     /// make the address too long.
     pub id_token_hint: Option<&'a IdToken>,
@@ -218,14 +218,13 @@ impl Provider {
     /// The operator's parameters, then those of the login whose names are not taken, each name
     /// once: what the operator fixed, a link cannot change (B8). All but `prompt`, of which the
     /// login's own counts: a page that asks in silence must not meet a person with a form.
-    fn extra_parameters<'a>(&'a self, extra: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    fn extra_parameters<'a>(&'a self, extra: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let operator = self.0.settings.authorize_params.iter();
         let operator = operator.map(|(name, value)| (name.as_str(), value.as_str()));
         let prompts = extra.iter().any(|(name, _)| *name == "prompt");
         let operator = operator.filter(|(name, _)| !prompts || *name != "prompt");
-        let login = extra.iter().map(|(name, value)| (*name, value.as_str()));
         let mut parameters: Vec<(&str, &str)> = Vec::new();
-        for (name, value) in operator.chain(login) {
+        for (name, value) in operator.chain(extra.iter().copied()) {
             if !own_parameters::is_ours(name) && parameters.iter().all(|(taken, _)| *taken != name)
             {
                 parameters.push((name, value));

@@ -11,7 +11,9 @@ use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
-use crate::config::resolve::{Surroundings, provider_addresses, provider_logout, span, table};
+use crate::config::resolve::{
+    Surroundings, provider_addresses, provider_login, provider_logout, span, table,
+};
 use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
@@ -144,6 +146,7 @@ pub(super) fn auth(
         CLAIMS.map(str::to_owned).to_vec()
     };
     let login_timeout = login_timeout(&provider.login_timeout, faults);
+    let login_params = provider_login::login_params(&provider, faults);
     let public = public?;
     Some(AuthSettings {
         public_url: public.url.clone(),
@@ -165,6 +168,7 @@ pub(super) fn auth(
         third_party_login: provider.third_party_login.or(false),
         login_timeout,
         access_denied: provider.access_denied.or(Chosen(AccessDenied::Page)).0,
+        login_params,
     })
 }
 

@@ -189,7 +189,52 @@ fn no_parameter_of_ours_is_taken() {
             "provider.authorize_params.{name} is a parameter that bff sets itself; {remedy}"
         );
         check_refused(&[case("provider", &lines, &says)]);
+        let lines = format!("login_params = {{ {name} = \"*\" }}");
+        let says =
+            format!("provider.login_params.{name} is a parameter that bff sets itself; {remedy}");
+        check_refused(&[case("provider", &lines, &says)]);
     }
+}
+
+/// B8: what a login link may carry is named with its values, and is neither ours nor fixed.
+#[test]
+fn what_a_login_link_carries_is_listed() {
+    check_refused(&[
+        case(
+            "provider",
+            "login_params = { prompt = [\"login\"] }",
+            "provider.login_params.prompt is a parameter that every login link may carry",
+        ),
+        case(
+            "provider",
+            "login_params = { return_to = \"*\" }",
+            "provider.login_params.return_to is a parameter of /bff/login itself",
+        ),
+        case(
+            "provider",
+            "login_params = { audience = \"*\" }\nauthorize_params = { audience = \"api\" }",
+            "provider.login_params.audience stands in authorize_params too",
+        ),
+        case(
+            "provider",
+            "login_params = { kc_idp_hint = [] }",
+            "provider.login_params.kc_idp_hint has no value that a link could say",
+        ),
+        case(
+            "provider",
+            "login_params = { kc_idp_hint = [\"google\", \"*\"] }",
+            "write \"*\" alone, or leave it out of the list",
+        ),
+        case(
+            "provider",
+            "login_params = { kc_idp_hint = \"\" }",
+            "provider.login_params.kc_idp_hint is empty",
+        ),
+    ]);
+    check_fine(
+        "provider",
+        "login_params = { kc_idp_hint = [\"google\", \"saml\"], organization = \"*\" }",
+    );
 }
 
 /// A6, A7: an endpoint of the operator's own is held to what the metadata are held to.
