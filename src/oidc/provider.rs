@@ -137,14 +137,21 @@ impl Provider {
         &self.0.settings
     }
 
-    /// Runs for ever: fetches metadata and keys at once, then on an interval, and keeps the last
-    /// good copy of each when that fails (A8).
+    /// Fetches metadata and keys anew; a failure leaves the last good copy of each in place (A8).
+    ///
+    /// # Errors
+    ///
+    /// One of the two could not be had, or may not be used.
+    pub async fn look(&self) -> Result<Arc<Metadata>, ProviderError> {
+        let metadata = self.0.discovery.refresh().await?;
+        self.0.jwks.refresh().await?;
+        Ok(metadata)
+    }
+
+    /// Runs for ever: [looks](Self::look) at once, then on an interval.
     pub async fn keep_fresh(self) {
         loop {
-            let outcome = match self.0.discovery.refresh().await {
-                Ok(metadata) => self.0.jwks.refresh().await.map(|()| metadata),
-                Err(error) => Err(error),
-            };
+            let outcome = self.look().await;
             self.0.looks.note(outcome.as_deref());
             let found = self.0.discovery.cached().is_some() && self.0.jwks.current().is_some();
             let pause = match (&outcome, found) {
@@ -246,7 +253,7 @@ impl Provider {
         Ok(match iss {
             Some(iss) if self.is_issuer(iss) => IssuerCheck::Fits,
             Some(_) => IssuerCheck::Other,
-            None if metadata.response_iss_supported => IssuerCheck::Missing,
+            None if metadata.names_itself => IssuerCheck::Missing,
             None => IssuerCheck::Fits,
         })
     }

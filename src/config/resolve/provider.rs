@@ -107,6 +107,7 @@ pub(super) fn provider(
     let internal = provider_addresses::internal(&addresses, issuer.as_deref(), faults);
     let endpoints =
         provider_addresses::endpoints(&addresses, issuer.as_deref(), internal.as_ref(), faults);
+    let discovery = provider_addresses::discovery(&addresses, faults);
     let logout = provider_logout::provider_logout(&provider, faults);
     Some(ProviderSettings {
         issuer: issuer?,
@@ -114,6 +115,7 @@ pub(super) fn provider(
         client_id: client_id?,
         client_auth: client_auth?,
         redirect_uri: redirect_uri(public?)?,
+        discovery,
         endpoints,
         scopes,
         id_token_algs,
@@ -124,6 +126,7 @@ pub(super) fn provider(
             exp_optional: provider.allow_logout_token_without_exp.or(false),
         },
         response_mode: provider.response_mode.or(Chosen(ResponseMode::Query)).0,
+        require_response_iss: provider.require_response_iss.or(false),
         userinfo: provider.userinfo.or(false),
         timeout,
         authorize_params,

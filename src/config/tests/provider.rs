@@ -278,6 +278,38 @@ fn an_endpoint_that_cannot_be_safe_is_refused() {
     )]);
 }
 
+/// A6, A7: without metadata somebody has to say where the provider is, by the same rules.
+#[test]
+fn without_metadata_the_addresses_are_written() {
+    const ALL: &str = "discovery = false\n[provider.endpoints]\n\
+        authorization = \"https://login.example.com/authorize\"\n\
+        token = \"https://id.example.com/token\"\njwks = \"https://id.example.com/keys\"";
+    check_refused(&[
+        case(
+            "provider",
+            "discovery = false",
+            "provider.discovery is false, and provider.endpoints lacks authorization, token, jwks",
+        ),
+        case(
+            "provider",
+            "discovery = false\nendpoints = { token = \"https://id.example.com/token\" }",
+            "provider.endpoints lacks authorization, jwks, so that nobody says where that is; write its address there",
+        ),
+        case(
+            "provider",
+            &ALL.replace("https://id", "http://id"),
+            "provider.endpoints.jwks is not an https address",
+        ),
+        case(
+            "provider",
+            &format!("userinfo = true\n{ALL}"),
+            "write its address as provider.endpoints.userinfo",
+        ),
+    ]);
+    check_fine("provider", ALL);
+    check_fine("provider", "discovery = true");
+}
+
 /// A7: http within a network takes a word of its own; whoever lacks the second name is told of it.
 #[test]
 fn the_internal_address_is_written_with_care() {
