@@ -1,5 +1,6 @@
 //! `/bff/login`: sends the browser to the provider (section B).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -12,6 +13,7 @@ use crate::auth::attempts::Attempts;
 use crate::auth::ended_at_provider::EndsAtProvider;
 use crate::auth::ending::Endings;
 use crate::auth::logged_in::LoggedIn;
+use crate::auth::login_params::{PASSED_ON, is_plain};
 use crate::auth::past_login::PastLogin;
 use crate::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt, Window};
 use crate::auth::places::Places;
@@ -36,8 +38,8 @@ pub enum LoginError {
     #[error(transparent)]
     BadReturnTo(#[from] BadReturnTo),
     /// A parameter is repeated, or is not what it must be.
-    #[error("the login parameter {0} is repeated or malformed")]
-    BadParameter(&'static str),
+    #[error("the login parameter {0} is repeated, malformed, or has a value that is not listed")]
+    BadParameter(Cow<'static, str>),
     /// A third-party-initiated login names another issuer, or none, or several (B7).
     #[error("the login was initiated for another issuer")]
     OtherIssuer,
@@ -101,20 +103,14 @@ pub enum LoginAnswer {
     SignedIn(LoggedIn),
 }
 
-/// The parameters of `/bff/login` that are passed on, by their name at the provider (B8).
-const PASSED_ON: [&str; 5] = [
-    "prompt",
-    "login_hint",
-    "ui_locales",
-    "acr_values",
-    "max_age",
-];
+/// The longest value of the parameters that every login may carry.
+const LONGEST_VALUE: usize = 512;
 
 /// What somebody asked of a login.
 #[derive(Debug)]
 pub struct LoginRequest {
     return_to: ReturnTo,
-    extra: Vec<(&'static str, String)>,
+    extra: Vec<(Cow<'static, str>, String)>,
     window: Window,
     attempts: Attempts,
 }
@@ -132,8 +128,8 @@ impl LoginRequest {
 
     /// A login that is over, from the start; after so many attempts.
     pub(in crate::auth) fn again(past: PastLogin, attempts: Attempts) -> Self {
-        let silent = (past.prompt == Prompt::None).then(|| ("prompt", "none".to_owned()));
-        let max_age = past.max_age.map(|age| ("max_age", age.to_string()));
+        let silent = (past.prompt == Prompt::None).then(|| ("prompt".into(), "none".to_owned()));
+        let max_age = past.max_age.map(|age| ("max_age".into(), age.to_string()));
         Self {
             return_to: past.return_to,
             extra: silent.into_iter().chain(max_age).collect(),
@@ -148,27 +144,34 @@ impl LoginRequest {
         let mut return_to = None;
         let mut window = None;
         let mut attempts = Attempts::NONE;
-        let mut extra: Vec<(&'static str, String)> = Vec::new();
+        let mut extra: Vec<(Cow<'static, str>, String)> = Vec::new();
+        let bad = |name: &'static str| LoginError::BadParameter(name.into());
+        let operators = &logins.settings.login_params;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if name == "return_to" || name == "returnUrl" {
                 let place = logins.places.place(&value, &parts.headers)?;
                 if return_to.replace(place).is_some() {
-                    return Err(LoginError::BadParameter("return_to"));
+                    return Err(bad("return_to"));
                 }
             } else if name == "mode" {
                 if value != "popup" || window.replace(Window::Popup).is_some() {
-                    return Err(LoginError::BadParameter("mode"));
+                    return Err(bad("mode"));
                 }
             } else if name == "tried" {
                 attempts = Attempts::open(&logins.keys, &value);
             } else if let Some(name) = PASSED_ON.into_iter().find(|own| *own == name) {
-                if extra.iter().any(|(own, _)| *own == name) || !is_plain(&value) {
-                    return Err(LoginError::BadParameter(name));
+                if extra.iter().any(|(own, _)| own == name) || !is_plain(&value, LONGEST_VALUE) {
+                    return Err(bad(name));
                 }
                 if name == "max_age" && value.parse::<u32>().is_err() {
-                    return Err(LoginError::BadParameter(name));
+                    return Err(bad(name));
                 }
-                extra.push((name, value.into_owned()));
+                extra.push((name.into(), value.into_owned()));
+            } else if let Some((name, values)) = operators.find(&name) {
+                if extra.iter().any(|(own, _)| own == name) || !values.allow(&value) {
+                    return Err(LoginError::BadParameter(name.to_owned().into()));
+                }
+                extra.push((name.to_owned().into(), value.into_owned()));
             }
         }
         Ok(Self {
@@ -195,8 +198,8 @@ impl LoginRequest {
                 "target_link_uri" => {
                     own.return_to = logins.places.place(&value, headers)?;
                 }
-                "login_hint" if is_plain(&value) => {
-                    own.extra = vec![("login_hint", value.into_owned())];
+                "login_hint" if is_plain(&value, LONGEST_VALUE) => {
+                    own.extra = vec![("login_hint".into(), value.into_owned())];
                 }
                 _ => {}
             }
@@ -226,10 +229,6 @@ impl LoginRequest {
             .find(|(own, _)| *own == name)
             .map(|(_, value)| value.as_str())
     }
-}
-
-fn is_plain(value: &str) -> bool {
-    value.len() <= 512 && !value.chars().any(char::is_control)
 }
 
 /// The logins at one provider: `/bff/login`, `/bff/login/resume` and `/bff/callback`. Holds no state of
@@ -423,11 +422,16 @@ impl Logins {
             Prompt::None => Box::pin(self.id_token_of(presented)).await,
             Prompt::Allowed => None,
         };
+        let extra: Vec<(&str, &str)> = request
+            .extra
+            .iter()
+            .map(|(name, value)| (&**name, value.as_str()))
+            .collect();
         let authorization = AuthorizationRequest {
             state: &pending.state,
             nonce: &pending.nonce,
             code_verifier: &pending.code_verifier,
-            extra: &request.extra,
+            extra: &extra,
             id_token_hint: hint.as_deref(),
         };
         let location = self.provider.authorization_url(&authorization).await?;

@@ -14,6 +14,7 @@ pub mod events;
 pub mod frontchannel_logout;
 mod logged_in;
 pub mod login;
+mod login_params;
 pub mod logout;
 mod new_session;
 pub mod past_login;
@@ -46,6 +47,8 @@ use crate::web::background::Background;
 use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
+
+pub use login_params::{LoginParams, LoginValues, why_not};
 
 use access_token::{AccessTokens, Patience, Refreshes};
 use backchannel_logout::ProviderLogouts;
@@ -86,6 +89,8 @@ pub struct AuthSettings {
     pub login_timeout: Duration,
     /// Where a login ends that was cancelled at the provider (C5).
     pub access_denied: AccessDenied,
+    /// What a login link may carry for the provider, beside the usual (B8).
+    pub login_params: LoginParams,
 }
 
 /// Where a login ends that was cancelled at the provider, or for which consent was refused (C5).

@@ -274,8 +274,8 @@ struct ProviderAsked<'a> {
 }
 
 impl ProviderAsked<'_> {
-    /// Asks the provider for its metadata, whether they fit the issuer (A5), and for a login of nobody
-    /// where they promise one.
+    /// Asks the provider for its metadata, whether they fit the issuer (A5), for its keys, and for a login
+    /// of nobody where they promise one.
     fn ask(self, runtime: &Runtime, findings: &mut Findings) {
         let (name, asked) = (provider_name(&self.settings), asked_at(&self.settings));
         let way = self.outbound.way_out.describe(&asked.1);
@@ -288,7 +288,7 @@ impl ProviderAsked<'_> {
             Metrics::new(),
         );
         let lacks = runtime.block_on(async {
-            let mut lacks = provider.metadata().await?.lacks().to_vec();
+            let mut lacks = provider.look().await?.lacks().to_vec();
             if !lacks.iter().any(Lack::prevents_login) {
                 lacks.extend(provider.rehearse().await?);
             }
@@ -320,8 +320,13 @@ impl ProviderAsked<'_> {
     }
 }
 
-/// Where the provider is asked, and by which key.
+/// Where the provider is asked first, and by which key.
 fn asked_at(settings: &ProviderSettings) -> (&'static str, String) {
+    let mut endpoints = settings.endpoints.iter();
+    let keys = endpoints.find(|(name, _)| *name == "jwks_uri");
+    if let (false, Some((_, keys))) = (settings.discovery, keys) {
+        return ("provider.endpoints.jwks", keys.to_string());
+    }
     match &settings.internal {
         Some(internal) => ("provider.internal_url", internal.url().to_string()),
         None => ("provider.issuer", settings.issuer.clone()),

@@ -170,6 +170,8 @@ table! {
         allow_logout_token_without_exp: bool,
         /// How the provider hands its answer to the browser. Default "query".
         response_mode: Chosen<ResponseMode>,
+        /// Whether that answer must name the issuer (RFC 9207), whatever the metadata say. Default false.
+        require_response_iss: bool,
         /// Whether `UserInfo` is fetched at login. Default false.
         userinfo: bool,
         /// Whether a login may be started from elsewhere. Default false.
@@ -195,6 +197,11 @@ table! {
         logout_params: Named<HeaderText>,
         /// Parameters of your own for the authorization request. Default none.
         authorize_params: Named<String>,
+        /// Parameters that a login link may carry, each with its values or "*" for any. Default none.
+        login_params: Named<OneOrMany<String>>,
+        /// Whether the provider is asked for its metadata; `endpoints` stand in their place where it
+        /// publishes none. Default true.
+        discovery: bool,
         /// Addresses of the provider that stand for those of its metadata. Default none.
         endpoints: EndpointsTable,
         /// The proxy that calls to the provider go through: "env", "none" or its address, which may be a

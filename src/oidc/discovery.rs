@@ -1,5 +1,6 @@
 //! The provider's metadata, fetched (OIDC Discovery 1.0 §4): once however many ask, and kept when a
-//! later fetch fails (A8). What they must be like is `metadata`'s.
+//! later fetch fails (A8). Of a provider that publishes none, they are what the configuration says. What
+//! they must be like is `metadata`'s.
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +77,12 @@ impl Discovery {
         &self,
         mut flight: MutexGuard<'_, Option<ProviderError>>,
     ) -> Result<Arc<Metadata>, ProviderError> {
-        let outcome = self.fetch_document().await;
+        let outcome = if self.settings.discovery {
+            self.fetch_document().await
+        } else {
+            Metadata::of_the_configuration(&self.settings).map_err(ProviderError::from)
+        };
+        let outcome = outcome.map(Arc::new);
         match &outcome {
             Ok(metadata) => {
                 let before = self.current.swap(Some(Arc::clone(metadata)));
@@ -91,7 +97,7 @@ impl Discovery {
         outcome
     }
 
-    async fn fetch_document(&self) -> Result<Arc<Metadata>, ProviderError> {
+    async fn fetch_document(&self) -> Result<Metadata, ProviderError> {
         let url = document_url(&self.settings)?;
         let request = json_request(ENDPOINT, &url)?;
         let answer = match self.calls.send(ENDPOINT, request).await {
@@ -115,7 +121,7 @@ impl Discovery {
             .into());
         }
         let document = json_object(ENDPOINT, &answer)?;
-        Ok(Arc::new(Metadata::parse(&self.settings, document)?))
+        Ok(Metadata::parse(&self.settings, document)?)
     }
 }
 

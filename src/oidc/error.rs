@@ -97,7 +97,7 @@ pub enum Misbehaviour {
     /// Where its metadata should be, something else answered.
     #[error(
         "{address} answers {status} where the metadata should be; write {key} to the letter (at Keycloak it \
-         ends with /realms/ and the name of the realm)"
+         ends with /realms/ and the name of the realm), or discovery = false where it publishes none"
     )]
     NoMetadata {
         /// Where they were asked for.

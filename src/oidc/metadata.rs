@@ -38,8 +38,8 @@ pub struct Metadata {
     pub end_session_endpoint: Option<Url>,
     /// Where tokens are revoked, where it is offered.
     pub revocation_endpoint: Option<Url>,
-    /// Whether every authorization response carries `iss` (RFC 9207 §3).
-    pub response_iss_supported: bool,
+    /// Whether every authorization response carries `iss` (RFC 9207 §3), as announced or configured.
+    pub names_itself: bool,
     /// The algorithms that a client assertion may be signed with; empty where it does not say.
     pub client_assertion_algs: Vec<String>,
     /// What we and the provider can do together.
@@ -88,14 +88,22 @@ impl Metadata {
             userinfo_endpoint: endpoint("userinfo_endpoint")?.map(ours),
             end_session_endpoint: endpoint("end_session_endpoint")?,
             revocation_endpoint: endpoint("revocation_endpoint")?.map(ours),
-            response_iss_supported: document.get("authorization_response_iss_parameter_supported")
-                == Some(&Value::Bool(true)),
+            names_itself: settings.require_response_iss
+                || document.get("authorization_response_iss_parameter_supported")
+                    == Some(&Value::Bool(true)),
             client_assertion_algs: document
                 .get("token_endpoint_auth_signing_alg_values_supported")
                 .map(|algs| strings(algs).map(str::to_owned).collect())
                 .unwrap_or_default(),
             terms: terms::agree(settings, document),
         })
+    }
+
+    /// What the configuration alone says of a provider that publishes no metadata: what they would have
+    /// added is at its default. The same is checked.
+    pub(super) fn of_the_configuration(settings: &ProviderSettings) -> Result<Self, Misbehaviour> {
+        let issuer = ("issuer".to_owned(), settings.issuer.as_str().into());
+        Self::parse(settings, [issuer].into_iter().collect())
     }
 
     /// What is asked of the provider and not offered.

@@ -84,6 +84,8 @@ pub struct ProviderSettings {
     pub client_auth: ClientAuth,
     /// Where the provider sends the browser back: `public_url` + base path + `/callback` (B9).
     pub redirect_uri: Url,
+    /// Whether it is asked for its metadata; where it is not, `endpoints` stand in their place.
+    pub discovery: bool,
     /// Addresses that stand for those of the metadata, by their name there.
     pub endpoints: Vec<(&'static str, Url)>,
     /// The scopes asked for; `openid` among them makes it OpenID Connect. `None`: those of
@@ -100,6 +102,8 @@ pub struct ProviderSettings {
     pub logout_tokens: LogoutTokenRules,
     /// How the provider hands the answer to the browser.
     pub response_mode: ResponseMode,
+    /// Whether that answer must name its issuer, also where the metadata do not announce it (C4).
+    pub require_response_iss: bool,
     /// Whether UserInfo is asked at login (C12).
     pub userinfo: bool,
     /// The deadline of each call.

@@ -79,7 +79,7 @@ pub struct AuthorizationRequest<'a> {
     pub code_verifier: &'a CodeVerifier,
     /// `prompt`, `login_hint` and others that the caller lets through. One that is ours, or that
     /// the operator fixed, is left out (B8); a `prompt` takes the place of the operator's.
-    pub extra: &'a [(&'a str, String)],
+    pub extra: &'a [(&'a str, &'a str)],
     /// Whose session at the provider is meant, where nobody is to be asked; left out where it would
     /// make the address too long.
     pub id_token_hint: Option<&'a IdToken>,
@@ -137,14 +137,21 @@ impl Provider {
         &self.0.settings
     }
 
-    /// Runs for ever: fetches metadata and keys at once, then on an interval, and keeps the last
-    /// good copy of each when that fails (A8).
+    /// Fetches metadata and keys anew; a failure leaves the last good copy of each in place (A8).
+    ///
+    /// # Errors
+    ///
+    /// One of the two could not be had, or may not be used.
+    pub async fn look(&self) -> Result<Arc<Metadata>, ProviderError> {
+        let metadata = self.0.discovery.refresh().await?;
+        self.0.jwks.refresh().await?;
+        Ok(metadata)
+    }
+
+    /// Runs for ever: [looks](Self::look) at once, then on an interval.
     pub async fn keep_fresh(self) {
         loop {
-            let outcome = match self.0.discovery.refresh().await {
-                Ok(metadata) => self.0.jwks.refresh().await.map(|()| metadata),
-                Err(error) => Err(error),
-            };
+            let outcome = self.look().await;
             self.0.looks.note(outcome.as_deref());
             let found = self.0.discovery.cached().is_some() && self.0.jwks.current().is_some();
             let pause = match (&outcome, found) {
@@ -223,14 +230,13 @@ impl Provider {
     /// The operator's parameters, then those of the login whose names are not taken, each name
     /// once: what the operator fixed, a link cannot change (B8). All but `prompt`, of which the
     /// login's own counts: a page that asks in silence must not meet a person with a form.
-    fn extra_parameters<'a>(&'a self, extra: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    fn extra_parameters<'a>(&'a self, extra: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let operator = self.0.settings.authorize_params.iter();
         let operator = operator.map(|(name, value)| (name.as_str(), value.as_str()));
         let prompts = extra.iter().any(|(name, _)| *name == "prompt");
         let operator = operator.filter(|(name, _)| !prompts || *name != "prompt");
-        let login = extra.iter().map(|(name, value)| (*name, value.as_str()));
         let mut parameters: Vec<(&str, &str)> = Vec::new();
-        for (name, value) in operator.chain(login) {
+        for (name, value) in operator.chain(extra.iter().copied()) {
             if !own_parameters::is_ours(name) && parameters.iter().all(|(taken, _)| *taken != name)
             {
                 parameters.push((name, value));
@@ -252,7 +258,7 @@ impl Provider {
         Ok(match iss {
             Some(iss) if self.is_issuer(iss) => IssuerCheck::Fits,
             Some(_) => IssuerCheck::Other,
-            None if metadata.response_iss_supported => IssuerCheck::Missing,
+            None if metadata.names_itself => IssuerCheck::Missing,
             None => IssuerCheck::Fits,
         })
     }

@@ -35,7 +35,7 @@ impl Provider {
             state: &state,
             nonce: &nonce,
             code_verifier: &code_verifier,
-            extra: &[("prompt", "none".to_owned())],
+            extra: &[("prompt", "none")],
             id_token_hint: None,
         };
         let url = self.authorization_url(&authorization).await?;

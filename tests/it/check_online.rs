@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 #[cfg(feature = "sqlite")]
 use std::time::Duration;
 
+use bff::dev::provider::endpoints::Endpoint;
 #[cfg(feature = "sqlite")]
 use bff::session::store::record_store::RecordStore as _;
 #[cfg(feature = "sqlite")]
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::authority::Authority;
 use crate::support::clock::{nine_o_clock, soon};
+use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
 use crate::support::process::{Ended, run};
 use crate::support::servers::postgres::Postgres;
@@ -231,6 +233,40 @@ async fn what_is_unwise_is_warned_of() {
             assert_eq!(warned, expected.contains(&warning), "{case}");
         }
     }
+}
+
+/// A6, A8: a provider that publishes no metadata is asked for its keys: "answers as it should" must not be
+/// said of one that nobody asked.
+#[tokio::test]
+async fn keys_of_a_provider_without_metadata_are_looked_for() {
+    let idp = Idp::start(&nine_o_clock());
+    idp.misbehave(Fault::Answer(
+        Endpoint::Discovery,
+        404,
+        "text/plain",
+        Vec::new(),
+    ));
+    let mut place = Place::known_to(&idp);
+    let mut write = |name: &str, value: String| {
+        let variable = format!("BFF_PROVIDER__{name}");
+        place.environment.insert(variable, value);
+    };
+    write("DISCOVERY", "false".to_owned());
+    write("ENDPOINTS__AUTHORIZATION", idp.url("/authorize"));
+    write("ENDPOINTS__TOKEN", idp.url("/token"));
+    write("ENDPOINTS__JWKS", idp.url("/jwks"));
+    let there = place.check(&idp.issuer, BEHIND, "", "").await;
+    assert_eq!(there.code, Some(0), "{}", there.err);
+    assert!(there.out.contains("answers as it should"), "{}", there.out);
+    assert_eq!(idp.count(Endpoint::Discovery), 0);
+    assert_eq!(idp.count(Endpoint::Jwks), 1);
+    let nowhere = format!("http://127.0.0.1:{}/jwks", nobody());
+    let name = "BFF_PROVIDER__ENDPOINTS__JWKS".to_owned();
+    place.environment.insert(name, nowhere.clone());
+    let away = place.check(&idp.issuer, BEHIND, "", "").await;
+    assert_eq!(away.code, Some(1), "{}", away.err);
+    let says = format!("provider.endpoints.jwks {nowhere}: the provider cannot be asked");
+    assert!(away.err.contains(&says), "{}", away.err);
 }
 
 /// One fault hides no other, and what has to be changed weighs more than who is away.

@@ -9,13 +9,86 @@ use bff::dev::provider::endpoints::Endpoint;
 use bff::dev::provider::tamper::Stage;
 use serde_json::{Value, json};
 
-use crate::support::bff::Bff;
+use crate::support::bff::{Bff, BffBuilder};
 use crate::support::browser::Fetch;
 use crate::support::clock::nine_o_clock;
 use crate::support::faults::Fault;
 use crate::support::idp::{Idp, PUBLIC_URL};
-use crate::support::journey::{login_url, parameter, refusal};
+use crate::support::journey::{login_url, parameter, refusal, with_parameter};
 use crate::support::upstream::Upstream;
+
+/// With a provider that publishes no metadata, so that all of it stands in the file.
+fn without_metadata<'a>(idp: &'a Idp, upstream: &Upstream) -> BffBuilder<'a> {
+    let nothing = Fault::Answer(Endpoint::Discovery, 404, "text/plain", Vec::new());
+    idp.misbehave(nothing);
+    [
+        ("authorization", "/authorize"),
+        ("token", "/token"),
+        ("jwks", "/jwks"),
+        ("userinfo", "/userinfo"),
+        ("end_session", "/end_session"),
+        ("revocation", "/revoke"),
+    ]
+    .into_iter()
+    .fold(
+        Bff::with(idp, upstream).set("provider.discovery", false),
+        |bff, (name, path)| bff.set(&format!("provider.endpoints.{name}"), idp.url(path)),
+    )
+}
+
+/// A6: login with UserInfo, refresh, back-channel logout and logout at a provider whose metadata nobody
+/// asks for; the node is ready once its keys are there. Metadata were fetched whatever the file said.
+#[tokio::test]
+async fn a_provider_without_metadata_is_used_in_full() {
+    let clock = nine_o_clock();
+    let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+    let bff = without_metadata(&idp, &upstream)
+        .set("provider.userinfo", true)
+        .start();
+    bff.ready().await;
+    let mut alice = bff.browser();
+    alice.sign_in("alice").await;
+    assert_eq!(idp.count(Endpoint::UserInfo), 1);
+    clock.advance(Duration::from_secs(301));
+    let call = alice.fetch(Fetch::get("/api/orders").csrf()).await;
+    assert_eq!(call.status, 200);
+    assert_eq!(idp.refreshes(), 1);
+
+    let mut bob = bff.browser();
+    bob.sign_in("bob").await;
+    let told = idp.sign_out("bob", bff.public_addr).await;
+    assert_eq!(told[0].status, 200);
+    assert_eq!(bob.session().await["ended"], "provider_logout");
+
+    let link = alice.session().await["logout_url"].clone();
+    alice.click(link.as_str().unwrap()).await;
+    assert_eq!(alice.signed_in().await, None);
+    assert!(idp.core.sessions().is_empty(), "signed out there as well");
+    idp.asked_times(Endpoint::Revocation, 1).await;
+    assert_eq!(idp.count(Endpoint::Discovery), 0);
+}
+
+/// C4: without metadata an answer that lacks `iss` is taken, unless the file says that it never does; one
+/// that names another issuer never is.
+#[tokio::test]
+async fn a_provider_without_metadata_may_have_to_name_itself() {
+    let idp = Idp::start(&nine_o_clock());
+    for (required, iss, expected) in [
+        (false, None, 303),
+        (false, Some("https://evil.example"), 400),
+        (true, None, 400),
+        (true, Some(idp.issuer.as_str()), 303),
+    ] {
+        let bff = without_metadata(&idp, &Upstream::start())
+            .set("provider.require_response_iss", required)
+            .start();
+        let mut browser = bff.browser();
+        let callback = browser.callback_url("login_hint=alice").await;
+        let callback = with_parameter(&callback, "iss", iss);
+        let reply = browser.open(callback.as_str()).await;
+        assert_eq!(reply.status, expected, "{required} {iss:?}");
+    }
+}
 
 /// A5: without trustworthy metadata no login is begun: 503, no redirect, no cookie.
 async fn check_no_login(idp: &Idp, name: &str, fault: Fault) {

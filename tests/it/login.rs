@@ -534,6 +534,61 @@ async fn five_parameters_are_passed_on() {
     }
 }
 
+/// B8: of the parameters that the operator lists, a link carries the values that are listed, also from
+/// the page that asks first; the rest, and one that comes twice, begin nothing. None could be listed.
+#[tokio::test]
+async fn a_link_carries_what_the_operator_lists() {
+    let idp = Idp::start(&nine_o_clock());
+    let bff = Bff::with(&idp, &Upstream::start())
+        .set(
+            "provider.login_params.kc_idp_hint",
+            vec!["google", "saml & co"],
+        )
+        .set("provider.login_params.organization", "*")
+        .set("provider.login_params.display", "popup")
+        .start();
+    let longest = "ü".repeat(200);
+    for (name, value) in [
+        ("kc_idp_hint", "google"),
+        ("kc_idp_hint", "saml & co"),
+        ("organization", "acme & sons"),
+        ("organization", ""),
+        ("organization", &longest),
+        ("display", "popup"),
+    ] {
+        let mut url = Url::parse(&login_url("")).unwrap();
+        url.query_pairs_mut().clear().append_pair(name, value);
+        let mut browser = bff.browser();
+        let location = browser.open(url.as_str()).await.location().unwrap();
+        assert_eq!(parameter(&location, name).as_deref(), Some(value));
+        browser.stand_on("https://portal.example/");
+        let asked = browser.click(url.as_str()).await;
+        let query = url.query().unwrap();
+        assert!(asked.last().text().contains(query), "{query}");
+    }
+    let too_long = format!("organization={}", "a".repeat(201));
+    for query in [
+        "kc_idp_hint=github",
+        "kc_idp_hint=Google",
+        "kc_idp_hint=",
+        "kc_idp_hint=*",
+        "kc_idp_hint=google&kc_idp_hint=google",
+        "kc_idp_hint=google&kc_idp_hint=saml+%26+co",
+        "organization=acme&organization=globex",
+        "organization=a%0d%0ab",
+        "display=page",
+        &too_long,
+    ] {
+        let reply = bff.browser().begin_login(query).await;
+        assert_eq!(refusal(&reply), "400 bad_request", "{query}");
+        assert_eq!(reply.header("set-cookie"), None, "{query}");
+        assert_eq!(reply.header("location"), None, "{query}");
+    }
+    let unlisted = bff.browser().begin_login("connection=github").await;
+    let location = unlisted.location().unwrap();
+    assert_eq!(parameter(&location, "connection"), None);
+}
+
 /// B8: what a link says beside that changes nothing, least of all what is ours.
 #[tokio::test]
 async fn a_link_overrides_nothing() {

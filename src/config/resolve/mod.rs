@@ -7,6 +7,7 @@ mod frontend;
 mod headers;
 mod provider;
 mod provider_addresses;
+mod provider_login;
 mod provider_logout;
 mod route;
 mod server;

@@ -11,7 +11,9 @@ use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::server::Public;
-use crate::config::resolve::{Surroundings, provider_addresses, provider_logout, span, table};
+use crate::config::resolve::{
+    Surroundings, provider_addresses, provider_login, provider_logout, span, table,
+};
 use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
@@ -105,6 +107,7 @@ pub(super) fn provider(
     let internal = provider_addresses::internal(&addresses, issuer.as_deref(), faults);
     let endpoints =
         provider_addresses::endpoints(&addresses, issuer.as_deref(), internal.as_ref(), faults);
+    let discovery = provider_addresses::discovery(&addresses, faults);
     let logout = provider_logout::provider_logout(&provider, faults);
     Some(ProviderSettings {
         issuer: issuer?,
@@ -112,6 +115,7 @@ pub(super) fn provider(
         client_id: client_id?,
         client_auth: client_auth?,
         redirect_uri: redirect_uri(public?)?,
+        discovery,
         endpoints,
         scopes,
         id_token_algs,
@@ -122,6 +126,7 @@ pub(super) fn provider(
             exp_optional: provider.allow_logout_token_without_exp.or(false),
         },
         response_mode: provider.response_mode.or(Chosen(ResponseMode::Query)).0,
+        require_response_iss: provider.require_response_iss.or(false),
         userinfo: provider.userinfo.or(false),
         timeout,
         authorize_params,
@@ -144,6 +149,7 @@ pub(super) fn auth(
         CLAIMS.map(str::to_owned).to_vec()
     };
     let login_timeout = login_timeout(&provider.login_timeout, faults);
+    let login_params = provider_login::login_params(&provider, faults);
     let public = public?;
     Some(AuthSettings {
         mount: String::new(),
@@ -166,6 +172,7 @@ pub(super) fn auth(
         third_party_login: provider.third_party_login.or(false),
         login_timeout,
         access_denied: provider.access_denied.or(Chosen(AccessDenied::Page)).0,
+        login_params,
     })
 }
 

@@ -1,5 +1,5 @@
-//! `provider.internal_url`, `[provider.endpoints]` and `provider.proxy`: where the provider is asked,
-//! and which way.
+//! `provider.internal_url`, `discovery`, `[provider.endpoints]` and `provider.proxy`: where the provider
+//! is asked, and which way.
 
 use url::Url;
 
@@ -108,6 +108,44 @@ pub(super) fn endpoints(
         ))
     })
     .collect()
+}
+
+/// Whether the provider is asked for its metadata. Where it is not, what no login goes without has to be
+/// written.
+pub(super) fn discovery(provider: &ProviderTable, faults: &mut Faults) -> bool {
+    let off = provider.discovery.written().filter(|asks| !asks.value);
+    let Some(off) = off else {
+        return true;
+    };
+    let (endpoints, _) = table(&provider.endpoints);
+    let missing: Vec<&str> = [
+        ("authorization", &endpoints.authorization),
+        ("token", &endpoints.token),
+        ("jwks", &endpoints.jwks),
+    ]
+    .into_iter()
+    .filter(|(_, field)| !field.stands())
+    .map(|(name, _)| name)
+    .collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        off.refuse(
+            faults,
+            format!("is false, and provider.endpoints lacks {missing}, so that nobody says where that is"),
+            "write its address there, or leave discovery out",
+        );
+    }
+    let userinfo = provider.userinfo.written().filter(|fetched| fetched.value);
+    if let Some(userinfo) = userinfo
+        && !endpoints.userinfo.stands()
+    {
+        userinfo.refuse(
+            faults,
+            "is true, and with discovery = false nobody says where it is fetched",
+            "write its address as provider.endpoints.userinfo, or leave userinfo out",
+        );
+    }
+    false
 }
 
 fn endpoint(

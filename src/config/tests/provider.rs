@@ -189,7 +189,52 @@ fn no_parameter_of_ours_is_taken() {
             "provider.authorize_params.{name} is a parameter that bff sets itself; {remedy}"
         );
         check_refused(&[case("provider", &lines, &says)]);
+        let lines = format!("login_params = {{ {name} = \"*\" }}");
+        let says =
+            format!("provider.login_params.{name} is a parameter that bff sets itself; {remedy}");
+        check_refused(&[case("provider", &lines, &says)]);
     }
+}
+
+/// B8: what a login link may carry is named with its values, and is neither ours nor fixed.
+#[test]
+fn what_a_login_link_carries_is_listed() {
+    check_refused(&[
+        case(
+            "provider",
+            "login_params = { prompt = [\"login\"] }",
+            "provider.login_params.prompt is a parameter that every login link may carry",
+        ),
+        case(
+            "provider",
+            "login_params = { return_to = \"*\" }",
+            "provider.login_params.return_to is a parameter of /bff/login itself",
+        ),
+        case(
+            "provider",
+            "login_params = { audience = \"*\" }\nauthorize_params = { audience = \"api\" }",
+            "provider.login_params.audience stands in authorize_params too",
+        ),
+        case(
+            "provider",
+            "login_params = { kc_idp_hint = [] }",
+            "provider.login_params.kc_idp_hint has no value that a link could say",
+        ),
+        case(
+            "provider",
+            "login_params = { kc_idp_hint = [\"google\", \"*\"] }",
+            "write \"*\" alone, or leave it out of the list",
+        ),
+        case(
+            "provider",
+            "login_params = { kc_idp_hint = \"\" }",
+            "provider.login_params.kc_idp_hint is empty",
+        ),
+    ]);
+    check_fine(
+        "provider",
+        "login_params = { kc_idp_hint = [\"google\", \"saml\"], organization = \"*\" }",
+    );
 }
 
 /// A6, A7: an endpoint of the operator's own is held to what the metadata are held to.
@@ -231,6 +276,38 @@ fn an_endpoint_that_cannot_be_safe_is_refused() {
         "issuer = \"http://localhost:9000\"\nendpoints = { token = \"http://127.0.0.1:9001/token\" }",
         "only a provider on this machine may be",
     )]);
+}
+
+/// A6, A7: without metadata somebody has to say where the provider is, by the same rules.
+#[test]
+fn without_metadata_the_addresses_are_written() {
+    const ALL: &str = "discovery = false\n[provider.endpoints]\n\
+        authorization = \"https://login.example.com/authorize\"\n\
+        token = \"https://id.example.com/token\"\njwks = \"https://id.example.com/keys\"";
+    check_refused(&[
+        case(
+            "provider",
+            "discovery = false",
+            "provider.discovery is false, and provider.endpoints lacks authorization, token, jwks",
+        ),
+        case(
+            "provider",
+            "discovery = false\nendpoints = { token = \"https://id.example.com/token\" }",
+            "provider.endpoints lacks authorization, jwks, so that nobody says where that is; write its address there",
+        ),
+        case(
+            "provider",
+            &ALL.replace("https://id", "http://id"),
+            "provider.endpoints.jwks is not an https address",
+        ),
+        case(
+            "provider",
+            &format!("userinfo = true\n{ALL}"),
+            "write its address as provider.endpoints.userinfo",
+        ),
+    ]);
+    check_fine("provider", ALL);
+    check_fine("provider", "discovery = true");
 }
 
 /// A7: http within a network takes a word of its own; whoever lacks the second name is told of it.

@@ -46,7 +46,7 @@ impl Stage {
         self.fake.answer("/token", Answer::json(200, &response));
     }
 
-    async fn authorize(&self, extra: &[(&str, String)]) -> Vec<(String, String)> {
+    async fn authorize(&self, extra: &[(&str, &str)]) -> Vec<(String, String)> {
         let request = AuthorizationRequest {
             state: &State::new("s-1"),
             nonce: &Nonce::new("n-1"),
@@ -99,7 +99,7 @@ async fn extra_parameters_override_nothing() {
         ]);
     })
     .await;
-    let forged = OURS.iter().map(|(name, _)| (*name, "evil".to_owned()));
+    let forged = OURS.iter().map(|(name, _)| (*name, "evil"));
     let extra = [
         ("scope", "admin"),
         ("redirect_uri", "https://evil.example"),
@@ -115,8 +115,7 @@ async fn extra_parameters_override_nothing() {
         ("login_hint", "alice"),
         ("login_hint", "bob"),
         ("ui_locales", "fr"),
-    ]
-    .map(|(name, value)| (name, value.to_owned()));
+    ];
     let extra: Vec<_> = forged.chain(extra).collect();
     let expected = [
         &PLAIN[..],
