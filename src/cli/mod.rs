@@ -176,8 +176,9 @@ enum Command {
     /// Print the JSON Schema of bff.toml
     #[command(after_help = "Example: let an editor complete and check bff.toml\n  \
         bff schema > bff.schema.json\n  \
-        sed -i '1i #:schema ./bff.schema.json' bff.toml")]
-    Schema,
+        sed -i '1i #:schema ./bff.schema.json' bff.toml\n  \
+        bff schema --site > sites/site.schema.json")]
+    Schema(SchemaOptions),
     /// Say what becomes of a call: its route, its token, its headers
     #[command(
         after_help = "Example: where does this call go, and what must it carry?\n  \
@@ -193,6 +194,13 @@ struct ConfigFile {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "bff.toml")]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct SchemaOptions {
+    /// That of the files of sites, in the folder that server.sites names
+    #[arg(long)]
+    site: bool,
 }
 
 #[derive(Debug, Args)]
@@ -301,7 +309,14 @@ fn perform(
         }
         Command::Sessions(command) => sessions::sessions(&command, variables, terminal)?,
         Command::Reload(options) => reload::reload(&options, variables, terminal)?,
-        Command::Schema => writeln!(terminal.out, "{:#}", config::schema())?,
+        Command::Schema(options) => {
+            let schema = if options.site {
+                config::schema_of_site()
+            } else {
+                config::schema()
+            };
+            writeln!(terminal.out, "{schema:#}")?;
+        }
         Command::Explain(options) => {
             // Warnings are for those who start it.
             let (config, _) = Config::load_for_explanation(&options.file.config, variables)?;

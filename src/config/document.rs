@@ -1,14 +1,15 @@
-//! The file and the environment laid over it, as one tree that remembers where each value stands.
+//! A file and the environment laid over it, as one tree that remembers where each value stands.
 //!
 //! What the values mean is left to `reader` and above.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::{Faults, Place};
+use crate::config::error::{Faults, Place, Source};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -31,6 +32,16 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
+impl Value {
+    /// The entries of a table.
+    pub(super) fn into_entries(self) -> Option<BTreeMap<String, Entry>> {
+        match self {
+            Self::Table(entries) => Some(entries),
+            _ => None,
+        }
+    }
+}
+
 /// A key's place and its value.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -41,22 +52,21 @@ pub(super) struct Entry {
 /// The environment, as a map that tests can make up.
 pub type Variables = BTreeMap<String, String>;
 
-/// Reads `text` as TOML and lays the `BFF_TABLE__KEY` variables over it.
+/// Reads `text`, which stands in `source`, as TOML.
 ///
-/// `None` after a syntax error, which is then the only fault.
-pub(super) fn parse(text: &str, variables: &Variables, faults: &mut Faults) -> Option<Node> {
-    let lines = Lines::of(text);
-    let mut root = match DeTable::parse(text) {
-        Ok(table) => Node {
+/// `None` after a syntax error, which is then the only fault of that file.
+pub(super) fn parse(text: &str, source: &Source, faults: &mut Faults) -> Option<Node> {
+    let lines = Lines::of(text, source);
+    match DeTable::parse(text) {
+        Ok(table) => Some(Node {
             place: Place::Whole,
             value: Value::Table(entries(table.into_inner(), &lines)),
-        },
+        }),
         Err(error) => {
-            let (place, line) = error
-                .span()
-                .map_or((Place::Whole, ""), |span| lines.locate(&span));
+            let span = error.span();
+            let line = span.as_ref().map_or("", |span| lines.line_at(span));
             faults.refuse(
-                &place,
+                &span.map_or(Place::Whole, |span| lines.locate(&span)),
                 "",
                 format!(
                     "is not TOML here: {}",
@@ -64,13 +74,42 @@ pub(super) fn parse(text: &str, variables: &Variables, faults: &mut Faults) -> O
                 ),
                 syntax_remedy(error.message(), line),
             );
-            return None;
+            None
         }
-    };
-    for (name, value) in variables {
-        overlay(&mut root, name, value, faults);
     }
+}
+
+/// How the variables of sites beside bff.toml's own begin: `BFF_SITES__SHOP__PROVIDER__CLIENT_ID`.
+pub(super) const OF_SITES: &str = "BFF_SITES__";
+
+/// bff.toml with the environment laid over it: all of `BFF_TABLE__KEY` but what is for other sites.
+pub(super) fn read(
+    text: &str,
+    source: &Source,
+    variables: &Variables,
+    faults: &mut Faults,
+) -> Option<Node> {
+    let mut root = parse(text, source, faults)?;
+    let own = |(name, _): &(&String, &String)| {
+        let path = name.strip_prefix("BFF_");
+        path.is_some_and(|path| path.contains("__")) && !name.starts_with(OF_SITES)
+    };
+    overlay(&mut root, variables.iter().filter(own), "BFF_", faults);
     Some(root)
+}
+
+/// Lays the variables over the tree whose names begin with `prefix`: `BFF_TABLE__KEY`.
+pub(super) fn overlay<'a>(
+    root: &mut Node,
+    variables: impl IntoIterator<Item = (&'a String, &'a String)>,
+    prefix: &str,
+    faults: &mut Faults,
+) {
+    for (name, value) in variables {
+        if let Some(path) = name.strip_prefix(prefix) {
+            overlay_one(root, name, path, value, faults);
+        }
+    }
 }
 
 /// What one probably meant.
@@ -93,7 +132,7 @@ fn entries(table: DeTable<'_>, lines: &Lines<'_>) -> BTreeMap<String, Entry> {
     table
         .into_iter()
         .map(|(key, value)| {
-            let key_place = lines.locate(&key.span()).0;
+            let key_place = lines.locate(&key.span());
             let entry = Entry {
                 key_place,
                 node: node(value, lines),
@@ -104,7 +143,7 @@ fn entries(table: DeTable<'_>, lines: &Lines<'_>) -> BTreeMap<String, Entry> {
 }
 
 fn node(value: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
-    let place = lines.locate(&value.span()).0;
+    let place = lines.locate(&value.span());
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
@@ -120,13 +159,10 @@ fn node(value: Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Node {
     Node { value, place }
 }
 
-/// Lays one variable over the tree, if its name is one of ours: `BFF_TABLE__KEY`.
+/// Lays one variable over the tree at `path`, as in `TABLE__KEY`.
 ///
 /// Whether such a key exists is for the reader to say, as for a key of the file.
-fn overlay(root: &mut Node, name: &str, value: &str, faults: &mut Faults) {
-    let Some(path) = name.strip_prefix("BFF_").filter(|path| path.contains("__")) else {
-        return;
-    };
+fn overlay_one(root: &mut Node, name: &str, path: &str, value: &str, faults: &mut Faults) {
     let path = path.to_ascii_lowercase();
     let place = Place::Variable(name.to_owned());
     if path.starts_with("route__") {
@@ -171,7 +207,8 @@ fn overlay(root: &mut Node, name: &str, value: &str, faults: &mut Faults) {
 
 /// What an untyped value says as TOML, every part of it placed where the variable is.
 pub(super) fn typed(text: &str, place: &Place) -> Option<Node> {
-    let lines = Lines::of(text);
+    let nowhere = Source::first(Path::new(""));
+    let lines = Lines::of(text, &nowhere);
     let mut parsed = node(DeValue::parse(text).ok()?, &lines);
     moved(&mut parsed, place);
     Some(parsed)
@@ -196,25 +233,44 @@ fn moved(node: &mut Node, place: &Place) {
 /// Turns byte offsets into lines and columns.
 struct Lines<'a> {
     text: &'a str,
+    source: &'a Source,
+    /// Where each line starts. A file may have tens of thousands, and each value asks.
+    starts: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
-        Self { text }
+    fn of(text: &'a str, source: &'a Source) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            source,
+            starts: std::iter::once(0).chain(after_newlines).collect(),
+        }
     }
 
-    /// The place of a span's start, and the text of its line.
-    fn locate(&self, span: &Range<usize>) -> (Place, &'a str) {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let start_of_line = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let column = before.get(start_of_line..).unwrap_or("").chars().count() + 1;
-        let line = before.matches('\n').count() + 1;
-        let line_text = self
-            .text
-            .get(start_of_line..)
-            .and_then(|rest| rest.lines().next())
-            .unwrap_or("");
-        (Place::File { line, column }, line_text)
+    /// The number of a span's first line, from 1, and where it starts.
+    fn line_of(&self, span: &Range<usize>) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= span.start);
+        let start = self.starts.get(line.saturating_sub(1));
+        (line, start.copied().unwrap_or_default())
+    }
+
+    /// The place of a span's start.
+    fn locate(&self, span: &Range<usize>) -> Place {
+        let (line, start) = self.line_of(span);
+        let before = self.text.get(start..span.start).unwrap_or("");
+        Place::File {
+            source: self.source.clone(),
+            line,
+            column: before.chars().count() + 1,
+        }
+    }
+
+    /// The text of a span's first line.
+    fn line_at(&self, span: &Range<usize>) -> &'a str {
+        let (_, start) = self.line_of(span);
+        let rest = self.text.get(start..).unwrap_or("");
+        rest.lines().next().unwrap_or("")
     }
 }
 

@@ -2,14 +2,55 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file of the configuration. They are told of in the order in which they are read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Source {
+    rank: usize,
+    path: Arc<Path>,
+}
+
+impl Source {
+    /// The file that all others are named by.
+    pub(super) fn first(path: &Path) -> Self {
+        Self::nth(0, path)
+    }
+
+    /// One that is read after `rank` others.
+    pub(super) fn nth(rank: usize, path: &Path) -> Self {
+        Self {
+            rank,
+            path: path.into(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What relative paths in it start from.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
 
 /// Where something was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    /// Nowhere in particular: the file as a whole.
+    /// Nowhere in particular: the file that is looked at, as a whole.
     Whole,
-    /// In the file; both count from 1, columns in characters.
+    /// In this file; both count from 1, columns in characters.
     File {
+        /// The file.
+        source: Source,
         /// The line.
         line: usize,
         /// The column.
@@ -19,10 +60,29 @@ pub(super) enum Place {
     Variable(String),
 }
 
+/// What a fault is told of, in the order of telling.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    /// A file, and where in it.
+    File(Source, Option<(usize, usize)>),
+    /// A variable.
+    Variable(String),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file, None) => write!(f, "{file}"),
+            Self::File(file, Some((line, column))) => write!(f, "{file}:{line}:{column}"),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
 /// One thing that is wrong or unwise.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Fault {
-    place: Place,
+    at: At,
     /// The key's path, such as `session.idle_timeout`.
     key: String,
     /// What it is, continuing the key: `is not a duration`.
@@ -31,13 +91,9 @@ struct Fault {
     remedy: String,
 }
 
-impl Fault {
-    fn write(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Whole => write!(f, "{file}: ")?,
-            Place::File { line, column } => write!(f, "{file}:{line}:{column}: ")?,
-            Place::Variable(name) => write!(f, "{name}: ")?,
-        }
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.at)?;
         if !self.key.is_empty() {
             write!(f, "{} ", self.key)?;
         }
@@ -45,10 +101,9 @@ impl Fault {
     }
 }
 
-/// Why a configuration is refused: at least one fault, in the order of the file.
+/// Why a configuration is refused: at least one fault, in the order of the files.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigErrors {
-    file: String,
     faults: BTreeSet<Fault>,
 }
 
@@ -61,14 +116,13 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_lines(&self.file, &self.faults, f)
+        write_lines(&self.faults, f)
     }
 }
 
-/// What works and is unwise all the same, in the order of the file.
+/// What works and is unwise all the same, in the order of the files.
 #[derive(Debug, Default)]
 pub struct Warnings {
-    file: String,
     faults: BTreeSet<Fault>,
 }
 
@@ -81,24 +135,23 @@ impl Warnings {
     /// Writes them into the log, in its own form: whoever collects that reads nothing else.
     pub fn log(&self) {
         for fault in &self.faults {
-            let sentence = fmt::from_fn(|f| fault.write(&self.file, f));
-            tracing::warn!(event = "config.warning", key = fault.key, "{sentence}");
+            tracing::warn!(event = "config.warning", key = fault.key, "{fault}");
         }
     }
 }
 
 impl fmt::Display for Warnings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_lines(&self.file, &self.faults, f)
+        write_lines(&self.faults, f)
     }
 }
 
-fn write_lines(file: &str, faults: &BTreeSet<Fault>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_lines(faults: &BTreeSet<Fault>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (index, fault) in faults.iter().enumerate() {
         if index > 0 {
             f.write_str("\n")?;
         }
-        fault.write(file, f)?;
+        write!(f, "{fault}")?;
     }
     Ok(())
 }
@@ -106,7 +159,8 @@ fn write_lines(file: &str, faults: &BTreeSet<Fault>, f: &mut fmt::Formatter<'_>)
 /// Collects what is found while reading, so that one fault hides no other.
 #[derive(Debug)]
 pub(super) struct Faults {
-    file: String,
+    /// The file that is looked at.
+    source: Source,
     refused: BTreeSet<Fault>,
     warned: BTreeSet<Fault>,
     /// The paths of all keys that a configuration may have.
@@ -114,10 +168,10 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Nothing found yet in `file`.
-    pub(super) fn of(file: impl Into<String>) -> Self {
+    /// Nothing found yet in `source`.
+    pub(super) fn of(source: Source) -> Self {
         Self {
-            file: file.into(),
+            source,
             refused: BTreeSet::new(),
             warned: BTreeSet::new(),
             every_key: Vec::new,
@@ -134,6 +188,16 @@ impl Faults {
         (self.every_key)()
     }
 
+    /// For what is said at another time already.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self::of(self.source.clone())
+    }
+
+    /// From now on `source` is looked at.
+    pub(super) fn turn_to(&mut self, source: &Source) {
+        self.source = source.clone();
+    }
+
     /// Notes a fault: `key` at `place` `what`; `remedy`.
     pub(super) fn refuse(
         &mut self,
@@ -142,7 +206,8 @@ impl Faults {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.refused.insert(fault(place, key, what, remedy));
+        let fault = self.fault(place, key, what.into(), remedy.into());
+        self.refused.insert(fault);
     }
 
     /// Notes something unwise in the same words.
@@ -153,7 +218,26 @@ impl Faults {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.warned.insert(fault(place, key, what, remedy));
+        let fault = self.fault(place, key, what.into(), remedy.into());
+        self.warned.insert(fault);
+    }
+
+    fn fault(&self, place: &Place, key: &str, what: String, remedy: String) -> Fault {
+        let at = match place {
+            Place::Whole => At::File(self.source.clone(), None),
+            Place::File {
+                source,
+                line,
+                column,
+            } => At::File(source.clone(), Some((*line, *column))),
+            Place::Variable(name) => At::Variable(name.clone()),
+        };
+        Fault {
+            at,
+            key: key.to_owned(),
+            what,
+            remedy,
+        }
     }
 
     /// `value` with the warnings if no fault was noted, else all faults.
@@ -165,7 +249,6 @@ impl Faults {
             Some(value) if self.refused.is_empty() => Ok((
                 value,
                 Warnings {
-                    file: self.file,
                     faults: self.warned,
                 },
             )),
@@ -179,19 +262,9 @@ impl Faults {
                     );
                 }
                 Err(ConfigErrors {
-                    file: self.file,
                     faults: self.refused,
                 })
             }
         }
-    }
-}
-
-fn fault(place: &Place, key: &str, what: impl Into<String>, remedy: impl Into<String>) -> Fault {
-    Fault {
-        place: place.clone(),
-        key: key.to_owned(),
-        what: what.into(),
-        remedy: remedy.into(),
     }
 }

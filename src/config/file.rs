@@ -47,10 +47,13 @@ table! {
     ServerTable {
         /// The IP address and port to listen on, or a socket file. Default "127.0.0.1:8080".
         listen: Listen,
-        /// The origin that browsers see: https, or http on a loopback host. Required.
+        /// The origin that browsers see, https or http on a loopback host, and where the app is mounted there.
+        /// Required, unless `sites` names all.
         public_url: String,
         /// Where the endpoints of bff live. Default "/bff".
         base_path: String,
+        /// The folder of more sites, one NAME.toml each, relative to the folder of this file. Default none.
+        sites: String,
         /// Certificate and key to serve https with. Default none: cleartext.
         tls: TlsTable,
         /// Threads, each with its own listener and upstream connections. Default one per core.

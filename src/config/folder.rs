@@ -1,16 +1,18 @@
-//! The folder that the paths of a configuration start from, and which files it names for bff alone.
+//! The folders that the paths of a configuration start from, and which files it names for bff alone.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::error::{Place, Source};
 use crate::config::reader::Written;
 
-/// The folder of the configuration's file.
+/// Where the files of a configuration lie that it names.
 #[derive(Debug)]
-pub(super) struct Folder<'a> {
-    path: &'a Path,
+pub(super) struct Folder {
+    /// Of bff.toml.
+    path: PathBuf,
     /// In the order in which they were asked for.
     private: RefCell<Vec<Private>>,
 }
@@ -23,31 +25,46 @@ pub(super) struct Private {
     path: PathBuf,
 }
 
-impl<'a> Folder<'a> {
+impl Folder {
     /// The one that `file`, a configuration, lies in.
-    pub(super) fn of(file: &'a Path) -> Self {
-        let configuration = Private {
-            what: "the configuration".to_owned(),
-            path: file.to_owned(),
+    pub(super) fn of(file: &Source) -> Self {
+        let folder = Self {
+            path: file.folder().to_owned(),
+            private: RefCell::default(),
         };
-        Self {
-            path: file.parent().unwrap_or(Path::new("")),
-            private: RefCell::new(vec![configuration]),
-        }
+        folder.keep_private(file);
+        folder
     }
 
-    /// Where what is meant for everybody lies.
-    pub(super) fn public(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.path.join(path)
+    /// Another file of the configuration is for bff alone too.
+    pub(super) fn keep_private(&self, file: &Source) {
+        self.private.borrow_mut().push(Private {
+            what: "the configuration".to_owned(),
+            path: file.path().to_owned(),
+        });
+    }
+
+    /// Where what `written` names for everybody lies. A path starts from the folder of the file that it
+    /// stands in; that of a variable, from bff.toml's.
+    pub(super) fn public<T>(&self, written: &Written<T>, path: impl AsRef<Path>) -> PathBuf {
+        match &written.place {
+            Place::File { source, .. } => source.folder().join(path),
+            Place::Whole | Place::Variable(_) => self.path.join(path),
+        }
     }
 
     /// Where what `written` names for bff alone lies: a key, a secret, a store.
     pub(super) fn private<T>(&self, written: &Written<T>, path: impl AsRef<Path>) -> PathBuf {
-        let path = self.path.join(path);
-        self.private.borrow_mut().push(Private {
+        let path = self.public(written, path);
+        let private = Private {
             what: written.key.clone(),
             path: path.clone(),
-        });
+        };
+        let mut known = self.private.borrow_mut();
+        // Sites inherit what is written once.
+        if !known.contains(&private) {
+            known.push(private);
+        }
         path
     }
 

@@ -19,12 +19,14 @@ mod words;
 mod print;
 mod reload;
 mod resolve;
+mod site_file;
+mod sites;
 
 #[cfg(feature = "dev")]
 mod development;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -35,11 +37,12 @@ use url::Host;
 use crate::admin::AdminSettings;
 use crate::auth::AuthSettings;
 use crate::clock::Timestamp;
-use crate::config::error::{Faults, Place};
+use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
 use crate::config::reader::Read as _;
-use crate::config::resolve::{Purpose, Surroundings};
+use crate::config::resolve::{Document, Purpose, Surroundings};
+use crate::config::site_file::SiteFile;
 #[cfg(feature = "dev")]
 use crate::dev::DevSettings;
 use crate::frontend::{ErrorPage, FrontendSettings};
@@ -99,6 +102,8 @@ pub struct Config {
 pub struct SiteConfig {
     /// Which one it is.
     pub id: SiteId,
+    /// The file that describes it.
+    pub file: PathBuf,
     /// What a path may hold where no route says otherwise (I9).
     pub path_rules: PathRules,
     /// The endpoints under the base path.
@@ -113,7 +118,7 @@ pub struct SiteConfig {
     pub provider_print: Print,
     /// How long sessions live, and their cookie.
     pub session: SessionSettings,
-    /// The routes, in the order written; a dev-server frontend is the last of them, on `/`, and so
+    /// The routes, in the order written, by their paths below the mount; a dev-server frontend is the last of them, on `/`, and so
     /// is the demo app of `bff dev`.
     pub routes: Vec<RouteSettings>,
     /// The app's files, where `[frontend] dir` is set.
@@ -227,13 +232,27 @@ pub fn environment() -> Variables {
 
 /// The JSON Schema of `bff.toml`.
 pub fn schema() -> serde_json::Value {
-    let mut schema = File::schema();
+    titled("bff.toml", File::schema())
+}
+
+/// The JSON Schema of a site's file.
+pub fn schema_of_site() -> serde_json::Value {
+    let mut schema = SiteFile::schema();
+    if let Some(session) = schema.pointer_mut("/properties/session/properties")
+        && let Some(session) = session.as_object_mut()
+    {
+        session.retain(|key, _| !sites::is_of_process(key));
+    }
+    titled("a site of bff", schema)
+}
+
+fn titled(title: &str, mut schema: serde_json::Value) -> serde_json::Value {
     if let Some(schema) = schema.as_object_mut() {
         schema.insert(
             "$schema".to_owned(),
             "https://json-schema.org/draft/2020-12/schema".into(),
         );
-        schema.insert("title".to_owned(), "bff.toml".into());
+        schema.insert("title".to_owned(), title.into());
     }
     schema
 }
@@ -246,7 +265,7 @@ fn load(
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, path, variables, purpose),
         Err(error) => {
-            let mut faults = Faults::of(path.display().to_string());
+            let mut faults = Faults::of(Source::first(path));
             let (what, remedy) = unreadable(&error);
             faults.refuse(&Place::Whole, "", what, remedy);
             faults.conclude(None)
@@ -286,20 +305,22 @@ fn parse(
     variables: &Variables,
     purpose: Purpose,
 ) -> Result<(Config, Warnings), ConfigErrors> {
-    let mut faults = Faults::of(file.display().to_string()).with_keys(|| File::keys(""));
+    let main = Source::first(file);
+    let mut faults = Faults::of(main.clone()).with_keys(|| File::keys(""));
+    let folder = Folder::of(&main);
     let surroundings = Surroundings {
         purpose,
         variables,
-        folder: &Folder::of(file),
+        folder: &folder,
     };
-    let config = document::parse(text, variables, &mut faults).and_then(|root| {
-        let print = reload::print_of_provider(&root, surroundings.folder);
-        let file = File::read(&root, "", &mut faults)?;
-        let mut config = resolve::resolve(&file, surroundings, &mut faults)?;
-        for site in &mut config.sites {
-            site.provider_print = print.clone();
-        }
-        Some(config)
+    let config = document::read(text, &main, variables, &mut faults).and_then(|root| {
+        let described = Document {
+            provider: Print::of_provider(&root, &folder),
+            file: File::read(&root, "", &mut faults)?,
+            source: main,
+        };
+        let sites = sites::read(&described.file, &root, variables, &folder, &mut faults);
+        resolve::resolve(&described, &sites, surroundings, &mut faults)
     });
     faults.conclude(config)
 }

@@ -1,5 +1,99 @@
-//! Tells whether what was configured somewhere is what it was.
+//! Digests of what was configured: whether it is what it was can be told, and nothing else, since some
+//! of it is secret. The files that it names count as part of it.
 
-/// A digest of what was configured, and nothing more: some of it is secret.
+use std::path::PathBuf;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::config::document::{Node, Value};
+use crate::config::folder::Folder;
+use crate::config::reader::{Written, last};
+
+/// Tells whether what was configured somewhere is what it was, and nothing more: a digest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Print(pub(super) Vec<u8>);
+pub struct Print(Vec<u8>);
+
+impl Print {
+    /// Of a value that `key` has.
+    pub(super) fn of(node: &Node, key: &str, folder: &Folder) -> Self {
+        let mut digest = Context::new(&SHA256);
+        feed(&mut digest, node, key, folder);
+        Self(digest.finish().as_ref().to_vec())
+    }
+
+    /// Of all that a document says of its provider.
+    pub(super) fn of_provider(root: &Node, folder: &Folder) -> Self {
+        match &root.value {
+            Value::Table(entries) => entries.get("provider").map_or_else(Self::default, |entry| {
+                Self::of(&entry.node, "provider", folder)
+            }),
+            _ => Self::default(),
+        }
+    }
+
+    /// Of this and a text.
+    #[must_use]
+    pub(super) fn with(&self, text: &str) -> Self {
+        let mut digest = Context::new(&SHA256);
+        digest.update(&self.0);
+        digest.update(text.as_bytes());
+        Self(digest.finish().as_ref().to_vec())
+    }
+
+    /// Of many with their names.
+    pub(super) fn of_all<'a>(prints: impl IntoIterator<Item = (&'a String, &'a Self)>) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for (name, print) in prints {
+            digest.update(format!("{} {name}", name.len()).as_bytes());
+            digest.update(&print.0);
+        }
+        Self(digest.finish().as_ref().to_vec())
+    }
+}
+
+/// Lengths go before texts, so that no two values read alike.
+fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Folder) {
+    let mut text = |kind: &str, text: &str| {
+        digest.update(format!("{kind} {} {text}", text.len()).as_bytes());
+    };
+    match &node.value {
+        Value::Text(value) | Value::Untyped(value) => {
+            text("text", value);
+            if let Some(file) = file_in(node, key, value, folder)
+                && let Ok(content) = std::fs::read(file)
+            {
+                digest.update(&content);
+            }
+        }
+        Value::Integer(value) => text("number", &value.to_string()),
+        Value::Boolean(value) => text("boolean", &value.to_string()),
+        Value::Other(value) => text("other", value),
+        Value::Array(items) => {
+            text("list", &items.len().to_string());
+            for item in items {
+                feed(digest, item, key, folder);
+            }
+        }
+        Value::Table(entries) => {
+            text("table", &entries.len().to_string());
+            for (name, entry) in entries {
+                digest.update(format!("key {} {name}", name.len()).as_bytes());
+                feed(digest, &entry.node, name, folder);
+            }
+        }
+    }
+}
+
+/// The file whose content is read at a start: that of a secret, or the roots of a private authority.
+/// The files of `tls` are looked at all the time, and those of the app as they are asked for.
+fn file_in(node: &Node, key: &str, value: &str, folder: &Folder) -> Option<PathBuf> {
+    let is_roots = matches!(last(key), "ca" | "store_ca");
+    let file = value.strip_prefix("file:");
+    let file = file.or_else(|| is_roots.then_some(value))?;
+    let written = Written {
+        value: (),
+        key: String::new(),
+        place: node.place.clone(),
+    };
+    Some(folder.public(&written, file))
+}

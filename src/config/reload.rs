@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::digest::{Context, SHA256};
-
-use crate::config::document::{self, Entry, Node, Value};
-use crate::config::error::{ConfigErrors, Faults, Warnings};
+use crate::config::document::{self, Node, Value};
+use crate::config::error::{ConfigErrors, Faults, Source, Warnings};
+use crate::config::file::File;
 use crate::config::folder::Folder;
 use crate::config::print::Print;
+use crate::config::reader::Read as _;
 use crate::config::resolve::Purpose;
-use crate::config::{Config, Variables};
+use crate::config::{Config, Variables, sites};
 
 /// A file and its environment, which can be read again.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct Reread {
 }
 
 /// What each key says, as a digest: some say secrets.
-type Prints = BTreeMap<String, Vec<u8>>;
+type Prints = BTreeMap<String, Print>;
 
 impl Reload {
     /// Of the configuration at `path` as it stands now, with these variables.
@@ -80,12 +80,7 @@ impl Reload {
 
     /// Changes whenever a file of the configuration may have.
     pub fn stamp(&self) -> Print {
-        let mut digest = Context::new(&SHA256);
-        for (key, print) in prints(&self.path, &self.variables) {
-            digest.update(key.as_bytes());
-            digest.update(&print);
-        }
-        Print(digest.finish().as_ref().to_vec())
+        Print::of_all(&prints(&self.path, &self.variables))
     }
 
     fn in_use(&self) -> MutexGuard<'_, Prints> {
@@ -138,97 +133,39 @@ fn takes_a_restart(key: &str) -> bool {
     }
 }
 
-/// The print of all that decides what a provider is to us.
-pub(super) fn print_of_provider(root: &Node, folder: &Folder<'_>) -> Print {
-    let mut digest = Context::new(&SHA256);
-    let folder = folder.public("");
-    if let Value::Table(entries) = &root.value {
-        for name in ["provider", "server"] {
-            let Some(entry) = entries.get(name) else {
-                continue;
-            };
-            match &entry.node.value {
-                Value::Table(server) if name == "server" => {
-                    for name in ["public_url", "base_path"] {
-                        if let Some(entry) = server.get(name) {
-                            feed(&mut digest, &entry.node, name, &folder);
-                        }
-                    }
-                }
-                _ => feed(&mut digest, &entry.node, name, &folder),
+/// The prints of all keys, the files that they name and those of sites included. Empty where bff.toml is
+/// no TOML.
+fn prints(path: &Path, variables: &Variables) -> Prints {
+    let source = Source::first(path);
+    let mut faults = Faults::of(source.clone());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let folder = Folder::of(&source);
+    let mut prints = Prints::new();
+    let Some(root) = document::read(&text, &source, variables, &mut faults) else {
+        return prints;
+    };
+    take_down(&root, "", &folder, &mut prints);
+    if let Some(file) = File::read(&root, "", &mut faults) {
+        for site in sites::own_documents(&file, variables, &folder, &mut faults) {
+            let name = format!("sites.{}", site.name);
+            prints.insert(name.clone(), Print::default());
+            if let Some(root) = &site.root {
+                take_down(root, &name, &folder, &mut prints);
             }
         }
-    }
-    Print(digest.finish().as_ref().to_vec())
-}
-
-/// The prints of all keys, the files that they name included. Empty where the file is no TOML.
-fn prints(path: &Path, variables: &Variables) -> Prints {
-    let mut faults = Faults::of("");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let mut prints = Prints::new();
-    if let Some(root) = document::parse(&text, variables, &mut faults)
-        && let Value::Table(entries) = &root.value
-    {
-        let folder = path.parent().unwrap_or(Path::new(""));
-        take_down(entries, "", folder, &mut prints);
     }
     prints
 }
 
-fn take_down(entries: &BTreeMap<String, Entry>, table: &str, folder: &Path, prints: &mut Prints) {
-    for (name, entry) in entries {
-        let key = document::joined(table, name);
-        if let Value::Table(entries) = &entry.node.value {
-            take_down(entries, &key, folder, prints);
-        } else {
-            let mut digest = Context::new(&SHA256);
-            feed(&mut digest, &entry.node, &key, folder);
-            prints.insert(key, digest.finish().as_ref().to_vec());
+fn take_down(node: &Node, key: &str, folder: &Folder, prints: &mut Prints) {
+    if let Value::Table(entries) = &node.value {
+        for (name, entry) in entries {
+            let key = document::joined(key, name);
+            take_down(&entry.node, &key, folder, prints);
         }
+    } else {
+        prints.insert(key.to_owned(), Print::of(node, key, folder));
     }
-}
-
-/// Lengths go before texts, so that no two values read alike.
-fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Path) {
-    let mut text = |kind: &str, text: &str| {
-        digest.update(format!("{kind} {} {text}", text.len()).as_bytes());
-    };
-    match &node.value {
-        Value::Text(value) | Value::Untyped(value) => {
-            text("text", value);
-            if let Some(file) = file_in(key, value)
-                && let Ok(content) = std::fs::read(folder.join(file))
-            {
-                digest.update(&content);
-            }
-        }
-        Value::Integer(value) => text("number", &value.to_string()),
-        Value::Boolean(value) => text("boolean", &value.to_string()),
-        Value::Other(value) => text("other", value),
-        Value::Array(items) => {
-            text("list", &items.len().to_string());
-            for item in items {
-                feed(digest, item, key, folder);
-            }
-        }
-        Value::Table(entries) => {
-            text("table", &entries.len().to_string());
-            for (name, entry) in entries {
-                digest.update(format!("key {} {name}", name.len()).as_bytes());
-                feed(digest, &entry.node, name, folder);
-            }
-        }
-    }
-}
-
-/// The file whose content is read at a start: that of a secret, or the roots of a private authority.
-/// The files of `tls` are looked at all the time, and those of the app as they are asked for.
-fn file_in<'a>(key: &str, value: &'a str) -> Option<&'a str> {
-    let is_roots = matches!(super::reader::last(key), "ca" | "store_ca");
-    value
-        .strip_prefix("file:")
-        .or_else(|| is_roots.then_some(value))
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ pub(super) struct SecretPlaces<'a> {
     /// The environment.
     pub(super) variables: &'a Variables,
     /// The folder that relative paths start from.
-    pub(super) folder: &'a Folder<'a>,
+    pub(super) folder: &'a Folder,
 }
 
 impl Written<SecretSource> {

@@ -21,27 +21,22 @@ pub(super) fn note(table: &str, name: &str, known: &[&str], place: &Place, fault
         );
         return;
     }
-    let what = if table.is_empty() {
-        "is not a known table".to_owned()
-    } else {
-        format!("is not a key of [{table}]")
+    // bff.toml has tables at its top, a site's file keys as well.
+    let (is_top, has_keys) = (table.is_empty(), known.contains(&"public_url"));
+    let what = match (is_top, has_keys) {
+        (true, true) => "is neither a key nor a table of a site".to_owned(),
+        (true, false) => "is not a known table".to_owned(),
+        (false, _) => format!("is not a key of [{table}]"),
     };
-    faults.refuse(
-        place,
-        &key,
-        what,
-        remedy(table, name, known, &faults.every_key()),
-    );
+    let remedy = match nearest(name, known) {
+        Some(nearest) if is_top && !has_keys => format!("write [{nearest}] instead"),
+        Some(nearest) => format!("write {nearest} instead"),
+        None => elsewhere(name, known, &faults.every_key()),
+    };
+    faults.refuse(place, &key, what, remedy);
 }
 
-fn remedy(table: &str, name: &str, known: &[&str], every_key: &[String]) -> String {
-    if let Some(nearest) = nearest(name, known) {
-        return if table.is_empty() {
-            format!("write [{nearest}] instead")
-        } else {
-            format!("write {nearest} instead")
-        };
-    }
+fn elsewhere(name: &str, known: &[&str], every_key: &[String]) -> String {
     // The right key in the wrong table.
     let elsewhere = every_key.iter().find_map(|path| {
         let (table, key) = path.rsplit_once('.')?;

@@ -383,7 +383,7 @@ async fn our_host_is_kept_where_the_route_says() {
     let bff = alone(&idp, &upstream, "path = '/x'\npreserve_host = true")
         .route("path = '/own'".parse().unwrap(), &upstream)
         .route(
-            "path = '/eu'\nhost = 'eu.app.example'\npreserve_host = true"
+            "path = '/eu'\nhost = 'eu.app.example'\nauth = 'none'\npreserve_host = true"
                 .parse()
                 .unwrap(),
             &upstream,

@@ -16,7 +16,7 @@ async fn the_app_names_its_pages_as_it_likes() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let builder = Bff::with(&idp, &upstream)
         .route(
-            "path = '/hidden'\nhost = 'eu.app.example'\nmethods = ['POST']"
+            "path = '/hidden'\nhost = 'eu.app.example'\nauth = 'none'\nmethods = ['POST']"
                 .parse()
                 .unwrap(),
             &upstream,

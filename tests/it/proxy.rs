@@ -344,7 +344,10 @@ async fn a_loop_is_cut() {
 async fn a_host_is_said_once_and_served_here() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
     let bff = Bff::with(&idp, &upstream)
-        .route(route("path = '/api'\nhost = 'eu.app.example'"), &upstream)
+        .route(
+            route("path = '/api'\nhost = 'eu.app.example'\nauth = 'none'"),
+            &upstream,
+        )
         .start();
     let alice = signed_in(&bff, "alice").await;
     let call = Call::get("/api/x").of(&alice);

@@ -9,6 +9,7 @@ use crate::config::file::{FrontendTable, HeaderText};
 use crate::config::lists::Named;
 use crate::config::reader::Field;
 use crate::config::resolve::headers::{self, Direction};
+use crate::config::resolve::public::Public;
 use crate::config::resolve::{Surroundings, table, upstream_url};
 use crate::frontend::{ErrorPage, FrontendSettings, LARGEST_ERROR_PAGE};
 
@@ -36,6 +37,7 @@ impl Frontend {
 /// `[frontend]`.
 pub(super) fn frontend(
     field: &Field<FrontendTable>,
+    public: Option<&Public>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<Frontend> {
@@ -83,7 +85,7 @@ pub(super) fn frontend(
         return Some(Frontend::None);
     }
     let written = dir.written()?;
-    let dir = surroundings.folder.public(&written.value);
+    let dir = surroundings.folder.public(written, &written.value);
     // Whoever only explains may be where no app was built.
     if surroundings.purpose.needs_secrets() && !dir.join("index.html").is_file() {
         let what = if dir.is_dir() {
@@ -102,7 +104,7 @@ pub(super) fn frontend(
         return None;
     }
     Some(Frontend::Files(FrontendSettings {
-        mount: String::new(),
+        mount: public.map_or_else(String::new, |public| public.mount.clone()),
         dir,
         headers: file_headers(&frontend.headers, faults)?,
         compress: frontend.compress.or(true),
@@ -124,7 +126,7 @@ pub(super) fn shows_nothing_private(
         return;
     }
     let folder = surroundings.folder;
-    let dir = folder.public(&written.value);
+    let dir = folder.public(written, &written.value);
     let private = folder.private_below(&dir);
     if private.is_empty() {
         return;
@@ -153,7 +155,7 @@ pub(super) fn error_page(
         // Nothing is served.
         return None;
     }
-    let path = surroundings.folder.public(&written.value);
+    let path = surroundings.folder.public(written, &written.value);
     let read = std::fs::metadata(&path).and_then(|found| {
         if found.len() > LARGEST_ERROR_PAGE {
             return Err(io::Error::other("it has more than 256 KiB"));

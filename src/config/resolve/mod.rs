@@ -3,15 +3,20 @@
 //! Each function notes what it refuses and goes on. Where a fault is noted, its result no longer
 //! matters: nothing with a fault leaves `config`.
 
+mod between;
+mod certificates;
+mod described;
 mod frontend;
 mod headers;
 mod provider;
 mod provider_addresses;
 mod provider_login;
 mod provider_logout;
+mod public;
 mod route;
 mod server;
 mod session;
+mod site;
 mod store;
 mod tls;
 
@@ -20,24 +25,26 @@ mod dev;
 #[cfg(feature = "dev")]
 pub(super) use route::{DEMO_API, DEMO_APP};
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
-use url::{Origin, Url};
+use url::Url;
 
+use crate::config::Config;
 use crate::config::document::Variables;
-use crate::config::error::{Faults, Place};
+use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
 use crate::config::print::Print;
 use crate::config::reader::{Field, Written};
+use crate::config::resolve::described::Described;
+use crate::config::resolve::site::Resolved;
 use crate::config::secret_source::SecretPlaces;
+use crate::config::site_file::SiteFile;
+use crate::config::sites::SiteDocument;
 use crate::config::words::Chosen;
-use crate::config::{Config, SiteConfig};
-use crate::oidc::ProviderSettings;
-use crate::proxy::path::PathRules;
 use crate::telemetry::{LogFormat, LogSettings, SubjectInLog};
-use crate::web::outbound::OutboundSettings;
 use crate::web::site_id::SiteId;
 use crate::web::socket_url;
 use crate::web::trust::Roots;
@@ -91,8 +98,8 @@ impl Purpose {
 pub(super) struct Surroundings<'a> {
     pub(super) purpose: Purpose,
     pub(super) variables: &'a Variables,
-    /// The folder that relative paths start from.
-    pub(super) folder: &'a Folder<'a>,
+    /// The folders that relative paths start from.
+    pub(super) folder: &'a Folder,
 }
 
 impl<'a> Surroundings<'a> {
@@ -104,51 +111,64 @@ impl<'a> Surroundings<'a> {
     }
 }
 
-/// The configuration that `file` asks for, or `None` after noting every fault.
+/// bff.toml as it was read.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) source: Source,
+    pub(super) file: File,
+    /// Tells whether what it says of the provider is what it was.
+    pub(super) provider: Print,
+}
+
+/// The configuration that bff.toml and the sites beside it ask for, or `None` after noting every fault.
 pub(super) fn resolve(
-    file: &File,
+    main: &Document,
+    documents: &[SiteDocument],
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<Config> {
-    let public = server::public(&file.server, surroundings.purpose, faults);
-    let server = server::server(&file.server, public.as_ref(), surroundings, faults);
-    let admin = server::admin(&file.server, surroundings, faults);
-    let provider = provider::provider(&file.provider, public.as_ref(), surroundings, faults);
-    let way_out = provider_addresses::way_out(&file.provider, surroundings, faults);
-    let outbound = OutboundSettings {
-        way_out,
-        in_clear: provider.as_ref().and_then(asked_in_clear),
-        roots: roots(
-            &table(&file.provider).0.ca,
-            "the provider's",
-            surroundings,
-            faults,
-        ),
+    let file = &main.file;
+    faults.turn_to(&main.source);
+    let (server_table, server_place) = table(&file.server);
+    let describe = |source, id, file, provider| Described {
+        source,
+        is_of_bff_toml: *source == main.source,
+        id,
+        file,
+        provider,
+        server: &server_table,
+        server_place: &server_place,
     };
-    let auth = provider::auth(&file.provider, &file.session, public.as_ref(), faults);
+    let mut described = Vec::new();
+    // Without an origin of its own it is the ground that the others stand on.
+    if server_table.public_url.stands() || !server_table.sites.stands() {
+        let file = Cow::Owned(SiteFile::of_main(file));
+        described.push(describe(&main.source, SiteId::main(), file, &main.provider));
+    }
+    for document in documents {
+        let file = Cow::Borrowed(&document.file);
+        let (source, provider) = (&document.source, &document.provider);
+        described.push(describe(source, document.id(), file, provider));
+    }
+    let resolved: Vec<Resolved> = described
+        .iter()
+        .map(|site| site::site(site, surroundings, faults))
+        .collect();
+    between::judge(&described, &resolved, faults);
+    certificates::judge(&described, &resolved, surroundings, faults);
+    faults.turn_to(&main.source);
+    let certificates = resolved.iter().filter_map(|site| site.certificate.clone());
+    let server = server::server(&file.server, certificates.collect(), surroundings, faults);
+    let admin = server::admin(&file.server, surroundings, faults);
     let keys = session::key_ring(&file.session, surroundings, faults);
     let store = store::store(&file.session, surroundings, faults);
-    let session = session::session(&file.session, public.as_ref(), faults);
-    let frontend = frontend::frontend(&file.frontend, surroundings, faults);
-    let error_page = frontend::error_page(&file.frontend, surroundings, faults);
-    let base_path = public.as_ref().map(|public| public.base_path.as_str());
-    let server_table = table(&file.server).0;
-    let path_rules = PathRules {
-        semicolons: route::semicolons(server_table.allow_semicolon.or(false)),
-        ..PathRules::STRICT
-    };
-    let routes = route::routes(
-        &file.route,
-        base_path,
-        frontend.as_ref(),
-        path_rules,
-        surroundings,
-        faults,
-    );
-    frontend::shows_nothing_private(&file.frontend, surroundings, faults);
     let log = log(&file.log, faults);
     #[cfg(feature = "dev")]
     let dev = dev::dev(&file.dev, faults);
+    for site in &described {
+        faults.turn_to(site.source);
+        frontend::shows_nothing_private(&site.file.frontend, surroundings, faults);
+    }
 
     Some(Config {
         server,
@@ -159,19 +179,10 @@ pub(super) fn resolve(
         key_places: session::key_places(&file.session),
         store: store?,
         store_name: session::store_name(&file.session),
-        sites: vec![SiteConfig {
-            id: SiteId::main(),
-            path_rules,
-            auth: auth?,
-            provider: provider?,
-            client_secret_expires: provider::secret_expires(&file.provider),
-            outbound,
-            provider_print: Print::default(),
-            session: session?,
-            routes: routes?,
-            frontend: frontend?.files(),
-            error_page,
-        }],
+        sites: resolved
+            .into_iter()
+            .map(|site| site.config)
+            .collect::<Option<_>>()?,
         log: log?,
         #[cfg(feature = "dev")]
         dev,
@@ -197,12 +208,6 @@ fn roots(
             written.refuse(faults, fault.to_string(), remedy);
         })
         .ok()
-}
-
-/// A7: the one address beyond this machine where the operator has us ask over http.
-fn asked_in_clear(provider: &ProviderSettings) -> Option<Origin> {
-    let url = provider.internal.as_ref()?.url();
-    (url.scheme() == "http").then(|| url.origin())
 }
 
 /// A table and its place; an absent one is an empty one at no particular place.

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
-use crate::config::resolve::server::Public;
+use crate::config::resolve::public::Public;
 use crate::config::resolve::{
     Surroundings, provider_addresses, provider_login, provider_logout, span, table,
 };
@@ -152,9 +152,9 @@ pub(super) fn auth(
     let login_params = provider_login::login_params(&provider, faults);
     let public = public?;
     Some(AuthSettings {
-        mount: String::new(),
+        mount: public.mount.clone(),
         public_url: public.url.clone(),
-        base_path: public.base_path.clone(),
+        base_path: public.whole_base_path(),
         anonymous: session.anonymous.or(Chosen(AnonymousAnswer::Ok)).0,
         claims,
         refresh_before: provider.refresh_before.or(Duration::from_mins(1)),
@@ -217,7 +217,7 @@ fn issuer(
 fn redirect_uri(public: &Public) -> Option<Url> {
     public
         .url
-        .join(&format!("{}/callback", public.base_path))
+        .join(&format!("{}/callback", public.whole_base_path()))
         .ok()
 }
 

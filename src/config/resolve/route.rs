@@ -11,6 +11,7 @@ use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
+use crate::config::resolve::public::Public;
 use crate::config::resolve::{Purpose, Surroundings, path_prefix, roots, span, upstream_url};
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
@@ -31,7 +32,7 @@ const IDLE_EXAMPLE: Duration = Duration::from_mins(5);
 /// All routes in the order written, the frontend's server last.
 pub(super) fn routes(
     field: &Field<Vec<Written<RouteTable>>>,
-    base_path: Option<&str>,
+    public: Option<&Public>,
     frontend: Option<&Frontend>,
     defaults: PathRules,
     surroundings: Surroundings<'_>,
@@ -48,14 +49,20 @@ pub(super) fn routes(
         let Some(settings) = settings else { continue };
         let earlier = || read.iter().take(index).flatten();
         let path = written.value.path.written();
-        if let (Some(base_path), Some(path)) = (base_path, path)
-            && is_below(&settings.path, base_path)
+        if let (Some(public), Some(path)) = (public, path)
+            && is_below(&settings.path, &public.base_path)
         {
             path.refuse(
                 faults,
-                format!("lies under {base_path}, which is for the endpoints of bff"),
-                "write another path, or another server.base_path",
+                format!(
+                    "lies under {}, which is for the endpoints of bff",
+                    public.base_path
+                ),
+                "write another path, or another base_path",
             );
+        }
+        if let (Some(public), Some(host)) = (public, written.value.host.written()) {
+            keep_sessions_home(host, settings, public, faults);
         }
         if let Some(path) = path {
             compare(path, settings, earlier(), faults);
@@ -83,6 +90,28 @@ pub(super) fn routes(
         Some(Frontend::None | Frontend::Files(_)) | None => {}
     }
     Some(routes)
+}
+
+/// People sign in at the host of `public_url`, and their cookie goes to no other.
+fn keep_sessions_home(
+    written: &Written<String>,
+    route: &RouteSettings,
+    public: &Public,
+    faults: &mut Faults,
+) {
+    let Some(host) = route.host.as_deref() else {
+        return;
+    };
+    if route.auth != RouteAuth::None && host != public.host() {
+        written.refuse(
+            faults,
+            format!(
+                "is a host where nobody is signed in: a session's cookie goes to {} alone",
+                public.host()
+            ),
+            "make it a site of its own (server.sites), or write auth = \"none\"",
+        );
+    }
 }
 
 fn takes_everything(routes: &[RouteSettings]) -> bool {
@@ -133,7 +162,7 @@ fn takes_all_of(route: &RouteSettings, other: &RouteSettings) -> bool {
                 .all(|method| route.methods.contains(method))
 }
 
-fn is_below(path: &str, base: &str) -> bool {
+pub(super) fn is_below(path: &str, base: &str) -> bool {
     path.strip_prefix(base)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,28 +1,25 @@
-//! `[server]`: the listeners and the origin that browsers see.
+//! `[server]`: the listeners and what they take.
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use url::Url;
 use zeroize::Zeroizing;
 
 use crate::admin::{AdminKeys, AdminSettings};
 use crate::config::error::Faults;
 use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable};
 use crate::config::reader::{Field, Written};
-use crate::config::resolve::{
-    Purpose, Surroundings, count, http_url, path_prefix, span, table, tls,
-};
+use crate::config::resolve::{Purpose, Surroundings, count, span, table, tls};
 use crate::config::words::Size;
 use crate::secret::{AdminKey, is_one_byte};
-use crate::server::{Limits, Listen, ServerSettings, Timeouts};
-use crate::web::loopback::is_loopback;
+use crate::server::{Limits, Listen, ServerSettings, SiteCertificate, Timeouts};
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
-const PORT: u16 = 8080;
+/// Where it listens unless told otherwise.
+pub(super) const PORT: u16 = 8080;
 const LEAST_KEY_LENGTH: usize = 16;
 const LONGEST_NAME: usize = 64;
 /// A phone at the edge of its net has ten times as much, a drip a hundredth.
@@ -32,119 +29,17 @@ const RATE_WINDOW: Duration = Duration::from_secs(30);
 /// Below the minute after which proxies and routers forget a silent connection.
 const WEBSOCKET_PING: Duration = Duration::from_secs(30);
 
-/// What browsers see of us.
-#[derive(Debug)]
-pub(super) struct Public {
-    pub(super) url: Url,
-    pub(super) base_path: String,
-}
-
-impl Public {
-    /// Whether browsers reach us over https.
-    pub(super) fn is_https(&self) -> bool {
-        self.url.scheme() == "https"
-    }
-
-    /// The port, where browsers find us on this machine: others may be on its other ports, and cookies
-    /// know no ports.
-    pub(super) fn loopback_port(&self) -> Option<u16> {
-        let port = self.url.port_or_known_default();
-        port.filter(|_| is_loopback(&self.url))
-    }
-}
-
-/// `public_url` and `base_path`.
-pub(super) fn public(
-    field: &Field<ServerTable>,
-    purpose: Purpose,
-    faults: &mut Faults,
-) -> Option<Public> {
-    let (server, place) = table(field);
-    let base_path = base_path(&server, faults);
-    let url = if purpose.is_without_provider() && !server.public_url.stands() {
-        let port = listen(&server).tcp().map_or(PORT, |address| address.port());
-        Url::parse(&format!("http://localhost:{port}")).ok()
-    } else {
-        let written = server.public_url.required(
-            &place,
-            "server.public_url",
-            "public_url = \"https://app.example.com\", the origin that browsers see",
-            faults,
-        )?;
-        public_url(written, purpose, faults)
-    };
-    Some(Public {
-        url: url?,
-        base_path: base_path?,
-    })
-}
-
-/// B9: the origin is the operator's word, never a request's.
-fn public_url(written: &Written<String>, purpose: Purpose, faults: &mut Faults) -> Option<Url> {
-    let url = http_url(written, "https://app.example.com", faults)?;
-    if url.path() != "/" {
-        let origin = url.origin().ascii_serialization();
-        written.refuse(
-            faults,
-            format!("is more than an origin: {:?}", written.value),
-            format!("write {origin:?}; the endpoints' path is server.base_path"),
-        );
-        return None;
-    }
-    if purpose.is_development() && !is_loopback(&url) {
-        written.refuse(
-            faults,
-            "is not on this machine, and anyone can sign in as anyone under bff dev",
-            "write \"http://localhost:8080\", or set BFF_SERVER__PUBLIC_URL to it for bff dev",
-        );
-        return None;
-    }
-    if url.scheme() == "http" && !is_loopback(&url) {
-        written.refuse(
-            faults,
-            "is http, so that anyone on the way can take over sessions",
-            format!("write \"https://{}\"", url.authority()),
-        );
-        return None;
-    }
-    Some(url)
-}
-
-fn base_path(server: &ServerTable, faults: &mut Faults) -> Option<String> {
-    let Some(written) = server.base_path.written() else {
-        return (!server.base_path.stands()).then(|| "/bff".to_owned());
-    };
-    let path = path_prefix(written, "/bff", faults)?;
-    if path == "/" {
-        written.refuse(
-            faults,
-            "is the root, which leaves no path to the app",
-            "write one such as \"/bff\"",
-        );
-        return None;
-    }
-    if path != written.value {
-        written.refuse(
-            faults,
-            format!("ends in a slash: {:?}", written.value),
-            format!("write {path:?}"),
-        );
-        return None;
-    }
-    Some(path)
-}
-
 /// Where the public listener is.
-fn listen(server: &ServerTable) -> Listen {
+pub(super) fn listen(server: &ServerTable) -> Listen {
     server
         .listen
         .or(Listen::Tcp((Ipv4Addr::LOCALHOST, PORT).into()))
 }
 
-/// The public listener.
+/// The public listener, with the certificates of sites.
 pub(super) fn server(
     field: &Field<ServerTable>,
-    public: Option<&Public>,
+    site_certificates: Vec<SiteCertificate>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> ServerSettings {
@@ -160,45 +55,15 @@ pub(super) fn server(
             format!("write \"127.0.0.1:{}\"", address.port()),
         );
     }
-    warn_of_another_port(&server, public, faults);
     let tls = tls::tls(&server.tls, surroundings, faults);
-    if let (Some(written), Some(public)) = (server.tls.written(), public)
-        && !public.is_https()
-    {
-        written.refuse(
-            faults,
-            "serves https, and server.public_url says http",
-            format!(
-                "write public_url = \"https://{}\", or leave tls out",
-                public.url.authority()
-            ),
-        );
-    }
     ServerSettings {
         listen: listen(&server),
         key: "server.listen",
         tls,
-        site_certificates: Vec::new(),
+        site_certificates,
         workers: workers(&server.workers, faults),
         limits: limits(&server.limits, faults),
         timeouts: timeouts(&server.timeouts, faults),
-    }
-}
-
-/// Behind https another server may stand before us; on this machine it is most often a slip.
-fn warn_of_another_port(server: &ServerTable, public: Option<&Public>, faults: &mut Faults) {
-    let listens = listen(server).tcp().map(|address| address.port());
-    if let (Some(written), Some(public)) = (server.public_url.written(), public)
-        && !public.is_https()
-        && let Some(listens @ 1..) = listens
-        && let Some(port) = public.url.port_or_known_default()
-        && port != listens
-    {
-        written.warn(
-            faults,
-            format!("names port {port}, and server.listen port {listens}"),
-            format!("write listen = \"127.0.0.1:{port}\", unless something else forwards to us"),
-        );
     }
 }
 
@@ -375,7 +240,7 @@ fn admin_keys(
         return Vec::new();
     };
     needs_listener(server, written, faults);
-    let mut elsewhere = Faults::of("");
+    let mut elsewhere = faults.elsewhere();
     let mut found: Vec<(String, Zeroizing<String>)> = Vec::new();
     let mut keys = Vec::new();
     for entry in &written.value.0 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::error::Faults;
 use crate::config::file::{CookieTable, SessionTable};
 use crate::config::reader::{Field, Written};
-use crate::config::resolve::server::Public;
+use crate::config::resolve::public::Public;
 use crate::config::resolve::store;
 use crate::config::resolve::{Surroundings, quoted, span, table};
 use crate::config::secret_source::{KeyPlace, SecretSource};
@@ -209,11 +209,17 @@ fn cookie(
     let (name, former_name) = match cookie.name.written() {
         Some(written) => (cookie_name(written, secure, faults)?, None),
         None if cookie.name.stands() => return None,
-        None => match public.loopback_port() {
-            // Two digits at least: bff-1 is a chunk of bff.
-            Some(port) => (format!("{default}-{port:02}"), Some(default.to_owned())),
-            None => (default.to_owned(), None),
-        },
+        None => {
+            let mounted = format!("{default}{}", suffix_of(&public.mount));
+            match public.loopback_port() {
+                // Two digits at least: bff-1 is a chunk of bff.
+                Some(port) => (
+                    format!("{mounted}-{port:02}"),
+                    public.mount.is_empty().then(|| default.to_owned()),
+                ),
+                None => (mounted, None),
+            }
+        }
     };
     Some(CookieSettings {
         name,
@@ -222,6 +228,21 @@ fn cookie(
         same_site: cookie.same_site.or(Chosen(SameSite::Strict)).0,
         persistent: cookie.persistent.or(false),
     })
+}
+
+/// What tells the cookie of a site on a path from its neighbours': `.shop` for `/shop`. Without a dash,
+/// since the names of chunks, logins and logouts begin with their cookie's and one.
+fn suffix_of(mount: &str) -> String {
+    mount
+        .chars()
+        .map(|char| {
+            if char.is_ascii_alphanumeric() {
+                char
+            } else {
+                '.'
+            }
+        })
+        .collect()
 }
 
 fn cookie_name(written: &Written<String>, secure: bool, faults: &mut Faults) -> Option<String> {

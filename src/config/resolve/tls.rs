@@ -1,13 +1,14 @@
-//! `server.tls`: the certificate to serve https with, and its key.
+//! `server.tls`, and that of a site: the certificate to serve https with, and its key.
 
 use std::path::Path;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::config::document::joined;
 use crate::config::error::Faults;
 use crate::config::file::TlsTable;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::Surroundings;
-use crate::server::{TlsError, TlsFiles};
+use crate::server::{SiteCertificate, TlsError, TlsFiles};
 
 /// The files are there, and are what they have to be.
 pub(super) fn tls(
@@ -18,7 +19,8 @@ pub(super) fn tls(
     let tls = field.written()?;
     let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
     let mut file = |field: &Field<String>, key: &str, label: &str| {
-        let written = field.required(&tls.place, key, example, faults)?;
+        let key = joined(&tls.key, key);
+        let written = field.required(&tls.place, &key, example, faults)?;
         let path = surroundings.folder.private(written, &written.value);
         if !surroundings.purpose.needs_secrets() {
             // Nothing is served.
@@ -47,8 +49,8 @@ pub(super) fn tls(
             }
         }
     };
-    let cert = file(&tls.value.cert, "server.tls.cert", "CERTIFICATE");
-    let key = file(&tls.value.key, "server.tls.key", "PRIVATE KEY");
+    let cert = file(&tls.value.cert, "cert", "CERTIFICATE");
+    let key = file(&tls.value.key, "key", "PRIVATE KEY");
     let files = TlsFiles {
         cert: cert?,
         key: key?,
@@ -60,6 +62,34 @@ pub(super) fn tls(
         refuse_tls(&error, &files, (cert, key), faults);
     }
     Some(files)
+}
+
+/// That of a site, which is for its host.
+pub(super) fn certificate(
+    field: &Field<TlsTable>,
+    host: &str,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<SiteCertificate> {
+    let certificate = SiteCertificate {
+        host: host.to_owned(),
+        files: tls(field, surroundings, faults)?,
+    };
+    if surroundings.purpose.judges_certificates()
+        && let Err(error) = certificate.check(SystemClock.now())
+        && matches!(
+            error,
+            TlsError::DoesNotCover { .. } | TlsError::NoServerName { .. }
+        )
+        && let Some(cert) = field.written().and_then(|tls| tls.value.cert.written())
+    {
+        cert.refuse(
+            faults,
+            error.to_string(),
+            "write the certificate of that host",
+        );
+    }
+    Some(certificate)
 }
 
 /// Says at which of the two keys a pair is at fault.

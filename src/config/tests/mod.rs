@@ -8,6 +8,7 @@ mod reference;
 mod route;
 mod server;
 mod session;
+mod sites;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -108,8 +108,8 @@ fn an_address_that_cannot_be_safe_is_refused() {
         ),
         case(
             "server",
-            "public_url = \"https://app.example.com/app\"",
-            "write \"https://app.example.com\"",
+            "public_url = \"https://app.example.com//app\"",
+            "write one such as \"https://app.example.com/shop\"",
         ),
         case(
             "server",

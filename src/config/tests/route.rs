@@ -175,8 +175,8 @@ fn routes_are_compared_with_each_other() {
             "refused",
         ),
         (
-            "path = \"/a\"; host = \"x.example\"",
-            "path = \"/a\"; host = \"X.example\"",
+            "path = \"/a\"; host = \"x.example\"; auth = \"none\"",
+            "path = \"/a\"; host = \"X.example\"; auth = \"none\"",
             "refused",
         ),
         (
@@ -191,7 +191,7 @@ fn routes_are_compared_with_each_other() {
         ),
         (
             "path = \"/a\"",
-            "path = \"/a\"; host = \"x.example\"",
+            "path = \"/a\"; host = \"x.example\"; auth = \"none\"",
             "warned: ",
         ),
         ("path = \"/a\"", "path = \"/a/b\"", "warned: "),

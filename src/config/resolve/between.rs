@@ -1,0 +1,214 @@
+//! What holds between sites: each has a place of its own, and its own name in the browser and in stores.
+
+use crate::config::SiteConfig;
+use crate::config::error::Faults;
+use crate::config::resolve::described::Described;
+use crate::config::resolve::public::Public;
+use crate::config::resolve::route::is_below;
+use crate::config::resolve::site::Resolved;
+use crate::proxy::RouteSettings;
+
+/// A site with all that the others are held against.
+struct Known<'a> {
+    described: &'a Described<'a>,
+    public: &'a Public,
+    config: Option<&'a SiteConfig>,
+}
+
+/// Judges each site against those before it.
+pub(super) fn judge(described: &[Described<'_>], resolved: &[Resolved], faults: &mut Faults) {
+    let known: Vec<Known<'_>> = described
+        .iter()
+        .zip(resolved)
+        .filter_map(|(described, resolved)| {
+            Some(Known {
+                described,
+                public: resolved.public.as_ref()?,
+                config: resolved.config.as_ref(),
+            })
+        })
+        .collect();
+    for (index, site) in known.iter().enumerate() {
+        faults.turn_to(site.described.source);
+        let earlier = known.get(..index).unwrap_or_default();
+        for other in earlier {
+            names(site, other, faults);
+            if site.public.host() != other.public.host() {
+                continue;
+            }
+            if site.public.mount == other.public.mount {
+                refuse_one_place(site, other, faults);
+            } else {
+                paths(site, other, faults);
+                cookies(site, other, faults);
+            }
+        }
+        for other in &known {
+            if !std::ptr::eq(site, other) {
+                hosts_of_routes(site, other, faults);
+            }
+        }
+    }
+}
+
+impl Known<'_> {
+    fn refuse(&self, faults: &mut Faults, what: String, remedy: &str) {
+        let (place, key) = (self.described.place(), self.described.public_url());
+        faults.refuse(&place, key, what, remedy);
+    }
+
+    fn warn(&self, faults: &mut Faults, what: String, remedy: &str) {
+        let (place, key) = (self.described.place(), self.described.public_url());
+        faults.warn(&place, key, what, remedy);
+    }
+
+    /// The file that describes it.
+    fn file(&self) -> String {
+        self.described.source.to_string()
+    }
+
+    /// What lies at the root, or the path.
+    fn mount(&self) -> &str {
+        if self.public.mount.is_empty() {
+            "/"
+        } else {
+            &self.public.mount
+        }
+    }
+
+    fn routes(&self) -> &[RouteSettings] {
+        self.config.map_or(&[], |config| &config.routes)
+    }
+}
+
+/// Stores, seals and logs tell sites apart by their names alone.
+fn names(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
+    if site.described.id != other.described.id {
+        return;
+    }
+    let what = format!("is the name of {} too", other.file());
+    let remedy = "give each site a name of its own: the file's, or id";
+    if let Some(id) = site.described.file.id.written() {
+        id.refuse(faults, what, remedy);
+    } else {
+        let place = site.described.place();
+        faults.refuse(&place, "id", what, remedy);
+    }
+}
+
+fn refuse_one_place(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
+    let what = format!(
+        "is where {} is too: {}{} (a port tells no sites apart)",
+        other.file(),
+        site.public.host(),
+        site.mount()
+    );
+    let remedy = "write another host, or a path such as \"/shop\" after it";
+    site.refuse(faults, what, remedy);
+}
+
+/// Two sites on one host are told apart by their paths; the longer one is looked for first.
+fn paths(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
+    let (outer, inner) = match (&*site.public.mount, &*other.public.mount) {
+        (mount, below) if is_within(below, mount) => (site, other),
+        (below, mount) if is_within(below, mount) => (other, site),
+        _ => return,
+    };
+    if is_below(&outer.public.whole_base_path(), &inner.public.mount) {
+        let what = format!(
+            "takes {}, where the endpoints of {} are",
+            inner.public.mount,
+            outer.file()
+        );
+        inner.refuse(faults, what, "write another path");
+    }
+    for route in outer.routes() {
+        let path = format!("{}{}", outer.public.mount, route.path);
+        if is_below(&path, &inner.public.mount) && route.path != "/" {
+            let what = format!(
+                "takes {}, so that the route {} of {} is never reached",
+                inner.public.mount,
+                route.name,
+                outer.file()
+            );
+            inner.warn(faults, what, "write another path, or leave that route out");
+        }
+    }
+    let what = format!(
+        "has {}{} of {} below it: a service worker of this site covers that one too",
+        site.public.host(),
+        inner.public.mount,
+        inner.file()
+    );
+    let remedy = "see that this app has no service worker, or give the other a host of its own";
+    outer.warn(faults, what, remedy);
+}
+
+/// Whether a mount lies below another; all do below the root.
+fn is_within(below: &str, mount: &str) -> bool {
+    below != mount && is_below(below, mount)
+}
+
+/// All cookies of a host come to each of its sites, which tell them apart by name.
+fn cookies(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
+    let (Some(config), Some(before)) = (site.config, other.config) else {
+        return;
+    };
+    let clash = config.session.cookie.names().find_map(|name| {
+        let mut others = before.session.cookie.names();
+        others.find_map(|other| clash(name, other))
+    });
+    let Some(what) = clash else { return };
+    let what = format!("{what} of {}, which is on this host as well", other.file());
+    let remedy = "write another session.cookie.name, without a dash at its end";
+    let cookie = site.described.file.session.written();
+    let cookie = cookie.and_then(|session| session.value.cookie.written());
+    if let Some(name) = cookie.and_then(|cookie| cookie.value.name.written()) {
+        name.refuse(faults, what, remedy);
+    } else {
+        let what = format!("{} {what}", config.session.cookie.name);
+        let place = site.described.place();
+        faults.refuse(&place, "session.cookie.name", what, remedy);
+    }
+}
+
+/// How one cookie's name would be taken for the other's.
+fn clash(name: &str, other: &str) -> Option<&'static str> {
+    if name == other {
+        return Some("is the name of the cookie");
+    }
+    if is_derived(name, other) {
+        return Some("is what a chunk, a login or a logout is called beside the cookie");
+    }
+    is_derived(other, name).then_some("begins the name of the cookie")
+}
+
+/// Whether `name` is one that belongs to the cookie `of`: of a chunk, a login or a logout.
+fn is_derived(name: &str, of: &str) -> bool {
+    let Some(rest) = name
+        .strip_prefix(of)
+        .and_then(|rest| rest.strip_prefix('-'))
+    else {
+        return false;
+    };
+    let is_chunk = rest.len() == 1 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    is_chunk || rest.starts_with("login-") || rest.starts_with("logout")
+}
+
+/// A host that a route names is nobody else's.
+fn hosts_of_routes(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
+    let routes = site.described.file.route.or(Vec::new());
+    for route in &routes {
+        let Some(written) = route.value.host.written() else {
+            continue;
+        };
+        let host = written.value.to_ascii_lowercase();
+        if host == other.public.host() && host != site.public.host() {
+            written.refuse(
+                faults,
+                format!("is the host of the site in {}", other.file()),
+                "move the route there, or write another host",
+            );
+        }
+    }
+}

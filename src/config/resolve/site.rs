@@ -1,0 +1,147 @@
+//! One site: everything that its file, or bff.toml for its own, says of one browser app.
+
+use http::HeaderName;
+use url::Origin;
+
+use crate::config::SiteConfig;
+use crate::config::error::Faults;
+use crate::config::lists::Named;
+use crate::config::reader::Written;
+use crate::config::resolve::described::Described;
+use crate::config::resolve::public::{Public, public};
+use crate::config::resolve::{
+    Surroundings, frontend, provider, provider_addresses, roots, route, session, table, tls,
+};
+use crate::config::site_file::SiteFile;
+use crate::oidc::ProviderSettings;
+use crate::proxy::path::PathRules;
+use crate::server::SiteCertificate;
+use crate::web::outbound::OutboundSettings;
+
+const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
+
+/// The site, and where browsers find it; both may be missing after a fault.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    pub(super) public: Option<Public>,
+    /// The certificate for its host, where it names one; bff.toml's is the listener's, for every other name.
+    pub(super) certificate: Option<SiteCertificate>,
+    pub(super) config: Option<SiteConfig>,
+}
+
+/// The site that is described, or `None` after noting every fault.
+pub(super) fn site(
+    site: &Described<'_>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Resolved {
+    faults.turn_to(site.source);
+    let public = public(site, surroundings, faults);
+    let certificate = public
+        .as_ref()
+        .filter(|_| !site.is_of_bff_toml)
+        .and_then(|public| tls::certificate(&site.file.tls, public.host(), surroundings, faults));
+    let config = settings(site, public.as_ref(), surroundings, faults);
+    Resolved {
+        public,
+        certificate,
+        config,
+    }
+}
+
+fn settings(
+    site: &Described<'_>,
+    public: Option<&Public>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<SiteConfig> {
+    let file = &*site.file;
+    let provider = provider::provider(&file.provider, public, surroundings, faults);
+    let way_out = provider_addresses::way_out(&file.provider, surroundings, faults);
+    let outbound = OutboundSettings {
+        way_out,
+        in_clear: provider.as_ref().and_then(asked_in_clear),
+        roots: roots(
+            &table(&file.provider).0.ca,
+            "the provider's",
+            surroundings,
+            faults,
+        ),
+    };
+    let auth = provider::auth(&file.provider, &file.session, public, faults);
+    let session = session::session(&file.session, public, faults);
+    let frontend = frontend::frontend(&file.frontend, public, surroundings, faults);
+    let error_page = frontend::error_page(&file.frontend, surroundings, faults);
+    let semicolons = if file.allow_semicolon.stands() {
+        &file.allow_semicolon
+    } else {
+        &site.server.allow_semicolon
+    };
+    let path_rules = PathRules {
+        semicolons: route::semicolons(semicolons.or(false)),
+        ..PathRules::STRICT
+    };
+    let routes = route::routes(
+        &file.route,
+        public,
+        frontend.as_ref(),
+        path_rules,
+        surroundings,
+        faults,
+    );
+    if let Some(public) = public {
+        keep_workers_below(&public.mount, file, faults);
+    }
+    Some(SiteConfig {
+        id: site.id.clone(),
+        file: site.source.path().to_owned(),
+        path_rules,
+        auth: auth?,
+        provider_print: site.provider.with(provider.as_ref()?.redirect_uri.as_str()),
+        provider: provider?,
+        client_secret_expires: provider::secret_expires(&file.provider),
+        outbound,
+        session: session?,
+        routes: routes?,
+        frontend: frontend?.files(),
+        error_page,
+    })
+}
+
+/// A7: the one address beyond this machine where the operator has us ask over http.
+fn asked_in_clear(provider: &ProviderSettings) -> Option<Origin> {
+    let url = provider.internal.as_ref()?.url();
+    (url.scheme() == "http").then(|| url.origin())
+}
+
+/// A service worker stands before all pages of its scope: that of a site on a path ends where the site
+/// does. Scopes are compared as text, so the slash at the end belongs to it.
+fn keep_workers_below(mount: &str, file: &SiteFile, faults: &mut Faults) {
+    if mount.is_empty() {
+        return;
+    }
+    let of_routes = file.route.or(Vec::new()).into_iter().map(|route| {
+        let (headers, _) = table(&route.value.response_headers);
+        headers.set
+    });
+    let of_files = table(&file.frontend).0.headers;
+    let scope = format!("{mount}/");
+    for set in of_routes.chain([of_files]) {
+        for written in set.or(Named::default()).0 {
+            let (name, value) = &written.value;
+            let value = value.0.trim();
+            let is_wider = !value.starts_with(&scope) || value.contains("..");
+            if name.eq_ignore_ascii_case(SERVICE_WORKER_ALLOWED.as_str()) && is_wider {
+                refuse_scope(&written, &scope, faults);
+            }
+        }
+    }
+}
+
+fn refuse_scope<T>(written: &Written<T>, scope: &str, faults: &mut Faults) {
+    written.refuse(
+        faults,
+        "lets a service worker of this site stand before pages of its neighbours",
+        format!("write {scope:?} or what lies below, or leave it out"),
+    );
+}

@@ -1,0 +1,87 @@
+//! A site as written: a file of the folder that `server.sites` names, or what bff.toml says of its own.
+
+use serde_json::json;
+
+use crate::config::document::Node;
+use crate::config::error::Faults;
+use crate::config::file::{File, FrontendTable, ProviderTable, RouteTable, SessionTable, TlsTable};
+use crate::config::reader::{Read, Written, table, text};
+
+table! {
+    /// One more site: what it does not say is inherited from bff.toml.
+    SiteFile {
+        /// Its name in stores, logs and metrics, where it is not the file's. Default the file's name.
+        id: SiteName,
+        /// The origin that browsers see, https or http on a loopback host, and where the app is mounted there. Required.
+        public_url: String,
+        /// Where the endpoints of bff live, below the path of `public_url`. Default that of bff.toml, or "/bff".
+        base_path: String,
+        /// Certificate and key for the site's host. Default those of bff.toml.
+        tls: TlsTable,
+        /// Whether a path may hold a semicolon. Default what bff.toml says.
+        allow_semicolon: bool,
+        /// The OpenID provider and who we are to it.
+        provider: ProviderTable,
+        /// Sessions; where they are kept is said in bff.toml for all sites.
+        session: SessionTable,
+        /// Where API calls go, one table a route, in place of all those of bff.toml.
+        route: Vec<Written<RouteTable>>,
+        /// The browser app: its files, or its development server.
+        frontend: FrontendTable,
+    }
+}
+
+impl SiteFile {
+    /// The site that bff.toml itself describes.
+    pub(super) fn of_main(file: &File) -> Self {
+        let server = file.server.written();
+        let server = server
+            .map(|server| server.value.clone())
+            .unwrap_or_default();
+        Self {
+            public_url: server.public_url,
+            base_path: server.base_path,
+            tls: server.tls,
+            allow_semicolon: server.allow_semicolon,
+            provider: file.provider.clone(),
+            session: file.session.clone(),
+            route: file.route.clone(),
+            frontend: file.frontend.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A site's name; the empty one is that of the site that bff.toml itself describes.
+#[derive(Debug, Clone)]
+pub(super) struct SiteName(pub(super) String);
+
+impl SiteName {
+    const LONGEST: usize = 64;
+
+    /// Whether stores, logs and paths take `name` as it stands.
+    pub(super) fn is_plain(name: &str) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        name.len() <= Self::LONGEST && name.bytes().all(is_plain) && !name.starts_with('.')
+    }
+}
+
+impl Read for SiteName {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "text", "\"shop\"", faults)?;
+        if !Self::is_plain(text) {
+            faults.refuse(
+                &node.place,
+                key,
+                format!("is no name for a site: {text:?}"),
+                "write up to 64 letters, digits and - _ . as in \"shop\"",
+            );
+            return None;
+        }
+        Some(Self(text.to_owned()))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{0,64}$" })
+    }
+}

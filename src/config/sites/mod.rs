@@ -1,0 +1,208 @@
+//! The folder that `server.sites` names: which files in it are sites, and what each says.
+
+mod inherit;
+mod process;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::document::{self, Node, OF_SITES, Variables};
+use crate::config::error::{Faults, Place, Source};
+use crate::config::file::File;
+use crate::config::folder::Folder;
+use crate::config::print::Print;
+use crate::config::reader::{Read as _, Written};
+use crate::config::site_file::{SiteFile, SiteName};
+use crate::web::site_id::SiteId;
+
+pub(super) use process::is_of_process;
+
+/// A site's file as it was read, what it inherits included.
+#[derive(Debug)]
+pub(super) struct SiteDocument {
+    pub(super) source: Source,
+    /// The file's, without `.toml`.
+    pub(super) name: String,
+    pub(super) file: SiteFile,
+    /// Tells whether all that is said of its provider is what it was.
+    pub(super) provider: Print,
+}
+
+impl SiteDocument {
+    /// What it is called in stores and logs: by its file, unless it says otherwise.
+    pub(super) fn id(&self) -> SiteId {
+        match self.file.id.written() {
+            Some(id) => SiteId::new(&id.value.0),
+            None => SiteId::new(&self.name),
+        }
+    }
+}
+
+/// A file of the folder, and what it says itself; `None` where it is no TOML.
+#[derive(Debug)]
+pub(super) struct OwnDocument {
+    source: Source,
+    pub(super) name: String,
+    pub(super) root: Option<Node>,
+}
+
+/// All sites of the folder that bff.toml names, in the order of their files' names.
+///
+/// What is wrong with one hides nothing of the others.
+pub(super) fn read(
+    file: &File,
+    ground: &Node,
+    variables: &Variables,
+    folder: &Folder,
+    faults: &mut Faults,
+) -> Vec<SiteDocument> {
+    let mut sites = Vec::new();
+    for document in own_documents(file, variables, folder, faults) {
+        let OwnDocument { source, name, root } = document;
+        let Some(mut root) = root else { continue };
+        folder.keep_private(&source);
+        faults.turn_to(&source);
+        process::refuse(&mut root, faults);
+        let root = inherit::over(ground, root);
+        let provider = Print::of_provider(&root, folder);
+        sites.extend(SiteFile::read(&root, "", faults).map(|file| SiteDocument {
+            source,
+            name,
+            file,
+            provider,
+        }));
+    }
+    sites
+}
+
+/// What the files of sites say themselves, with their variables laid over it.
+pub(super) fn own_documents(
+    file: &File,
+    variables: &Variables,
+    folder: &Folder,
+    faults: &mut Faults,
+) -> Vec<OwnDocument> {
+    let named = file.server.written();
+    let Some(written) = named.and_then(|server| server.value.sites.written()) else {
+        refuse_strays(variables, &[], faults);
+        return Vec::new();
+    };
+    let path = folder.public(written, &written.value);
+    let Some(files) = files(&path, written, faults) else {
+        return Vec::new();
+    };
+    if files.is_empty() {
+        let what = format!("names {}, which holds no site", path.display());
+        let has_another = named.is_some_and(|server| server.value.public_url.stands());
+        if has_another {
+            let remedy = "put a NAME.toml for each site there, or leave the key out";
+            written.warn(faults, what, remedy);
+        } else {
+            let remedy = "put a NAME.toml for each site there, or write public_url here";
+            written.refuse(faults, what, remedy);
+        }
+    }
+    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    refuse_strays(variables, &names, faults);
+    (1..)
+        .zip(files)
+        .map(|(rank, (name, path))| {
+            let source = Source::nth(rank, &path);
+            faults.turn_to(&source);
+            let root = own_document(&name, &source, variables, faults);
+            OwnDocument { source, name, root }
+        })
+        .collect()
+}
+
+fn own_document(
+    name: &str,
+    source: &Source,
+    variables: &Variables,
+    faults: &mut Faults,
+) -> Option<Node> {
+    if !SiteName::is_plain(name) {
+        faults.refuse(
+            &Place::Whole,
+            "",
+            "has a name that is none for a site",
+            "name it with up to 64 letters, digits and - _ . as in shop.toml",
+        );
+    }
+    let text = match fs::read_to_string(source.path()) {
+        Ok(text) => text,
+        Err(error) => {
+            let (what, remedy) = super::unreadable(&error);
+            faults.refuse(&Place::Whole, "", what, remedy);
+            return None;
+        }
+    };
+    let mut root = document::parse(&text, source, faults)?;
+    document::overlay(&mut root, variables, &prefix(name), faults);
+    Some(root)
+}
+
+/// How the variables of a site begin: no variable has a dash or a dot in its name.
+fn prefix(name: &str) -> String {
+    let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
+    format!("{OF_SITES}{name}__")
+}
+
+/// A variable for a site that is not there was meant for one that is.
+fn refuse_strays(variables: &Variables, names: &[String], faults: &mut Faults) {
+    let prefixes: Vec<String> = names.iter().map(|name| prefix(name)).collect();
+    let of_sites = variables.keys().filter(|name| name.starts_with(OF_SITES));
+    for name in of_sites {
+        if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            faults.refuse(
+                &Place::Variable(name.clone()),
+                "",
+                "is for a site whose file is not there",
+                "name it after the file, as in BFF_SITES__SHOP__PROVIDER__CLIENT_ID for shop.toml in the folder of server.sites",
+            );
+        }
+    }
+}
+
+/// The files of sites by name, sorted. Those that look meant, and are not taken, are told of.
+fn files(
+    folder: &Path,
+    written: &Written<String>,
+    faults: &mut Faults,
+) -> Option<Vec<(String, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            written.refuse(
+                faults,
+                format!(
+                    "names {}, which is no folder that can be read ({error})",
+                    folder.display()
+                ),
+                "write the path of the folder that holds a NAME.toml for each site",
+            );
+            return None;
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort_unstable();
+    let mut files = Vec::new();
+    for path in paths {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        let name = name.unwrap_or_default();
+        // Editors and orchestrators keep their own affairs there.
+        if name.starts_with('.') {
+            continue;
+        }
+        match name.strip_suffix(".toml") {
+            Some(site) if path.is_file() => files.push((site.to_owned(), path.clone())),
+            _ if name.to_ascii_lowercase().contains(".toml") => written.warn(
+                faults,
+                format!("has {} in it, which is no site", path.display()),
+                "name the file NAME.toml if it is meant for one, or move it elsewhere",
+            ),
+            _ => {}
+        }
+    }
+    Some(files)
+}
