@@ -6,6 +6,7 @@
 mod caretaker;
 #[cfg(feature = "dev")]
 mod develop;
+mod look;
 mod providers;
 mod readiness;
 mod reload;
@@ -32,7 +33,7 @@ use crate::app::readiness::{ProvidersCheck, StoreCheck, StrangersCheck};
 use crate::app::reload::Reloader;
 use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
-use crate::app::site::Ground;
+use crate::app::site::{Files, Ground};
 use crate::app::stores::Around;
 use crate::auth;
 use crate::auth::ending::AllEndings;
@@ -64,6 +65,7 @@ use crate::web::strangers::{self, Addresses, Budget, Strangers};
 
 #[cfg(feature = "dev")]
 pub use develop::{Development, develop};
+pub use look::{explained, judge};
 pub(crate) use stores::room_for_cookies;
 pub use stores::{ask_store, migrate};
 
@@ -229,6 +231,7 @@ impl RunningApp {
             strangers: strangers.clone(),
             shared: streams.clone(),
             file_room: FileRoom::new(files_that_fit(descriptors)),
+            files: Files::Judged,
             providers: Providers::on(care.handle().clone()),
             tls: tls.clone(),
         };

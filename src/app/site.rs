@@ -45,9 +45,19 @@ pub(super) struct Ground {
     pub(super) strangers: Strangers,
     pub(super) shared: auth::Shared,
     pub(super) file_room: FileRoom,
+    pub(super) files: Files,
     pub(super) providers: Providers,
     /// How servers are verified that a site names no roots for.
     pub(super) tls: rustls::ClientConfig,
+}
+
+/// Whether the apps' files must be there.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Files {
+    /// They are served, or judged as if they were.
+    Judged,
+    /// Whoever only explains may be where no app was built.
+    Unseen,
 }
 
 impl Ground {
@@ -140,7 +150,11 @@ impl Ground {
         let frontend = config
             .frontend
             .map(|settings| {
-                Frontend::new(settings, self.file_room.clone(), Arc::clone(&self.clock))
+                let (room, clock) = (self.file_room.clone(), Arc::clone(&self.clock));
+                match self.files {
+                    Files::Judged => Frontend::new(settings, room, clock),
+                    Files::Unseen => Ok(Frontend::unseen(settings, room, clock)),
+                }
             })
             .transpose()?;
         Ok(Site::new(SiteParts {

@@ -192,6 +192,11 @@ fn silent_voice(config: &Config) -> Voice {
     Voice::new(key_ring(&config.keys, &randomness), Arc::new(randomness))
 }
 
+/// Makes what would speak to the configured store, and lets it go: its address is read to the end.
+pub(super) fn judge(config: &Config) -> Result<(), StoreError> {
+    open_records(&config.store, silent_voice(config)).map(drop)
+}
+
 /// Asks the configured store whether it would serve, and changes nothing in it; its word, `None` where
 /// sessions stay in the process.
 ///

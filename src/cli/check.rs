@@ -1,16 +1,15 @@
 //! `bff check`: all that `serve` does short of binding; with `--live` a question to what runs.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::app::StartError;
+use crate::app::{self, StartError};
 use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load, online};
-use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Variables};
-use crate::proxy::route::RouteTable;
-use crate::server::{self, Listen};
+use crate::config::{Config, SiteConfig, Variables};
+use crate::server::Listen;
 use crate::session::store::{Limit, OnLimit};
 
 /// A health check that takes longer has failed.
@@ -58,8 +57,7 @@ pub(super) fn check(
         writeln!(terminal.out, "{} is alive", probe.address)?;
         return Ok(());
     }
-    let config = load(&options.file, variables, terminal)?;
-    judge(&config).map_err(CheckError::from)?;
+    let mut config = load(&options.file, variables, terminal)?;
     let summary = format!(
         "{} is fine: {} on {}, {}",
         options.file.config.display(),
@@ -72,6 +70,7 @@ pub(super) fn check(
         .map(sessions_a_user)
         .into_iter()
         .chain(another_port(&config))
+        .chain(shared_hosts(&config.sites))
         .chain([largest_head::note(&config)])
         .collect();
     if options.online {
@@ -86,6 +85,8 @@ pub(super) fn check(
         writeln!(terminal.out, "{summary}; {}", findings.praise())?;
         notes.extend(findings.notes().map(|note| format!("note: {note}")));
     } else {
+        let sites = std::mem::take(&mut config.sites);
+        app::judge(&config, sites).map_err(CheckError::from)?;
         writeln!(terminal.out, "{summary}")?;
     }
     for note in notes {
@@ -118,24 +119,37 @@ fn another_port(config: &Config) -> Option<String> {
     })
 }
 
-/// Makes what `serve` makes of the configuration before it listens, and throws it away.
-fn judge(config: &Config) -> Result<(), StartError> {
-    let certificates = config.server.check_certificates(SystemClock.now());
-    certificates.map_err(server::StartError::from)?;
-    for site in &config.sites {
-        if let Some(frontend) = &site.frontend {
-            frontend.check()?;
-        }
-        RouteTable::new(site.routes.clone())?;
+/// Sites that a browser takes for one: a script of the one may do what the other may.
+fn shared_hosts(sites: &[SiteConfig]) -> Vec<String> {
+    let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for site in sites {
+        let host = site.auth.public_url.host_str().unwrap_or_default();
+        hosts.entry(host).or_default().push(address(site));
     }
-    Ok(())
+    hosts.retain(|_, sites| sites.len() > 1);
+    let shared = hosts.values();
+    shared
+        .map(|sites| {
+            format!(
+                "note: {} share one origin: a script of one can call the other as its user; apps that do not trust each other belong on hosts of their own (docs/sites.md)",
+                sites.join(" and ")
+            )
+        })
+        .collect()
+}
+
+/// The origin of a site, and its path there.
+fn address(site: &SiteConfig) -> String {
+    let origin = site.auth.public_url.origin().ascii_serialization();
+    format!("{origin}{}", site.auth.mount)
 }
 
 fn origins(config: &Config) -> String {
-    let origins = config.sites.iter().map(|site| &site.auth.public_url);
-    let origins: Vec<String> = origins
-        .map(|public| public.origin().ascii_serialization())
-        .collect();
+    const MOST: usize = 4;
+    if config.sites.len() > MOST {
+        return format!("{} sites", config.sites.len());
+    }
+    let origins: Vec<String> = config.sites.iter().map(address).collect();
     origins.join(", ")
 }
 

@@ -1,17 +1,24 @@
 //! `bff explain`: what becomes of one call, in words.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
-use crate::config::{Config, SiteConfig};
-use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
+use crate::app::{self, StartError};
+use crate::config::Config;
+use crate::frontend::Frontend;
+use crate::pipeline::endpoint::{Endpoint, UnderBase};
+use crate::pipeline::site::{Destination, Site};
+use crate::pipeline::sites::Sites;
 use crate::proxy::headers::kept_back;
 use crate::proxy::path::{PathFault, RequestPath};
-use crate::proxy::route::{RouteFault, RouteMatch, RouteTable};
 use crate::proxy::{
     CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie,
 };
 use crate::web::activity::Activity;
+use crate::web::site_id::SiteId;
 use crate::web::socket_url;
 
 /// Why a call cannot be explained.
@@ -29,9 +36,9 @@ pub(super) enum ExplainError {
     /// Nothing is there to be called.
     #[error("no site is configured")]
     NoSite,
-    /// The routes cannot be used.
+    /// A site cannot be made of what it says.
     #[error(transparent)]
-    Routes(#[from] RouteFault),
+    Start(#[from] StartError),
 }
 
 /// One call to explain.
@@ -66,12 +73,14 @@ impl<'a> Call<'a> {
 }
 
 /// What becomes of the call.
-pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, ExplainError> {
-    let site = config.sites.first().ok_or(ExplainError::NoSite)?;
+pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, ExplainError> {
     let Call { method, target, .. } = call;
+    let configured = std::mem::take(&mut config.sites);
+    let has_many = configured.len() > 1;
+    let first = configured.first().ok_or(ExplainError::NoSite)?;
     let url = if target.starts_with('/') {
         // Not joined: two slashes would name a host.
-        site.auth.public_url.join(&format!(".{target}"))
+        first.auth.public_url.join(&format!(".{target}"))
     } else {
         Url::parse(target)
     };
@@ -80,66 +89,114 @@ pub(super) fn explain(config: &Config, call: &Call<'_>) -> Result<String, Explai
         .filter(Url::has_host)
         .ok_or_else(|| ExplainError::Path((*target).to_owned()))?;
     let host = url.host_str().unwrap_or_default();
+    let files: HashMap<SiteId, PathBuf> = configured
+        .iter()
+        .map(|site| (site.id.clone(), site.file.clone()))
+        .collect();
+    let sites = app::explained(&config, configured)?;
     let mut page = Page::new(&format!("{method} {target}"));
     let upper = method.as_str().to_ascii_uppercase();
     if method.as_str() != upper {
         let text = format!("{method} is not {upper}: case tells methods apart");
         page.line("method", &text);
     }
-    if !serves(site, host) {
-        page.line(
-            "answer",
-            &format!("404 no_route: {host} is neither public_url's nor a route's host"),
-        );
-        return Ok(page.0.concat());
-    }
-    let routes = RouteTable::new(site.routes.clone())?;
     let raw = path_as_written(target);
-    let base_path = &site.auth.base_path;
-    let rules = site.path_rules.or(routes.path_rules());
-    let path = match RequestPath::parse(raw, rules) {
-        Ok(path) => path,
-        Err(fault) => {
-            odd_path(&mut page, site, &routes, raw, fault);
-            return Ok(page.0.concat());
-        }
+    let Some(site) = sites.at(host, raw) else {
+        page.line("answer", &nobody(&sites, host, has_many));
+        return Ok(page.0.concat());
     };
-    match UnderBase::at(path.as_str(), base_path) {
-        UnderBase::Endpoint(endpoint) => self::endpoint(&mut page, site, endpoint, method),
-        UnderBase::Nothing => page.line("answer", "404 no_route: no endpoint has this path"),
-        UnderBase::Outside => match routes.find(host, method, &path) {
-            RouteMatch::Found(route) => match routes.check(route, &path, base_path) {
-                Ok(()) => {
-                    let is_told = !config.trusted_proxies.is_empty();
-                    self::route(&mut page, site, route.settings(), &path, &call.headers);
-                    page.line("client", client(is_told));
-                }
-                Err(fault) => {
-                    page.line("route", &route.settings().name);
-                    page.line("answer", &format!("400: {fault}"));
-                }
-            },
-            RouteMatch::MethodNotAllowed(allowed) => {
-                page.line(
-                    "answer",
-                    &format!("405: this path takes {} only", list(&allowed)),
-                );
-            }
-            RouteMatch::NoRoute => match path.check(site.path_rules) {
-                Ok(()) => frontend(&mut page, site, method),
-                Err(fault) => odd_path(&mut page, site, &routes, raw, fault),
-            },
-        },
+    if has_many {
+        let file = files.get(site.id()).map(|file| file.display().to_string());
+        page.line("site", &named(&site, &file.unwrap_or_default()));
+        if let Some(tenant) = site.id().tenant_name() {
+            page.line("tenant", tenant);
+        }
     }
+    let is_told = !config.trusted_proxies.is_empty();
+    Explained {
+        site: &site,
+        is_told,
+        raw,
+    }
+    .of(&mut page, host, call);
     Ok(page.0.concat())
 }
 
-fn odd_path(page: &mut Page, site: &SiteConfig, routes: &RouteTable, raw: &str, fault: PathFault) {
-    if site.frontend.is_some() && !routes.may_serve(raw, &site.auth.base_path) {
-        page.line("goes to", "the app's index.html, where a page is asked for");
-        page.line("answer", &format!("else 400: {fault}"));
+/// Why no site takes the call.
+fn nobody(sites: &Sites, host: &str, has_many: bool) -> String {
+    if sites.serve(host) {
+        return "404 no_route: no site of this host lies at this path".to_owned();
+    }
+    let whose = if has_many {
+        "is the host of no site, nor a route's"
     } else {
-        page.line("answer", &format!("400: {fault}"));
+        "is neither public_url's nor a route's host"
+    };
+    format!("404 no_route: {host} {whose}")
+}
+
+/// A site by its name and its file; that of bff.toml has no name.
+fn named(site: &Site, file: &str) -> String {
+    match site.id().site() {
+        "" => file.to_owned(),
+        name => format!("{name} ({file})"),
+    }
+}
+
+/// A site, and what is asked of it.
+struct Explained<'a> {
+    site: &'a Site,
+    /// Whether proxies before us say who calls.
+    is_told: bool,
+    /// The path as it was given.
+    raw: &'a str,
+}
+
+impl Explained<'_> {
+    fn of(&self, page: &mut Page, host: &str, call: &Call<'_>) {
+        let site = self.site;
+        let path = match site.path(self.raw) {
+            Ok(path) => path,
+            Err(fault) => return self.odd_path(page, fault),
+        };
+        if site.may_be_a_neighbours(&path) {
+            return page.line("answer", &format!("400: {}", PathFault::TwoRoutes));
+        }
+        match site.destination(host, &call.method, &path) {
+            Destination::Endpoint(endpoint) => self::endpoint(page, site, endpoint, &call.method),
+            Destination::Route(route) => {
+                self::route(page, site, route.settings(), &path, &call.headers);
+                page.line("client", client(self.is_told));
+            }
+            Destination::RouteRefuses(route, fault) => {
+                page.line("route", &route.settings().name);
+                page.line("answer", &format!("400: {fault}"));
+            }
+            Destination::MethodNotAllowed(allowed) => {
+                let text = format!("405: this path takes {} only", list(&allowed));
+                page.line("answer", &text);
+            }
+            Destination::Files(files) => frontend(page, site, files, &call.method),
+            Destination::OddPath(fault) => self.odd_path(page, fault),
+            Destination::Nothing => {
+                let base_path = &site.relying_party().settings().base_path;
+                match UnderBase::at(path.as_str(), base_path) {
+                    UnderBase::Nothing => {
+                        page.line("answer", "404 no_route: no endpoint has this path");
+                    }
+                    _ => page.line("answer", "404 no_route"),
+                }
+            }
+        }
+    }
+
+    fn odd_path(&self, page: &mut Page, fault: PathFault) {
+        if self.site.page_for(self.raw).is_some() {
+            page.line("goes to", "the app's index.html, where a page is asked for");
+            page.line("answer", &format!("else 400: {fault}"));
+        } else {
+            page.line("answer", &format!("400: {fault}"));
+        }
     }
 }
 
@@ -152,43 +209,26 @@ fn path_as_written(target: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or(path)
 }
 
-/// Whether browsers may name this host at all (I8).
-fn serves(site: &SiteConfig, host: &str) -> bool {
-    site.auth.public_url.host_str() == Some(host)
-        || site
-            .routes
-            .iter()
-            .any(|route| route.host.as_deref() == Some(host))
-}
-
 fn list(methods: &[Method]) -> String {
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
     names.join(", ")
 }
 
-fn endpoint(page: &mut Page, site: &SiteConfig, endpoint: Endpoint, method: &Method) {
+fn endpoint(page: &mut Page, site: &Site, endpoint: Endpoint, method: &Method) {
     page.line("goes to", "an endpoint of bff");
     page.line(
         "upstream",
         "none; no route is looked at below the base path",
     );
-    let rules = MethodRules {
-        response_mode: site.provider.response_mode,
-        third_party_login: site.auth.third_party_login,
-    };
-    if let Err(allowed) = endpoint.take(method, rules) {
+    if let Err(allowed) = endpoint.take(method, site.method_rules()) {
         page.line("answer", &format!("405: it takes {} only", list(&allowed)));
     }
 }
 
-fn frontend(page: &mut Page, site: &SiteConfig, method: &Method) {
-    let Some(frontend) = &site.frontend else {
-        page.line("answer", "404 no_route");
-        return;
-    };
+fn frontend(page: &mut Page, site: &Site, files: &Frontend, method: &Method) {
     page.line(
         "goes to",
-        &format!("the app's files in {}", frontend.dir.display()),
+        &format!("the app's files in {}", files.dir().display()),
     );
     if !matches!(*method, Method::GET | Method::HEAD) {
         page.line("answer", "405: files take GET, HEAD only");
@@ -198,7 +238,7 @@ fn frontend(page: &mut Page, site: &SiteConfig, method: &Method) {
 
 fn route(
     page: &mut Page,
-    site: &SiteConfig,
+    site: &Site,
     route: &RouteSettings,
     path: &RequestPath,
     headers: &HeaderMap,
@@ -254,7 +294,7 @@ fn client(is_told: bool) -> &'static str {
 }
 
 /// What reaches the browser of the upstream's fields, and what of ours.
-fn answer(page: &mut Page, site: &SiteConfig, route: &RouteSettings) {
+fn answer(page: &mut Page, site: &Site, route: &RouteSettings) {
     page.line(
         "answer",
         "loses Access-Control-*, Strict-Transport-Security, NEL and all else that speaks",
@@ -276,8 +316,8 @@ fn answer(page: &mut Page, site: &SiteConfig, route: &RouteSettings) {
 }
 
 /// Where the operator's word stands, it is shown with their changes.
-fn hsts(page: &mut Page, word: &str, site: &SiteConfig) {
-    if let Some(value) = site.hsts().as_ref().and_then(|value| value.to_str().ok()) {
+fn hsts(page: &mut Page, word: &str, site: &Site) {
+    if let Some(value) = site.hsts().and_then(|value| value.to_str().ok()) {
         page.line(word, &format!("gets Strict-Transport-Security: {value}"));
     }
 }
@@ -316,11 +356,12 @@ fn request(page: &mut Page, route: &RouteSettings, headers: &HeaderMap) {
         .upstreams
         .iter()
         .any(|upstream| socket_url::base_path(upstream).is_empty());
-    let prefix = if mounted && route.path_rewrite == PathRewrite::StripPrefix {
-        ", -Prefix"
-    } else {
-        ""
-    };
+    let prefix =
+        if mounted && (!route.mount.is_empty() || route.path_rewrite == PathRewrite::StripPrefix) {
+            ", -Prefix"
+        } else {
+            ""
+        };
     page.line("", &format!("gets {host}, Via, X-Request-Id and our own"));
     page.line("", &format!("X-Forwarded-For, -Host{prefix} and -Proto"));
 }

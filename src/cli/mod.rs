@@ -321,7 +321,7 @@ fn perform(
             // Warnings are for those who start it.
             let (config, _) = Config::load_for_explanation(&options.file.config, variables)?;
             let call = explain::Call::parse(&options.method, &options.path, &options.headers)?;
-            let explanation = explain::explain(&config, &call)?;
+            let explanation = explain::explain(config, &call)?;
             write!(terminal.out, "{explanation}")?;
         }
     }

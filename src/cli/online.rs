@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,23 +11,21 @@ use tokio::runtime::{self, Runtime};
 
 use crate::app::{self, StartError};
 use crate::cli::{Exit, sentence};
-use crate::clock::{SystemClock, SystemRandomness};
-use crate::config::Config;
+use crate::config::{Config, SiteConfig};
 use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::dial;
 use crate::proxy::route::RouteTable;
 use crate::server::ServerSettings;
 use crate::session::StorePlace;
 use crate::session::store::StoreError;
-use crate::telemetry::Metrics;
-use crate::web::outbound::{self, Outbound, OutboundSettings};
+use crate::web::outbound;
 
 /// What was found, in the order in which it was looked for.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     found: Vec<(Weight, String)>,
-    /// The provider, by its name, and which way it was asked.
-    provider: (String, String),
+    /// The providers, by their names, and which way each was asked.
+    providers: Vec<(String, String)>,
     /// The word of the store, where sessions are not in this process.
     store: Option<&'static str>,
 }
@@ -46,8 +44,12 @@ enum Weight {
 }
 
 impl Findings {
+    /// Once, however many sites it is true of.
     fn note(&mut self, weight: Weight, sentence: impl Into<String>) {
-        self.found.push((weight, sentence.into()));
+        let finding = (weight, sentence.into());
+        if !self.found.contains(&finding) {
+            self.found.push(finding);
+        }
     }
 
     /// What is well, and is not what one would have seen else.
@@ -72,10 +74,17 @@ impl Findings {
 
     /// Who answers as they should, where nothing is at fault.
     pub(super) fn praise(&self) -> String {
-        let (name, way) = &self.provider;
+        if let ([(name, way)], None) = (&*self.providers, self.store) {
+            return format!("{name} answers as it should{way}");
+        }
+        let providers = self.providers.iter();
+        let providers: Vec<String> = providers
+            .map(|(name, way)| format!("{name}{way}"))
+            .collect();
+        let providers = providers.join(", ");
         match self.store {
-            Some(store) => format!("{name}{way} and {store} answer as they should"),
-            None => format!("{name} answers as it should{way}"),
+            Some(store) => format!("{providers} and {store} answer as they should"),
+            None => format!("{providers} answer as they should"),
         }
     }
 
@@ -94,9 +103,12 @@ impl Findings {
 /// # Errors
 ///
 /// Nobody can be asked from here.
-pub(super) fn look(config: Config, file: &Path) -> Result<Findings, StartError> {
+pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartError> {
     let mut findings = Findings::default();
+    let asked: Vec<Asked> = config.sites.iter().map(Asked::of).collect();
     look_around(&config, file, &mut findings);
+    let sites = std::mem::take(&mut config.sites);
+    let sites = app::judge(&config, sites)?.all();
     ask_store(&config, &mut findings);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -104,16 +116,15 @@ pub(super) fn look(config: Config, file: &Path) -> Result<Findings, StartError> 
         .map_err(StartError::Thread)?;
     let tls = outbound::tls()?;
     let patience = config.server.timeouts.connect;
-    for site in config.sites {
-        let routes = RouteTable::new(site.routes)?;
-        ask_upstreams(&runtime, &routes, patience, tls.clone(), &mut findings);
-        let provider = ProviderAsked {
-            settings: site.provider,
-            outbound: site.outbound,
-            tls: tls.clone(),
-            file,
-        };
-        provider.ask(&runtime, &mut findings);
+    for (site, asked) in sites.iter().zip(asked) {
+        ask_upstreams(
+            &runtime,
+            site.routes(),
+            patience,
+            tls.clone(),
+            &mut findings,
+        );
+        asked.ask(site.relying_party().provider(), &runtime, &mut findings);
     }
     // A name that is still looked up is not waited for.
     runtime.shutdown_background();
@@ -266,27 +277,31 @@ fn ask_upstreams(
     }
 }
 
-struct ProviderAsked<'a> {
-    settings: ProviderSettings,
-    outbound: OutboundSettings,
-    tls: rustls::ClientConfig,
-    file: &'a Path,
+/// How a site's provider is called, and where it is asked. Each site asks for itself, since its redirect
+/// address is its own.
+struct Asked {
+    file: PathBuf,
+    name: String,
+    key: &'static str,
+    address: String,
+    way: Option<String>,
 }
 
-impl ProviderAsked<'_> {
+impl Asked {
+    fn of(site: &SiteConfig) -> Self {
+        let (key, address) = asked_at(&site.provider);
+        Self {
+            file: site.file.clone(),
+            name: provider_name(&site.provider),
+            key,
+            way: site.outbound.way_out.describe(&address),
+            address,
+        }
+    }
+
     /// Asks the provider for its metadata, whether they fit the issuer (A5), for its keys, and for a login
     /// of nobody where they promise one.
-    fn ask(self, runtime: &Runtime, findings: &mut Findings) {
-        let (name, asked) = (provider_name(&self.settings), asked_at(&self.settings));
-        let way = self.outbound.way_out.describe(&asked.1);
-        let outbound = Outbound::with_tls(self.tls, self.settings.timeout, self.outbound);
-        let provider = Provider::new(
-            self.settings,
-            outbound,
-            Arc::new(SystemClock),
-            Arc::new(SystemRandomness),
-            Metrics::new(),
-        );
+    fn ask(self, provider: &Provider, runtime: &Runtime, findings: &mut Findings) {
         let lacks = runtime.block_on(async {
             let mut lacks = provider.look().await?.lacks().to_vec();
             if !lacks.iter().any(Lack::prevents_login) {
@@ -301,8 +316,7 @@ impl ProviderAsked<'_> {
                     ProviderError::Misbehaved(_) => Weight::Wrong,
                     ProviderError::Unavailable(_) => Weight::Away,
                 };
-                let (key, address) = asked;
-                let said = format!("{key} {address}: {}", sentence(&error));
+                let said = format!("{} {}: {}", self.key, self.address, sentence(&error));
                 return findings.note(weight, said);
             }
         };
@@ -315,8 +329,11 @@ impl ProviderAsked<'_> {
             };
             findings.note(weight, format!("{file}: {lack}"));
         }
-        let way = way.map(|way| format!(", {way}")).unwrap_or_default();
-        findings.provider = (name, way);
+        let way = self.way.map(|way| format!(", {way}")).unwrap_or_default();
+        let provider = (self.name, way);
+        if !findings.providers.contains(&provider) {
+            findings.providers.push(provider);
+        }
     }
 }
 

@@ -952,3 +952,61 @@ fn explain_knows_who_answers() {
         );
     }
 }
+
+/// §7: check judges every site as serve makes it, and explain says which one a call is for.
+#[test]
+fn sites_are_judged_and_explained() {
+    let main = CONFIG.replace("public_url", "sites = \"sites\"\npublic_url");
+    let folder = Folder::with(&main);
+    fs::create_dir(folder.path().join("dist")).unwrap();
+    fs::write(folder.path().join("dist/index.html"), "").unwrap();
+    fs::create_dir(folder.path().join("sites")).unwrap();
+    let shop = "public_url = \"https://app.example.com/shop\"\n\
+                [[route]]\npath = \"/api\"\nupstream = \"http://shop:1\"\n";
+    fs::write(folder.path().join("sites/shop.toml"), shop).unwrap();
+    let (exit, out, _) = folder.run("check");
+    assert_eq!(exit, Exit::Done, "{out}");
+    for says in [
+        "https://app.example.com, https://app.example.com/shop on 127.0.0.1:0",
+        "note: https://app.example.com and https://app.example.com/shop share one origin",
+    ] {
+        assert!(out.contains(says), "{out}");
+    }
+    for (call, says) in [
+        (
+            "https://app.example.com/shop/api/x",
+            "site       shop (sites/shop.toml)\n  route      /api\n  goes to    http://shop:1/api/x\n",
+        ),
+        (
+            "https://app.example.com/api/x",
+            "site       bff.toml\n  route      /api\n  goes to    http://a:1/base/x",
+        ),
+        (
+            "https://app.example.com/shop/bff/login",
+            "site       shop (sites/shop.toml)\n  goes to    an endpoint of bff",
+        ),
+        (
+            "https://z.example.com/",
+            "404 no_route: z.example.com is the host of no site, nor a route's",
+        ),
+    ] {
+        let (exit, out, err) = folder.run(&format!("explain GET {call}"));
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{call}");
+        assert!(out.contains(says), "{call}: {out}");
+    }
+}
+
+/// §7: check reads the address of the store to its end, as serve does; it was told at the start alone.
+#[cfg(feature = "postgres")]
+#[test]
+fn check_reads_the_address_of_the_store() {
+    let config = CONFIG.replace(
+        "[session]",
+        "[session]\nstore = \"postgres\"\nstore_url = \"postgres://localhost:notaport/bff\"",
+    );
+    let folder = Folder::with(&config);
+    fs::create_dir(folder.path().join("dist")).unwrap();
+    fs::write(folder.path().join("dist/index.html"), "").unwrap();
+    let (exit, _, err) = folder.run("check");
+    assert_eq!(exit, Exit::Usage, "{err}");
+}

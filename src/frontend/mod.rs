@@ -11,7 +11,7 @@ mod packed;
 mod shared;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::header::{
@@ -155,13 +155,18 @@ impl Frontend {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FrontendError> {
         settings.check()?;
+        Ok(Self::unseen(settings, room, clock))
+    }
+
+    /// The same, whether or not the folder is there: for whoever only asks what would be served.
+    pub fn unseen(settings: FrontendSettings, room: FileRoom, clock: Arc<dyn Clock>) -> Self {
         let FrontendSettings {
             dir,
             mount,
             headers,
             compress,
         } = settings;
-        Ok(Self(Arc::new(Folder {
+        Self(Arc::new(Folder {
             dir,
             mount,
             headers: laid_over_defaults(headers),
@@ -172,7 +177,12 @@ impl Frontend {
             room,
             clock,
             warnings: Repeats::default(),
-        })))
+        }))
+    }
+
+    /// The folder that it serves.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
     }
 
     /// Answers for `path`, the normal form of the request's path (I9), percent-encoded.

@@ -16,7 +16,7 @@ use crate::auth::pending_login::Window;
 use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::csrf;
-use crate::pipeline::endpoint::{Endpoint, MethodRules};
+use crate::pipeline::endpoint::Endpoint;
 use crate::pipeline::error::Refusal;
 use crate::pipeline::pages::{confirm_login, hop_page, same_site_step, signed_in_window};
 use crate::proxy::CsrfCheck;
@@ -42,12 +42,8 @@ impl Serving<'_> {
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
         let relying_party = &*self.site.relying_party;
-        let rules = MethodRules {
-            response_mode: relying_party.response_mode(),
-            third_party_login: relying_party.settings().third_party_login,
-        };
         endpoint
-            .take(&parts.method, rules)
+            .take(&parts.method, self.site.method_rules())
             .map_err(Refusal::MethodNotAllowed)?;
         match proof(endpoint, &parts.method) {
             Proof::Page(check) => {

@@ -31,11 +31,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::access_token::TokenError;
 use crate::clock::{Clock, Randomness};
-use crate::frontend::FrontendAnswer;
+use crate::frontend::{Frontend, FrontendAnswer};
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::message::{check_request, external_host};
 use crate::proxy::path::{PathFault, RequestPath};
-use crate::proxy::route::{Route, RouteMatch};
+use crate::proxy::route::Route;
 use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
 use crate::proxy::upstream::Upstreams;
 use crate::proxy::{CsrfCheck, RouteAuth};
@@ -55,10 +55,9 @@ use crate::web::strangers::{Demand, Source, Strangers, Turn};
 
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use developer::Audience;
-use endpoint::UnderBase;
 use error::{Refusal, RefusedRequest};
 use sign_in::may_begin_login;
-use site::Site;
+use site::{Destination, Site};
 use sites::Sites;
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
@@ -279,7 +278,7 @@ impl Serving<'_> {
         check_request(parts)?;
         let host = external_host(parts).unwrap_or_default();
         self.check_connection(host, &ctx.connection)?;
-        let path = match RequestPath::parse(parts.uri.path(), site.path_rules()) {
+        let path = match site.path(parts.uri.path()) {
             Ok(path) => path,
             Err(fault) => return Box::pin(self.answer_odd_path(fault, ctx, parts)).await,
         };
@@ -290,22 +289,16 @@ impl Serving<'_> {
         if csrf::is_preflight(parts) {
             return Ok(preflight());
         }
-        let base_path = &site.relying_party.settings().base_path;
-        match UnderBase::at(path.as_str(), base_path) {
-            UnderBase::Endpoint(endpoint) => {
+        match site.destination(host, &parts.method, &path) {
+            Destination::Endpoint(endpoint) => {
                 ctx.counted = site.metrics.endpoint(endpoint);
                 ctx.in_session = true;
                 // In a box, like every way that few requests take: a request's future is moved
                 // several times, with all the room that its longest way needs.
                 let answer = Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
-                return answer.map(|response| site.own_headers.on_ours(response));
+                answer.map(|response| site.own_headers.on_ours(response))
             }
-            UnderBase::Nothing => return Err(Refusal::NoRoute),
-            UnderBase::Outside => {}
-        }
-        match site.routes.find(host, &parts.method, &path) {
-            RouteMatch::Found(route) => {
-                site.routes.check(route, &path, base_path)?;
+            Destination::Route(route) => {
                 ctx.counted = site.metrics.routes.get(route.index()).cloned();
                 ctx.in_session = route.settings().auth != RouteAuth::None;
                 match self.answer_route(route, &path, ctx, parts, body).await {
@@ -322,24 +315,31 @@ impl Serving<'_> {
                     refused @ Err(_) => refused,
                 }
             }
-            RouteMatch::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
-            RouteMatch::NoRoute => {
-                let Some(frontend) = &site.frontend else {
-                    return Err(Refusal::NoRoute);
-                };
-                if let Err(fault) = path.check(site.path_rules) {
-                    return Box::pin(self.answer_odd_path(fault, ctx, parts)).await;
-                }
-                ctx.counted = Some(site.metrics.frontend.clone());
-                let turn = self.turn(Demand::File, self.source(ctx, parts))?;
-                match Box::pin(frontend.answer(parts, path.as_str())).await {
-                    FrontendAnswer::Answer(file) => {
-                        let file = account::held(file, turn, parts.version);
-                        Ok(site.own_headers.on_ours(file))
-                    }
-                    FrontendAnswer::NotFound => Err(Refusal::NoRoute),
-                }
+            Destination::RouteRefuses(_, fault) => Err(fault.into()),
+            Destination::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
+            Destination::Files(frontend) => {
+                Box::pin(self.answer_file(frontend, &path, ctx, parts)).await
             }
+            Destination::OddPath(fault) => Box::pin(self.answer_odd_path(fault, ctx, parts)).await,
+            Destination::Nothing => Err(Refusal::NoRoute),
+        }
+    }
+
+    async fn answer_file(
+        &self,
+        frontend: &Frontend,
+        path: &RequestPath,
+        ctx: &mut Context,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Refusal> {
+        ctx.counted = Some(self.site.metrics.frontend.clone());
+        let turn = self.turn(Demand::File, self.source(ctx, parts))?;
+        match frontend.answer(parts, path.as_str()).await {
+            FrontendAnswer::Answer(file) => {
+                let file = account::held(file, turn, parts.version);
+                Ok(self.site.own_headers.on_ours(file))
+            }
+            FrontendAnswer::NotFound => Err(Refusal::NoRoute),
         }
     }
 
@@ -352,10 +352,7 @@ impl Serving<'_> {
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
         let site = self.site;
-        let base_path = &site.relying_party.settings().base_path;
-        if let Some(frontend) = &site.frontend
-            && !site.routes.may_serve(parts.uri.path(), base_path)
-        {
+        if let Some(frontend) = site.page_for(parts.uri.path()) {
             let turn = self.turn(Demand::File, self.source(ctx, parts))?;
             if let FrontendAnswer::Answer(page) = frontend.page(parts).await {
                 ctx.counted = Some(site.metrics.frontend.clone());

@@ -61,7 +61,7 @@ impl Serving<'_> {
     /// Where the person is, or wanted to go, whose request is refused.
     pub(super) fn place_of(&self, parts: &Parts) -> Option<ReturnTo> {
         let relying_party = &self.site.relying_party;
-        let path = RequestPath::parse(parts.uri.path(), self.site.path_rules()).ok()?;
+        let path = self.site.path(parts.uri.path()).ok()?;
         match UnderBase::at(path.as_str(), &relying_party.settings().base_path) {
             UnderBase::Endpoint(Endpoint::Login) => relying_party.logins().place_of_login(parts),
             UnderBase::Endpoint(Endpoint::LoginResume) => {
@@ -119,7 +119,7 @@ impl Serving<'_> {
 
     /// What a browser finds that goes to `place`.
     fn opens(&self, place: &ReturnTo, parts: &Parts) -> Opens {
-        let Ok(path) = RequestPath::parse(place.path(), self.site.path_rules()) else {
+        let Ok(path) = self.site.path(place.path()) else {
             return Opens::Nothing;
         };
         let host = external_host(parts).unwrap_or_default();

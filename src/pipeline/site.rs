@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 
 use crate::auth::RelyingParty;
 use crate::frontend::{ErrorPage, Frontend};
-use crate::pipeline::endpoint::{Endpoint, UnderBase};
+use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
 use crate::pipeline::own_headers::OwnHeaders;
-use crate::proxy::path::{PathRules, RequestPath};
-use crate::proxy::route::RouteTable;
+use crate::proxy::path::{PathFault, PathRules, RequestPath};
+use crate::proxy::route::{Route, RouteMatch, RouteTable};
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::cookie_names::CookieNames;
 use crate::web::public_origin::PublicOrigin;
@@ -56,6 +56,25 @@ pub struct Neighbours {
     pub mounts: Vec<String>,
     /// The names of their cookies.
     pub cookies: CookieNames,
+}
+
+/// What a call comes to at a site.
+#[derive(Debug)]
+pub enum Destination<'a> {
+    /// An endpoint of ours.
+    Endpoint(Endpoint),
+    /// A route.
+    Route(&'a Route),
+    /// A route that does not take a path of this form, in which its upstream may read another.
+    RouteRefuses(&'a Route, PathFault),
+    /// Routes for other methods than this one.
+    MethodNotAllowed(Vec<Method>),
+    /// The app's files.
+    Files(&'a Frontend),
+    /// The app's files, which have no such path; the app may draw a page for it.
+    OddPath(PathFault),
+    /// Nobody.
+    Nothing,
 }
 
 /// Where the requests of a site are counted.
@@ -124,6 +143,11 @@ impl Site {
         &self.relying_party.settings().mount
     }
 
+    /// Its routes, by the paths that browsers ask for.
+    pub const fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
     /// The origin that browsers see.
     pub const fn public(&self) -> &PublicOrigin {
         &self.public
@@ -134,14 +158,68 @@ impl Site {
         std::iter::once(self.public.host()).chain(self.routes.hosts())
     }
 
+    /// What a call to this host of ours comes to: the one answer, for whoever serves and whoever explains.
+    #[inline]
+    pub fn destination(&self, host: &str, method: &Method, path: &RequestPath) -> Destination<'_> {
+        let base_path = &self.relying_party.settings().base_path;
+        match UnderBase::at(path.as_str(), base_path) {
+            UnderBase::Endpoint(endpoint) => return Destination::Endpoint(endpoint),
+            UnderBase::Nothing => return Destination::Nothing,
+            UnderBase::Outside => {}
+        }
+        match self.routes.find(host, method, path) {
+            RouteMatch::Found(route) => match self.routes.check(route, path, base_path) {
+                Ok(()) => Destination::Route(route),
+                Err(fault) => Destination::RouteRefuses(route, fault),
+            },
+            RouteMatch::MethodNotAllowed(allow) => Destination::MethodNotAllowed(allow),
+            RouteMatch::NoRoute => match (&self.frontend, path.check(self.path_rules)) {
+                (None, _) => Destination::Nothing,
+                (Some(frontend), Ok(())) => Destination::Files(frontend),
+                (Some(_), Err(fault)) => Destination::OddPath(fault),
+            },
+        }
+    }
+
+    /// The path of a request here, in its one form.
+    ///
+    /// # Errors
+    ///
+    /// Nobody here takes it.
+    #[inline]
+    pub fn path(&self, raw: &str) -> Result<RequestPath, PathFault> {
+        RequestPath::parse(raw, self.path_rules())
+    }
+
+    /// The app, where it may draw a page for a path that nobody takes: nobody could find a route or an
+    /// endpoint in it.
+    pub fn page_for(&self, raw: &str) -> Option<&Frontend> {
+        let base_path = &self.relying_party.settings().base_path;
+        let frontend = self.frontend.as_ref()?;
+        (!self.routes.may_serve(raw, base_path)).then_some(frontend)
+    }
+
+    /// What decides on the methods that its endpoints take.
+    pub fn method_rules(&self) -> MethodRules {
+        MethodRules {
+            response_mode: self.relying_party.response_mode(),
+            third_party_login: self.relying_party.settings().third_party_login,
+        }
+    }
+
+    /// What browsers are told of https here.
+    pub const fn hsts(&self) -> Option<&HeaderValue> {
+        self.own_headers.hsts.as_ref()
+    }
+
     /// Whether a path that came here as it is written may be read as one of another site's on this host.
-    pub(super) fn may_be_a_neighbours(&self, path: &RequestPath) -> bool {
+    pub fn may_be_a_neighbours(&self, path: &RequestPath) -> bool {
         let mut mounts = self.neighbours.mounts.iter();
         mounts.any(|mount| RouteTable::may_lie_below(path, mount))
     }
 
     /// What a path may hold for anybody here to take it.
-    pub(super) fn path_rules(&self) -> PathRules {
+    fn path_rules(&self) -> PathRules {
         self.path_rules.or(self.routes.path_rules())
     }
 

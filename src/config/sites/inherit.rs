@@ -15,7 +15,7 @@ const LEAVES: [(&str, &str, &[&str]); 6] = [
     (
         "provider",
         "issuer",
-        &["internal_url", "internal_http", "endpoints"],
+        &["internal_url", "internal_http", "endpoints", "discovery"],
     ),
     (
         "provider",

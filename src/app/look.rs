@@ -1,0 +1,81 @@
+//! Makes the sites of a configuration as whoever serves does, and serves nothing: no store is opened,
+//! nothing is bound, nobody is asked.
+
+use std::sync::Arc;
+
+use tokio::runtime;
+
+use crate::app::providers::Providers;
+use crate::app::site::{Files, Ground};
+use crate::app::stores::{self, Opened};
+use crate::app::{StartError, account_of_strangers, key_ring, room_for_cookies};
+use crate::auth;
+use crate::auth::ending::AllEndings;
+use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
+use crate::config::{Config, SiteConfig};
+use crate::frontend::FileRoom;
+use crate::pipeline::sites::{Sites, Table};
+use crate::server;
+use crate::session::journal::{Journal, SubjectNames};
+use crate::session::store::memory::MemoryStore;
+use crate::telemetry::Metrics;
+use crate::web::background::Background;
+use crate::web::outbound;
+
+/// Makes all that `serve` would make of `config` and these sites before it listens, for whoever judges.
+///
+/// # Errors
+///
+/// What would keep `serve` from starting, in one sentence.
+pub fn judge(config: &Config, sites: Vec<SiteConfig>) -> Result<Sites, StartError> {
+    let certificates = config.server.check_certificates(SystemClock.now());
+    certificates.map_err(server::StartError::from)?;
+    stores::judge(config)?;
+    look(config, sites, Files::Judged)
+}
+
+/// The sites of `config`, to be asked what becomes of a call.
+///
+/// # Errors
+///
+/// As [`judge`], but for the files that it names.
+pub fn explained(config: &Config, sites: Vec<SiteConfig>) -> Result<Sites, StartError> {
+    look(config, sites, Files::Unseen)
+}
+
+fn look(config: &Config, sites: Vec<SiteConfig>, files: Files) -> Result<Sites, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
+    let metrics = Metrics::new();
+    let keys = key_ring(&config.keys, &*randomness);
+    let runtime = runtime::Builder::new_current_thread()
+        .build()
+        .map_err(StartError::Thread)?;
+    if sites.is_empty() {
+        return Err(StartError::NoSite);
+    }
+    let ground = Ground {
+        inherited: stores::inherited(&sites),
+        endings: AllEndings::default(),
+        metrics: metrics.clone(),
+        journal: Journal::new(metrics, SubjectNames::Hashed(keys.clone())),
+        keys,
+        sessions: Opened {
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::clone(&clock),
+            carried: None,
+        },
+        room_for_cookies: room_for_cookies(config.server.limits.head_bytes),
+        background: Background::on(runtime.handle().clone()),
+        strangers: account_of_strangers(&config.server, 1, &config.trusted_proxies),
+        shared: auth::Shared::new(),
+        file_room: FileRoom::new(1),
+        files,
+        providers: Providers::on(runtime.handle().clone()),
+        tls: outbound::tls()?,
+        clock,
+        randomness,
+    };
+    let sites = ground.build_all(sites)?;
+    Ok(Sites::new(Table::new(sites)))
+}
