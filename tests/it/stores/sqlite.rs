@@ -12,8 +12,9 @@ use bff::session::store::record_store::{Insertion, Lookup, RecordStore, Rows};
 use bff::session::store::sql::sqlite::SqliteStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::web::ending::EndReason;
+use bff::web::registration::Registration;
 
-use super::contract::{self, Nodes, hash, now, row, until};
+use super::contract::{self, Nodes, hash, now, row, row_with, until};
 use super::{taken, unusable};
 
 const SETTINGS: SqlSettings = SqlSettings {
@@ -208,6 +209,39 @@ async fn a_schema_is_left_alone_where_migrations_are_not_to_run() {
         checking.check().await.is_ok()
     })
     .await;
+}
+
+/// §7: a file from before sites gets what it lacks, and the session in it is found: it is the main site's,
+/// and names no registration.
+#[tokio::test]
+async fn a_file_from_before_sites_gets_their_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sessions.db");
+    let first = prepared(&path).await;
+    first.insert(&row(1), None, now()).await.unwrap();
+    drop(first);
+    for statement in [
+        "ALTER TABLE bff_sessions DROP COLUMN site",
+        "ALTER TABLE bff_sessions DROP COLUMN issuer",
+        "ALTER TABLE bff_sessions DROP COLUMN client_id",
+    ] {
+        tamper(&path, statement).await;
+    }
+    let checking = SqlSettings {
+        migrations: Migrations::Check,
+        ..SETTINGS
+    };
+    let sentence = unusable(SqliteStore::new(&path, checking).prepare().await);
+    assert!(sentence.contains("run `bff migrate`"), "{sentence}");
+    let found = row_with(1, |row| row.facts.registration = Registration::unnamed());
+    let store = store(&path);
+    until("the file to be brought up to date", || async {
+        store.check().await.is_ok()
+    })
+    .await;
+    assert_eq!(store.load(&hash(1)).await.unwrap(), Lookup::Row(found));
+    store.insert(&row(2), None, now()).await.unwrap();
+    assert_eq!(store.load(&hash(2)).await.unwrap(), Lookup::Row(row(2)));
 }
 
 /// A full disk costs nobody the session, and heals when there is room.
