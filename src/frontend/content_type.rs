@@ -1,5 +1,7 @@
 //! What a file is, by its extension.
 
+use std::path::Path;
+
 /// The media type for `extension`, in lower case; `None` where it is not one of the web's.
 pub(super) fn of(extension: &str) -> Option<&'static str> {
     Some(match extension {
@@ -55,3 +57,9 @@ pub(super) fn is_packable(content_type: &str) -> bool {
 
 /// For files of no kind that we know.
 pub(super) const UNKNOWN: &str = "application/octet-stream";
+
+/// The type of a file of this name, where its extension is one that is known.
+pub(super) fn of_path(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    of(&extension)
+}

@@ -2,11 +2,14 @@
 //!
 //! A dev server (`[frontend] upstream`) is a route like any other and the proxy's work.
 
+mod caching;
 mod conditional;
 mod content_type;
 mod download;
+mod encoding;
 mod error_page;
 mod file;
+mod lookup;
 mod packed;
 mod shared;
 
@@ -31,7 +34,9 @@ pub use self::download::FileRoom;
 pub use self::error_page::{ErrorPage, LARGEST_ERROR_PAGE};
 
 use self::conditional::{Condition, Part, Validators};
-use self::file::{Content, Encoding, Encodings, FoundFile, Known};
+use self::encoding::{Encoding, Encodings};
+use self::file::{Content, FoundFile, Known};
+use self::lookup::Lookup;
 use self::packed::Packed;
 use self::shared::Shared;
 
@@ -196,7 +201,7 @@ impl Frontend {
         if path.is_empty() {
             return FrontendAnswer::Answer(self.with_a_slash(parts));
         }
-        match file::Lookup::of(path, takes_a_page(&parts.headers)) {
+        match Lookup::of(path, takes_a_page(&parts.headers)) {
             Some(lookup) => self.look_up(parts, lookup).await,
             None => FrontendAnswer::NotFound,
         }
@@ -205,13 +210,13 @@ impl Frontend {
     /// Answers with the app's page, where a page is asked for, whatever the path: none is looked at.
     pub async fn page(&self, parts: &Parts) -> FrontendAnswer {
         if is_read(parts) && takes_a_page(&parts.headers) {
-            self.look_up(parts, file::Lookup::index()).await
+            self.look_up(parts, Lookup::index()).await
         } else {
             FrontendAnswer::NotFound
         }
     }
 
-    async fn look_up(&self, parts: &Parts, lookup: file::Lookup) -> FrontendAnswer {
+    async fn look_up(&self, parts: &Parts, lookup: Lookup) -> FrontendAnswer {
         let encodings = Encodings::accepted(&parts.headers);
         match self.find(lookup, encodings).await {
             Ok(Some(found)) => FrontendAnswer::Answer(self.found(parts, found)),
@@ -233,11 +238,7 @@ impl Frontend {
         }
     }
 
-    async fn find(
-        &self,
-        lookup: file::Lookup,
-        encodings: Encodings,
-    ) -> io::Result<Option<FoundFile>> {
+    async fn find(&self, lookup: Lookup, encodings: Encodings) -> io::Result<Option<FoundFile>> {
         let folder = Arc::clone(&self.0);
         let turn = folder.room.briefly().await?;
         // All that may block, in one trip off the worker.

@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
-use super::connection::{self, PREFACE, Requests};
+use super::connection::{self, Requests};
 use super::drive::Patience;
-use super::listener::let_nobody_queue;
+use super::frames::PREFACE;
+use super::queue::let_nobody_queue;
 use super::room::{Place, Room};
 use super::shutdown::Drain;
 use super::socket_file::SocketFile;

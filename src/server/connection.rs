@@ -26,9 +26,6 @@ use super::{Connection, Handler};
 use crate::web::body::{Body, BodyError};
 use crate::web::pace::LeastRate;
 
-/// RFC 9113 §3.4: how a connection says that it is HTTP/2 without asking first.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// How long and how much a peer may still send after our last word. Closing a socket with bytes
 /// unread resets it, and a reset can overtake the answer that says what was wrong (J8).
 const LINGER: Duration = Duration::from_secs(2);

@@ -1,7 +1,8 @@
 //! The frames of an HTTP/2 connection as they come, looked at no further than to see whether a head is
 //! under way: the engine waits for the rest of one for as long as it takes (J18).
 
-use super::connection::PREFACE;
+/// RFC 9113 §3.4: how a connection says that it is HTTP/2 without asking first.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// RFC 9113 §4.1: length, kind, flags, stream.
 const FRAME_HEADER: usize = 9;

@@ -10,6 +10,7 @@ mod drive;
 mod frames;
 mod listen;
 mod listener;
+mod queue;
 mod roll_call;
 mod room;
 mod shutdown;

@@ -30,6 +30,7 @@ mod notes;
 mod rows;
 mod scripts;
 mod sentinel;
+mod servers;
 mod trouble;
 
 use std::fs;

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisResult};
 use tokio::sync::Mutex;
 
-use super::link::{Credentials, Servers};
+use super::servers::{Credentials, Servers};
 use super::trouble::Trouble;
 use super::url::Address;
 
