@@ -10,7 +10,7 @@ use http::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::refresh::Refresher;
+use crate::auth::refresh::{Refresher, end};
 use crate::auth::token_error::Outcome;
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::TokenSet;
@@ -187,7 +187,7 @@ impl AccessTokens {
             if expires.is_none_or(|expires| now < expires) {
                 return Err(TokenError::Unavailable(NotNow::NoRefreshToken));
             }
-            return Err(self.0.refresher.end(session, EndReason::Expired).await);
+            return Err(end(self.0.refresher.sessions(), session, EndReason::Expired).await);
         }
         match self.refresh(session, stale, now) {
             Joined::Done => Ok(()),
@@ -200,6 +200,10 @@ impl AccessTokens {
     /// Joins the refresh that replaces the `stale` token, or starts it in a task of its own,
     /// which nobody's leaving cancels (L2).
     fn refresh(&self, session: &Arc<Session>, stale: &HeaderValue, now: Timestamp) -> Joined {
+        if !self.0.refresher.is_for(session) {
+            self.0.refresher.tell_of_gone(session);
+            return Joined::HeldBack(NotNow::ClientGone);
+        }
         let mut refreshes = lock(&self.0.shared.0.refreshes);
         match refreshes.get(&session.hash) {
             Some(Refresh::Running(running)) => return Joined::Running(running.clone()),
@@ -298,10 +302,14 @@ impl Inner {
     fn old_bearer(&self, session: &Session, why: NotNow) -> Result<HeaderValue, TokenError> {
         let (tokens, now) = (session.tokens(), self.clock.now());
         match (tokens.expires, why) {
-            (Some(expires), NotNow::Refused(code))
+            (Some(expires), NotNow::Refused(_))
                 if now >= expires + self.patience.unrefreshable_after =>
             {
-                Err(TokenError::Unrefreshable(code))
+                Err(TokenError::Unrefreshable(why))
+            }
+            // Nobody will be asked, however long one waits.
+            (Some(expires), NotNow::ClientGone) if now >= expires => {
+                Err(TokenError::Unrefreshable(why))
             }
             (Some(expires), _) if now >= expires => Err(TokenError::Unavailable(why)),
             _ => Ok(tokens.bearer.clone()),

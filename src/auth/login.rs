@@ -450,6 +450,9 @@ impl Logins {
             LogoutHint::None => return None,
         }
         let found = self.sessions.find(&cookie, Activity::Observes).await.ok()?;
-        found.live()?.tokens().id_token.clone()
+        let session = found.live()?;
+        // One of another provider says who its user is, and nothing here.
+        let is_own = session.registration == *self.ended_there.registration();
+        is_own.then(|| session.tokens().id_token.clone()).flatten()
     }
 }

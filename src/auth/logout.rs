@@ -24,6 +24,7 @@ use crate::telemetry::{LogoutOutcome, Metrics};
 use crate::web::body::Body;
 use crate::web::cookie_names;
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
 
 /// Octets of a `logout_hint`: enough for any name, and no burden for an address.
 const LONGEST_LOGOUT_HINT: usize = 512;
@@ -62,6 +63,8 @@ pub struct Logouts {
     /// Where the provider sends the browser afterwards.
     post_logout_redirect_uri: Url,
     provider: Provider,
+    /// Whose sessions go on there: what an ID token says of one's user is no other provider's to read.
+    registration: Registration,
     sessions: Sessions,
     session_cookie: SessionCookie,
     keys: Keys,
@@ -75,6 +78,7 @@ impl Logouts {
             settings: Arc::clone(&common.settings),
             post_logout_redirect_uri: common.places.address("/logout/callback"),
             places: common.places.clone(),
+            registration: common.provider.settings().registration(),
             provider: common.provider.clone(),
             sessions: common.sessions.clone(),
             session_cookie: common.session_cookie.clone(),
@@ -181,8 +185,12 @@ impl Logouts {
         see_other(return_to.as_str())
     }
 
-    /// The provider's end-session endpoint, or our own place where it has none (E3, E6).
+    /// The provider's end-session endpoint, or our own place where it has none (E3, E6), or is not the
+    /// one that signed the user in.
     fn end_session_location(&self, session: &Session, return_to: &ReturnTo) -> String {
+        if session.registration != self.registration {
+            return return_to.to_string();
+        }
         let tokens = session.tokens();
         let hint = match self.settings.logout_hint {
             LogoutHint::IdToken => tokens.id_token.as_deref(),

@@ -224,6 +224,7 @@ impl RelyingParty {
         } = parts;
         let settings = Arc::new(settings);
         let refresher = Refresher {
+            registration: provider.settings().registration(),
             provider: provider.clone(),
             sessions: sessions.clone(),
             clock: Arc::clone(&clock),

@@ -21,6 +21,7 @@ use crate::session::record::{Session, Tokens};
 use crate::session::store::{Found, LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
 use crate::telemetry::{RefreshOutcome, chain};
 use crate::web::ending::EndReason;
+use crate::web::registration::Registration;
 use crate::web::repeats::Repeats;
 
 /// How often a node looks whether the one that refreshes is done, if it is not told.
@@ -32,6 +33,8 @@ const WAIT_FOR_OTHERS: Duration = Duration::from_secs(30);
 /// Makes refreshes.
 #[derive(Debug)]
 pub(in crate::auth) struct Refresher {
+    /// Whose sessions it refreshes: no token goes to another client than its own.
+    pub(in crate::auth) registration: Registration,
     pub(in crate::auth) provider: Provider,
     pub(in crate::auth) sessions: Sessions,
     pub(in crate::auth) clock: Arc<dyn Clock>,
@@ -43,6 +46,30 @@ pub(in crate::auth) struct Refresher {
 }
 
 impl Refresher {
+    /// The sessions that it refreshes, among others.
+    pub(in crate::auth) const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Whether this session's tokens are of the client that refreshes here.
+    pub(in crate::auth) fn is_for(&self, session: &Session) -> bool {
+        session.registration == self.registration
+    }
+
+    /// One line a minute for the sessions that nobody can refresh any more.
+    pub(in crate::auth) fn tell_of_gone(&self, session: &Session) {
+        let registration = session.registration.to_string();
+        if let Some(left_out) = self.warnings.due(&registration, self.clock.now()) {
+            tracing::warn!(
+                event = "refresh.client_gone",
+                client = registration,
+                left_out,
+                "sessions of a client that is not configured any more are not renewed: their users sign in \
+                 again when the access token ends, or at once by /bff/login"
+            );
+        }
+    }
+
     /// Tokens as a session keeps them after `before`, with the moment of their refresh; `None` where
     /// the access token cannot be sent in a header.
     pub(in crate::auth) fn tokens(
@@ -228,16 +255,7 @@ impl Refresher {
             cause: &cause,
         };
         self.tell(session, &failed, "refresh refused; the session ends");
-        Err(self.end(session, EndReason::RefreshRefused).await)
-    }
-
-    /// Ends the session; the reason is another's where it has ended already.
-    pub(in crate::auth) async fn end(&self, session: &Session, reason: EndReason) -> TokenError {
-        match self.sessions.end(&session.hash, reason).await {
-            Ok(Some(_)) => TokenError::SessionEnded(reason),
-            Ok(None) => over(session, reason),
-            Err(_) => TokenError::Unavailable(NotNow::Store),
-        }
+        Err(end(&self.sessions, session, EndReason::RefreshRefused).await)
     }
 
     /// Stores new tokens before anybody uses them. A store that is away is asked again for as long as
@@ -337,6 +355,19 @@ impl Refresher {
                 "refreshed ID tokens may not be believed and are left out; the sessions go on"
             );
         }
+    }
+}
+
+/// Ends the session; the reason is another's where it has ended already.
+pub(in crate::auth) async fn end(
+    sessions: &Sessions,
+    session: &Session,
+    reason: EndReason,
+) -> TokenError {
+    match sessions.end(&session.hash, reason).await {
+        Ok(Some(_)) => TokenError::SessionEnded(reason),
+        Ok(None) => over(session, reason),
+        Err(_) => TokenError::Unavailable(NotNow::Store),
     }
 }
 

@@ -16,10 +16,11 @@ pub enum TokenError {
     /// There is no other token for now; the session lives (L5).
     #[error("the access token has expired and cannot be renewed now: {0}")]
     Unavailable(NotNow),
-    /// The access token has been dead for long, and the provider still refuses to renew it. The
-    /// session lives, in case the provider is mended; a login would help sooner (L4).
-    #[error("the access token expired long ago and the provider refuses to renew it: {0}")]
-    Unrefreshable(ErrorCode),
+    /// The access token has been dead for long, and the provider still refuses to renew it; or it is
+    /// dead, and who could renew it is not there any more. The session lives, in case that is mended; a
+    /// login would help sooner (L4).
+    #[error("the access token has expired and is not renewed: {0}")]
+    Unrefreshable(NotNow),
 }
 
 /// Why a token cannot be renewed now.
@@ -34,6 +35,9 @@ pub enum NotNow {
     /// All else at the provider or on the way there, in the word of the metric.
     #[error("{0}")]
     Provider(&'static str),
+    /// The client that signed the user in is not in the configuration any more.
+    #[error("its session is of a client at a provider that is not configured here any more")]
+    ClientGone,
     /// The session store.
     #[error("the session store cannot be asked")]
     Store,

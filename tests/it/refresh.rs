@@ -12,8 +12,8 @@ use crate::support::browser::Fetch;
 use crate::support::call::{Call, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
-use crate::support::idp::{Idp, PUBLIC_URL};
-use crate::support::journey::refusal;
+use crate::support::idp::{CLIENT_ID, Idp, PUBLIC_URL};
+use crate::support::journey::{parameter, refusal};
 use crate::support::upstream::{Answer, Seen, Upstream};
 use crate::websocket::{closed_with, echo};
 
@@ -523,6 +523,65 @@ async fn a_refusal_that_is_no_end_is_told_apart() {
         assert!(bff.metrics().unwrap().contains(&metric), "{cause}");
         bff.ready().await;
     }
+}
+
+/// L4: a session of a client that is not configured any more is neither refreshed nor ended, nor is its ID
+/// token shown to the provider that is: refresh tokens went to whichever client was there. It heals when
+/// its client is back.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_session_is_refreshed_at_its_own_client_alone() {
+    let clock = nine_o_clock();
+    let (idp, upstream) = (Idp::start(&clock), Upstream::start());
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = format!("sqlite://{}", dir.path().join("sessions.db").display());
+    let key = bff::secret::random_base64url::<32>(&bff::clock::SystemRandomness);
+    let start = |client_id: &str| {
+        Bff::with(&idp, &upstream)
+            .set("session.store", "sqlite")
+            .set("session.store_url", store.as_str())
+            .set("session.keys", vec!["env:BFF_SESSION_KEY"])
+            .variable("BFF_SESSION_KEY", &key)
+            .set("provider.client_id", client_id)
+            .start()
+    };
+    let before = start(CLIENT_ID);
+    let mut alice = before.browser();
+    alice.sign_in("alice").await;
+    let mut bob = before.browser();
+    bob.sign_in("bob").await;
+    drop(before);
+
+    let gone = start("another");
+    for browser in [&mut alice, &mut bob] {
+        browser.resolve(PUBLIC_URL, gone.public_addr);
+    }
+    clock.advance(DUE);
+    let call = || Fetch::get("/api/orders").csrf();
+    assert_eq!(
+        alice.fetch(call()).await.status,
+        200,
+        "while the token lives"
+    );
+    clock.advance(Duration::from_secs(60));
+    let reply = alice.fetch(call()).await;
+    assert_eq!(refusal(&reply), "401 token_unrefreshable");
+    assert_eq!(alice.signed_in().await.as_deref(), Some("alice"));
+    let silent = alice.begin_login("prompt=none").await.location().unwrap();
+    assert_eq!(parameter(&silent, "id_token_hint"), None);
+    let link = bob.session().await["logout_url"].clone();
+    bob.click(link.as_str().unwrap()).await;
+    assert_eq!(bob.signed_in().await, None);
+    assert_eq!(idp.count(Endpoint::EndSession), 0, "it ended here alone");
+    assert_eq!(idp.count(Endpoint::Revocation), 0);
+    assert_eq!(idp.refreshes(), 0);
+    assert!(!gone.logs().lines_with("refresh.client_gone").is_empty());
+    drop(gone);
+
+    let back = start(CLIENT_ID);
+    alice.resolve(PUBLIC_URL, back.public_addr);
+    assert_eq!(alice.fetch(call()).await.status, 200);
+    assert_eq!(idp.refreshes(), 1);
 }
 
 /// L4: where the refusal lasts, and a login may get past it, the app is told so by a code of its own;

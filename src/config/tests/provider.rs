@@ -281,9 +281,9 @@ fn an_endpoint_that_cannot_be_safe_is_refused() {
 /// A6, A7: without metadata somebody has to say where the provider is, by the same rules.
 #[test]
 fn without_metadata_the_addresses_are_written() {
-    const ALL: &str = "discovery = false\n[provider.endpoints]\n\
-        authorization = \"https://login.example.com/authorize\"\n\
-        token = \"https://id.example.com/token\"\njwks = \"https://id.example.com/keys\"";
+    const ALL: &str = "discovery = false\nendpoints = { \
+        authorization = \"https://login.example.com/authorize\", \
+        token = \"https://id.example.com/token\", jwks = \"https://id.example.com/keys\" }";
     check_refused(&[
         case(
             "provider",
@@ -297,7 +297,7 @@ fn without_metadata_the_addresses_are_written() {
         ),
         case(
             "provider",
-            &ALL.replace("https://id", "http://id"),
+            &ALL.replace("https://id.example.com/keys", "http://id.example.com/keys"),
             "provider.endpoints.jwks is not an https address",
         ),
         case(
