@@ -7,6 +7,7 @@ mod caretaker;
 #[cfg(feature = "dev")]
 mod develop;
 mod look;
+mod pipelines;
 mod providers;
 mod readiness;
 mod reload;
@@ -26,8 +27,9 @@ use ipnet::IpNet;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, History};
+use crate::admin::{self, Admin, Check, History};
 use crate::app::caretaker::Caretaker;
+use crate::app::pipelines::{Pipelines, upstream_limits};
 use crate::app::providers::Providers;
 use crate::app::readiness::{ProvidersCheck, StoreCheck, StrangersCheck};
 use crate::app::reload::Reloader;
@@ -44,15 +46,14 @@ use crate::dev::DevError;
 use crate::frontend::{FileRoom, FrontendError};
 use crate::pipeline::developer::Audience;
 use crate::pipeline::sites::{Sites, Table};
-use crate::pipeline::{Pipeline, Shared, SharedParts};
-use crate::proxy::dial::SystemResolver;
+use crate::pipeline::{Shared, SharedParts};
 use crate::proxy::route::RouteFault;
-use crate::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
+use crate::proxy::upstream::UpstreamRoom;
 use crate::secret::SessionKey;
 use crate::server::descriptors::{
     connections_that_fit, files_that_fit, raise, upstreams_that_fit, warn_of_fewer,
 };
-use crate::server::{self, Callers, Listen, RollCall, Server, ServerSettings};
+use crate::server::{self, Callers, Listen, RollCall, Server, ServerSettings, WorkerContext};
 use crate::session::journal::{Journal, SubjectNames};
 use crate::session::seal::Keys;
 use crate::session::store::StoreError;
@@ -195,20 +196,8 @@ impl RunningApp {
                 care: &care,
             },
         )?;
-        let subjects = match config.log.subject {
-            SubjectInLog::Hash => SubjectNames::Hashed(keys.clone()),
-            SubjectInLog::Clear => SubjectNames::Clear,
-        };
         let mut server = config.server;
-        let descriptors = raise();
-        let wanted = server.limits.connections;
-        let connections = connections_that_fit(wanted, descriptors);
-        // One developer's browser opens few, and the limit is nothing that they need to mend.
-        if audience == Audience::Public {
-            warn_of_fewer(connections, wanted, descriptors);
-        }
-        server.limits.connections = connections;
-        let upstreams = upstreams_that_fit(connections, descriptors);
+        let Descriptors { upstreams, files } = share_out(&mut server, audience);
         let upstream_room = UpstreamRoom::new(upstreams, server.workers);
         let strangers = account_of_strangers(&server, upstreams, &config.trusted_proxies);
         let trusted_proxies = TrustedProxies::new(config.trusted_proxies);
@@ -224,13 +213,13 @@ impl RunningApp {
             keys: keys.clone(),
             sessions: opened,
             inherited,
-            journal: Journal::new(metrics.clone(), subjects),
+            journal: Journal::new(metrics.clone(), subject_names(config.log.subject, &keys)),
             endings: AllEndings::default(),
             room_for_cookies: room_for_cookies(server.limits.head_bytes),
             background: background.clone(),
             strangers: strangers.clone(),
             shared: streams.clone(),
-            file_room: FileRoom::new(files_that_fit(descriptors)),
+            file_room: FileRoom::new(files),
             files: Files::Judged,
             providers: Providers::on(care.handle().clone()),
             tls: tls.clone(),
@@ -250,40 +239,20 @@ impl RunningApp {
         let sites = Sites::new(Table::new(sites));
         let served = sites.clone();
         metrics.config_in_use(clock.now());
-        let tls = Arc::new(tls);
-        let timeouts = server.timeouts.clone();
-        let least_rate = server.limits.least_rate;
-        let upstream_fields = server.limits.upstream_fields;
-        let patience = timeouts.drain;
+        let patience = server.timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let leaving = shutdown.child_token();
         let undo = shutdown.clone().drop_guard();
-        let names = Arc::clone(&randomness);
-        let sockets = Arc::clone(&shared);
-        let make_pipeline = move |worker: server::WorkerContext| {
-            let limits = UpstreamLimits {
-                connect: timeouts.connect,
-                body_idle: timeouts.body_idle,
-                least_rate,
-                age: timeouts.upstream_age,
-                fields: upstream_fields,
-            };
-            let upstreams = Upstreams::new(
-                limits,
-                upstream_room.clone(),
-                Arc::clone(&tls),
-                Arc::new(SystemResolver),
-            );
-            let names = Arc::clone(&names);
-            Pipeline::new(
-                sites.clone(),
-                Arc::clone(&shared),
-                upstreams,
-                names,
-                worker.shutdown,
-            )
+        let pipelines = Pipelines {
+            sites,
+            shared: Arc::clone(&shared),
+            limits: upstream_limits(&server),
+            room: upstream_room,
+            tls: Arc::new(tls),
+            randomness: Arc::clone(&randomness),
         };
+        let make_pipeline = move |worker: WorkerContext| pipelines.of(worker);
         let public = Server::start(server, &callers, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
@@ -297,27 +266,26 @@ impl RunningApp {
         );
         let reloader = Arc::new(reloader);
         let history = config.admin.as_ref().map(|_| History::new());
+        let checks: Vec<Arc<dyn Check>> = vec![
+            Arc::new(ProvidersCheck::new(served, Arc::clone(&clock))),
+            Arc::new(StoreCheck(sessions.clone())),
+            Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
+        ];
+        let told = Admin {
+            checks,
+            metrics: metrics.clone(),
+            history: history.clone().unwrap_or_default(),
+            sessions: sessions.clone(),
+            reload: Arc::new(Arc::clone(&reloader)),
+            randomness,
+            draining: leaving.clone(),
+        };
         let admin = config
             .admin
-            .map(|settings| {
-                let admin = Admin {
-                    checks: vec![
-                        Arc::new(ProvidersCheck::new(served, Arc::clone(&clock))),
-                        Arc::new(StoreCheck(sessions.clone())),
-                        Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
-                    ],
-                    metrics: metrics.clone(),
-                    history: history.clone().unwrap_or_default(),
-                    sessions: sessions.clone(),
-                    reload: Arc::new(Arc::clone(&reloader)),
-                    randomness,
-                    draining: leaving.clone(),
-                };
-                admin::start(settings, admin, afterwards.clone(), &log)
-            })
+            .map(|settings| admin::start(settings, told, afterwards.clone(), &log))
             .transpose()?;
         let caretaker = Caretaker {
-            sockets,
+            sockets: shared,
             streams,
             certificates,
             sessions,
@@ -473,6 +441,35 @@ pub fn serve(
 /// The configured keys, or a fresh one: sessions then end with the process.
 fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
     Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
+}
+
+fn subject_names(said: SubjectInLog, keys: &Keys) -> SubjectNames {
+    match said {
+        SubjectInLog::Hash => SubjectNames::Hashed(keys.clone()),
+        SubjectInLog::Clear => SubjectNames::Clear,
+    }
+}
+
+/// What the limit on open files leaves to each, so that a flood of one kind starves no other.
+struct Descriptors {
+    upstreams: usize,
+    files: usize,
+}
+
+/// Cuts the connections of `server` to what fits, and shares out the rest.
+fn share_out(server: &mut ServerSettings, audience: Audience) -> Descriptors {
+    let descriptors = raise();
+    let wanted = server.limits.connections;
+    let connections = connections_that_fit(wanted, descriptors);
+    // One developer's browser opens few, and the limit is nothing that they need to mend.
+    if audience == Audience::Public {
+        warn_of_fewer(connections, wanted, descriptors);
+    }
+    server.limits.connections = connections;
+    Descriptors {
+        upstreams: upstreams_that_fit(connections, descriptors),
+        files: files_that_fit(descriptors),
+    }
 }
 
 /// Addresses tell strangers apart where TLS ends here or the proxies before us were named, as a socket
