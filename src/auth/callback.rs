@@ -104,8 +104,61 @@ impl Logins {
         presented: Presented,
         client: IpAddr,
     ) -> Result<LoggedIn, Box<CallbackError>> {
-        let source = Source::from(client);
         let answer = AuthorizationResponse::parse(parameters);
+        let (login, pending) = self.login_of(&answer, headers)?;
+        if let Some(name) = answer.repeated {
+            return Err(login.used_up(CallbackFault::Repeated(name)));
+        }
+        let issuer = self.provider.check_response_issuer(answer.iss.as_deref());
+        match issuer.await {
+            Ok(IssuerCheck::Fits) => {}
+            Ok(IssuerCheck::Other) => return Err(login.used_up(CallbackFault::OtherIssuer)),
+            Ok(IssuerCheck::Missing) => return Err(login.used_up(CallbackFault::LacksIssuer)),
+            Err(error) => return Err(login.unused(CallbackFault::Provider(error))),
+        }
+        if let Some(error) = answer.error {
+            return login.refused(&pending, &error, answer.took_too_long);
+        }
+        let code = answer.code.filter(|code| !code.is_empty());
+        let code = code.ok_or_else(|| login.used_up(CallbackFault::NoCode))?;
+        // Nothing is used up before there is a turn.
+        let (source, now) = (Source::from(client), self.clock.now());
+        let over_budget = |over| login.unused(CallbackFault::OverBudget(over));
+        let _exchange = self
+            .strangers
+            .hold_soon(Demand::CodeExchange, source, TURN_WITHIN)
+            .await
+            .map_err(over_budget)?;
+        let used = self
+            .strangers
+            .hold(Demand::UsedState, source, now)
+            .map_err(over_budget)?;
+        match self.use_once(&pending).await {
+            Ok(true) => {}
+            Ok(false) => return Err(login.over(CallbackFault::Replayed, &pending)),
+            Err(error) => return Err(login.unused(CallbackFault::Store(error))),
+        }
+        let signed_in = login.remembered(&pending, LoginEnd::SignedIn);
+        let redeemed = self.redeem(pending, code, (headers, client), presented);
+        match redeemed.await {
+            // What is kept of it is a user's now, and those are as many as the provider knows.
+            Ok(mut logged_in) => {
+                logged_in.cookies.push(signed_in);
+                Ok(logged_in)
+            }
+            Err(cause) => {
+                used.keep_until(now + self.settings.login_timeout);
+                Err(login.used_up(cause))
+            }
+        }
+    }
+
+    /// The login that the answer belongs to, if this browser began it and it is under way (C2, C3).
+    fn login_of(
+        &self,
+        answer: &AuthorizationResponse,
+        headers: &HeaderMap,
+    ) -> Result<(OwnLogin<'_>, PendingLogin), Box<CallbackError>> {
         let state = answer.state.as_deref().filter(|state| !state.is_empty());
         let again = state.map(|state| self.again(state));
         let unbound = |cause, again| {
@@ -129,101 +182,24 @@ impl Logins {
                 None => unbound(CallbackFault::UnknownState, again),
             });
         };
-        let pending = match progress {
-            Progress::UnderWay(pending) => pending,
-            Progress::Over(past) => {
-                return Err(Box::new(CallbackError {
-                    cause: CallbackFault::Over,
-                    cookie: None,
-                    return_to: Some(past.return_to),
-                    window: past.window,
+        match progress {
+            Progress::UnderWay(pending) => {
+                let login = OwnLogin {
+                    logins: self,
+                    cookie: name,
+                    return_to: pending.return_to.clone(),
+                    window: pending.window,
                     again,
-                }));
+                };
+                Ok((login, pending))
             }
-        };
-        let (return_to, window) = (pending.return_to.clone(), pending.window);
-        let remembered = |pending: &PendingLogin, end| {
-            let past = pending.over(end, self.clock.now());
-            self.pending.remember(&name, &past, &*self.randomness)
-        };
-        let fault = |cause, cookie, again| {
-            Box::new(CallbackError {
-                cause,
-                cookie,
-                return_to: Some(return_to.clone()),
-                window,
+            Progress::Over(past) => Err(Box::new(CallbackError {
+                cause: CallbackFault::Over,
+                cookie: None,
+                return_to: Some(past.return_to),
+                window: past.window,
                 again,
-            })
-        };
-        let bound = |cause| fault(cause, Some(self.pending.forget(&name)), None);
-        // Nothing was used up: the browser may load the callback again.
-        let unused = |cause| fault(cause, None, None);
-        if let Some(name) = answer.repeated {
-            return Err(bound(CallbackFault::Repeated(name)));
-        }
-        match self
-            .provider
-            .check_response_issuer(answer.iss.as_deref())
-            .await
-        {
-            Ok(IssuerCheck::Fits) => {}
-            Ok(IssuerCheck::Other) => return Err(bound(CallbackFault::OtherIssuer)),
-            Ok(IssuerCheck::Missing) => return Err(bound(CallbackFault::LacksIssuer)),
-            Err(error) => return Err(unused(CallbackFault::Provider(error))),
-        }
-        if let Some(error) = answer.error {
-            let code = ErrorCode::from_text(&error);
-            let needs_the_user = code.is_some_and(ErrorCode::needs_the_user);
-            if pending.prompt == Prompt::None && needs_the_user {
-                // Expected: the page asked whether the user is signed in at the provider.
-                return Ok(LoggedIn {
-                    return_to,
-                    window,
-                    session: None,
-                    cookies: vec![self.pending.forget(&name)],
-                });
-            }
-            if answer.took_too_long && code.is_some_and(ErrorCode::says_later) {
-                let cookie = remembered(&pending, LoginEnd::Unfinished);
-                return Err(fault(CallbackFault::TookTooLong, Some(cookie), again));
-            }
-            return Err(bound(CallbackFault::Refused(code)));
-        }
-        let code = answer.code.filter(|code| !code.is_empty());
-        let code = code.ok_or_else(|| bound(CallbackFault::NoCode))?;
-        // Nothing is used up before there is a turn.
-        let over_budget = |over| unused(CallbackFault::OverBudget(over));
-        let _exchange = self
-            .strangers
-            .hold_soon(Demand::CodeExchange, source, TURN_WITHIN)
-            .await
-            .map_err(over_budget)?;
-        let used = self
-            .strangers
-            .hold(Demand::UsedState, source, now)
-            .map_err(over_budget)?;
-        match self.use_once(&pending).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let cookie = remembered(&pending, LoginEnd::Unfinished);
-                return Err(fault(CallbackFault::Replayed, Some(cookie), again));
-            }
-            Err(error) => return Err(unused(CallbackFault::Store(error))),
-        }
-        let signed_in = remembered(&pending, LoginEnd::SignedIn);
-        match self
-            .redeem(pending, code, (headers, client), presented)
-            .await
-        {
-            // What is kept of it is a user's now, and those are as many as the provider knows.
-            Ok(mut logged_in) => {
-                logged_in.cookies.push(signed_in);
-                Ok(logged_in)
-            }
-            Err(cause) => {
-                used.keep_until(now + self.settings.login_timeout);
-                Err(bound(cause))
-            }
+            })),
         }
     }
 
@@ -273,5 +249,84 @@ impl Logins {
         };
         let lifetime = self.settings.login_timeout;
         self.sessions.keep(note, b"", lifetime).await
+    }
+}
+
+/// A login that this browser began and that was under way, while its callback is judged.
+struct OwnLogin<'a> {
+    logins: &'a Logins,
+    /// The name of its cookie.
+    cookie: String,
+    return_to: ReturnTo,
+    window: Window,
+    /// How it goes on where it is no more than over.
+    again: Option<Again>,
+}
+
+impl OwnLogin<'_> {
+    /// What the provider's error comes to.
+    fn refused(
+        self,
+        pending: &PendingLogin,
+        error: &str,
+        took_too_long: bool,
+    ) -> Result<LoggedIn, Box<CallbackError>> {
+        let code = ErrorCode::from_text(error);
+        let needs_the_user = code.is_some_and(ErrorCode::needs_the_user);
+        if pending.prompt == Prompt::None && needs_the_user {
+            // Expected: the page asked whether the user is signed in at the provider.
+            return Ok(LoggedIn {
+                cookies: vec![self.logins.pending.forget(&self.cookie)],
+                return_to: self.return_to,
+                window: self.window,
+                session: None,
+            });
+        }
+        if took_too_long && code.is_some_and(ErrorCode::says_later) {
+            return Err(self.over(CallbackFault::TookTooLong, pending));
+        }
+        Err(self.used_up(CallbackFault::Refused(code)))
+    }
+
+    /// It failed, and is used up.
+    fn used_up(&self, cause: CallbackFault) -> Box<CallbackError> {
+        let forgotten = self.logins.pending.forget(&self.cookie);
+        self.fault(cause, Some(forgotten), None)
+    }
+
+    /// It failed, and nothing was used up: the browser may load the callback again.
+    fn unused(&self, cause: CallbackFault) -> Box<CallbackError> {
+        self.fault(cause, None, None)
+    }
+
+    /// It is no more than over: the browser goes on, and where it was going stays.
+    fn over(&self, cause: CallbackFault, pending: &PendingLogin) -> Box<CallbackError> {
+        let cookie = self.remembered(pending, LoginEnd::Unfinished);
+        self.fault(cause, Some(cookie), self.again.clone())
+    }
+
+    /// What is left of it, in the place of its cookie.
+    fn remembered(&self, pending: &PendingLogin, end: LoginEnd) -> HeaderValue {
+        let Logins {
+            clock, randomness, ..
+        } = self.logins;
+        let past = pending.over(end, clock.now());
+        let cookies = &self.logins.pending;
+        cookies.remember(&self.cookie, &past, &**randomness)
+    }
+
+    fn fault(
+        &self,
+        cause: CallbackFault,
+        cookie: Option<HeaderValue>,
+        again: Option<Again>,
+    ) -> Box<CallbackError> {
+        Box::new(CallbackError {
+            cause,
+            cookie,
+            return_to: Some(self.return_to.clone()),
+            window: self.window,
+            again,
+        })
     }
 }
