@@ -147,6 +147,7 @@ fn the_help_names_every_command() {
       dev       Try everything here: with a development provider, a demo app and a demo API
       keygen    Print a fresh key for session.keys
       sessions  Say who is signed in, and end sessions
+      reload    Have the process that runs read its configuration again
       migrate   Bring the schema of the session store up to date
       schema    Print the JSON Schema of bff.toml
       explain   Say what becomes of a call: its route, its token, its headers
@@ -373,14 +374,16 @@ fn the_help_of_schema() {
     assert_snapshot!(help(&["schema"]), @r#"
     Print the JSON Schema of bff.toml
 
-    Usage: bff schema
+    Usage: bff schema [OPTIONS]
 
     Options:
+          --site  That of the files of sites, in the folder that server.sites names
       -h, --help  Print help
 
     Example: let an editor complete and check bff.toml
       bff schema > bff.schema.json
       sed -i '1i #:schema ./bff.schema.json' bff.toml
+      bff schema --site > sites/site.schema.json
     "#);
 }
 

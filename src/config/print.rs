@@ -1,6 +1,7 @@
 //! Digests of what was configured: whether it is what it was can be told, and nothing else, since some
 //! of it is secret. The files that it names count as part of it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -10,8 +11,14 @@ use crate::config::folder::Folder;
 use crate::config::reader::{Written, last};
 
 /// Tells whether what was configured somewhere is what it was, and nothing more: a digest.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Print(Vec<u8>);
+
+impl fmt::Debug for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Print(…)")
+    }
+}
 
 impl Print {
     /// Of a value that `key` has.
