@@ -298,6 +298,7 @@ impl RunningApp {
             .admin
             .map(|settings| {
                 let admin = Admin {
+                    sites: Arc::new(served.clone()),
                     checks: vec![
                         Arc::new(ProvidersCheck::new(served, Arc::clone(&clock))),
                         Arc::new(StoreCheck(sessions.clone())),
