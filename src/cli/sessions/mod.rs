@@ -124,7 +124,7 @@ pub(super) struct RevokeOptions {
     subject: Option<String>,
     #[command(flatten)]
     at: AtSite,
-    /// Whoever is signed in there
+    /// All sessions of that site or tenant
     #[arg(long, requires = "site", conflicts_with_all = ["ids", "subject"])]
     all: bool,
     #[command(flatten)]
