@@ -13,7 +13,8 @@ use url::form_urlencoded;
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::store::{Cursor, Listed, Recency, begins_a_word, folded};
+use crate::session::store::{Cursor, Listed, Recency, SiteFilter, begins_a_word, folded};
+use crate::web::site_id::SiteId;
 
 /// Characters that a parameter may have.
 const LONGEST: usize = 1024;
@@ -23,6 +24,8 @@ const MOST: usize = 200;
 /// What a list is asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
+    /// At which sites; `None` for all.
+    pub(super) site: Option<SiteFilter>,
     pub(super) filter: Filter,
     pub(super) sort: Sort,
     pub(super) limit: usize,
@@ -69,23 +72,37 @@ pub(super) enum Place {
 }
 
 /// What `DELETE /api/sessions` is asked for: whose sessions.
-pub(super) fn subject_of(query: &str) -> Result<String, Refusal> {
-    let mut parameters = Parameters::read(query, &["subject"])?;
-    parameters.take("subject").ok_or_else(|| {
-        Refusal::BadRequest(
-            "Say whose sessions are to end: subject is missing, and nobody's end without it."
-                .to_owned(),
-        )
-    })
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// All of a subject, wherever the site says.
+    OfSubject(String, Option<SiteFilter>),
+    /// All of a site, or of a tenant.
+    OfSite(SiteFilter),
+}
+
+impl Ending {
+    /// Reads the query of `DELETE /api/sessions`.
+    pub(super) fn read(query: &str) -> Result<Self, Refusal> {
+        let mut parameters = Parameters::read(query, &["subject", "site", "tenant"])?;
+        match (parameters.take("subject"), parameters.take_site()?) {
+            (Some(subject), site) => Ok(Self::OfSubject(subject, site)),
+            (None, Some(site)) => Ok(Self::OfSite(site)),
+            (None, None) => bad(
+                "Say whose sessions are to end: subject, site or both are missing, and nobody's end \
+                 without.",
+            ),
+        }
+    }
 }
 
 impl Asked {
     /// Reads the query of `GET /api/sessions`.
     pub(super) fn read(query: &str) -> Result<Self, Refusal> {
         let known = [
-            "q", "subject", "sid", "email", "name", "sort", "limit", "cursor",
+            "q", "subject", "sid", "email", "name", "site", "tenant", "sort", "limit", "cursor",
         ];
         let mut parameters = Parameters::read(query, &known)?;
+        let site = parameters.take_site()?;
         let mut filters = [
             parameters.take("q").map(Filter::Anything),
             parameters.take("subject").map(Filter::Subject),
@@ -99,9 +116,7 @@ impl Asked {
             .next()
             .unwrap_or_else(|| Filter::Name(String::new()));
         if filters.next().is_some() {
-            return Err(Refusal::BadRequest(
-                "Give one of q, subject, sid, email and name.".to_owned(),
-            ));
+            return bad("Give one of q, subject, sid, email and name.");
         }
         let limit = match parameters.take("limit") {
             None => USUAL_LIMIT,
@@ -116,10 +131,7 @@ impl Asked {
         let sort = match parameters.take("sort").as_deref() {
             None | Some("name") => Sort::Name,
             Some("last_seen") => Sort::LastSeen,
-            Some(_) => {
-                let sentence = "sort must be name or last_seen.";
-                return Err(Refusal::BadRequest(sentence.to_owned()));
-            }
+            Some(_) => return bad("sort must be name or last_seen."),
         };
         let after = match parameters.take("cursor") {
             None => None,
@@ -130,6 +142,7 @@ impl Asked {
             ),
         };
         Ok(Self {
+            site,
             filter,
             sort,
             limit,
@@ -240,7 +253,8 @@ impl Place {
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// An empty one counts as none.
+    /// An empty one counts as none, but where the name of a site may stand: that of bff.toml is empty,
+    /// and a tenant that somebody's variable left empty must not stand for the whole site.
     fn read(query: &str, known: &[&str]) -> Result<Self, Refusal> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -260,7 +274,9 @@ impl Parameters {
             }
             parameters.push((name.into_owned(), value.into_owned()));
         }
-        parameters.retain(|(_, value)| !value.is_empty());
+        parameters.retain(|(name, value)| {
+            matches!(name.as_str(), "site" | "tenant") || !value.is_empty()
+        });
         Ok(Self(parameters))
     }
 
@@ -268,4 +284,28 @@ impl Parameters {
         let at = self.0.iter().position(|(given, _)| given == name)?;
         Some(self.0.swap_remove(at).1)
     }
+
+    /// A site with all its tenants, or one tenant.
+    fn take_site(&mut self) -> Result<Option<SiteFilter>, Refusal> {
+        let (site, tenant) = (self.take("site"), self.take("tenant"));
+        let Some(site) = site else {
+            return match tenant {
+                None => Ok(None),
+                Some(_) => bad("tenant says nothing without its site: give both."),
+            };
+        };
+        if site.contains('/') {
+            return bad("site is without a tenant: write site=shop&tenant=acme for that of shop.");
+        }
+        let site = SiteId::new(&site);
+        match tenant.as_deref() {
+            None => Ok(Some(SiteFilter::WithTenants(site))),
+            Some("") => bad("tenant is empty; leave it out for a site with all its tenants."),
+            Some(tenant) => Ok(Some(SiteFilter::Only(site.tenant(tenant)))),
+        }
+    }
+}
+
+fn bad<T>(sentence: &str) -> Result<T, Refusal> {
+    Err(Refusal::BadRequest(sentence.to_owned()))
 }

@@ -11,6 +11,7 @@ mod page;
 mod refusal;
 mod reload;
 mod sessions;
+mod sites;
 mod stats;
 
 use std::num::NonZeroUsize;
@@ -36,7 +37,7 @@ use crate::web::navigation::Sender;
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
-use filter::Asked;
+use filter::{Asked, Ending};
 use page::Asset;
 use refusal::Refusal;
 use sessions::{Administered, Hand};
@@ -44,6 +45,7 @@ use sessions::{Administered, Hand};
 pub use self::health::{Check, CheckState};
 pub use self::keys::AdminKeys;
 pub use self::reload::{ReloadAnswer, Reloads};
+pub use self::sites::NamesSites;
 pub use self::stats::History;
 
 /// `server.admin_listen` and its key.
@@ -66,8 +68,10 @@ pub struct Admin {
     pub metrics: Metrics,
     /// What went on lately, which somebody [keeps](History::keep).
     pub history: History,
-    /// The sessions.
+    /// The sessions, of all sites.
     pub sessions: Sessions,
+    /// The sites that are served.
+    pub sites: Arc<dyn NamesSites>,
     /// Reads the configuration again.
     pub reload: Arc<dyn Reloads>,
     /// Names requests.
@@ -244,10 +248,10 @@ impl AdminHandler {
         match uri.path() {
             "/api/sessions" if reads(method) => administered.list(Asked::read(query)?).await,
             "/api/sessions" if method == Method::DELETE => {
-                let subject = filter::subject_of(query)?;
-                administered.end_all(&subject).await
+                administered.end_all(Ending::read(query)?).await
             }
             "/api/sessions" => Err(Refusal::MethodNotAllowed(READ_OR_END)),
+            "/api/sites" => only_read(method).map(|()| sites::answer(&*self.admin.sites)),
             "/api/stats" => {
                 only_read(method)?;
                 let Admin {

@@ -5,14 +5,14 @@ use std::cmp::Reverse;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::filter::{Asked, Filter, Place, Sort};
+use super::filter::{Asked, Ending, Filter, Place, Sort};
 use super::refusal::Refusal;
 use super::{answer, json_answer};
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::journal::End;
 use crate::session::record::Session;
-use crate::session::store::{Cursor, Listed, Recency, StoreError};
+use crate::session::store::{Cursor, Listed, Recency, SiteFilter, StoreError};
 use crate::session::{Everywhere, KnownUser};
 use crate::web::body::Body;
 use crate::web::ending::EndReason;
@@ -33,14 +33,26 @@ pub(super) struct Hand<'a> {
     pub(super) request_id: &'a str,
 }
 
+impl Hand<'_> {
+    /// An end that is their doing.
+    const fn end(&self) -> End<'_> {
+        End {
+            reason: EndReason::Revoked,
+            by: Some(self.name),
+            request_id: Some(self.request_id),
+            spares_tokens: false,
+        }
+    }
+}
+
 /// Pages that are looked at for one that is not empty.
 const LOOKS: usize = 32;
 
 impl Administered<'_> {
     /// `GET /api/sessions`.
-    pub(super) async fn list(&self, asked: Asked) -> Result<Response<Body>, Refusal> {
+    pub(super) async fn list(self, asked: Asked) -> Result<Response<Body>, Refusal> {
         self.has_list()?;
-        let page = self.page(asked).await?;
+        let page = self.at(asked.site.clone()).page(asked).await?;
         let shown: Vec<Value> = page.listed.iter().map(shown).collect();
         let next = page.next.map(|place| place.write());
         let body = json!({ "sessions": shown, "next": next });
@@ -63,25 +75,50 @@ impl Administered<'_> {
         }
     }
 
-    /// `DELETE /api/sessions?subject=…`.
-    pub(super) async fn end_all(&self, subject: &str) -> Result<Response<Body>, Refusal> {
+    /// `DELETE /api/sessions?…`.
+    pub(super) async fn end_all(self, ending: Ending) -> Result<Response<Body>, Refusal> {
         self.has_list()?;
-        let mut ended = 0_usize;
+        let ended = match ending {
+            Ending::OfSubject(subject, site) => self.at(site).end_subject(&subject).await?,
+            Ending::OfSite(site) => self.at(Some(site)).end_these().await?,
+        };
+        Ok(json_answer(StatusCode::OK, &json!({ "ended": ended })))
+    }
+
+    /// Those at these sites alone.
+    fn at(self, site: Option<SiteFilter>) -> Self {
+        Self {
+            sessions: self.sessions.at(site),
+            ..self
+        }
+    }
+
+    async fn end_subject(&self, subject: &str) -> Result<usize, StoreError> {
+        let mut ended = 0;
         for listed in self.sessions.of_subject(subject).await? {
             ended += usize::from(self.end_one(&listed).await?);
         }
-        Ok(json_answer(StatusCode::OK, &json!({ "ended": ended })))
+        Ok(ended)
+    }
+
+    /// There may be many. Whoever asked for it may go away meanwhile, and they end all the same.
+    async fn end_these(self) -> Result<usize, Refusal> {
+        let sessions = self.sessions;
+        let (name, request_id) = (self.by.name.to_owned(), self.by.request_id.to_owned());
+        let ending = tokio::spawn(async move {
+            let by = Hand {
+                name: &name,
+                request_id: &request_id,
+            };
+            sessions.end_all(by.end()).await
+        });
+        let ended = ending.await.map_err(|_| Refusal::BrokeOff)?;
+        Ok(ended?)
     }
 
     /// Whether this ended it.
     async fn end_one(&self, listed: &Listed) -> Result<bool, StoreError> {
-        let hash = &listed.hash;
-        let end = End {
-            reason: EndReason::Revoked,
-            by: Some(self.by.name),
-            request_id: Some(self.by.request_id),
-            spares_tokens: false,
-        };
+        let (hash, end) = (&listed.hash, self.by.end());
         let ended = self.sessions.end(hash, end).await?;
         // A record that does not open comes back to nobody, whoever ended it.
         let is_over = ended.is_some() || listed.session.is_none();
@@ -112,6 +149,7 @@ impl Administered<'_> {
             sort,
             limit,
             after,
+            ..
         } = asked;
         let mut page = match (sort, after) {
             // A search is in the order of its own pages, below.
@@ -242,11 +280,16 @@ fn shown(listed: &Listed) -> Value {
     let session: Option<&Session> = listed.session.as_deref();
     let user_agent = session.and_then(|session| session.details.user_agent.as_deref());
     let token_expires = session.and_then(|session| session.tokens().expires);
+    let registration = Some(&listed.registration).filter(|known| !known.is_unnamed());
     json!({
         "id": listed.hash.to_hex(),
         "tag": session.map(|session| &session.details.tag),
         "subject": listed.subject,
         "name": listed.name,
+        "site": listed.site.site(),
+        "tenant": listed.site.tenant_name(),
+        "issuer": registration.map(|registration| &*registration.issuer),
+        "client_id": registration.map(|registration| &*registration.client_id),
         "provider_sid": listed.provider_sid,
         "created_at": listed.times.created.rfc3339(),
         "last_seen": listed.times.seen.rfc3339(),

@@ -267,11 +267,12 @@ impl RunningApp {
         let reloader = Arc::new(reloader);
         let history = config.admin.as_ref().map(|_| History::new());
         let checks: Vec<Arc<dyn Check>> = vec![
-            Arc::new(ProvidersCheck::new(served, Arc::clone(&clock))),
+            Arc::new(ProvidersCheck::new(served.clone(), Arc::clone(&clock))),
             Arc::new(StoreCheck(sessions.clone())),
             Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
         ];
         let told = Admin {
+            sites: Arc::new(served),
             checks,
             metrics: metrics.clone(),
             history: history.clone().unwrap_or_default(),

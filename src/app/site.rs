@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::NamesSites;
 use crate::app::StartError;
 use crate::app::providers::Providers;
 use crate::app::stores::Opened;
@@ -14,6 +15,7 @@ use crate::frontend::{FileRoom, Frontend};
 use crate::oidc::Provider;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::site::{Neighbours, Site, SiteParts};
+use crate::pipeline::sites::Sites;
 use crate::proxy::route::RouteTable;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
@@ -221,6 +223,12 @@ fn neighbours(config: &SiteConfig, all: &[SiteConfig]) -> Neighbours {
         neighbours.cookies = neighbours.cookies.and(&names);
     }
     neighbours
+}
+
+impl NamesSites for Sites {
+    fn sites(&self) -> Vec<SiteId> {
+        self.all().iter().map(|site| site.id().clone()).collect()
+    }
 }
 
 /// Without the secret nobody signs in, and no session is renewed.

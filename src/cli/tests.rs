@@ -288,7 +288,7 @@ fn the_help_of_sessions() {
 
 #[test]
 fn the_help_of_sessions_list() {
-    assert_snapshot!(help(&["sessions", "list"]), @r"
+    assert_snapshot!(help(&["sessions", "list"]), @r#"
     List sessions, by name
 
     Usage: bff sessions list [OPTIONS]
@@ -300,6 +300,8 @@ fn the_help_of_sessions_list() {
           --name <TEXT>      Only of users of whose name a word begins so
           --query <TEXT>     Only those with this subject, sid or e-mail address, or a name of which a
                              word begins so
+          --site <SITE>      Only at this site, with all its tenants; "" is that of bff.toml itself
+          --tenant <TENANT>  Only of this tenant of it
           --by-last-seen     Those used last first
           --limit <N>        How many at most [default: 50]
           --all              All, however many
@@ -313,10 +315,11 @@ fn the_help_of_sessions_list() {
     Example: who is signed in, and where is one user?
       bff sessions list
       bff sessions list --query ada --config /etc/bff/bff.toml
+      bff sessions list --site shop --tenant acme
       bff sessions list --all --json | jq -r '.sessions[].subject'
 
     Ids are shown by their first 8 digits, as the log shows them; all moments are in UTC
-    ");
+    "#);
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn the_help_of_sessions_show() {
 
 #[test]
 fn the_help_of_sessions_revoke() {
-    assert_snapshot!(help(&["sessions", "revoke"]), @r"
+    assert_snapshot!(help(&["sessions", "revoke"]), @r#"
     End sessions, on every node and with whatever is open there
 
     Usage: bff sessions revoke [OPTIONS] [ID]...
@@ -355,6 +358,9 @@ fn the_help_of_sessions_revoke() {
 
     Options:
           --subject <SUB>    All sessions of this subject instead
+          --site <SITE>      Only at this site, with all its tenants; "" is that of bff.toml itself
+          --tenant <TENANT>  Only of this tenant of it
+          --all              All sessions of that site or tenant
           --config <FILE>    The configuration, for its address and key [default: bff.toml]
           --url <URL>        The administration listener, in place of the configuration's
           --key-env <NAME>   The environment variable with the key, in place of the configuration's
@@ -364,9 +370,10 @@ fn the_help_of_sessions_revoke() {
     Example: sign one browser out, or a user everywhere
       bff sessions revoke 13d28fed a220fe0c
       bff sessions revoke --subject f81d4fae-7dec-11d0-a765-00a0c91e6bf6
+      bff sessions revoke --site shop --tenant acme --all
 
     Exit code 0: they are over; 1: one was not there or could not be ended
-    ");
+    "#);
 }
 
 #[test]

@@ -407,3 +407,64 @@ fn the_release_before_reads_a_record_with_an_address() {
     let read: GrantFacts = serde_json::from_str(&written).unwrap();
     assert_eq!(read, facts);
 }
+
+/// §7: sessions are seen by site and by tenant, and all of one end in one action, which spares the others.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn sites_are_told_apart_and_ended() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = at_three_sites(&idp, &upstream).await;
+    let mut bob = signed_in(&bff, "bob").await;
+    let sites = async |query: &str| {
+        let (found, _) = page(&bff, query).await;
+        let mut sites: Vec<String> = found
+            .iter()
+            .map(|one| format!("{} {}", one["site"], one["tenant"]).replace('"', ""))
+            .collect();
+        sites.sort();
+        sites
+    };
+    let (own, shop, acme) = (" null", "shop null", "shop acme");
+    assert_eq!(sites("").await, [own, own, acme, acme, shop]);
+    assert_eq!(sites("site=").await, [own, own]);
+    assert_eq!(sites("site=&q=bob").await, [own]);
+    assert_eq!(sites("site=shop").await, [acme, acme, shop]);
+    assert_eq!(
+        sites("site=shop&tenant=acme&subject=alice").await,
+        [acme, acme]
+    );
+    let listed = bff.administer("GET", "/api/sites").await.json();
+    let only = json!({ "sites": [{ "site": "", "tenants": [] }] });
+    assert_eq!(listed, only, "the others are in the store alone");
+
+    for (query, ended) in [
+        ("site=shop&tenant=acme", 2),
+        ("site=shop&tenant=acme", 0),
+        ("site=shop", 1),
+    ] {
+        let path = format!("/api/sessions?{query}");
+        let told = bff.administer("DELETE", &path).await.json();
+        assert_eq!(told["ended"], ended, "{query}");
+    }
+    assert_eq!(sites("").await, [own, own]);
+    assert_eq!(bob.signed_in().await.as_deref(), Some("bob"));
+    let told = bff.administer("DELETE", "/api/sessions?site=").await;
+    assert_eq!(told.json()["ended"], 2);
+    assert_eq!(bob.session().await["ended"], "revoked");
+}
+
+/// A process whose store has sessions of sites that it does not serve.
+#[cfg(feature = "sqlite")]
+pub(crate) async fn at_three_sites<'a>(idp: &'a Idp, upstream: &'a Upstream) -> Bff<'a> {
+    let key = bff::secret::random_base64url::<32>(&bff::clock::SystemRandomness);
+    let bff = Bff::with(idp, upstream)
+        .administered()
+        .set("session.store", "sqlite")
+        .set("session.store_url", "sqlite://sessions.db")
+        .set("session.keys", vec!["env:BFF_SESSION_KEY"])
+        .variable("BFF_SESSION_KEY", &key);
+    crate::stores::sqlite::file_of_three_sites(&bff.path("sessions.db")).await;
+    let bff = bff.start();
+    bff.clock().advance(Duration::from_mins(1));
+    bff
+}

@@ -901,6 +901,83 @@ async fn sessions_are_listed_shown_and_ended() {
     assert_eq!(run(&["list"]).await, nobody);
 }
 
+/// §7: `bff sessions` sees and ends by site and tenant; where a site is named and nobody at it, nobody's
+/// session ends.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn sessions_of_a_site_are_listed_and_ended() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = crate::administration::at_three_sites(&idp, &upstream).await;
+    let url = format!("http://{}", bff.admin_addr.unwrap());
+    let mut place = Place::with(&[]);
+    place
+        .environment
+        .insert("ADMIN".to_owned(), ADMIN_KEY.to_owned());
+    let run = async |arguments: &[&str]| {
+        let listener = ["--url", &url, "--key-env", "ADMIN"];
+        let ended = place
+            .run(&[&["sessions"], arguments, &listener].concat())
+            .await;
+        (ended.code.unwrap(), ended.out, ended.err)
+    };
+    let column = async |arguments: &[&str]| {
+        let (_, out, _) = run(&[&["list"], arguments].concat()).await;
+        let rows = out
+            .lines()
+            .map(|row| row.split_whitespace().nth(3).unwrap());
+        let mut sites: Vec<String> = rows.map(str::to_owned).collect();
+        sites.sort();
+        sites
+    };
+    let all = ["(bff.toml)", "SITE", "shop", "shop/acme", "shop/acme"];
+    assert_eq!(column(&[]).await, all);
+    assert_eq!(column(&["--site", "shop"]).await, all[1..]);
+    // One site alone needs no column.
+    let (_, acme, _) = run(&["list", "--site", "shop", "--tenant", "acme"]).await;
+    assert_eq!(acme.lines().count(), 3, "{acme}");
+    assert!(!acme.contains("SITE"), "{acme}");
+    let id = acme.lines().nth(1).and_then(|line| line.get(..8)).unwrap();
+    let (_, shown, _) = run(&["list", "--site", "nowhere"]).await;
+    assert_eq!(shown, "no session is like that\n");
+    let (_, shown, err) = run(&["list", "--json", "--site", "shop", "--tenant", "acme"]).await;
+    let page: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(page["sessions"].as_array().unwrap().len(), 2, "{err}");
+    let whole = page["sessions"][0]["id"].as_str().unwrap();
+    assert!(whole.starts_with(id) || page["sessions"][1]["id"].as_str().unwrap().starts_with(id));
+    let (_, shown, err) = run(&["show", whole]).await;
+    for line in ["  site          shop\n", "  tenant        acme\n"] {
+        assert!(shown.contains(line), "{shown}{err}");
+    }
+
+    for arguments in [
+        &["--site", "shop"][..],
+        &["--site", "shop", "--tenant", "acme"],
+        &["--all"],
+        &["--tenant", "acme", "--all"],
+        &["--site", "shop", whole],
+        &["--site", "shop", "--all", whole],
+        &["--site", "shop", "--all", "--subject", "alice"],
+    ] {
+        let (code, out, err) = run(&[&["revoke"], arguments].concat()).await;
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+    }
+    assert_eq!(column(&[]).await, all, "nothing has ended");
+    for (arguments, says) in [
+        (
+            &["--site", "shop", "--tenant", "acme", "--all"][..],
+            "ended 2 sessions at shop/acme\n",
+        ),
+        (
+            &["--site", "shop", "--subject", "alice"],
+            "ended 1 session of alice at shop\n",
+        ),
+        (&["--site", "", "--all"], "ended 1 session at (bff.toml)\n"),
+    ] {
+        let (code, out, err) = run(&[&["revoke"], arguments].concat()).await;
+        assert_eq!((code, out.as_str()), (0, says), "{err}");
+    }
+}
+
 /// DESIGN §1: what keeps it from asking is one clear sentence.
 #[tokio::test]
 async fn sessions_say_why_nothing_is_answered() {

@@ -64,15 +64,20 @@ async function ask(path, { method = 'GET', signal, bearer = key } = {}) {
 
 const api = {
   stats: (options) => ask('api/stats', options),
-  page: (query, sort, cursor, signal) => ask(`api/sessions?${parameters({ q: query, sort, limit: PAGE, cursor })}`, { signal }),
+  sites: (options) => ask('api/sites', options),
+  page: (query, sort, cursor, signal) => ask(`api/sessions?${parameters({ q: query, ...at, sort, limit: PAGE, cursor })}`, { signal }),
+  latest: (place, cursor) => ask(`api/sessions?${parameters({ ...place, sort: 'last_seen', limit: 200, cursor })}`),
   session: (id, signal) => ask(`api/sessions/${encodeURIComponent(id)}`, { signal }),
   ofSubject: (subject, signal) => ask(`api/sessions?${parameters({ subject, limit: PAGE })}`, { signal }),
   end: (id) => ask(`api/sessions/${encodeURIComponent(id)}`, { method: 'DELETE' }),
   endAll: (subject) => ask(`api/sessions?${parameters({ subject })}`, { method: 'DELETE' }),
+  endAt: (place) => ask(`api/sessions?${parameters(place)}`, { method: 'DELETE' }),
 }
 
 function parameters(given) {
-  return new URLSearchParams(Object.entries(given).filter(([, value]) => value !== null && value !== ''))
+  // The site of bff.toml has an empty name.
+  const isGiven = ([name, value]) => value !== null && (value !== '' || name === 'site')
+  return new URLSearchParams(Object.entries(given).filter(isGiven))
 }
 
 /** Countdowns run by the server's clock. `Date` counts whole seconds, so less than two are no difference. */
@@ -177,6 +182,7 @@ function start() {
   byId('pulse').textContent = 'Connecting'
   pollStats()
   openList('')
+  loadSites()
 }
 
 function stop() {
@@ -475,6 +481,7 @@ async function loadList({ quiet = false } = {}) {
     }
     shown = page.sessions
     more = page.next
+    noteSites(shown)
     shownAt = Date.now()
     listProblem(null)
     showList()
@@ -526,7 +533,7 @@ function rowOf(session) {
   const row = rows.get(session.id) ?? newRow(session.id)
   rows.set(session.id, row)
   row.session = session
-  const [name, subject, browser, client, created, seen, expires] = row.parts
+  const [name, subject, browser, client, site, created, seen, expires] = row.parts
   setText(name, visible(session.name))
   setText(subject, visible(session.subject))
   subject.title = visible(session.subject)
@@ -535,6 +542,8 @@ function rowOf(session) {
   browser.title = session.readable === false ? UNREADABLE : visible(session.user_agent ?? '')
   setText(client, visible(session.client ?? 'Unknown'))
   client.title = visible(session.client ?? '')
+  setText(site, placeName(session))
+  site.title = placeName(session)
   row.toggleAttribute('data-unreadable', session.readable === false)
   setTime(created, session.created_at, 'ago')
   setTime(seen, session.last_seen, 'ago')
@@ -548,6 +557,7 @@ function newRow(id) {
   const subject = el('bdi', { class: 'mono' })
   const browser = el('span')
   const client = el('bdi', { class: 'mono' })
+  const site = el('bdi')
   const [created, seen, expires] = [el('time'), el('time'), el('time')]
   const cell = (label, className, ...children) => el('td', { role: 'cell', 'data-label': label, class: className }, ...children)
   const row = el(
@@ -557,11 +567,12 @@ function newRow(id) {
     cell('Subject', 'subject', subject),
     cell('Browser', 'browser', browser),
     cell('Address', 'client', client),
+    cell('Site', 'site', site),
     cell('Signed in', 'number created', created),
     cell('Last seen', 'number seen', seen),
     cell('Expires in', 'number expires', expires),
   )
-  row.parts = [name, subject, browser, client, created, seen, expires]
+  row.parts = [name, subject, browser, client, site, created, seen, expires]
   row.addEventListener('click', () => {
     if (getSelection().toString() === '') openDrawer(row.session) // text that is being selected is no click
   })
@@ -572,7 +583,7 @@ function newRow(id) {
 function showWaiting() {
   byId('empty').hidden = true
   const bar = (className) => el('td', { role: 'cell', class: className }, el('span', { class: 'bar' }))
-  const cells = ['name', 'subject', 'browser', 'client', 'number created', 'number seen', 'number expires']
+  const cells = ['name', 'subject', 'browser', 'client', 'site', 'number created', 'number seen', 'number expires']
   const waiting = Array.from({ length: 8 }, () => el('tr', { role: 'row', class: 'waiting', 'aria-hidden': 'true' }, ...cells.map(bar)))
   byId('rows').replaceChildren(...waiting)
   byId('extent').textContent = 'Loading'
@@ -585,8 +596,9 @@ function showEmpty() {
   empty.hidden = shown.length > 0
   if (shown.length > 0) return
   if (query === '') {
+    const where = at.site === null ? [] : [' at ', el('bdi', {}, placeName(at))]
     empty.replaceChildren(
-      el('p', { class: 'empty-title' }, 'Nobody is signed in'),
+      el('p', { class: 'empty-title' }, 'Nobody is signed in', ...where),
       el('p', {}, 'Sessions appear here as soon as somebody signs in.'),
     )
   } else {
@@ -612,7 +624,7 @@ function showExtent() {
   else {
     text = `${count.format(before + 1)}–${count.format(before + here)}`
     // The count may lag behind the list; less than what is shown would be nonsense.
-    if (query === '' && all !== null && all >= before + here) text += ` of ${count.format(all)}`
+    if (query === '' && at.site === null && all !== null && all >= before + here) text += ` of ${count.format(all)}`
   }
   setText(byId('extent'), text)
   byId('turn').hidden = trail.length === 1 && more === null
@@ -659,6 +671,110 @@ function withRequestId(error) {
   return visible(error.requestId ? `${error.message} (request ${error.requestId})` : error.message)
 }
 
+// ---- sites and tenants
+
+const EVERYWHERE = { site: null, tenant: null }
+const MOST_COUNTED = 1_000
+
+const sites = new Map() // the tenants of each site, of those served and those seen
+let at = EVERYWHERE // where the sessions of the list are
+
+async function loadSites() {
+  const { signal } = life
+  try {
+    const known = await api.sites({ signal })
+    if (signal.aborted) return
+    noteSites(known.sites.flatMap(({ site, tenants }) => [{ site, tenant: null }, ...tenants.map((tenant) => ({ site, tenant }))]))
+  } catch (error) {
+    if (!(error instanceof Refused) && !signal.aborted) throw error
+    // The list and the figures say what is wrong; sites are picked from those seen.
+  }
+}
+
+function noteSites(places) {
+  let isNew = false
+  for (const { site, tenant } of places) {
+    isNew ||= !sites.has(site) || (tenant !== null && !sites.get(site).has(tenant))
+    if (!sites.has(site)) sites.set(site, new Set())
+    if (tenant !== null) sites.get(site).add(tenant)
+  }
+  if (isNew) drawSites()
+}
+
+/** Nothing of it where there is one site alone. */
+function drawSites() {
+  const tenants = sites.get(at.site) ?? new Set()
+  const several = sites.size > 1 || [...sites.values()].some((tenants) => tenants.size > 0)
+  byId('sites').hidden = !several
+  byId('list').toggleAttribute('data-sites', several)
+  offer(byId('site'), 'all', [...sites.keys()].sort(), at.site, (site) => placeName({ site, tenant: null }))
+  offer(byId('tenant'), 'all', [...tenants].sort(), at.tenant, visible)
+  byId('tenant-field').hidden = tenants.size === 0
+  byId('end-site').hidden = at.site === null
+  setText(byId('end-site'), at.tenant === null ? 'End all sessions of this site' : 'End all sessions of this tenant')
+}
+
+/** Names stand behind a mark, since one of them is empty. */
+function offer(select, none, names, chosen, write) {
+  select.replaceChildren(el('option', { value: '' }, none), ...names.map((name) => el('option', { value: `=${name}` }, write(name))))
+  select.value = chosen === null ? '' : `=${chosen}`
+}
+
+const picked = (select) => (select.value === '' ? null : select.value.slice(1))
+
+function openAt(place) {
+  at = place
+  drawSites()
+  openList(query)
+}
+
+function placeName({ site, tenant }) {
+  const name = site === '' ? '(bff.toml)' : site
+  return visible(tenant === null || tenant === undefined ? name : `${name}/${tenant}`)
+}
+
+async function confirmEndAt(place) {
+  const counted = await countedAt(place)
+  if (counted === null || key === null) return
+  const { number, isAll } = counted
+  const name = () => el('bdi', {}, placeName(place))
+  const one = isAll && number === 1
+  const many = `${isAll ? '' : 'more than '}${count.format(number)} ${one ? 'session' : 'sessions'}`
+  const tenantsToo = place.tenant === null && sites.get(place.site)?.size > 0 ? ' Those of its tenants are among them.' : ''
+  askFirst(
+    ['End all sessions at ', name(), '?'],
+    [el('p', {}, el('b', {}, many), ` ${one ? 'ends' : 'end'} at once, with whatever is open there: streams, WebSockets, downloads.${tenantsToo}`)],
+    isAll ? `End ${many}` : 'End all of them',
+    async () => {
+      const { ended } = await api.endAt(place)
+      const gone = (session) => session.site === place.site && (place.tenant === null || session.tenant === place.tenant)
+      return { gone, outcome: [`Ended ${count.format(ended)} ${ended === 1 ? 'session' : 'sessions'} at `, name(), '.'] }
+    },
+  )
+}
+
+/** How many sessions are there, as far as it is worth counting; null where nobody can say. */
+async function countedAt(place) {
+  busy(byId('end-site'), true)
+  try {
+    let [number, cursor] = [0, null]
+    do {
+      const page = await api.latest(place, cursor)
+      number += page.sessions.length
+      cursor = page.next
+    } while (cursor !== null && number < MOST_COUNTED)
+    return { number, isAll: cursor === null }
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    if (error.status === 401) leave('The key is not accepted any more.')
+    else toast(withRequestId(error))
+    return null
+  } finally {
+    busy(byId('end-site'), false)
+    byId('end-site').focus() // which the dialog gives back
+  }
+}
+
 // ---- the drawer
 
 const UNREADABLE = 'None of the keys in session.keys opens this record: they were replaced, or another installation wrote it.'
@@ -666,12 +782,14 @@ const UNREADABLE = 'None of the keys in session.keys opens this record: they wer
 let chosen = null // the session that the drawer shows
 let siblings = null // the sessions of the same subject, once known
 let siblingsMore = false
+let namesakes = false // whether another provider calls somebody so
 let looking = null
 
 function openDrawer(session) {
   chosen = session
   siblings = null
   siblingsMore = false
+  namesakes = false
   drawDrawer()
   if (!byId('drawer').open) {
     byId('drawer').showModal()
@@ -691,7 +809,9 @@ async function lookCloser() {
     const [session, page] = await Promise.all([api.session(id, signal), api.ofSubject(subject, signal)])
     if (signal.aborted) return
     chosen = session
-    siblings = page.sessions
+    // Another provider may call somebody else so.
+    siblings = page.sessions.filter((other) => other.issuer === session.issuer)
+    namesakes = siblings.length < page.sessions.length
     siblingsMore = page.next !== null
     drawDrawer()
   } catch (error) {
@@ -712,7 +832,7 @@ function drawDrawer(error) {
   setText(byId('drawer-browser'), readable === false ? 'Unreadable record' : visible(browser ?? 'Unknown browser'))
   const many = siblings === null ? '' : siblingsMore ? `${siblings.length}+` : String(siblings.length)
   byId('end-all').textContent = siblings === null ? 'End all of this user' : `End all ${many} of this user`
-  byId('end-all').hidden = siblings !== null && siblings.length < 2
+  byId('end-all').hidden = siblings === null ? sites.size > 1 : siblings.length < 2 || namesakes
 
   const parts = []
   if (error) parts.push(el('div', { class: 'notice', role: 'alert' }, el('p', {}, withRequestId(error)), button('Try again', 'small', lookCloser)))
@@ -725,6 +845,9 @@ function drawDrawer(error) {
       ['Id', copyable(chosen.id, 'session id')],
       ['Tag', chosen.tag && copyable(chosen.tag, 'tag')],
       ['Subject', copyable(subject, 'subject')],
+      ['Site', placeName(chosen)],
+      ['Issuer', chosen.issuer && el('bdi', { class: 'mono' }, visible(chosen.issuer))],
+      ['Client id', chosen.client_id && el('bdi', { class: 'mono' }, visible(chosen.client_id))],
       ['Provider sid', chosen.provider_sid && copyable(chosen.provider_sid, 'provider sid')],
     ]),
     facts('Times', [
@@ -1056,6 +1179,9 @@ function forgetShown() {
   siblings = null
   all = null
   rows.clear()
+  sites.clear()
+  at = EVERYWHERE
+  drawSites()
   for (const id of ['rows', 'drawer-scroll', 'drawer-title', 'drawer-browser', 'confirm-title', 'confirm-text', 'toasts']) byId(id).replaceChildren()
   byId('search').value = ''
   for (const it of figures) it.show(undefined, [])
@@ -1084,6 +1210,9 @@ byId('sort').addEventListener('change', () => {
   sort = byId('sort').value
   openList(query)
 })
+byId('site').addEventListener('change', () => openAt({ site: picked(byId('site')), tenant: null }))
+byId('tenant').addEventListener('change', () => openAt({ ...at, tenant: picked(byId('tenant')) }))
+byId('end-site').addEventListener('click', () => confirmEndAt(at))
 addEventListener('keydown', (event) => {
   const writes = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey
   if (event.key !== '/' || writes || byId('dashboard').hidden || document.querySelector('dialog[open]')) return

@@ -1,6 +1,7 @@
 //! Who may ask what, and what the API answers, over real sockets and a shelf of sessions.
 
 mod shelf;
+mod sites;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,6 +14,7 @@ use crate::secret::AdminKey;
 use crate::session::journal::{End, OnEnd};
 use crate::session::record::Session;
 use crate::telemetry::LoginOutcome;
+use crate::web::site_id::SiteId;
 use shelf::{Shelf, readable, sessions, unreadable};
 
 struct Fixed(&'static str, CheckState);
@@ -69,6 +71,16 @@ impl Reloads for NoFile {
     }
 }
 
+/// The sites that a process serves.
+#[derive(Debug)]
+struct Served(&'static [&'static str]);
+
+impl NamesSites for Served {
+    fn sites(&self) -> Vec<SiteId> {
+        self.0.iter().map(|id| SiteId::new(id)).collect()
+    }
+}
+
 fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
     let (draining, shutdown) = (CancellationToken::new(), CancellationToken::new());
     let metrics = Metrics::new();
@@ -86,6 +98,7 @@ fn run(key: Option<&str>, checks: Vec<Arc<dyn Check>>) -> Running {
         metrics,
         history: History::new(),
         sessions: sessions(Arc::clone(&store)).telling(on_end),
+        sites: Arc::new(Served(&["shop", "", "shop/globex", "shop/acme"])),
         reload: Arc::new(NoFile),
         randomness: Arc::new(SystemRandomness),
         draining: draining.clone(),
@@ -294,6 +307,8 @@ fn administration_is_for_the_key() {
         ("DELETE", "/api/sessions?subject=s"),
         ("GET", "/api/sessions/00"),
         ("DELETE", "/api/sessions/00"),
+        ("DELETE", "/api/sessions?site="),
+        ("GET", "/api/sites"),
         ("GET", "/api/stats"),
         ("GET", "/api/openapi.json"),
         ("GET", "/api/nothing"),
@@ -479,6 +494,10 @@ fn a_wrong_question_is_refused() {
         ("name=a&subject=b", "bad_request"),
         ("q=a&sid=b", "bad_request"),
         ("page=2", "bad_request"),
+        ("tenant=acme", "bad_request"),
+        ("site=shop&tenant=", "bad_request"),
+        ("site=shop/acme", "bad_request"),
+        ("site=shop&site=", "bad_request"),
         (&long, "bad_request"),
         ("cursor=AAAA", "bad_cursor"),
         ("cursor=%20", "bad_cursor"),
@@ -496,6 +515,11 @@ fn a_wrong_question_is_refused() {
         "?q=s",
         "?subject=s&q=s",
         "?subject=s&subject=t",
+        "?tenant=acme",
+        "?site=shop&tenant=",
+        "?site=shop/acme",
+        "?site=shop&q=s",
+        "?sites=",
     ] {
         let (status, problem) = running.json("DELETE", &format!("/api/sessions{query}"));
         assert_eq!(
@@ -544,16 +568,20 @@ fn a_session_is_shown_without_its_secrets() {
       ],
       "browser": "Firefox on Linux",
       "client": null,
+      "client_id": "app",
       "created_at": "2026-11-21T09:00:00Z",
       "ends_at": "2026-11-21T17:00:00Z",
       "expires_at": "2026-11-21T09:30:00Z",
       "id": "(id)",
+      "issuer": "https://id.example.com",
       "last_seen": "2026-11-21T09:00:00Z",
       "name": "Ada",
       "provider_sid": "p-1",
       "readable": true,
+      "site": "",
       "subject": "u-1",
       "tag": "tag",
+      "tenant": null,
       "token_expires_at": "2026-11-21T09:05:00Z",
       "user_agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0"
     }
@@ -602,6 +630,7 @@ fn a_store_that_is_away_is_told() {
         ("GET", &format!("/api/sessions/{id}")),
         ("DELETE", &format!("/api/sessions/{id}")),
         ("DELETE", "/api/sessions?subject=u-1"),
+        ("DELETE", "/api/sessions?site="),
     ] {
         let (head, body) = running.answer(method, path, KEY);
         assert!(head.starts_with("HTTP/1.1 503"), "{path}: {head}");
@@ -626,6 +655,8 @@ fn a_store_without_a_list_says_so() {
     for (method, path) in [
         ("GET", "/api/sessions"),
         ("DELETE", "/api/sessions?subject=u-1"),
+        ("DELETE", "/api/sessions?site="),
+        ("GET", "/api/sessions?site=shop"),
         ("GET", "/api/sessions/00"),
     ] {
         let (status, problem) = running.json(method, path);
@@ -658,7 +689,7 @@ fn the_description_is_of_what_there_is() {
     });
     for (method, path, operation) in operations {
         let mut asked = path.replace("{id}", &hash);
-        if operation["operationId"] == "endSessionsOfSubject" {
+        if operation["operationId"] == "endSessions" {
             asked.push_str("?subject=nobody");
         }
         let open = operation["security"].as_array().is_some_and(Vec::is_empty);
@@ -690,6 +721,7 @@ fn the_description_is_of_what_there_is() {
     GET /api/openapi.json
     GET /api/sessions
     GET /api/sessions/{id}
+    GET /api/sites
     GET /api/stats
     GET /livez
     GET /metrics

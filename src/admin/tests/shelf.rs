@@ -89,6 +89,15 @@ pub(super) fn unreadable(name: &str, subject: &str, sid: Option<&str>) -> Listed
     }
 }
 
+/// The same at another site.
+pub(super) fn at(site: &str, listed: Listed) -> Listed {
+    let facts = Facts {
+        site: SiteId::new(site),
+        ..listed.facts.clone()
+    };
+    Listed { facts, ..listed }
+}
+
 fn tokens() -> Tokens {
     let access_token = AccessToken::new("canary-access-token");
     Tokens {

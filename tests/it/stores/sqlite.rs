@@ -13,6 +13,7 @@ use bff::session::store::sql::sqlite::SqliteStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::web::ending::EndReason;
 use bff::web::registration::Registration;
+use bff::web::site_id::SiteId;
 
 use super::contract::{self, Nodes, hash, now, row, row_with, until};
 use super::{taken, unusable};
@@ -281,6 +282,17 @@ async fn prepared(path: &Path) -> SqliteStore {
     let store = store(path);
     store.prepare().await.unwrap();
     store
+}
+
+/// A file with sessions of alice at three sites. No key opens their records, and what is in the clear is
+/// enough to see and end them.
+pub(crate) async fn file_of_three_sites(path: &Path) {
+    let store = prepared(path).await;
+    let sites = ["", "shop", "shop/acme", "shop/acme"];
+    for (number, site) in sites.into_iter().enumerate() {
+        let row = contract::row_with(number, |row| row.facts.site = SiteId::new(site));
+        store.insert(&row, None, now()).await.unwrap();
+    }
 }
 
 /// Changes a file behind the store's back.

@@ -1,17 +1,20 @@
 //! `bff sessions`: who is signed in, and how to end it, from a terminal.
 
-use std::io::{self, Write};
+mod shown;
+
+use std::io;
 use std::num::NonZeroUsize;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use crate::cli::admin_client::{AdminClient, AskError, Listener};
 use crate::cli::{Exit, Terminal};
 use crate::config::Variables;
+
+use shown::{Shown, place, table, visible};
 
 /// Sessions on a page: as many as there may be.
 const PAGE: usize = 200;
@@ -26,6 +29,7 @@ pub(super) enum SessionsCommand {
     #[command(after_help = "Example: who is signed in, and where is one user?\n  \
         bff sessions list\n  \
         bff sessions list --query ada --config /etc/bff/bff.toml\n  \
+        bff sessions list --site shop --tenant acme\n  \
         bff sessions list --all --json | jq -r '.sessions[].subject'\n\n\
         Ids are shown by their first 8 digits, as the log shows them; all moments are in UTC")]
     List(ListOptions),
@@ -37,7 +41,8 @@ pub(super) enum SessionsCommand {
     /// End sessions, on every node and with whatever is open there
     #[command(after_help = "Example: sign one browser out, or a user everywhere\n  \
         bff sessions revoke 13d28fed a220fe0c\n  \
-        bff sessions revoke --subject f81d4fae-7dec-11d0-a765-00a0c91e6bf6\n\n\
+        bff sessions revoke --subject f81d4fae-7dec-11d0-a765-00a0c91e6bf6\n  \
+        bff sessions revoke --site shop --tenant acme --all\n\n\
         Exit code 0: they are over; 1: one was not there or could not be ended")]
     Revoke(RevokeOptions),
 }
@@ -59,6 +64,8 @@ pub(super) struct ListOptions {
     /// Only those with this subject, sid or e-mail address, or a name of which a word begins so
     #[arg(long, value_name = "TEXT", group = "filter")]
     query: Option<String>,
+    #[command(flatten)]
+    at: AtSite,
     /// Those used last first
     #[arg(long)]
     by_last_seen: bool,
@@ -73,6 +80,27 @@ pub(super) struct ListOptions {
     json: bool,
     #[command(flatten)]
     listener: Listener,
+}
+
+/// At which sites.
+#[derive(Debug, Args)]
+struct AtSite {
+    /// Only at this site, with all its tenants; "" is that of bff.toml itself
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Only of this tenant of it
+    #[arg(long, value_name = "TENANT", requires = "site")]
+    tenant: Option<String>,
+}
+
+impl AtSite {
+    /// As the API is asked for it.
+    fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = [("site", &self.site), ("tenant", &self.tenant)];
+        named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +123,11 @@ pub(super) struct RevokeOptions {
     #[arg(long, value_name = "SUB", conflicts_with = "ids")]
     subject: Option<String>,
     #[command(flatten)]
+    at: AtSite,
+    /// All sessions of that site or tenant
+    #[arg(long, requires = "site", conflicts_with_all = ["ids", "subject"])]
+    all: bool,
+    #[command(flatten)]
     listener: Listener,
 }
 
@@ -108,6 +141,11 @@ pub(super) enum SessionsError {
         "name the sessions to end: their ids, as `bff sessions list` shows them, or all of a user with --subject SUB"
     )]
     Nobody,
+    /// A site was named, and nobody at it.
+    #[error(
+        "to end every session there add --all; to end those of one user there add --subject SUB"
+    )]
+    Everybody,
     /// The id is none.
     #[error("{0:?} is no id of a session; write at least {LEAST} of its hexadecimal digits")]
     NotAnId(String),
@@ -131,7 +169,9 @@ impl SessionsError {
     pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Ask(error) if error.is_usage() => Exit::Usage,
-            Self::Nobody | Self::NotAnId(_) | Self::Ambiguous { .. } => Exit::Usage,
+            Self::Nobody | Self::Everybody | Self::NotAnId(_) | Self::Ambiguous { .. } => {
+                Exit::Usage
+            }
             Self::Ask(_)
             | Self::Unknown(_)
             | Self::Incomplete
@@ -139,28 +179,6 @@ impl SessionsError {
             | Self::Output(_) => Exit::Failed,
         }
     }
-}
-
-/// What the API tells of a session.
-#[derive(Debug, Deserialize)]
-struct Shown {
-    id: String,
-    tag: Option<String>,
-    subject: String,
-    name: String,
-    provider_sid: Option<String>,
-    created_at: String,
-    last_seen: String,
-    expires_at: String,
-    ends_at: String,
-    #[serde(default)]
-    client: Option<String>,
-    browser: Option<String>,
-    user_agent: Option<String>,
-    token_expires_at: Option<String>,
-    acr: Option<String>,
-    amr: Vec<String>,
-    readable: bool,
 }
 
 /// Does what `command` asks.
@@ -180,14 +198,11 @@ pub(super) fn sessions(
             options,
             terminal,
         ),
-        SessionsCommand::Revoke(options) if options.ids.is_empty() && options.subject.is_none() => {
-            Err(SessionsError::Nobody)
+        SessionsCommand::Revoke(options) => {
+            options.judge()?;
+            let client = AdminClient::new(&options.listener, variables)?;
+            revoke(&client, options, terminal)
         }
-        SessionsCommand::Revoke(options) => revoke(
-            &AdminClient::new(&options.listener, variables)?,
-            options,
-            terminal,
-        ),
     }
 }
 
@@ -212,7 +227,8 @@ fn list(
         options.limit.get()
     };
     let sort = options.by_last_seen.then_some(("sort", "last_seen"));
-    let asked: Vec<_> = filter.into_iter().chain(sort).collect();
+    let site = options.at.parameters();
+    let asked: Vec<_> = filter.into_iter().chain(site).chain(sort).collect();
     let (sessions, next) = gather(client, &asked, most)?;
     if options.json {
         let all = json!({ "sessions": sessions, "next": next });
@@ -221,7 +237,12 @@ fn list(
     }
     let sessions: Vec<Shown> = serde_json::from_value(Value::Array(sessions))?;
     if sessions.is_empty() {
-        let nobody = filter.map_or("nobody is signed in", |_| "no session is like that");
+        let is_narrowed = filter.is_some() || options.at.site.is_some();
+        let nobody = if is_narrowed {
+            "no session is like that"
+        } else {
+            "nobody is signed in"
+        };
         writeln!(terminal.out, "{nobody}")?;
         return Ok(());
     }
@@ -271,36 +292,7 @@ fn show(
         return Ok(());
     }
     let shown: Shown = serde_json::from_value(value)?;
-    writeln!(terminal.out, "{}", visible(&shown.name))?;
-    let amr = (!shown.amr.is_empty()).then(|| shown.amr.join(" "));
-    let at = |moment: &str| Some(format!("{} UTC", plain(moment)));
-    for (word, fact) in [
-        ("id", Some(shown.id)),
-        ("tag", shown.tag),
-        ("subject", Some(shown.subject)),
-        ("provider sid", shown.provider_sid),
-        ("signed in", at(&shown.created_at)),
-        ("last seen", at(&shown.last_seen)),
-        ("expires", at(&shown.expires_at)),
-        ("ends", at(&shown.ends_at)),
-        (
-            "token until",
-            shown.token_expires_at.as_deref().and_then(at),
-        ),
-        ("client", shown.client),
-        ("browser", shown.browser),
-        ("user agent", shown.user_agent),
-        ("acr", shown.acr),
-        ("amr", amr),
-    ] {
-        if let Some(fact) = fact {
-            writeln!(terminal.out, "  {word:<14}{}", visible(&fact))?;
-        }
-    }
-    if !shown.readable {
-        let why = "no key in session.keys opens the record; its user has to sign in again";
-        writeln!(terminal.out, "  {:<14}{why}", "unreadable")?;
-    }
+    shown.write(terminal.out)?;
     Ok(())
 }
 
@@ -309,20 +301,8 @@ fn revoke(
     options: &RevokeOptions,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), SessionsError> {
-    if let Some(subject) = &options.subject {
-        let mut query = Serializer::new(String::new());
-        query.append_pair("subject", subject);
-        let path = format!("/api/sessions?{}", query.finish());
-        let answer = client.ask(Method::DELETE, &path)?;
-        let ended = answer.get("ended").and_then(Value::as_u64);
-        let ended = ended.unwrap_or_default();
-        let sessions = if ended == 1 { "session" } else { "sessions" };
-        writeln!(
-            terminal.out,
-            "ended {ended} {sessions} of {}",
-            visible(subject)
-        )?;
-        return Ok(());
+    if options.ids.is_empty() {
+        return revoke_all(client, options, terminal);
     }
     // All are looked at first: a slip in the last one ends none.
     let ids = options.ids.iter().map(|id| resolve(client, id));
@@ -345,6 +325,44 @@ fn revoke(
     } else {
         Err(SessionsError::Incomplete)
     }
+}
+
+impl RevokeOptions {
+    /// Whether it says whose sessions are meant: a site by itself might be an id forgotten.
+    const fn judge(&self) -> Result<(), SessionsError> {
+        match (&self.subject, &self.at.site) {
+            (None, Some(_)) if !self.all => Err(SessionsError::Everybody),
+            (None, None) if self.ids.is_empty() => Err(SessionsError::Nobody),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// All of a subject, of a site or of a tenant.
+fn revoke_all(
+    client: &AdminClient,
+    options: &RevokeOptions,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), SessionsError> {
+    let subject = options.subject.as_deref();
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(subject.map(|subject| ("subject", subject)));
+    query.extend_pairs(options.at.parameters());
+    let path = format!("/api/sessions?{}", query.finish());
+    let answer = client.ask(Method::DELETE, &path)?;
+    let ended = answer.get("ended").and_then(Value::as_u64);
+    let ended = ended.unwrap_or_default();
+    let sessions = if ended == 1 { "session" } else { "sessions" };
+    write!(terminal.out, "ended {ended} {sessions}")?;
+    if let Some(subject) = subject {
+        write!(terminal.out, " of {}", visible(subject))?;
+    }
+    if let Some(site) = &options.at.site {
+        let place = place(site, options.at.tenant.as_deref());
+        write!(terminal.out, " at {place}")?;
+    }
+    writeln!(terminal.out)?;
+    Ok(())
 }
 
 /// The whole id that `given` is the beginning of.
@@ -378,86 +396,5 @@ fn unknown(error: AskError, id: &str) -> SessionsError {
             SessionsError::Unknown(id.to_owned())
         }
         other => other.into(),
-    }
-}
-
-fn table(sessions: &[Shown], out: &mut dyn Write) -> io::Result<()> {
-    let titles = [
-        "ID",
-        "NAME",
-        "SUBJECT",
-        "BROWSER",
-        "CLIENT",
-        "SIGNED IN",
-        "LAST SEEN",
-        "EXPIRES",
-    ];
-    let mut rows = vec![titles.map(str::to_owned)];
-    rows.extend(sessions.iter().map(|shown| {
-        let browser = match (&shown.browser, shown.readable) {
-            (_, false) => "unreadable",
-            (Some(browser), true) => browser,
-            (None, true) => "unknown",
-        };
-        [
-            shown.id.get(..SHOWN).unwrap_or(&shown.id).to_owned(),
-            shortened(&visible(&shown.name)),
-            visible(&shown.subject),
-            shortened(&visible(browser)),
-            visible(shown.client.as_deref().unwrap_or("unknown")),
-            plain(&shown.created_at),
-            plain(&shown.last_seen),
-            plain(&shown.expires_at),
-        ]
-    }));
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
-}
-
-/// `2026-11-21T09:00:00Z` as people write it.
-fn plain(moment: &str) -> String {
-    visible(&moment.replace('T', " ").replace('Z', ""))
-}
-
-fn shortened(text: &str) -> String {
-    const WIDEST: usize = 30;
-    if text.chars().count() <= WIDEST {
-        return text.to_owned();
-    }
-    text.chars().take(WIDEST - 1).chain(['…']).collect()
-}
-
-/// Text of strangers for a terminal: what would move the cursor, change colours or turn the rest
-/// around is made visible.
-fn visible(text: &str) -> String {
-    let unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.replace(unseen, "\u{fffd}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A user who calls themselves an escape sequence commands nobody's terminal.
-    #[test]
-    fn names_of_strangers_are_only_text() {
-        let hostile = "\u{1b}[2J\u{202e}moc.live\nadmin\u{7f}";
-        let shown = visible(hostile);
-        assert_eq!(shown, "\u{fffd}[2J\u{fffd}moc.live\u{fffd}admin\u{fffd}");
     }
 }
