@@ -290,7 +290,7 @@ pub(crate) async fn file_of_three_sites(path: &Path) {
     let store = prepared(path).await;
     let sites = ["", "shop", "shop/acme", "shop/acme"];
     for (number, site) in sites.into_iter().enumerate() {
-        let row = contract::row_with(number, |row| row.facts.site = SiteId::new(site));
+        let row = row_with(number, |row| row.facts.site = SiteId::new(site));
         store.insert(&row, None, now()).await.unwrap();
     }
 }
