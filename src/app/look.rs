@@ -17,7 +17,6 @@ use crate::frontend::FileRoom;
 use crate::pipeline::sites::{Sites, Table};
 use crate::server;
 use crate::session::journal::{Journal, SubjectNames};
-use crate::session::store::memory::MemoryStore;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound;
@@ -60,11 +59,7 @@ fn look(config: &Config, sites: Vec<SiteConfig>, files: Files) -> Result<Sites, 
         metrics: metrics.clone(),
         journal: Journal::new(metrics, SubjectNames::Hashed(keys.clone())),
         keys,
-        sessions: Opened {
-            store: Arc::new(MemoryStore::new()),
-            clock: Arc::clone(&clock),
-            carried: None,
-        },
+        sessions: Opened::in_memory(Arc::clone(&clock)),
         room_for_cookies: room_for_cookies(config.server.limits.head_bytes),
         background: Background::on(runtime.handle().clone()),
         strangers: account_of_strangers(&config.server, 1, &config.trusted_proxies),

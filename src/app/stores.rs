@@ -60,6 +60,17 @@ pub(super) struct Opened {
     pub(super) carried: Option<Arc<CookieStore>>,
 }
 
+impl Opened {
+    /// Sessions in this process, none yet.
+    pub(super) fn in_memory(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            clock,
+            carried: None,
+        }
+    }
+}
+
 /// Which registration sessions are of that name none: what the main site has at its own provider.
 pub(super) fn inherited(sites: &[SiteConfig]) -> Inherited {
     let main = sites.iter().find(|site| site.id.is_main());
@@ -92,11 +103,7 @@ pub(super) fn open(store: &StoreSettings, around: &Around<'_>) -> Result<Opened,
         });
     }
     let Some(records) = open_records(store, voice)? else {
-        return Ok(Opened {
-            store: Arc::new(MemoryStore::new()),
-            clock: Arc::clone(clock),
-            carried: None,
-        });
+        return Ok(Opened::in_memory(Arc::clone(clock)));
     };
     let near_cache = NearCacheSettings {
         kind: store.place.kind(),

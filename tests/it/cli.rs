@@ -701,7 +701,7 @@ async fn told_to_stop_it_serves_until_the_balancer_knows() {
     }
 }
 
-/// A hang-up never ends the process: it has the session keys read again, and the log says what came of
+/// A hang-up never ends the process: it has the configuration read again, and the log says what came of
 /// it and what takes a restart. (It ended the process, with every session in it; later it said nothing
 /// of changes that it did not take, nor of a file that it could not.)
 #[tokio::test]
@@ -715,14 +715,18 @@ async fn a_hang_up_reloads_and_never_ends() {
     let file = place.path().join("bff.toml");
     process.signal("-HUP").await;
     process.line("told to reload").await;
-    process.line("the session keys have not changed").await;
     process.line("nothing has changed").await;
 
-    let after = before.replace("[[route]]", "idle_timeout = \"20m\"\n[[route]]");
+    let after = before.replace(
+        "[[route]]",
+        "idle_timeout = \"20m\"\nnear_cache = 5000\n[[route]]",
+    );
     std::fs::write(&file, after.replace("/api", "/v2")).unwrap();
     process.signal("-HUP").await;
-    let line = process.line("restart to use them").await;
+    let line = process.line("is in use as it stands now").await;
     assert!(line.contains("route, session.idle_timeout"), "{line}");
+    let line = process.line("restart to use them").await;
+    assert!(line.contains("session.near_cache"), "{line}");
 
     std::fs::write(&file, "[server").unwrap();
     process.signal("-HUP").await;

@@ -15,7 +15,15 @@ const LEAVES: [(&str, &str, &[&str]); 6] = [
     (
         "provider",
         "issuer",
-        &["internal_url", "internal_http", "endpoints", "discovery"],
+        &[
+            "internal_url",
+            "internal_http",
+            "endpoints",
+            "discovery",
+            "client_secret",
+            "client_key",
+            "client_secret_expires",
+        ],
     ),
     (
         "provider",

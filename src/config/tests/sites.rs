@@ -157,9 +157,16 @@ fn what_a_site_chose_takes_the_place_of_what_contradicts_it() {
         "client_id = \"app\"\ninternal_url = \"https://keycloak.internal\"\n\
          endpoints = { token = \"https://id.example.com/token\" }",
     );
-    let own = shop(
-        "provider = { issuer = \"https://other.example.com\" }\nfrontend = { dir = \"dist\" }",
-    );
+    let own = |secret: &str| {
+        shop(&format!(
+            "provider = {{ issuer = \"https://other.example.com\"{secret} }}\nfrontend = {{ dir = \"dist\" }}"
+        ))
+    };
+    // The secret is what the other provider knows us by.
+    let files = Files::new(&main, &[("shop.toml", &own(""))]).with("sites/dist/index.html", "<p>");
+    let faults = files.load().unwrap_err().to_string();
+    assert!(faults.contains("client_secret"), "{faults}");
+    let own = own(", client_secret = \"env:SECRET\"");
     let files = Files::new(&main, &[("shop.toml", &own)]).with("sites/dist/index.html", "<p>");
     let config = files.fine();
     let site = &config.sites[0];

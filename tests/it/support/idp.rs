@@ -41,6 +41,15 @@ pub(crate) const CLIENT_ID: &str = "app";
 /// Where `bff` is in the eyes of browsers.
 pub(crate) const PUBLIC_URL: &str = "https://app.example";
 
+/// Where browsers find a site on a host of its own.
+pub(crate) const SECOND_SITE: &str = "https://shop.example";
+
+/// Where browsers find a site on a path of the first one's host.
+pub(crate) const PATH_SITE: &str = "https://app.example/team";
+
+/// Every site that the provider sends people back to.
+const SITES: [&str; 3] = [PUBLIC_URL, SECOND_SITE, PATH_SITE];
+
 /// Seconds that an access token lives, until a test says otherwise.
 pub(crate) const ACCESS_TOKEN_SECONDS: u64 = 300;
 
@@ -348,8 +357,10 @@ fn relying_party(proof: Proof) -> RelyingParty {
     RelyingParty {
         client_id: CLIENT_ID.to_owned(),
         proof,
-        redirect_uris: vec![format!("{PUBLIC_URL}/bff/callback")],
-        post_logout_redirect_uris: vec![format!("{PUBLIC_URL}/bff/logout/callback")],
+        redirect_uris: SITES.map(|site| format!("{site}/bff/callback")).into(),
+        post_logout_redirect_uris: SITES
+            .map(|site| format!("{site}/bff/logout/callback"))
+            .into(),
         backchannel_logout_uri: Some(public_url("/bff/backchannel-logout")),
         frontchannel_logout_uri: None,
         id_token_alg: "RS256".to_owned(),
