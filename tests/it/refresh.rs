@@ -563,7 +563,7 @@ async fn a_session_is_refreshed_at_its_own_client_alone() {
         200,
         "while the token lives"
     );
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     let reply = alice.fetch(call()).await;
     assert_eq!(refusal(&reply), "401 token_unrefreshable");
     assert_eq!(alice.signed_in().await.as_deref(), Some("alice"));

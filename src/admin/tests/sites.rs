@@ -65,11 +65,6 @@ fn a_list_is_of_a_site() {
             let found = running.all(&format!("{query}{limit}"));
             assert_eq!(found, names, "{query}{limit}");
         }
-        if !query.contains("q=") && !query.contains("s") {
-            let mut found = running.all(&format!("{query}&sort=last_seen&limit=1"));
-            found.sort();
-            assert_eq!(found, names, "{query}, by last use");
-        }
     }
     let mut found = running.all("site=shop&sort=last_seen&limit=1");
     found.sort();
@@ -133,10 +128,11 @@ fn the_end_of_a_site_goes_on_alone() {
     let head = format!("DELETE /api/sessions?site=shop HTTP/1.1\r\nhost: a\r\n{KEY}\r\n");
     socket.write_all(head.as_bytes()).unwrap();
     drop(socket);
-    let until = std::time::Instant::now() + Duration::from_secs(10);
-    while running.store.names().len() > 2 {
-        assert!(std::time::Instant::now() < until, "it was given up");
-        std::thread::yield_now();
+    for _ in 0..1000 {
+        if running.store.names().len() <= 2 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(running.store.names(), ["ada", "ada of shopping"]);
 }
