@@ -2,11 +2,14 @@
 //! signed out and nothing broken off.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::bff::{Bff, BffBuilder};
 use crate::support::browser::Fetch;
+use crate::support::call::{self, Call};
 use crate::support::clock::{nine_o_clock, soon};
 use bff::dev::provider::endpoints::Endpoint;
 
@@ -108,6 +111,64 @@ async fn a_faulty_configuration_changes_nothing() {
     assert_eq!(reply.status, 200);
     let metrics = bff.metrics().unwrap();
     assert!(metrics.contains("bff_config_refused_since_timestamp_seconds 0"));
+}
+
+/// DESIGN §7: while clients call without a pause, a hundred reloads, a third of them faulty, break off no
+/// call and end no session; and after each good one no worker answers by the one before.
+#[tokio::test]
+async fn reloads_under_load_lose_nothing() {
+    let idp = Idp::start(&nine_o_clock());
+    let (old, new) = (Upstream::start(), Upstream::start());
+    old.answers(|_| Answer::text("old"));
+    new.answers(|_| Answer::text("new"));
+    let builder = administered(&idp, &old);
+    let (path, toml) = (builder.path("bff.toml"), builder.toml());
+    let bff = builder.start();
+    let browser = call::signed_in(&bff, "alice").await;
+    let call = Call::get("/api/orders").of(&browser);
+    let over = AtomicBool::new(false);
+    let client = async || {
+        let mut answered = 0;
+        while !over.load(Ordering::Relaxed) {
+            let reply = call.clone().send(bff.public_addr).await;
+            assert_eq!(reply.status, 200, "{reply:?}");
+            answered += 1;
+        }
+        answered
+    };
+    let reloads = async {
+        let other = changed(&toml, &old.url(), &new.url());
+        for round in 0..100 {
+            let (text, shown) = match round % 3 {
+                0 => (other.clone(), "new"),
+                1 => (toml.clone(), "old"),
+                // What is in use stays so.
+                _ => (
+                    changed(&other, "[provider]", "[provider]\nisuer = 1"),
+                    "old",
+                ),
+            };
+            write(&path, &text);
+            let status = bff.administer("POST", "/reload").await.status;
+            assert_eq!(
+                status,
+                if round % 3 == 2 { 422 } else { 200 },
+                "round {round}"
+            );
+            for _ in 0..4 {
+                let reply = call.clone().send(bff.public_addr).await;
+                assert_eq!(reply.text(), shown, "round {round}");
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    let clients = join_all((0..16).map(|_| client()));
+    let (answered, ()) = tokio::join!(clients, reloads);
+    assert!(
+        answered.iter().all(|answered| *answered > 0),
+        "{answered:?}"
+    );
+    assert_eq!(bff.logs().lines_with("session ended").len(), 0);
 }
 
 /// DESIGN §7: what cannot change in flight is named, and all else is taken into use.

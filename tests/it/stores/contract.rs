@@ -1205,7 +1205,7 @@ async fn lists_are_read_by_site(nodes: Nodes) {
 /// §7: a limit counts a user's sessions at one site, or at all sites of one issuer.
 async fn the_limit_counts_the_rows_that_are_meant(nodes: Nodes) {
     for on_limit in [OnLimit::Refuse, OnLimit::EndOldest] {
-        let number = |n: usize| n + 100 * usize::from(on_limit == OnLimit::EndOldest);
+        let number = |n: usize| n + 20 * usize::from(on_limit == OnLimit::EndOldest);
         for (at, mut alice) in five_alices().into_iter().enumerate() {
             alice.facts.hash = hash(number(at));
             alice.facts.subject = format!("alice {on_limit:?}").into();
