@@ -140,13 +140,14 @@ impl Handler for Pipeline {
         let (parts, body) = request.into_parts();
         let id = self.request_id(&parts, connection.peer);
         let mut ctx = Context::new(connection, id);
-        let mut response = match self.site_of(&parts) {
+        let host = external_host(&parts).unwrap_or_default();
+        let mut response = match self.site_of(host, &parts) {
             Ok(site) => {
                 let serving = Serving {
                     site: &site,
                     worker: self,
                 };
-                serving.respond(&mut ctx, &parts, body).await
+                serving.respond(host, &mut ctx, &parts, body).await
             }
             Err(refusal) => self.refuse_stranger(&refusal, &mut ctx, &parts),
         };
@@ -183,8 +184,7 @@ impl Pipeline {
 
     /// The site that a request is for. Before its path is looked at, so that a stranger's host learns
     /// nothing of our routes; the same answer with a session and without (I8).
-    fn site_of(&self, parts: &Parts) -> Result<Arc<Site>, Refusal> {
-        let host = external_host(parts).unwrap_or_default();
+    fn site_of(&self, host: &str, parts: &Parts) -> Result<Arc<Site>, Refusal> {
         if let Some(site) = self.sites.at(host, parts.uri.path()) {
             return Ok(site);
         }
@@ -233,8 +233,14 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn respond(self, ctx: &mut Context, parts: &Parts, body: Incoming) -> Response<Body> {
-        let mut response = match self.answer(ctx, parts, body).await {
+    async fn respond(
+        self,
+        host: &str,
+        ctx: &mut Context,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Response<Body> {
+        let mut response = match self.answer(host, ctx, parts, body).await {
             Ok(response) => response,
             Err(refusal) => self.refuse(&refusal, ctx, parts),
         };
@@ -270,13 +276,13 @@ impl Serving<'_> {
 
     async fn answer(
         &self,
+        host: &str,
         ctx: &mut Context,
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
         let site = self.site;
         check_request(parts)?;
-        let host = external_host(parts).unwrap_or_default();
         self.check_connection(host, &ctx.connection)?;
         let path = match site.path(parts.uri.path()) {
             Ok(path) => path,
