@@ -1,4 +1,4 @@
-//! One request, start to end. [`Pipeline::answer`] lists the steps in order; an early return is
+//! One request, start to end. [`Serving::answer`] lists the steps in order; an early return is
 //! an answer, and what was refused has reached no upstream.
 //!
 //! Head → host → path → endpoint or route → CSRF → cookie → session → live access token →
