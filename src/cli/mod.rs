@@ -289,8 +289,9 @@ fn perform(
 ) -> Result<(), CommandError> {
     match command {
         Command::Serve(file) => {
+            // First: what changes before it is read is then a change, not missed.
+            let reload = Reload::new(file.config.clone(), variables.clone());
             let (config, warnings) = Config::load(&file.config, variables)?;
-            let reload = Reload::new(file.config, variables.clone());
             app::serve(config, &warnings, reload, variables)?;
         }
         Command::Check(options) => check::check(&options, variables, terminal)?,

@@ -58,8 +58,9 @@ impl Reload {
     /// # Errors
     /// As [`Config::load`](crate::config::Config::load).
     pub fn read(&self) -> Result<Reread, ConfigErrors> {
-        let (config, warnings) = super::load(&self.path, &self.variables, Purpose::Reload)?;
+        // Before it is read: what changes between the two is then seen again, not missed.
         let prints = prints(&self.path, &self.variables);
+        let (config, warnings) = super::load(&self.path, &self.variables, Purpose::Reload)?;
         let (mut changed, mut needs_restart) = (differing(&self.in_use(), &prints), Vec::new());
         changed.retain(|key| !takes_a_restart(key));
         needs_restart.extend(differing(&self.at_start, &prints));

@@ -106,8 +106,7 @@ impl Sites {
         self.0.load().all.clone()
     }
 
-    /// The site whose face is shown to whoever asks for a host of nobody's, where there is one site
-    /// alone and so no doubt whose that is.
+    /// The site whose face is shown to whoever asks for a host of nobody's.
     pub(super) fn first(&self) -> Option<Arc<Site>> {
         self.0.load().all.first().cloned()
     }
