@@ -21,6 +21,7 @@ mod reload;
 mod resolve;
 mod site_file;
 mod sites;
+mod tenants;
 
 #[cfg(feature = "dev")]
 mod development;
@@ -64,6 +65,7 @@ pub use error::{ConfigErrors, Warnings};
 pub use print::Print;
 pub use reload::{AcceptedPrints, Reload, Reread};
 pub use secret_source::KeyPlace;
+pub use tenants::{HostPattern, Template, Tenant, TenantedSite};
 
 /// A year, as browsers want it before they remember it for good; other hosts below ours may have no
 /// https.
@@ -90,6 +92,8 @@ pub struct Config {
     pub store_name: &'static str,
     /// The browser apps that are served.
     pub sites: Vec<SiteConfig>,
+    /// Those that are served for each of their tenants.
+    pub tenanted: Vec<TenantedSite>,
     /// Logging.
     pub log: LogSettings,
     /// `[dev]`.

@@ -183,6 +183,7 @@ pub(super) fn resolve(
             .into_iter()
             .map(|site| site.config)
             .collect::<Option<_>>()?,
+        tenanted: Vec::new(),
         log: log?,
         #[cfg(feature = "dev")]
         dev,

@@ -1,0 +1,64 @@
+//! A site that is one for each of its tenants: what they have in common, and what each is filled with.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::config::SiteConfig;
+use crate::config::error::ConfigErrors;
+
+/// A site with `{tenant}` in its `public_url`: each tenant has a site of its own.
+#[derive(Debug)]
+pub struct TenantedSite {
+    /// What is the same for all tenants, as it is for one that is nobody's; never served.
+    pub face: SiteConfig,
+    /// The hosts that are tenants' or nobody's.
+    pub pattern: HostPattern,
+    /// Where people are sent who come to a host of the pattern that is no tenant's.
+    pub no_tenant: Option<Url>,
+    /// In the order of their names.
+    pub tenants: Vec<Tenant>,
+    /// What a tenant's site is made of.
+    pub template: Arc<Template>,
+}
+
+/// The hosts that a `public_url` with `{tenant}` in it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern {
+    before: Box<str>,
+    after: Box<str>,
+}
+
+impl HostPattern {
+    /// The name in the tenant's place, where `host`, in lower case, is of this pattern.
+    pub fn name_in<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let name = host.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
+        (!name.is_empty() && !name.contains('.')).then_some(name)
+    }
+}
+
+/// One of those that a site is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// As in `acme`.
+    pub name: Box<str>,
+    /// Its host in lower case and in A-labels, by the pattern or of its own.
+    pub host: Box<str>,
+    /// Its variables' values, in the order of the template's names.
+    values: Box<[Box<str>]>,
+}
+
+/// A site's file, whose placeholders have yet to be filled.
+#[derive(Debug)]
+pub struct Template {}
+
+impl Template {
+    /// The site of a tenant. Reads the files that it names: secrets, roots.
+    ///
+    /// # Errors
+    ///
+    /// A file is not there any more; what else could be wrong was judged when the configuration was read.
+    pub fn site_of(&self, _tenant: &Tenant) -> Result<SiteConfig, ConfigErrors> {
+        unimplemented!()
+    }
+}
