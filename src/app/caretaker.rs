@@ -14,6 +14,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::RELOAD_INTERVAL;
 use crate::pipeline::Shared;
+use crate::pipeline::sites::Sites;
 use crate::server::Certificates;
 use crate::session::Sessions;
 use crate::telemetry::{LogLines, Metrics};
@@ -22,8 +23,13 @@ use crate::web::strangers::{Pressure, Strangers};
 /// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often the sites of tenants are looked at: one is let go that nobody has asked for at fifteen of
+/// these looks.
+const LOOK_AT_TENANTS: Duration = Duration::from_mins(1);
+
 /// Does what no request waits for.
 pub(super) struct Caretaker {
+    pub(super) sites: Sites,
     /// Knows which WebSockets are open.
     pub(super) sockets: Arc<Shared>,
     /// Knows which event streams are.
@@ -55,6 +61,7 @@ impl Caretaker {
                         () = self.sessions.tend() => {}
                         () = self.sweep() => {}
                         () = self.reload() => {}
+                        () = self.let_go_of_tenants() => {}
                         () = self.keep_history() => {}
                         () = until.cancelled() => {}
                     }
@@ -104,6 +111,15 @@ impl Caretaker {
                 history.keep(metrics, sessions, &*self.clock).await;
             }
             None => std::future::pending().await,
+        }
+    }
+
+    /// Lets go of the sites of tenants that nobody asks for.
+    async fn let_go_of_tenants(&self) {
+        let mut tick = tokio::time::interval(LOOK_AT_TENANTS);
+        loop {
+            tick.tick().await;
+            self.sites.let_go_of_unused();
         }
     }
 

@@ -12,37 +12,38 @@ use crate::app::{StartError, account_of_strangers, key_ring, room_for_cookies};
 use crate::auth;
 use crate::auth::ending::AllEndings;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
-use crate::config::{Config, SiteConfig};
+use crate::config::Config;
 use crate::frontend::FileRoom;
-use crate::pipeline::sites::{Sites, Table};
+use crate::pipeline::sites::Sites;
 use crate::server;
 use crate::session::journal::{Journal, SubjectNames};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound;
 
-/// Makes all that `serve` would make of `config` and these sites before it listens, for whoever judges.
+/// Makes all that `serve` would make of `config` before it listens, for whoever judges; its sites are
+/// taken out of it.
 ///
 /// # Errors
 ///
 /// What would keep `serve` from starting, in one sentence.
-pub fn judge(config: &Config, sites: Vec<SiteConfig>) -> Result<Sites, StartError> {
+pub fn judge(config: &mut Config) -> Result<Sites, StartError> {
     let certificates = config.server.check_certificates(SystemClock.now());
     certificates.map_err(server::StartError::from)?;
     stores::judge(config)?;
-    look(config, sites, Files::Judged)
+    look(config, Files::Judged)
 }
 
-/// The sites of `config`, to be asked what becomes of a call.
+/// The sites of `config`, taken out of it, to be asked what becomes of a call.
 ///
 /// # Errors
 ///
 /// As [`judge`], but for the files that it names.
-pub fn explained(config: &Config, sites: Vec<SiteConfig>) -> Result<Sites, StartError> {
-    look(config, sites, Files::Unseen)
+pub fn explained(config: &mut Config) -> Result<Sites, StartError> {
+    look(config, Files::Unseen)
 }
 
-fn look(config: &Config, sites: Vec<SiteConfig>, files: Files) -> Result<Sites, StartError> {
+fn look(config: &mut Config, files: Files) -> Result<Sites, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
     let metrics = Metrics::new();
@@ -50,10 +51,11 @@ fn look(config: &Config, sites: Vec<SiteConfig>, files: Files) -> Result<Sites, 
     let runtime = runtime::Builder::new_current_thread()
         .build()
         .map_err(StartError::Thread)?;
-    if sites.is_empty() {
+    let (sites, tenanted) = config.take_sites();
+    if sites.is_empty() && tenanted.is_empty() {
         return Err(StartError::NoSite);
     }
-    let ground = Ground {
+    let ground = Arc::new(Ground {
         inherited: stores::inherited(&sites),
         endings: AllEndings::default(),
         metrics: metrics.clone(),
@@ -70,7 +72,6 @@ fn look(config: &Config, sites: Vec<SiteConfig>, files: Files) -> Result<Sites, 
         tls: outbound::tls()?,
         clock,
         randomness,
-    };
-    let sites = ground.build_all(sites)?;
-    Ok(Sites::new(Table::new(sites)))
+    });
+    Ok(Sites::new(ground.table(sites, tenanted)?))
 }

@@ -15,6 +15,7 @@ mod service_manager;
 mod signals;
 mod site;
 mod stores;
+mod tenants;
 
 use std::fmt;
 use std::future::Future;
@@ -45,7 +46,7 @@ use crate::config::{Config, Reload, Variables, Warnings};
 use crate::dev::DevError;
 use crate::frontend::{FileRoom, FrontendError};
 use crate::pipeline::developer::Audience;
-use crate::pipeline::sites::{Sites, Table};
+use crate::pipeline::sites::Sites;
 use crate::pipeline::{Shared, SharedParts};
 use crate::proxy::route::RouteFault;
 use crate::proxy::upstream::UpstreamRoom;
@@ -185,6 +186,8 @@ impl RunningApp {
             .map_err(StartError::Thread)?;
         let background = Background::on(care.handle().clone());
         let inherited = stores::inherited(&config.sites);
+        let first = config.faces().next();
+        let first = first.map(|site| (site.id.clone(), site.session.clone()));
         let opened = stores::open(
             &config.store,
             &Around {
@@ -206,7 +209,7 @@ impl RunningApp {
             proxies: trusted_proxies.clone(),
         };
         let streams = auth::Shared::new();
-        let ground = Ground {
+        let ground = Arc::new(Ground {
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             metrics: metrics.clone(),
@@ -223,11 +226,11 @@ impl RunningApp {
             files: Files::Judged,
             providers: Providers::on(care.handle().clone()),
             tls: tls.clone(),
-        };
-        let sites = ground.build_all(config.sites)?;
-        ground.now_under(&sites);
-        let relying_party = sites.first().ok_or(StartError::NoSite)?.relying_party();
-        let sessions = relying_party.sessions().clone();
+        });
+        let (id, settings) = first.ok_or(StartError::NoSite)?;
+        let sessions = ground.sessions_of(&id, &settings);
+        let table = ground.table(config.sites, config.tenanted)?;
+        ground.now_under(&table);
         let shared = Arc::new(Shared::new(SharedParts {
             trusted_proxies,
             websocket_ping: server.timeouts.websocket_ping,
@@ -236,7 +239,8 @@ impl RunningApp {
             audience,
             metrics: metrics.clone(),
         }));
-        let sites = Sites::new(Table::new(sites));
+        let sites = Sites::new(table);
+        ground.find_tenants(&sites);
         let served = sites.clone();
         metrics.config_in_use(clock.now());
         let patience = server.timeouts.drain;
@@ -272,7 +276,7 @@ impl RunningApp {
             Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
         ];
         let told = Admin {
-            sites: Arc::new(served),
+            sites: Arc::new(served.clone()),
             checks,
             metrics: metrics.clone(),
             history: history.clone().unwrap_or_default(),
@@ -286,6 +290,7 @@ impl RunningApp {
             .map(|settings| admin::start(settings, told, afterwards.clone(), &log))
             .transpose()?;
         let caretaker = Caretaker {
+            sites: served,
             sockets: shared,
             streams,
             certificates,
@@ -417,14 +422,10 @@ pub fn serve(
 ) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
     warnings.log();
-    for site in &config.sites {
+    for site in config.faces() {
         site.log_exceptions();
     }
-    let public_urls: Vec<_> = config
-        .sites
-        .iter()
-        .map(|site| site.auth.public_url.to_string())
-        .collect();
+    let public_urls = config.public_urls();
     let signals = Signals::listen()?;
     let app = RunningApp::start(config, Environment::system(Some(reload)))?;
     tracing::info!(

@@ -1,7 +1,7 @@
 //! The providers that sites sign people in at. One that the configuration leaves as it was outlives a
 //! reload, with its metadata, its keys and what is limited there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
@@ -27,6 +27,15 @@ struct Known {
     fresh: AbortHandle,
 }
 
+/// When a provider is asked for its metadata and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// At once, so that no login waits for them.
+    AtOnce,
+    /// Once somebody needs them: a tenant's, of which there may be thousands.
+    OnceNeeded,
+}
+
 impl Providers {
     /// None yet; those to come are looked after on `care`.
     pub(super) fn on(care: Handle) -> Self {
@@ -36,14 +45,26 @@ impl Providers {
         }))
     }
 
-    /// The provider of a configuration with this print: the one that is in use already, or a new one.
-    pub(super) fn get_or_make(&self, print: &Print, make: impl FnOnce() -> Provider) -> Provider {
+    /// The provider of a configuration with this print: the one that is in use already, or a new one,
+    /// which is asked `when` that says.
+    pub(super) fn get_or_make(
+        &self,
+        print: &Print,
+        when: Asked,
+        make: impl FnOnce() -> Provider,
+    ) -> Provider {
         let mut known = self.known();
         if let Some(known) = known.get(print) {
             return known.provider.clone();
         }
         let provider = make();
-        let fresh = self.0.care.spawn(provider.clone().keep_fresh());
+        let looked_after = provider.clone();
+        let fresh = self.0.care.spawn(async move {
+            if when == Asked::OnceNeeded {
+                looked_after.needed().await;
+            }
+            looked_after.keep_fresh().await;
+        });
         let made = Known {
             provider: provider.clone(),
             fresh: fresh.abort_handle(),
@@ -53,9 +74,20 @@ impl Providers {
     }
 
     /// Lets go of all but those that some site uses.
-    pub(super) fn keep(&self, used: &[Provider]) {
+    pub(super) fn keep(&self, used: impl IntoIterator<Item = Provider>) {
+        let used: HashSet<usize> = used.into_iter().map(|provider| provider.key()).collect();
+        self.retain(|provider| used.contains(&provider.key()));
+    }
+
+    /// Lets go of these, which no site uses any more.
+    pub(super) fn let_go(&self, unused: impl IntoIterator<Item = Provider>) {
+        let unused: HashSet<usize> = unused.into_iter().map(|provider| provider.key()).collect();
+        self.retain(|provider| !unused.contains(&provider.key()));
+    }
+
+    fn retain(&self, stays: impl Fn(&Provider) -> bool) {
         self.known().retain(|_, known| {
-            let stays = used.iter().any(|used| used.is(&known.provider));
+            let stays = stays(&known.provider);
             if !stays {
                 known.fresh.abort();
             }

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::admin::{ReloadAnswer, Reloads};
 use crate::app::site::Ground;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, ConfigErrors, Print, Reload, Reread};
+use crate::config::{Config, ConfigErrors, Print, Reload, Reread, SiteConfig, TenantedSite};
 use crate::pipeline::sites::{Sites, Table};
 use crate::secret::SessionKey;
-use crate::server::{self, Certificates};
+use crate::server::{self, Certificates, ServerSettings};
 use crate::telemetry::{LogLines, ReloadOutcome, chain};
 
 /// Takes configurations into use.
 pub(super) struct Reloader {
-    ground: Ground,
+    ground: Arc<Ground>,
     sites: Sites,
     certificates: Option<Certificates>,
     source: Option<Arc<Reload>>,
@@ -45,7 +45,7 @@ enum Reloaded {
 
 impl Reloader {
     pub(super) fn new(
-        ground: Ground,
+        ground: Arc<Ground>,
         sites: Sites,
         certificates: Option<Certificates>,
         source: Option<Arc<Reload>>,
@@ -140,36 +140,39 @@ impl Reloader {
 
     /// All of `config`, or its fault and nothing of it.
     fn swap(&self, config: Config) -> Result<(), String> {
-        let Config {
-            server,
-            sites,
-            keys,
-            ..
-        } = config;
-        let built = self.ground.build_all(sites).and_then(|sites| {
-            if let Some(certificates) = &self.certificates {
-                let (tls, of_sites) = (server.tls.as_ref(), &server.site_certificates);
-                let now = SystemClock.now();
-                let replaced = certificates.replace(tls, of_sites, now);
-                replaced.map_err(server::StartError::from)?;
-            }
-            Ok(sites)
-        });
-        match built {
-            Ok(sites) => {
-                if self.ground.keys.replace(&keys) {
-                    told_of(&keys);
+        match self.table(&config.server, config.sites, config.tenanted) {
+            Ok(table) => {
+                if self.ground.keys.replace(&config.keys) {
+                    told_of(&config.keys);
                 }
-                self.ground.now_under(&sites);
-                self.sites.replace(Table::new(sites));
+                self.ground.now_under(&table);
+                self.sites.replace(table);
                 Ok(())
             }
-            Err(error) => {
+            Err(fault) => {
                 // Whatever it was to be at is let go of.
-                self.ground.now_under(&self.sites.all());
-                Err(chain(&error))
+                self.ground.now_under(&self.sites.table());
+                Err(fault)
             }
         }
+    }
+
+    /// What is to be served from now on, with its certificates in use.
+    fn table(
+        &self,
+        server: &ServerSettings,
+        sites: Vec<SiteConfig>,
+        tenanted: Vec<TenantedSite>,
+    ) -> Result<Table, String> {
+        let table = self.ground.table(sites, tenanted);
+        let table = table.map_err(|error| chain(&error))?;
+        table.take_up(&self.sites.table())?;
+        if let Some(certificates) = &self.certificates {
+            let (tls, of_sites) = (server.tls.as_ref(), &server.site_certificates);
+            let replaced = certificates.replace(tls, of_sites, SystemClock.now());
+            replaced.map_err(|error| chain(&server::StartError::from(error)))?;
+        }
+        Ok(table)
     }
 
     fn tell(&self, reloaded: &Reloaded) {
@@ -187,7 +190,7 @@ impl Reloader {
                 tracing::info!(
                     event = "reload.applied",
                     changed = changed.join(", "),
-                    sites = self.sites.all().len(),
+                    sites = self.sites.ids().len(),
                     "the configuration is in use as it stands now"
                 );
             }

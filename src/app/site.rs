@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use crate::admin::NamesSites;
 use crate::app::StartError;
-use crate::app::providers::Providers;
+use crate::app::providers::{Asked, Providers};
 use crate::app::stores::Opened;
+use crate::app::tenants::{self, TenantsEndings};
 use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
-use crate::config::SiteConfig;
-use crate::frontend::{FileRoom, Frontend};
+use crate::config::{SiteConfig, TenantedSite};
+use crate::frontend::{FileRoom, Frontend, FrontendSettings};
 use crate::oidc::Provider;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::site::{Neighbours, Site, SiteParts};
-use crate::pipeline::sites::Sites;
+use crate::pipeline::sites::{Sites, Table};
 use crate::proxy::route::RouteTable;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
@@ -62,69 +63,136 @@ pub(super) enum Files {
     Unseen,
 }
 
+/// Whose site is made.
+enum Whose<'a> {
+    /// The one that a file describes.
+    Its,
+    /// A tenant's, which has this in common with the others.
+    ATenants(&'a Face),
+}
+
+/// What the tenants of a site have in common.
+#[derive(Debug)]
+pub(super) struct Face {
+    frontend: Option<Frontend>,
+}
+
 impl Ground {
-    /// The sites of a configuration.
+    /// The sites of a configuration, and who makes those of tenants.
     ///
     /// # Errors
     ///
     /// What keeps one from being served, in one sentence.
-    pub(super) fn build_all(&self, configs: Vec<SiteConfig>) -> Result<Vec<Arc<Site>>, StartError> {
-        let neighbours: Vec<_> = configs
+    pub(super) fn table(
+        self: &Arc<Self>,
+        sites: Vec<SiteConfig>,
+        tenanted: Vec<TenantedSite>,
+    ) -> Result<Table, StartError> {
+        let neighbours: Vec<_> = sites
             .iter()
-            .map(|config| neighbours(config, &configs))
+            .map(|config| neighbours(config, &sites, &tenanted))
             .collect();
-        configs
+        let built: Result<_, StartError> = sites
             .into_iter()
             .zip(neighbours)
-            .map(|(config, neighbours)| Ok(Arc::new(self.build(config, neighbours)?)))
-            .collect()
+            .map(|(config, neighbours)| {
+                Ok(Arc::new(self.build(config, neighbours, &Whose::Its)?))
+            })
+            .collect();
+        let tenancies = tenanted.into_iter();
+        let tenancies = tenancies.map(|tenanted| tenants::tenancy(self, tenanted));
+        Ok(Table::new(built?, tenancies.collect::<Result<_, _>>()?))
+    }
+
+    /// Looks for tenants among these sites from now on, where a session of theirs ends.
+    pub(super) fn find_tenants(&self, sites: &Sites) {
+        let tenants = TenantsEndings(sites.downgrade());
+        self.endings.find_tenants(Box::new(tenants));
     }
 
     /// What these sites stand for from now on, and none before them.
-    pub(super) fn now_under(&self, sites: &[Arc<Site>]) {
-        let all = sites.iter().map(|site| (site, site.relying_party()));
+    pub(super) fn now_under(&self, table: &Table) {
+        let sites = table.all();
         let main = sites.iter().find(|site| site.id().is_main());
         if let Some(main) = main {
             let provider = main.relying_party().provider();
             self.inherited.replace(provider.settings().registration());
         }
-        self.endings
-            .replace(all.clone().map(|(site, relying_party)| {
-                let registration = relying_party.provider().settings().registration();
-                (
-                    site.id().clone(),
-                    registration,
-                    relying_party.endings().clone(),
-                )
-            }));
-        let used: Vec<Provider> = all
-            .map(|(_, relying_party)| relying_party.provider().clone())
-            .collect();
-        self.providers.keep(&used);
+        self.endings.replace(sites.iter().map(|site| {
+            let relying_party = site.relying_party();
+            let registration = relying_party.provider().settings().registration();
+            let endings = relying_party.endings().clone();
+            (site.id().clone(), registration, endings)
+        }));
+        let made = table.made();
+        self.providers
+            .keep(made.map(|site| site.relying_party().provider().clone()));
+    }
+
+    /// What the tenants' sites that are like `face` have in common.
+    ///
+    /// # Errors
+    ///
+    /// What keeps all of them from being served, in one sentence.
+    pub(super) fn face(&self, face: SiteConfig) -> Result<Face, StartError> {
+        if let Some(expires) = face.client_secret_expires {
+            self.client_secret_expires(expires);
+        }
+        PublicOrigin::new(&face.auth.public_url)?;
+        RouteTable::new(face.routes)?;
+        Ok(Face {
+            frontend: self.frontend(face.frontend)?,
+        })
+    }
+
+    /// The site of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being served, in one sentence.
+    pub(super) fn tenants_site(
+        &self,
+        config: SiteConfig,
+        neighbours: Neighbours,
+        face: &Face,
+    ) -> Result<Site, StartError> {
+        self.build(config, neighbours, &Whose::ATenants(face))
     }
 
     /// The site that `config` describes, beside these.
-    fn build(&self, config: SiteConfig, neighbours: Neighbours) -> Result<Site, StartError> {
+    fn build(
+        &self,
+        config: SiteConfig,
+        neighbours: Neighbours,
+        whose: &Whose<'_>,
+    ) -> Result<Site, StartError> {
         // Nobody takes back what the operator says.
         let own_headers = OwnHeaders {
             clears_nel: !config.sets_header(&NEL),
             hsts: config.hsts(),
         };
-        if let Some(expires) = config.client_secret_expires {
-            self.metrics.client_secret_expires(expires);
-            warn_of_expiry(expires, self.clock.now());
-        }
         let session_cookie = self.session_cookie(&config);
-        let provider = self.providers.get_or_make(&config.provider_print, || {
-            let timeout = config.provider.timeout;
-            Provider::new(
-                config.provider,
-                Outbound::with_tls(self.tls.clone(), timeout, config.outbound),
-                Arc::clone(&self.clock),
-                Arc::clone(&self.randomness),
-                self.metrics.clone(),
-            )
-        });
+        let (frontend, asked) = match whose {
+            Whose::Its => {
+                if let Some(expires) = config.client_secret_expires {
+                    self.client_secret_expires(expires);
+                }
+                (self.frontend(config.frontend)?, Asked::AtOnce)
+            }
+            Whose::ATenants(face) => (face.frontend.clone(), Asked::OnceNeeded),
+        };
+        let provider = self
+            .providers
+            .get_or_make(&config.provider_print, asked, || {
+                let timeout = config.provider.timeout;
+                Provider::new(
+                    config.provider,
+                    Outbound::with_tls(self.tls.clone(), timeout, config.outbound),
+                    Arc::clone(&self.clock),
+                    Arc::clone(&self.randomness),
+                    self.metrics.clone(),
+                )
+            });
         let endings = Endings::new(
             provider.clone(),
             Arc::clone(&self.sessions.clock),
@@ -135,7 +203,7 @@ impl Ground {
         let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
             settings: config.auth,
             provider,
-            sessions: sessions.telling(Arc::new(self.endings.clone())),
+            sessions,
             endings,
             session_cookie,
             keys: self.keys.of_site(&config.id),
@@ -149,16 +217,6 @@ impl Ground {
         let mount = relying_party.settings().mount.as_str();
         let routes = config.routes.into_iter().map(|route| route.below(mount));
         let routes = routes.collect();
-        let frontend = config
-            .frontend
-            .map(|settings| {
-                let (room, clock) = (self.file_room.clone(), Arc::clone(&self.clock));
-                match self.files {
-                    Files::Judged => Frontend::new(settings, room, clock),
-                    Files::Unseen => Ok(Frontend::unseen(settings, room, clock)),
-                }
-            })
-            .transpose()?;
         Ok(Site::new(SiteParts {
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
@@ -173,8 +231,26 @@ impl Ground {
         }))
     }
 
-    /// The sessions by a site's rules.
-    fn sessions_of(&self, site: &SiteId, settings: &SessionSettings) -> Sessions {
+    /// The app's files.
+    fn frontend(&self, settings: Option<FrontendSettings>) -> Result<Option<Frontend>, StartError> {
+        let Some(settings) = settings else {
+            return Ok(None);
+        };
+        let (room, clock) = (self.file_room.clone(), Arc::clone(&self.clock));
+        Ok(Some(match self.files {
+            Files::Judged => Frontend::new(settings, room, clock)?,
+            Files::Unseen => Frontend::unseen(settings, room, clock),
+        }))
+    }
+
+    fn client_secret_expires(&self, expires: Timestamp) {
+        self.metrics.client_secret_expires(expires);
+        warn_of_expiry(expires, self.clock.now());
+    }
+
+    /// The sessions by a site's rules. Whoever tends those of all sites, and looks for them, may have any
+    /// site's.
+    pub(super) fn sessions_of(&self, site: &SiteId, settings: &SessionSettings) -> Sessions {
         let Opened {
             store,
             clock,
@@ -182,7 +258,8 @@ impl Ground {
         } = &self.sessions;
         let (store, clock) = (Arc::clone(store), Arc::clone(clock));
         let journal = self.journal.clone();
-        let sessions = Sessions::new(store, clock, site.clone(), settings, journal);
+        let sessions = Sessions::new(store, clock, site.clone(), settings, journal)
+            .telling(Arc::new(self.endings.clone()));
         match carried {
             // Nobody can look for what travels in cookies.
             Some(_) => sessions,
@@ -208,26 +285,26 @@ impl Ground {
 }
 
 /// What `config` must know of those that share its host.
-fn neighbours(config: &SiteConfig, all: &[SiteConfig]) -> Neighbours {
-    let host = config.auth.public_url.host();
+fn neighbours(config: &SiteConfig, all: &[SiteConfig], tenanted: &[TenantedSite]) -> Neighbours {
+    let host = config.auth.public_url.host_str();
     let others = all
         .iter()
-        .filter(|other| other.id != config.id && other.auth.public_url.host() == host);
+        .filter(|other| other.id != config.id && other.auth.public_url.host_str() == host);
+    let tenants = tenanted.iter().filter(|tenanted| {
+        let mut tenants = tenanted.tenants.iter();
+        tenants.any(|tenant| Some(&*tenant.host) == host)
+    });
     let mut neighbours = Neighbours::default();
-    for other in others {
-        let mount = &other.auth.mount;
-        if mount.len() > config.auth.mount.len() && mount.starts_with(&config.auth.mount) {
-            neighbours.mounts.push(mount.clone());
-        }
+    for other in others.chain(tenants.map(|tenanted| &tenanted.face)) {
         let names = other.session.cookie.derived_names();
-        neighbours.cookies = neighbours.cookies.and(&names);
+        neighbours.add(&config.auth.mount, &other.auth.mount, &names);
     }
     neighbours
 }
 
 impl NamesSites for Sites {
     fn sites(&self) -> Vec<SiteId> {
-        self.all().iter().map(|site| site.id().clone()).collect()
+        self.ids()
     }
 }
 

@@ -5,7 +5,8 @@
 //! (`session/journal.rs`), and what is open on the session's behalf hears of it (`web/ending.rs`).
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::auth::revocation::Revocations;
 use crate::clock::Clock;
@@ -123,18 +124,51 @@ impl Endings {
     }
 }
 
+/// Who knows what follows the ends of sessions at sites that are made as they are asked for.
+pub trait FindsEndings: Send + Sync + fmt::Debug {
+    /// For the sessions of this site that came of logins with this registration; `None` where there is no
+    /// such site, or it signs people in as somebody else.
+    fn of(&self, site: &SiteId, registration: &Registration) -> Option<Endings>;
+}
+
 /// What follows the ends of all sites' sessions, whichever of them brought it about: a logout token, a
 /// limit and an administrator end those of others too. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct AllEndings(Arc<RwLock<HashMap<(SiteId, Registration), Endings>>>);
+pub struct AllEndings(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    of_sites: RwLock<HashMap<(SiteId, Registration), Endings>>,
+    of_tenants: OnceLock<Box<dyn FindsEndings>>,
+}
 
 impl AllEndings {
     /// From now on sessions of these sites that came of logins with these registrations are followed so,
-    /// and no others.
+    /// and those of tenants as `of_tenants` finds it.
     pub fn replace(&self, all: impl IntoIterator<Item = (SiteId, Registration, Endings)>) {
         let all = all.into_iter();
         let all = all.map(|(site, registration, endings)| ((site, registration), endings));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all.collect();
+        *self
+            .0
+            .of_sites
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = all.collect();
+    }
+
+    /// Asks this for what follows the ends of tenants' sessions; once.
+    pub fn find_tenants(&self, of_tenants: Box<dyn FindsEndings>) {
+        drop(self.0.of_tenants.set(of_tenants));
+    }
+
+    fn of(&self, session: &Session) -> Option<Endings> {
+        let (site, registration) = (&session.site, &session.registration);
+        if site.tenant_name().is_some() {
+            return self.0.of_tenants.get()?.of(site, registration);
+        }
+        let of_sites = &self.0.of_sites;
+        let of_sites = of_sites.read().unwrap_or_else(PoisonError::into_inner);
+        let of = (site.clone(), registration.clone());
+        of_sites.get(&of).cloned()
     }
 }
 
@@ -142,9 +176,7 @@ impl OnEnd for AllEndings {
     /// By its own site and its own client: no token goes to another. What is gone from the configuration
     /// revokes nothing.
     fn ended(&self, session: &Arc<Session>, end: &End<'_>) {
-        let of = (session.site.clone(), session.registration.clone());
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(endings) = all.get(&of) {
+        if let Some(endings) = self.of(session) {
             endings.ended(session, end);
         }
     }

@@ -63,9 +63,9 @@ pub(super) fn check(
         options.file.config.display(),
         origins(&config),
         config.server.listen,
-        routes(config.sites.iter().map(|site| site.routes.len()).sum()),
+        routes(config.faces().map(|site| site.routes.len()).sum()),
     );
-    let limit = config.sites.iter().find_map(|site| site.session.limit);
+    let limit = config.faces().find_map(|site| site.session.limit);
     let mut notes: Vec<String> = limit
         .map(sessions_a_user)
         .into_iter()
@@ -85,8 +85,7 @@ pub(super) fn check(
         writeln!(terminal.out, "{summary}; {}", findings.praise())?;
         notes.extend(findings.notes().map(|note| format!("note: {note}")));
     } else {
-        let sites = std::mem::take(&mut config.sites);
-        app::judge(&config, sites).map_err(CheckError::from)?;
+        app::judge(&mut config).map_err(CheckError::from)?;
         writeln!(terminal.out, "{summary}")?;
     }
     for note in notes {
@@ -110,7 +109,7 @@ fn sessions_a_user(limit: Limit) -> String {
 fn another_port(config: &Config) -> Option<String> {
     let is_alone = config.server.speaks_tls() && config.trusted_proxies.is_empty();
     let listens = config.server.listen.tcp().filter(|_| is_alone)?.port();
-    let main = config.sites.first()?;
+    let main = config.faces().next()?;
     let public = main.auth.public_url.port_or_known_default()?;
     (listens != 0 && listens != public).then(|| {
         format!(

@@ -11,14 +11,13 @@ use crate::config::Config;
 use crate::frontend::Frontend;
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
 use crate::pipeline::site::{Destination, Site};
-use crate::pipeline::sites::Sites;
+use crate::pipeline::sites::{Absence, Sites};
 use crate::proxy::headers::kept_back;
 use crate::proxy::path::{PathFault, RequestPath};
 use crate::proxy::{
     CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie,
 };
 use crate::web::activity::Activity;
-use crate::web::site_id::SiteId;
 use crate::web::socket_url;
 
 /// Why a call cannot be explained.
@@ -75,9 +74,8 @@ impl<'a> Call<'a> {
 /// What becomes of the call.
 pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, ExplainError> {
     let Call { method, target, .. } = call;
-    let configured = std::mem::take(&mut config.sites);
-    let has_many = configured.len() > 1;
-    let first = configured.first().ok_or(ExplainError::NoSite)?;
+    let has_many = config.sites.len() > 1 || !config.tenanted.is_empty();
+    let first = config.faces().next().ok_or(ExplainError::NoSite)?;
     let url = if target.starts_with('/') {
         // Not joined: two slashes would name a host.
         first.auth.public_url.join(&format!(".{target}"))
@@ -89,11 +87,11 @@ pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, Exp
         .filter(Url::has_host)
         .ok_or_else(|| ExplainError::Path((*target).to_owned()))?;
     let host = url.host_str().unwrap_or_default();
-    let files: HashMap<SiteId, PathBuf> = configured
-        .iter()
-        .map(|site| (site.id.clone(), site.file.clone()))
+    let files: HashMap<String, PathBuf> = config
+        .faces()
+        .map(|site| (site.id.site().to_owned(), site.file.clone()))
         .collect();
-    let sites = app::explained(&config, configured)?;
+    let sites = app::explained(&mut config)?;
     let mut page = Page::new(&format!("{method} {target}"));
     let upper = method.as_str().to_ascii_uppercase();
     if method.as_str() != upper {
@@ -101,12 +99,17 @@ pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, Exp
         page.line("method", &text);
     }
     let raw = path_as_written(target);
-    let Some(site) = sites.at(host, raw) else {
-        page.line("answer", &nobody(&sites, host, has_many));
-        return Ok(page.0.concat());
+    let site = match sites.at(host, raw) {
+        Ok(site) => site,
+        Err(absence) => {
+            page.line("answer", &absent(&absence, &sites, host, has_many));
+            return Ok(page.0.concat());
+        }
     };
     if has_many {
-        let file = files.get(site.id()).map(|file| file.display().to_string());
+        let file = files
+            .get(site.id().site())
+            .map(|file| file.display().to_string());
         page.line("site", &named(&site, &file.unwrap_or_default()));
         if let Some(tenant) = site.id().tenant_name() {
             page.line("tenant", tenant);
@@ -120,6 +123,18 @@ pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, Exp
     }
     .of(&mut page, host, call);
     Ok(page.0.concat())
+}
+
+/// What is answered where there is no site.
+fn absent(absence: &Absence, sites: &Sites, host: &str, has_many: bool) -> String {
+    match absence {
+        Absence::Nobody => nobody(sites, host, has_many),
+        Absence::NoTenant(address) => format!(
+            "a page load is sent to {}: {host} is no tenant's; else 404 no_route",
+            String::from_utf8_lossy(address.as_bytes())
+        ),
+        Absence::Unmade(fault) => format!("503 site_unavailable: {fault}"),
+    }
 }
 
 /// Why no site takes the call.

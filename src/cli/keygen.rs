@@ -94,7 +94,7 @@ fn steps(config: &Config, file: &Path) -> Vec<String> {
             }
         ));
     }
-    let longest = config.sites.iter().map(|site| site.session.max_lifetime);
+    let longest = config.faces().map(|site| site.session.max_lifetime);
     let lifetime = humantime::format_duration(longest.max().unwrap_or_default());
     steps.push(format!(
         "Wait {lifetime} (session.max_lifetime): whatever the old key sealed has ended by then."

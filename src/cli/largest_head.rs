@@ -18,7 +18,7 @@ const KIBI: usize = 1024;
 
 /// The octets of the largest head: that of a login, of a logout, or of an answer that carries a session.
 pub(super) fn largest_head(config: &Config) -> usize {
-    let mut hints = config.sites.iter().map(|site| site.auth.logout_hint);
+    let mut hints = config.faces().map(|site| site.auth.logout_hint);
     let address = if hints.any(|hint| hint == LogoutHint::IdToken) {
         LONGEST_ADDRESS
     } else {

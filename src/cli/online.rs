@@ -105,10 +105,9 @@ impl Findings {
 /// Nobody can be asked from here.
 pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartError> {
     let mut findings = Findings::default();
-    let asked: Vec<Asked> = config.sites.iter().map(Asked::of).collect();
+    let asked = who_is_asked(&config, &mut findings);
     look_around(&config, file, &mut findings);
-    let sites = std::mem::take(&mut config.sites);
-    let sites = app::judge(&config, sites)?.all();
+    let sites = app::judge(&mut config)?;
     ask_store(&config, &mut findings);
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -116,7 +115,10 @@ pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartErr
         .map_err(StartError::Thread)?;
     let tls = outbound::tls()?;
     let patience = config.server.timeouts.connect;
-    for (site, asked) in sites.iter().zip(asked) {
+    for asked in asked {
+        let Ok(site) = sites.at(&asked.host, &asked.path) else {
+            continue;
+        };
         ask_upstreams(
             &runtime,
             site.routes(),
@@ -131,13 +133,36 @@ pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartErr
     Ok(findings)
 }
 
+/// The sites whose providers are asked: of those that tenants have, a few.
+fn who_is_asked(config: &Config, findings: &mut Findings) -> Vec<Asked> {
+    const MOST_TENANTS: usize = 10;
+    let mut asked: Vec<Asked> = config.sites.iter().map(Asked::of).collect();
+    for tenanted in &config.tenanted {
+        for tenant in tenanted.tenants.iter().take(MOST_TENANTS) {
+            match tenanted.template.site_of(tenant) {
+                Ok(site) => asked.push(Asked::of(&site)),
+                Err(errors) => findings.note(Weight::Wrong, errors.to_string()),
+            }
+        }
+        let all = tenanted.tenants.len();
+        if all > MOST_TENANTS {
+            let sentence = format!(
+                "of the {all} tenants of {} the providers and upstreams of the first {MOST_TENANTS} were asked",
+                tenanted.public_url()
+            );
+            findings.note(Weight::Told, sentence);
+        }
+    }
+    asked
+}
+
 /// What no answer tells: who can read our key, and what browsers will think of us.
 fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
     let file = file.display();
     let server = &config.server;
     let is_named = !config.trusted_proxies.is_empty() || server.listen.unix().is_some();
     if !server.speaks_tls() {
-        let mut public = config.sites.iter().map(|site| &site.auth.public_url);
+        let mut public = config.faces().map(|site| &site.auth.public_url);
         if public.any(|public| public.scheme() == "https") && !is_named {
             findings.note(
                 Weight::Unwise,
@@ -280,6 +305,9 @@ fn ask_upstreams(
 /// How a site's provider is called, and where it is asked. Each site asks for itself, since its redirect
 /// address is its own.
 struct Asked {
+    /// Where browsers find the site.
+    host: String,
+    path: String,
     file: PathBuf,
     name: String,
     key: &'static str,
@@ -290,7 +318,10 @@ struct Asked {
 impl Asked {
     fn of(site: &SiteConfig) -> Self {
         let (key, address) = asked_at(&site.provider);
+        let host = site.auth.public_url.host_str();
         Self {
+            host: host.unwrap_or_default().to_owned(),
+            path: format!("{}/", site.auth.mount),
             file: site.file.clone(),
             name: provider_name(&site.provider),
             key,

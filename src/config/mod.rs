@@ -65,7 +65,7 @@ pub use error::{ConfigErrors, Warnings};
 pub use print::Print;
 pub use reload::{AcceptedPrints, Reload, Reread};
 pub use secret_source::KeyPlace;
-pub use tenants::{HostPattern, Template, Tenant, TenantedSite};
+pub use tenants::{Template, Tenant, TenantedSite};
 
 /// A year, as browsers want it before they remember it for good; other hosts below ours may have no
 /// https.
@@ -176,6 +176,30 @@ impl Config {
         variables: &Variables,
     ) -> Result<(Self, Warnings), ConfigErrors> {
         parse(text, file, variables, Purpose::Serve)
+    }
+}
+
+impl Config {
+    /// Takes the sites out, for whoever makes them.
+    pub fn take_sites(&mut self) -> (Vec<SiteConfig>, Vec<TenantedSite>) {
+        let (sites, tenanted) = (&mut self.sites, &mut self.tenanted);
+        (std::mem::take(sites), std::mem::take(tenanted))
+    }
+
+    /// Where browsers find the sites.
+    pub fn public_urls(&self) -> Vec<String> {
+        let of_sites = self
+            .sites
+            .iter()
+            .map(|site| site.auth.public_url.to_string());
+        let of_tenants = self.tenanted.iter().map(TenantedSite::public_url);
+        of_sites.chain(of_tenants).collect()
+    }
+
+    /// What is said of each site, and of those that tenants have as it is for one that is nobody's.
+    pub fn faces(&self) -> impl Iterator<Item = &SiteConfig> {
+        let of_tenants = self.tenanted.iter().map(|tenanted| &tenanted.face);
+        self.sites.iter().chain(of_tenants)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::StatusCode;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use url::Url;
 
 use crate::oidc::ProviderSettings;
@@ -28,6 +28,8 @@ pub(super) struct Discovery {
     calls: Arc<Calls>,
     current: ArcSwapOption<Metadata>,
     attempts: AtomicU64,
+    /// Told where somebody asks and there is none.
+    needed: Notify,
     /// Held during a fetch; holds why the last one failed.
     flight: Mutex<Option<ProviderError>>,
 }
@@ -39,6 +41,7 @@ impl Discovery {
             calls,
             current: ArcSwapOption::empty(),
             attempts: AtomicU64::new(0),
+            needed: Notify::new(),
             flight: Mutex::new(None),
         }
     }
@@ -48,12 +51,18 @@ impl Discovery {
         self.current.load_full()
     }
 
+    /// Comes once somebody has asked while there was none.
+    pub(super) async fn needed(&self) {
+        self.needed.notified().await;
+    }
+
     /// The last good copy, or a fetch where there is none yet. Those who wait for the same fetch
     /// share its failure, so that a silent provider costs each of them one deadline, not a queue.
     pub(super) async fn metadata(&self) -> Result<Arc<Metadata>, ProviderError> {
         if let Some(metadata) = self.cached() {
             return Ok(metadata);
         }
+        self.needed.notify_one();
         let seen = self.attempts.load(Ordering::SeqCst);
         let flight = self.flight.lock().await;
         if let Some(metadata) = self.cached() {

@@ -143,7 +143,12 @@ impl Provider {
     ///
     /// One of the two could not be had, or may not be used.
     pub async fn look(&self) -> Result<Arc<Metadata>, ProviderError> {
-        let metadata = self.0.discovery.refresh().await?;
+        let discovery = &self.0.discovery;
+        // A login that needs the first copy may be fetching it.
+        let metadata = match discovery.cached() {
+            Some(_) => discovery.refresh().await?,
+            None => discovery.metadata().await?,
+        };
         self.0.jwks.refresh().await?;
         Ok(metadata)
     }
@@ -171,9 +176,14 @@ impl Provider {
         }
     }
 
-    /// Whether this is that one, and not just one like it.
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// Comes once somebody has asked for metadata while there were none.
+    pub async fn needed(&self) {
+        self.0.discovery.needed().await;
+    }
+
+    /// Tells it from every other that there is, those just like it among them.
+    pub fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// How it stands, as far as [`Self::keep_fresh`] has looked; asks nobody.

@@ -18,11 +18,12 @@ mod refusal_log;
 mod sign_in;
 pub mod site;
 pub mod sites;
+pub mod tenancy;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, LOCATION, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -48,7 +49,7 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, Peer, TrustedProxies};
 use crate::web::ending::Ending;
-use crate::web::navigation::Arrival;
+use crate::web::navigation::{Arrival, is_page_load};
 use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers, Turn};
@@ -58,7 +59,7 @@ use developer::Audience;
 use error::{Refusal, RefusedRequest};
 use sign_in::may_begin_login;
 use site::{Destination, Site};
-use sites::Sites;
+use sites::{Absence, Sites};
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// The tag of the session that a page was made for.
@@ -124,6 +125,19 @@ impl Shared {
     }
 }
 
+/// Who comes to a place where no site is.
+enum Stranger {
+    Refused(Refusal),
+    /// A person at a host that is no tenant's.
+    SentTo(HeaderValue),
+}
+
+impl<R: Into<Refusal>> From<R> for Stranger {
+    fn from(refusal: R) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
 /// Answers the requests of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -149,7 +163,8 @@ impl Handler for Pipeline {
                 };
                 serving.respond(host, &mut ctx, &parts, body).await
             }
-            Err(refusal) => self.refuse_stranger(&refusal, &mut ctx, &parts),
+            Err(Stranger::Refused(refusal)) => self.refuse_stranger(&refusal, &mut ctx, &parts),
+            Err(Stranger::SentTo(address)) => sent_to(address),
         };
         response
             .headers_mut()
@@ -184,16 +199,23 @@ impl Pipeline {
 
     /// The site that a request is for. Before its path is looked at, so that a stranger's host learns
     /// nothing of our routes; the same answer with a session and without (I8).
-    fn site_of(&self, host: &str, parts: &Parts) -> Result<Arc<Site>, Refusal> {
-        if let Some(site) = self.sites.at(host, parts.uri.path()) {
-            return Ok(site);
-        }
+    fn site_of(&self, host: &str, parts: &Parts) -> Result<Arc<Site>, Stranger> {
+        let absence = match self.sites.at(host, parts.uri.path()) {
+            Ok(site) => return Ok(site),
+            Err(absence) => absence,
+        };
         check_request(parts)?;
         let within = self
             .sites
             .first()
             .filter(|site| site.is_the_provider_within(host, parts));
-        within.ok_or_else(|| Refusal::UnknownHost(host.into()))
+        match absence {
+            Absence::Unmade(fault) => Err(Refusal::Tenant(fault).into()),
+            Absence::NoTenant(address) if is_page_load(parts) => Err(Stranger::SentTo(address)),
+            Absence::NoTenant(_) | Absence::Nobody => {
+                within.ok_or_else(|| Refusal::UnknownHost(host.into()).into())
+            }
+        }
     }
 
     /// Answers a request that is for no site.
@@ -623,6 +645,16 @@ fn check_session_of_page(headers: &HeaderMap, session: &Session) -> Result<(), R
 }
 
 /// No other origin may call: the browser finds no permission in this answer and gives up (H4).
+/// Sends a person elsewhere, for now: the host may be a tenant's tomorrow.
+fn sent_to(address: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, address);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 fn preflight() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -58,6 +58,16 @@ pub struct Neighbours {
     pub cookies: CookieNames,
 }
 
+impl Neighbours {
+    /// Adds what a site below `mount` must know of one below `other` with these cookies.
+    pub fn add(&mut self, mount: &str, other: &str, cookies: &CookieNames) {
+        if other.len() > mount.len() && other.starts_with(mount) {
+            self.mounts.push(other.to_owned());
+        }
+        self.cookies = std::mem::take(&mut self.cookies).and(cookies);
+    }
+}
+
 /// What a call comes to at a site.
 #[derive(Debug)]
 pub enum Destination<'a> {
@@ -141,6 +151,11 @@ impl Site {
     /// The path that it lives below, `/shop`; empty where it has the whole origin.
     pub fn mount(&self) -> &str {
         &self.relying_party.settings().mount
+    }
+
+    /// The names of its cookies, and of its neighbours'.
+    pub(super) const fn cookies(&self) -> &CookieNames {
+        &self.strip_cookies
     }
 
     /// Its routes, by the paths that browsers ask for.

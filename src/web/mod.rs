@@ -10,6 +10,7 @@ pub mod client_address;
 pub mod cookie_line;
 pub mod cookie_names;
 pub mod ending;
+pub mod host_pattern;
 pub mod loopback;
 pub mod navigation;
 pub mod open_limits;

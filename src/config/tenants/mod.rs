@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::config::SiteConfig;
 use crate::config::error::ConfigErrors;
+use crate::web::host_pattern::HostPattern;
 
 /// A site with `{tenant}` in its `public_url`: each tenant has a site of its own.
 #[derive(Debug)]
@@ -22,18 +23,14 @@ pub struct TenantedSite {
     pub template: Arc<Template>,
 }
 
-/// The hosts that a `public_url` with `{tenant}` in it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPattern {
-    before: Box<str>,
-    after: Box<str>,
-}
-
-impl HostPattern {
-    /// The name in the tenant's place, where `host`, in lower case, is of this pattern.
-    pub fn name_in<'a>(&self, host: &'a str) -> Option<&'a str> {
-        let name = host.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
-        (!name.is_empty() && !name.contains('.')).then_some(name)
+impl TenantedSite {
+    /// Its public URL with `{tenant}` in it, as an operator writes it.
+    pub fn public_url(&self) -> String {
+        let url = &self.face.auth.public_url;
+        let host = self.pattern.host_of("{tenant}");
+        let port = url.port().map(|port| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        format!("{}://{host}{port}{}", url.scheme(), self.face.auth.mount)
     }
 }
 

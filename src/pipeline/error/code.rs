@@ -112,6 +112,8 @@ codes! {
     Busy "busy" SERVICE_UNAVAILABLE Other,
     /// The provider is away, or its metadata cannot be trusted.
     ProviderUnavailable "provider_unavailable" SERVICE_UNAVAILABLE SignInAgain,
+    /// A tenant's site cannot be made.
+    SiteUnavailable "site_unavailable" SERVICE_UNAVAILABLE Other,
     /// The session store is away.
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE Other,
     /// The upstream did not answer in time.

@@ -50,6 +50,9 @@ pub enum Refusal {
     /// It asks for a host that is not served here.
     #[error("a host that is not served here: {0}")]
     UnknownHost(Box<str>),
+    /// It is for a tenant whose site cannot be made of the configuration.
+    #[error("the tenant's site cannot be made: {0}")]
+    Tenant(String),
     /// It came on the connection of another host, and is to come on one of its own.
     #[error("a host that the certificate of the connection is not for")]
     Misdirected,

@@ -20,6 +20,11 @@ impl Refusal {
                 "Not found",
                 "This host is not served here; open the site by its public address.",
             ),
+            Self::Tenant(_) => verdict(
+                Code::SiteUnavailable,
+                "Out of order",
+                "This site cannot be served at the moment. Whoever runs it finds the cause in the log.",
+            ),
             Self::Misdirected => verdict(
                 Code::Misdirected,
                 "Misdirected request",
