@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # User instructions that one authenticated request costs in bff, counted by valgrind's callgrind.
 #
-#   benches/instructions.sh [--requests N] [--bin-dir DIR] [--access-log]
+#   benches/instructions.sh [--requests N] [--bin-dir DIR] [--access-log] [--sites N] [--tenants N]
 #
 #   --requests N   requests of the longer of two runs, whose difference is what is told; default 4000
 #   --bin-dir DIR  take bff and examples/bench_cast from there instead of building them
+#   --sites N      beside so many other sites
+#   --tenants N    at one of so many tenants of a site
 #   --access-log   with the line that each request writes; without it the log level is "warn"
 #
 # Unlike time, the count is the same on a busy machine: within 1 % for the same binary. One worker, a
@@ -12,12 +14,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-requests=4000 bin_dir= level=warn
+requests=4000 bin_dir= level=warn sites=0 tenants=0
 while [ $# -gt 0 ]; do
   case $1 in
     --requests) requests=$2; shift 2 ;;
     --bin-dir) bin_dir=$2; shift 2 ;;
     --access-log) level=info; shift ;;
+    --sites) sites=$2; shift 2 ;;
+    --tenants) tenants=$2; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     *) echo "unknown option $1; see --help" >&2; exit 2 ;;
   esac
@@ -43,11 +47,23 @@ instructions() {
   port=$("$cast" port)
   start "provider-$1-$2" 0 "$cast" provider "http://localhost:$port/"
   local provider=$pid told=provider-$1-$2
+  local public_url="http://localhost:$port" more=
+  rm -rf "$work/sites" && mkdir "$work/sites"
+  for n in $(seq "$sites"); do
+    echo "public_url = \"http://site-$n.localhost:$port\"" >"$work/sites/site-$n.toml"
+  done
+  if [ "$sites" -gt 0 ]; then more='sites = "sites"'; fi
+  if [ "$tenants" -gt 0 ]; then
+    # The one that is asked stands where the one site does, so that all else is the same.
+    public_url="http://{tenant}.app.localhost:$port" more+=$'\ntenants_file = "tenants.toml"'
+    { echo 'm = { host = "localhost" }'; seq -f 't%.0f = {}' $((tenants - 1)); } >"$work/tenants.toml"
+  fi
   cat >"$work/bff.toml" <<TOML
 [server]
 listen     = "127.0.0.1:$port"
-public_url = "http://localhost:$port"
+public_url = "$public_url"
 workers    = 1
+$more
 
 [provider]
 issuer        = "$(line "$told" 1)"

@@ -43,10 +43,8 @@ pub struct Tenancy {
     cookies: CookieNames,
     pattern: HostPattern,
     no_tenant: Option<HeaderValue>,
-    slots: Box<[Slot]>,
+    slots: Slots<Site>,
     maker: Box<dyn MakesSites>,
-    /// Held while a site is made or let go, which is short: two workers make one site only.
-    changing: Mutex<()>,
 }
 
 /// The parts that a [`Tenancy`] is made of.
@@ -66,10 +64,17 @@ pub struct TenancyParts {
     pub maker: Box<dyn MakesSites>,
 }
 
-/// A tenant's site, while there is one.
-#[derive(Debug, Default)]
-struct Slot {
-    site: ArcSwapOption<Site>,
+/// What is made for each of many, while there is one.
+#[derive(Debug)]
+struct Slots<S> {
+    slots: Box<[Slot<S>]>,
+    /// Held while one is made or let go, which is short: two workers make one only.
+    changing: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Slot<S> {
+    made: ArcSwapOption<S>,
     /// How many looks have found it unused.
     unused: AtomicU8,
 }
@@ -91,9 +96,8 @@ impl Tenancy {
             cookies,
             pattern,
             no_tenant,
-            slots: (0..maker.count()).map(|_| Slot::default()).collect(),
+            slots: Slots::new(maker.count()),
             maker,
-            changing: Mutex::new(()),
         }
     }
 
@@ -120,7 +124,7 @@ impl Tenancy {
 
     /// The names and hosts of all tenants, each with its index.
     pub fn tenants(&self) -> impl Iterator<Item = (usize, &str, &str)> {
-        (0..self.slots.len()).filter_map(|index| {
+        (0..self.maker.count()).filter_map(|index| {
             let (name, host) = self.maker.tenant(index)?;
             Some((index, name, host))
         })
@@ -128,7 +132,7 @@ impl Tenancy {
 
     /// The index and the host of the tenant of this name.
     pub(super) fn find(&self, name: &str) -> Option<(usize, &str)> {
-        let (mut low, mut high) = (0, self.slots.len());
+        let (mut low, mut high) = (0, self.maker.count());
         while low < high {
             let middle = low.midpoint(high);
             let (found, host) = self.maker.tenant(middle)?;
@@ -152,40 +156,75 @@ impl Tenancy {
         index: usize,
         neighbours: impl FnOnce() -> Neighbours,
     ) -> Result<Arc<Site>, String> {
+        self.slots
+            .get_or_make(index, || self.maker.make(index, neighbours()))
+    }
+
+    /// The sites that are made now.
+    pub fn made(&self) -> impl Iterator<Item = Arc<Site>> {
+        self.slots.made()
+    }
+
+    /// A look at who was asked for since the last one: a site that was not for many looks is let go.
+    pub(super) fn let_go_of_unused(&self) {
+        self.slots
+            .let_go_of_unused(|sites| self.maker.let_go(sites));
+    }
+}
+
+impl<S> Slots<S> {
+    fn new(count: usize) -> Self {
+        let slot = || Slot {
+            made: ArcSwapOption::empty(),
+            unused: AtomicU8::new(0),
+        };
+        Self {
+            slots: std::iter::repeat_with(slot).take(count).collect(),
+            changing: Mutex::new(()),
+        }
+    }
+
+    #[inline]
+    fn get_or_make(
+        &self,
+        index: usize,
+        make: impl FnOnce() -> Result<S, String>,
+    ) -> Result<Arc<S>, String> {
         let slot = self.slots.get(index);
         let slot = slot.ok_or_else(|| "there is no such tenant".to_owned())?;
         if slot.unused.load(Ordering::Relaxed) != 0 {
             slot.unused.store(0, Ordering::Relaxed);
         }
-        match slot.site.load_full() {
-            Some(site) => Ok(site),
-            None => self.make(index, slot, neighbours()),
+        match slot.made.load_full() {
+            Some(made) => Ok(made),
+            None => self.make(slot, make),
         }
     }
 
     #[cold]
-    fn make(&self, index: usize, slot: &Slot, neighbours: Neighbours) -> Result<Arc<Site>, String> {
+    fn make(
+        &self,
+        slot: &Slot<S>,
+        make: impl FnOnce() -> Result<S, String>,
+    ) -> Result<Arc<S>, String> {
         let _alone = self.changing();
-        if let Some(site) = slot.site.load_full() {
-            return Ok(site);
+        if let Some(made) = slot.made.load_full() {
+            return Ok(made);
         }
-        let site = Arc::new(self.maker.make(index, neighbours)?);
-        slot.site.store(Some(Arc::clone(&site)));
-        Ok(site)
+        let made = Arc::new(make()?);
+        slot.made.store(Some(Arc::clone(&made)));
+        Ok(made)
     }
 
-    /// The sites that are made now.
-    pub fn made(&self) -> impl Iterator<Item = Arc<Site>> {
-        self.slots.iter().filter_map(|slot| slot.site.load_full())
+    fn made(&self) -> impl Iterator<Item = Arc<S>> {
+        self.slots.iter().filter_map(|slot| slot.made.load_full())
     }
 
-    /// A look at who was asked for since the last one: a site that was not for many looks is let go.
-    pub(super) fn let_go_of_unused(&self) {
+    fn let_go_of_unused(&self, let_go: impl FnOnce(&[Arc<S>])) {
         let _alone = self.changing();
-        let unused = self.slots.iter().filter_map(Slot::take_unused);
-        let unused: Vec<_> = unused.collect();
+        let unused: Vec<_> = self.slots.iter().filter_map(Slot::take_unused).collect();
         if !unused.is_empty() {
-            self.maker.let_go(&unused);
+            let_go(&unused);
         }
     }
 
@@ -194,17 +233,67 @@ impl Tenancy {
     }
 }
 
-impl Slot {
-    /// The site, where nobody has asked for it for many looks, this one among them.
-    fn take_unused(&self) -> Option<Arc<Site>> {
-        let site = self.site.load_full()?;
+impl<S> Slot<S> {
+    /// What was made, where nobody has asked for it for many looks, this one among them.
+    fn take_unused(&self) -> Option<Arc<S>> {
+        let made = self.made.load_full()?;
         let unused = self.unused.load(Ordering::Relaxed).saturating_add(1);
         self.unused.store(unused, Ordering::Relaxed);
         // The slot has one, and this is the other: whoever has a third is being served.
-        let is_unused = unused > LOOKS_UNUSED && Arc::strong_count(&site) <= 2;
+        let is_unused = unused > LOOKS_UNUSED && Arc::strong_count(&made) <= 2;
         is_unused.then(|| {
-            self.site.store(None);
-            site
+            self.made.store(None);
+            made
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// However many ask at once, one is made; one that cannot be made is tried again by the next.
+    #[test]
+    fn one_is_made_for_all_who_ask() {
+        let slots = Slots::new(2);
+        let refused = slots.get_or_make(1, || Err::<usize, _>("no secret".to_owned()));
+        assert_eq!(refused, Err("no secret".to_owned()));
+        let (made, start) = (AtomicUsize::new(0), Barrier::new(8));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    slots
+                        .get_or_make(1, || Ok(made.fetch_add(1, Ordering::SeqCst)))
+                        .unwrap();
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+        assert_eq!(slots.made().count(), 1);
+        assert!(slots.get_or_make(2, || Ok(0)).is_err(), "there are two");
+    }
+
+    /// One is let go once nobody has asked for it for many looks, and never while somebody is served by it.
+    #[test]
+    fn what_nobody_asks_for_is_let_go() {
+        let slots = Slots::new(3);
+        let make = |index| slots.get_or_make(index, || Ok(index)).unwrap();
+        let held = make(0);
+        drop((make(1), make(2)));
+        for look in 1..=LOOKS_UNUSED {
+            slots.let_go_of_unused(|_| panic!("at look {look}"));
+        }
+        drop(make(2));
+        let mut let_go = Vec::new();
+        slots.let_go_of_unused(|unused| let_go.extend(unused.iter().map(|made| **made)));
+        assert_eq!(let_go, [1]);
+        assert_eq!(slots.made().count(), 2);
+        drop(held);
+        slots.let_go_of_unused(|unused| let_go.extend(unused.iter().map(|made| **made)));
+        assert_eq!(let_go, [1, 0]);
     }
 }

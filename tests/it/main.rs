@@ -11,6 +11,7 @@
 )]
 
 mod support;
+mod tenants;
 
 mod administration;
 mod answers;

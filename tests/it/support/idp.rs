@@ -47,8 +47,22 @@ pub(crate) const SECOND_SITE: &str = "https://shop.example";
 /// Where browsers find a site on a path of the first one's host.
 pub(crate) const PATH_SITE: &str = "https://app.example/team";
 
+/// Where browsers find tenants: two by a pattern, and one on a host of its own.
+pub(crate) const TENANTS: [&str; 3] = [
+    "https://acme.desk.example",
+    "https://initech.desk.example",
+    "https://portal.globex.example",
+];
+
 /// Every site that the provider sends people back to.
-const SITES: [&str; 3] = [PUBLIC_URL, SECOND_SITE, PATH_SITE];
+const SITES: [&str; 6] = [
+    PUBLIC_URL,
+    SECOND_SITE,
+    PATH_SITE,
+    TENANTS[0],
+    TENANTS[1],
+    TENANTS[2],
+];
 
 /// Seconds that an access token lives, until a test says otherwise.
 pub(crate) const ACCESS_TOKEN_SECONDS: u64 = 300;
