@@ -12,6 +12,7 @@ pub mod developer;
 pub mod endpoint;
 mod endpoints;
 pub mod error;
+mod nobody;
 pub mod own_headers;
 mod pages;
 mod refusal_log;
@@ -185,31 +186,9 @@ impl Pipeline {
     /// The site that a request is for. Before its path is looked at, so that a stranger's host learns
     /// nothing of our routes; the same answer with a session and without (I8).
     fn site_of(&self, host: &str, parts: &Parts) -> Result<Arc<Site>, Refusal> {
-        if let Some(site) = self.sites.at(host, parts.uri.path()) {
-            return Ok(site);
-        }
-        check_request(parts)?;
-        let within = self
-            .sites
-            .first()
-            .filter(|site| site.is_the_provider_within(host, parts));
-        within.ok_or_else(|| Refusal::UnknownHost(host.into()))
-    }
-
-    /// Answers a request that is for no site.
-    fn refuse_stranger(
-        &self,
-        refusal: &Refusal,
-        ctx: &mut Context,
-        parts: &Parts,
-    ) -> Response<Body> {
-        match self.sites.first() {
-            Some(site) => Serving {
-                site: &site,
-                worker: self,
-            }
-            .refuse(refusal, ctx, parts),
-            None => Response::new(Body::Empty),
+        match self.sites.at(host, parts.uri.path()) {
+            Some(site) => Ok(site),
+            None => self.meant(host, parts),
         }
     }
 
@@ -574,7 +553,7 @@ impl Serving<'_> {
         let relying_party = &*self.site.relying_party;
         let arrival = Arrival::of(&parts.headers);
         RefusedRequest {
-            relying_party,
+            relying_party: Some(relying_party),
             version: parts.version,
             arrival,
             audience: self.worker.shared.audience,
@@ -584,7 +563,6 @@ impl Serving<'_> {
             error_page: self.site.error_page.as_ref(),
             warnings: &self.worker.shared.warnings,
             now: relying_party.now(),
-            session_cookie: relying_party.session_cookie(),
         }
     }
 }

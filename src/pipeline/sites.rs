@@ -106,9 +106,12 @@ impl Sites {
         self.0.load().all.clone()
     }
 
-    /// The site whose face is shown to whoever asks for a host of nobody's.
-    pub(super) fn first(&self) -> Option<Arc<Site>> {
-        self.0.load().all.first().cloned()
+    /// The one site, where there is one alone.
+    pub(super) fn only(&self) -> Option<Arc<Site>> {
+        match self.0.load().all.as_slice() {
+            [site] => Some(Arc::clone(site)),
+            _ => None,
+        }
     }
 }
 
