@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::Response;
 use tokio::sync::Semaphore;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::auth::Common;
 use crate::auth::answer::not_stored;
@@ -20,6 +20,7 @@ use crate::session::Sessions;
 use crate::session::store::{Note, StoreError};
 use crate::telemetry::{LogoutOutcome, Metrics, chain};
 use crate::web::body::Body;
+use crate::web::registration::Registration;
 use crate::web::repeats::Repeats;
 
 /// Why nothing was ended, or not all of it.
@@ -152,27 +153,20 @@ impl ProviderLogouts {
         }
     }
 
-    /// Whether the provider calls us by a name of its own: one that we ask within its network calls from
-    /// there. Its word is signed, whatever it was sent to.
+    /// Whether the provider may call us by a name of its own: one that we ask within its network calls
+    /// from there.
     pub fn is_called_by_any_name(&self) -> bool {
         self.provider.settings().internal.is_some()
     }
 
-    /// Says that somebody, and so perhaps the provider, looks for this endpoint at a host that is not
-    /// served here.
-    pub fn backchannel_logout_elsewhere(&self, host: &str) {
-        const LONGEST: usize = 255;
-        let kind = "a logout token for another host";
-        if let Some(left_out) = self.warnings.due(kind, self.clock.now()) {
-            let host: String = host.chars().take(LONGEST).collect();
-            let right = self.places.address("/backchannel-logout");
-            tracing::warn!(
-                event = "logout.elsewhere",
-                host = host.as_str(),
-                left_out,
-                "a back-channel logout was sent to a host that is not served here; register {right} at the provider"
-            );
-        }
+    /// Whose sessions its logout tokens end.
+    pub fn registration(&self) -> &Registration {
+        self.ended_there.registration()
+    }
+
+    /// Where the provider is to send logout tokens.
+    pub fn address(&self) -> Url {
+        self.places.address("/backchannel-logout")
     }
 
     async fn end_sessions_of(&self, token: &LogoutToken) -> Result<(), StoreError> {

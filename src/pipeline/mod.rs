@@ -12,6 +12,7 @@ pub mod developer;
 pub mod endpoint;
 mod endpoints;
 pub mod error;
+mod nobody;
 pub mod own_headers;
 mod pages;
 mod refusal_log;
@@ -23,7 +24,7 @@ pub mod tenancy;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, LOCATION, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -49,7 +50,7 @@ use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, Peer, TrustedProxies};
 use crate::web::ending::Ending;
-use crate::web::navigation::{Arrival, is_page_load};
+use crate::web::navigation::Arrival;
 use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::{Demand, Source, Strangers, Turn};
@@ -57,9 +58,10 @@ use crate::web::strangers::{Demand, Source, Strangers, Turn};
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use developer::Audience;
 use error::{Refusal, RefusedRequest};
+use nobody::Stranger;
 use sign_in::may_begin_login;
 use site::{Destination, Site};
-use sites::{Absence, Sites};
+use sites::Sites;
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// The tag of the session that a page was made for.
@@ -125,19 +127,6 @@ impl Shared {
     }
 }
 
-/// Who comes to a place where no site is.
-enum Stranger {
-    Refused(Refusal),
-    /// A person at a host that is no tenant's.
-    SentTo(HeaderValue),
-}
-
-impl<R: Into<Refusal>> From<R> for Stranger {
-    fn from(refusal: R) -> Self {
-        Self::Refused(refusal.into())
-    }
-}
-
 /// Answers the requests of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -163,8 +152,7 @@ impl Handler for Pipeline {
                 };
                 serving.respond(host, &mut ctx, &parts, body).await
             }
-            Err(Stranger::Refused(refusal)) => self.refuse_stranger(&refusal, &mut ctx, &parts),
-            Err(Stranger::SentTo(address)) => sent_to(address),
+            Err(stranger) => self.answer_stranger(stranger, &mut ctx, &parts),
         };
         response
             .headers_mut()
@@ -200,38 +188,9 @@ impl Pipeline {
     /// The site that a request is for. Before its path is looked at, so that a stranger's host learns
     /// nothing of our routes; the same answer with a session and without (I8).
     fn site_of(&self, host: &str, parts: &Parts) -> Result<Arc<Site>, Stranger> {
-        let absence = match self.sites.at(host, parts.uri.path()) {
-            Ok(site) => return Ok(site),
-            Err(absence) => absence,
-        };
-        check_request(parts)?;
-        let within = self
-            .sites
-            .first()
-            .filter(|site| site.is_the_provider_within(host, parts));
-        match absence {
-            Absence::Unmade(fault) => Err(Refusal::Tenant(fault).into()),
-            Absence::NoTenant(address) if is_page_load(parts) => Err(Stranger::SentTo(address)),
-            Absence::NoTenant(_) | Absence::Nobody => {
-                within.ok_or_else(|| Refusal::UnknownHost(host.into()).into())
-            }
-        }
-    }
-
-    /// Answers a request that is for no site.
-    fn refuse_stranger(
-        &self,
-        refusal: &Refusal,
-        ctx: &mut Context,
-        parts: &Parts,
-    ) -> Response<Body> {
-        match self.sites.first() {
-            Some(site) => Serving {
-                site: &site,
-                worker: self,
-            }
-            .refuse(refusal, ctx, parts),
-            None => Response::new(Body::Empty),
+        match self.sites.at(host, parts.uri.path()) {
+            Ok(site) => Ok(site),
+            Err(absence) => self.meant(absence, host, parts),
         }
     }
 
@@ -596,7 +555,7 @@ impl Serving<'_> {
         let relying_party = &*self.site.relying_party;
         let arrival = Arrival::of(&parts.headers);
         RefusedRequest {
-            relying_party,
+            relying_party: Some(relying_party),
             version: parts.version,
             arrival,
             audience: self.worker.shared.audience,
@@ -606,7 +565,6 @@ impl Serving<'_> {
             error_page: self.site.error_page.as_ref(),
             warnings: &self.worker.shared.warnings,
             now: relying_party.now(),
-            session_cookie: relying_party.session_cookie(),
         }
     }
 }
@@ -645,16 +603,6 @@ fn check_session_of_page(headers: &HeaderMap, session: &Session) -> Result<(), R
 }
 
 /// No other origin may call: the browser finds no permission in this answer and gives up (H4).
-/// Sends a person elsewhere, for now: the host may be a tenant's tomorrow.
-fn sent_to(address: HeaderValue) -> Response<Body> {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::FOUND;
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, address);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 fn preflight() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;

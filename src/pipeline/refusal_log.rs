@@ -93,13 +93,20 @@ fn elsewhere(host: &str, request: &RefusedRequest<'_>) {
     const LONGEST: usize = 255;
     if let Some(left_out) = request.warnings.due("another host", request.now) {
         let host: String = host.chars().take(LONGEST).collect();
-        let public_url = &request.relying_party.settings().public_url;
+        let public_url = request.relying_party.map(|relying_party| {
+            let public_url = &relying_party.settings().public_url;
+            public_url.origin().ascii_serialization()
+        });
+        let key = match public_url {
+            Some(_) => "server.public_url",
+            None => "the public_url of the site that is meant",
+        };
         tracing::info!(
             event = "request.elsewhere",
             host = host.as_str(),
-            public_url = public_url.origin().ascii_serialization(),
+            public_url,
             left_out,
-            "a request came for a host that is not served here; let the proxy before it leave Host as it came, or correct server.public_url"
+            "a request came for a host that is not served here; let the proxy before it leave Host as it came, or correct {key}"
         );
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{HeaderValue, Method};
 
 use crate::auth::RelyingParty;
+use crate::auth::backchannel_logout::ProviderLogouts;
 use crate::frontend::{ErrorPage, Frontend};
 use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
 use crate::pipeline::own_headers::OwnHeaders;
@@ -238,20 +238,12 @@ impl Site {
         self.path_rules.or(self.routes.path_rules())
     }
 
-    /// Whether this is the back channel of a provider that has another name for us, as we have for it.
-    /// Any other that was given another address of ours than the public one would sign nobody out, and
-    /// nobody would know why.
-    pub(super) fn is_the_provider_within(&self, host: &str, parts: &Parts) -> bool {
+    /// Who takes logout tokens at this path, whatever the host.
+    pub(super) fn back_channel_at(&self, path: &str) -> Option<&ProviderLogouts> {
         let base_path = &self.relying_party.settings().base_path;
-        let wanted = UnderBase::at(parts.uri.path(), base_path);
-        let is_back_channel = parts.method == Method::POST
-            && wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout);
-        let logouts = self.relying_party.provider_logouts();
-        if is_back_channel && !logouts.is_called_by_any_name() {
-            logouts.backchannel_logout_elsewhere(host);
-            return false;
-        }
-        is_back_channel
+        let wanted = UnderBase::at(path, base_path);
+        (wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout))
+            .then(|| self.relying_party.provider_logouts())
     }
 }
 

@@ -266,9 +266,13 @@ impl Sites {
         WeakSites(Arc::downgrade(&self.0))
     }
 
-    /// The site whose face is shown to whoever asks for a host of nobody's.
-    pub(super) fn first(&self) -> Option<Arc<Site>> {
-        self.0.load().all.first().cloned()
+    /// The one site, where there is one alone.
+    pub(super) fn only(&self) -> Option<Arc<Site>> {
+        let table = self.0.load();
+        match table.all.as_slice() {
+            [site] if table.tenancies.is_empty() => Some(Arc::clone(site)),
+            _ => None,
+        }
     }
 }
 

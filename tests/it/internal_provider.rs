@@ -15,7 +15,7 @@ use crate::support::browser::Fetch;
 use crate::support::call::Call;
 use crate::support::clock::nine_o_clock;
 use crate::support::faults::Fault;
-use crate::support::idp::{Asked, Idp};
+use crate::support::idp::{Asked, Idp, SECOND_SITE};
 use crate::support::journey::refusal;
 use crate::support::process::{Ended, run};
 use crate::support::upstream::Upstream;
@@ -144,6 +144,51 @@ async fn the_provider_calls_back_from_within() {
         assert_eq!(reply.status, expected, "{reply:?}");
         let signed_in = browser.signed_in().await;
         assert_eq!(signed_in.is_none(), inside);
+    }
+}
+
+/// Of several sites the one takes it whose path it is. Where sites of several clients have that path, none
+/// does, and the log says what to do: the first site alone was looked at.
+#[tokio::test]
+async fn of_several_sites_the_one_is_meant_whose_path_it_is() {
+    let another = "[provider]\nclient_id = \"shop\"\n";
+    let own_path = "base_path = \"/own\"\n";
+    for (shop, path, expected) in [
+        (own_path.to_owned(), "/own/backchannel-logout", 200),
+        // Sites of one client: whichever takes the token ends the sessions at all of them.
+        (String::new(), "/bff/backchannel-logout", 200),
+        (another.to_owned(), "/bff/backchannel-logout", 404),
+        (
+            format!("{own_path}{another}"),
+            "/bff/backchannel-logout",
+            200,
+        ),
+    ] {
+        let idp = Idp::known_as(ISSUER, &nine_o_clock());
+        let upstream = Upstream::start();
+        let bff = asked_inside(&idp, &upstream)
+            .set("server.sites", "sites")
+            .file(
+                "sites/shop.toml",
+                format!("public_url = \"{SECOND_SITE}\"\n{shop}"),
+            )
+            .start();
+        let mut browser = bff.browser();
+        browser.sign_in("alice").await;
+        let sid = idp.sids("alice").pop().unwrap();
+        let token = idp.logout_token(None, Some(&sid));
+        let call = Call::bare("POST", path)
+            .header("Host", "bff:8080")
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(format!("logout_token={token}"));
+        let reply = call.send(bff.public_addr).await;
+        assert_eq!(reply.status, expected, "{shop}: {reply:?}");
+        let signed_in = browser.signed_in().await;
+        assert_eq!(signed_in.is_none(), expected == 200, "{shop}");
+        let told = bff
+            .logs()
+            .lines_with("give each of them a base_path of its own");
+        assert_eq!(told.len(), usize::from(expected == 404), "{shop}");
     }
 }
 

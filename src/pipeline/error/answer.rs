@@ -33,9 +33,10 @@ pub fn answer(refusal: &Refusal, ctx: &Context, request: &RefusedRequest<'_>) ->
     let headers = response.headers_mut();
     add_fields(headers, refusal, &verdict, request.version);
     if verdict.code.deletes_cookie()
+        && let Some(relying_party) = request.relying_party
         && let Some(Presented::Session(cookie)) = &ctx.presented
     {
-        for line in request.session_cookie.delete(cookie) {
+        for line in relying_party.session_cookie().delete(cookie) {
             headers.append(SET_COOKIE, line);
         }
     }
@@ -57,7 +58,7 @@ fn body(
         detail: developer::told(refusal, request.audience)
             .unwrap_or_else(|| verdict.detail.to_owned()),
         request_id: ctx.request_id().to_owned(),
-        login_url: offers_login.then(|| request.login_url(refusal)),
+        login_url: (offers_login.then(|| request.login_url(refusal))).flatten(),
         for_people: for_people(refusal),
         on: request.way_on(refusal, verdict),
         home: request.way_home(refusal),

@@ -13,7 +13,6 @@ use crate::frontend::ErrorPage;
 use crate::pipeline::developer::Audience;
 use crate::pipeline::error::Refusal;
 use crate::pipeline::error::verdict::Verdict;
-use crate::session::cookie::SessionCookie;
 use crate::web::navigation::Arrival;
 use crate::web::problem::Way;
 use crate::web::repeats::Repeats;
@@ -21,8 +20,8 @@ use crate::web::repeats::Repeats;
 /// What an answer needs to know of the request and the site beside the refusal itself.
 #[derive(Debug)]
 pub struct RefusedRequest<'a> {
-    /// Who signs people in.
-    pub relying_party: &'a RelyingParty,
+    /// Who signs people in; nobody at a place that is none's.
+    pub relying_party: Option<&'a RelyingParty>,
     /// The request's version of HTTP.
     pub version: Version,
     /// Who will read the answer: this decides between a problem document and a page.
@@ -41,26 +40,24 @@ pub struct RefusedRequest<'a> {
     pub warnings: &'a Repeats,
     /// The present moment.
     pub now: Timestamp,
-    /// Takes the session cookie back, where the request brought one that is over.
-    pub session_cookie: &'a SessionCookie,
 }
 
 impl RefusedRequest<'_> {
     /// Where a browser signs in. A person comes back to where they were; a script says for itself
     /// where it wants to go on.
-    pub(super) fn login_url(&self, refusal: &Refusal) -> String {
+    pub(super) fn login_url(&self, refusal: &Refusal) -> Option<String> {
         let return_to = match refusal {
             Refusal::Callback(error) => error.return_to.as_ref(),
             Refusal::Login(LoginError::Over { link } | LoginError::Hopeless { link, .. }) => {
-                return link.clone();
+                return Some(link.clone());
             }
             _ => self.return_to.as_ref(),
         };
-        let places = self.relying_party.places();
-        match return_to.filter(|_| self.arrival.is_seen()) {
+        let places = self.relying_party?.places();
+        Some(match return_to.filter(|_| self.arrival.is_seen()) {
             Some(place) => places.login_link(place, self.window(refusal)),
             None => places.login_url(),
-        }
+        })
     }
 
     /// What the login is shown in that the refusal ends.
@@ -81,7 +78,7 @@ impl RefusedRequest<'_> {
     /// What a person does next: loads the page again where that may help and loses nothing, else
     /// signs in, where that was under way or would help.
     pub(super) fn way_on(&self, refusal: &Refusal, verdict: &Verdict) -> Option<Way> {
-        let sign_in = || Some(Way::new("Sign in", self.login_url(refusal)));
+        let sign_in = || Some(Way::new("Sign in", self.login_url(refusal)?));
         let is_passing = verdict.status.is_server_error()
             || matches!(
                 verdict.status,
@@ -100,7 +97,7 @@ impl RefusedRequest<'_> {
             }
             // Whoever comes by an IP address need not learn what is behind it.
             Refusal::UnknownHost(_) if self.audience == Audience::Developer => {
-                let address = self.relying_party.settings().public_url.as_str();
+                let address = self.relying_party?.settings().public_url.as_str();
                 Some(Way::new("Open the public address", address))
             }
             Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(_) => sign_in(),
