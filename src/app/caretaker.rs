@@ -10,15 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::History;
 use crate::app::reload::Reloader;
-use crate::auth;
-use crate::clock::Clock;
+use crate::app::site::Ground;
 use crate::config::RELOAD_INTERVAL;
 use crate::pipeline::Shared;
 use crate::pipeline::sites::Sites;
 use crate::server::Certificates;
 use crate::session::Sessions;
-use crate::telemetry::{LogLines, Metrics};
-use crate::web::strangers::{Pressure, Strangers};
+use crate::telemetry::LogLines;
+use crate::web::strangers::Pressure;
 
 /// How often expired sessions are looked for: what is open on behalf of one ends within 1 s (M4).
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -29,19 +28,15 @@ const LOOK_AT_TENANTS: Duration = Duration::from_mins(1);
 
 /// Does what no request waits for.
 pub(super) struct Caretaker {
+    pub(super) ground: Arc<Ground>,
     pub(super) sites: Sites,
+    pub(super) sessions: Sessions,
     /// Knows which WebSockets are open.
     pub(super) sockets: Arc<Shared>,
-    /// Knows which event streams are.
-    pub(super) streams: auth::Shared,
     pub(super) certificates: Option<Certificates>,
-    pub(super) sessions: Sessions,
     pub(super) reloader: Arc<Reloader>,
-    pub(super) strangers: Strangers,
-    pub(super) metrics: Metrics,
     /// Where there is somebody to look at it.
     pub(super) history: Option<History>,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Caretaker {
@@ -57,7 +52,7 @@ impl Caretaker {
                 let _lines = log.enter();
                 runtime.block_on(async {
                     tokio::select! {
-                        () = self.metrics.clone().keep_small() => {}
+                        () = self.ground.metrics.clone().keep_small() => {}
                         () = self.sessions.tend() => {}
                         () = self.sweep() => {}
                         () = self.reload() => {}
@@ -81,10 +76,13 @@ impl Caretaker {
 
     /// Looks at what is not counted where it happens.
     fn gauge(&self) {
-        let metrics = &self.metrics;
+        let metrics = &self.ground.metrics;
         metrics.sessions(self.sessions.count());
-        metrics.open(self.streams.open_streams(), self.sockets.open_sockets());
-        for pressure in self.strangers.pressure(self.clock.now()) {
+        metrics.open(
+            self.ground.shared.open_streams(),
+            self.sockets.open_sockets(),
+        );
+        for pressure in self.ground.strangers.pressure(self.ground.clock.now()) {
             let Pressure {
                 demand,
                 used,
@@ -107,8 +105,8 @@ impl Caretaker {
     async fn keep_history(&self) {
         match &self.history {
             Some(history) => {
-                let (metrics, sessions) = (&self.metrics, &self.sessions);
-                history.keep(metrics, sessions, &*self.clock).await;
+                let Ground { metrics, clock, .. } = &*self.ground;
+                history.keep(metrics, &self.sessions, &**clock).await;
             }
             None => std::future::pending().await,
         }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::runtime;
 
+use crate::app::StartError;
+use crate::app::foundation::{account_of_strangers, key_ring};
 use crate::app::providers::Providers;
 use crate::app::site::{Files, Ground};
-use crate::app::stores::{self, Opened};
-use crate::app::{StartError, account_of_strangers, key_ring, room_for_cookies};
+use crate::app::stores::{self, Opened, room_for_cookies};
 use crate::auth;
 use crate::auth::ending::AllEndings;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};

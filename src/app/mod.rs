@@ -6,6 +6,7 @@
 mod caretaker;
 #[cfg(feature = "dev")]
 mod develop;
+mod foundation;
 mod look;
 mod pipelines;
 mod providers;
@@ -24,46 +25,27 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, Check, History};
+use crate::admin::{self, Admin, History};
 use crate::app::caretaker::Caretaker;
-use crate::app::pipelines::{Pipelines, upstream_limits};
-use crate::app::providers::Providers;
-use crate::app::readiness::{ProvidersCheck, StoreCheck, StrangersCheck};
+use crate::app::foundation::Foundation;
 use crate::app::reload::Reloader;
 use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
-use crate::app::site::{Files, Ground};
-use crate::app::stores::Around;
-use crate::auth;
-use crate::auth::ending::AllEndings;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::config::{Config, Reload, Variables, Warnings};
 #[cfg(feature = "dev")]
 use crate::dev::DevError;
-use crate::frontend::{FileRoom, FrontendError};
+use crate::frontend::FrontendError;
 use crate::pipeline::developer::Audience;
-use crate::pipeline::sites::Sites;
-use crate::pipeline::{Shared, SharedParts};
 use crate::proxy::route::RouteFault;
-use crate::proxy::upstream::UpstreamRoom;
-use crate::secret::SessionKey;
-use crate::server::descriptors::{
-    connections_that_fit, files_that_fit, raise, upstreams_that_fit, warn_of_fewer,
-};
-use crate::server::{self, Callers, Listen, RollCall, Server, ServerSettings, WorkerContext};
-use crate::session::journal::{Journal, SubjectNames};
-use crate::session::seal::Keys;
+use crate::server::{self, Listen, RollCall, Server, WorkerContext};
 use crate::session::store::StoreError;
-use crate::telemetry::{self, LogError, LogLines, Metrics, SubjectInLog};
+use crate::telemetry::{self, LogError, LogLines, Metrics};
 use crate::web::background::Background;
-use crate::web::client_address::TrustedProxies;
-use crate::web::outbound::{self, OutboundError};
+use crate::web::outbound::OutboundError;
 use crate::web::public_origin::NoOrigin;
-use crate::web::strangers::{self, Addresses, Budget, Strangers};
 
 #[cfg(feature = "dev")]
 pub use develop::{Development, develop};
@@ -167,7 +149,7 @@ impl RunningApp {
 
     fn start_for(
         audience: Audience,
-        config: Config,
+        mut config: Config,
         environment: Environment,
     ) -> Result<Self, StartError> {
         let Environment {
@@ -177,131 +159,53 @@ impl RunningApp {
             log,
         } = environment;
         let _lines = log.enter();
-        let metrics = Metrics::new();
-        let tls = outbound::tls()?;
-        let keys = key_ring(&config.keys, &*randomness);
-        let care = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let background = Background::on(care.handle().clone());
-        let inherited = stores::inherited(&config.sites);
-        let first = config.faces().next();
-        let first = first.map(|site| (site.id.clone(), site.session.clone()));
-        let opened = stores::open(
-            &config.store,
-            &Around {
-                metrics: &metrics,
-                keys: &keys,
-                inherited: &inherited,
-                clock: &clock,
-                randomness: &randomness,
-                care: &care,
-            },
-        )?;
-        let mut server = config.server;
-        let Descriptors { upstreams, files } = share_out(&mut server, audience);
-        let upstream_room = UpstreamRoom::new(upstreams, server.workers);
-        let strangers = account_of_strangers(&server, upstreams, &config.trusted_proxies);
-        let trusted_proxies = TrustedProxies::new(config.trusted_proxies);
-        let callers = Callers::Strangers {
-            account: strangers.clone(),
-            proxies: trusted_proxies.clone(),
-        };
-        let streams = auth::Shared::new();
-        let ground = Arc::new(Ground {
-            clock: Arc::clone(&clock),
-            randomness: Arc::clone(&randomness),
-            metrics: metrics.clone(),
-            keys: keys.clone(),
-            sessions: opened,
-            inherited,
-            journal: Journal::new(metrics.clone(), subject_names(config.log.subject, &keys)),
-            endings: AllEndings::default(),
-            room_for_cookies: room_for_cookies(server.limits.head_bytes),
-            background: background.clone(),
-            strangers: strangers.clone(),
-            shared: streams.clone(),
-            file_room: FileRoom::new(files),
-            files: Files::Judged,
-            providers: Providers::on(care.handle().clone()),
-            tls: tls.clone(),
-        });
-        let (id, settings) = first.ok_or(StartError::NoSite)?;
-        let sessions = ground.sessions_of(&id, &settings);
-        let table = ground.table(config.sites, config.tenanted)?;
-        ground.now_under(&table);
-        let shared = Arc::new(Shared::new(SharedParts {
-            trusted_proxies,
-            websocket_ping: server.timeouts.websocket_ping,
-            strangers: strangers.clone(),
-            clock: Arc::clone(&clock),
-            audience,
-            metrics: metrics.clone(),
-        }));
-        let sites = Sites::new(table);
-        ground.find_tenants(&sites);
-        let served = sites.clone();
-        metrics.config_in_use(clock.now());
+        let foundation = Foundation::lay(audience, &mut config, clock, randomness)?;
+        let Config { server, admin, .. } = config;
         let patience = server.timeouts.drain;
         // Whoever leaves through `?` below ends what runs already.
         let shutdown = CancellationToken::new();
         let leaving = shutdown.child_token();
         let undo = shutdown.clone().drop_guard();
-        let pipelines = Pipelines {
-            sites,
-            shared: Arc::clone(&shared),
-            limits: upstream_limits(&server),
-            room: upstream_room,
-            tls: Arc::new(tls),
-            randomness: Arc::clone(&randomness),
-        };
+        let sockets = foundation.sockets(audience, &server);
+        let pipelines = foundation.pipelines(&sockets, &server);
         let make_pipeline = move |worker: WorkerContext| pipelines.of(worker);
+        let callers = foundation.callers();
         let public = Server::start(server, &callers, make_pipeline, shutdown.clone(), &log)?;
         let afterwards = CancellationToken::new();
         let undo_afterwards = afterwards.clone().drop_guard();
-        let certificates = public.certificates();
-        let reloader = Reloader::new(
-            ground,
-            served.clone(),
-            certificates.clone(),
+        let reloader = Arc::new(Reloader::new(
+            Arc::clone(&foundation.ground),
+            foundation.sites.clone(),
+            public.certificates(),
             reload,
             log.clone(),
-        );
-        let reloader = Arc::new(reloader);
-        let history = config.admin.as_ref().map(|_| History::new());
-        let checks: Vec<Arc<dyn Check>> = vec![
-            Arc::new(ProvidersCheck::new(served.clone(), Arc::clone(&clock))),
-            Arc::new(StoreCheck(sessions.clone())),
-            Arc::new(StrangersCheck(strangers.clone(), Arc::clone(&clock))),
-        ];
+        ));
+        let history = admin.as_ref().map(|_| History::new());
         let told = Admin {
-            sites: Arc::new(served.clone()),
-            checks,
-            metrics: metrics.clone(),
+            sites: Arc::new(foundation.sites.clone()),
+            checks: foundation.checks(),
+            metrics: foundation.ground.metrics.clone(),
             history: history.clone().unwrap_or_default(),
-            sessions: sessions.clone(),
+            sessions: foundation.sessions.clone(),
             reload: Arc::new(Arc::clone(&reloader)),
-            randomness,
+            randomness: Arc::clone(&foundation.ground.randomness),
             draining: leaving.clone(),
         };
-        let admin = config
-            .admin
+        let admin = admin
             .map(|settings| admin::start(settings, told, afterwards.clone(), &log))
             .transpose()?;
+        let ground = foundation.ground;
+        let (metrics, background) = (ground.metrics.clone(), ground.background.clone());
         let caretaker = Caretaker {
-            sites: served,
-            sockets: shared,
-            streams,
-            certificates,
-            sessions,
+            ground,
+            sites: foundation.sites,
+            sessions: foundation.sessions,
+            sockets,
+            certificates: public.certificates(),
             reloader: Arc::clone(&reloader),
-            strangers,
-            metrics: metrics.clone(),
             history,
-            clock,
         }
-        .spawn(care, afterwards.clone(), log)
+        .spawn(foundation.care, afterwards.clone(), log)
         .map_err(StartError::Thread)?;
         undo.disarm();
         undo_afterwards.disarm();
@@ -438,59 +342,4 @@ pub fn serve(
     );
     signals.run(app, &ServiceManager::of(variables));
     Ok(())
-}
-
-/// The configured keys, or a fresh one: sessions then end with the process.
-fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
-    Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
-}
-
-fn subject_names(said: SubjectInLog, keys: &Keys) -> SubjectNames {
-    match said {
-        SubjectInLog::Hash => SubjectNames::Hashed(keys.clone()),
-        SubjectInLog::Clear => SubjectNames::Clear,
-    }
-}
-
-/// What the limit on open files leaves to each, so that a flood of one kind starves no other.
-struct Descriptors {
-    upstreams: usize,
-    files: usize,
-}
-
-/// Cuts the connections of `server` to what fits, and shares out the rest.
-fn share_out(server: &mut ServerSettings, audience: Audience) -> Descriptors {
-    let descriptors = raise();
-    let wanted = server.limits.connections;
-    let connections = connections_that_fit(wanted, descriptors);
-    // One developer's browser opens few, and the limit is nothing that they need to mend.
-    if audience == Audience::Public {
-        warn_of_fewer(connections, wanted, descriptors);
-    }
-    server.limits.connections = connections;
-    Descriptors {
-        upstreams: upstreams_that_fit(connections, descriptors),
-        files: files_that_fit(descriptors),
-    }
-}
-
-/// Addresses tell strangers apart where TLS ends here or the proxies before us were named, as a socket
-/// file names them; else all may come through a proxy that nobody named.
-fn account_of_strangers(
-    server: &ServerSettings,
-    upstreams: usize,
-    trusted_proxies: &[IpNet],
-) -> Strangers {
-    let is_named = !trusted_proxies.is_empty() || server.listen.unix().is_some();
-    let addresses = if server.speaks_tls() || is_named {
-        Addresses::TellApart
-    } else {
-        Addresses::MayBeShared
-    };
-    let room = strangers::Room {
-        connections: server.limits.connections,
-        connections_per_address: server.limits.connections_per_address,
-        upstreams,
-    };
-    Strangers::new(addresses, |demand| Budget::of(demand, room))
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::runtime::{self, Runtime};
 use tracing::dispatcher::{self, Dispatch};
 
-use crate::app::{StartError, key_ring};
+use crate::app::StartError;
+use crate::app::foundation::key_ring;
 use crate::clock::{Clock, Randomness, SystemRandomness};
 use crate::config::{Config, SiteConfig};
 use crate::session::seal::Keys;
