@@ -12,6 +12,8 @@ use crate::app::providers::Providers;
 use crate::app::readiness::{ProvidersCheck, StoreCheck, StrangersCheck};
 use crate::app::site::{Files, Ground};
 use crate::app::stores::{self, Around, room_for_cookies};
+use crate::app::table::table;
+use crate::app::tenants::TenantsEndings;
 use crate::auth;
 use crate::auth::ending::AllEndings;
 use crate::clock::{Clock, Randomness};
@@ -101,10 +103,11 @@ impl Foundation {
         let sessions = ground.sessions_of(&first.id, &first.session);
         let upstream_room = UpstreamRoom::new(upstreams, server.workers);
         let (sites, tenanted) = config.take_sites();
-        let table = ground.table(sites, tenanted)?;
+        let table = table(&ground, sites, tenanted)?;
         ground.now_under(&table);
         let sites = Sites::new(table);
-        ground.find_tenants(&sites);
+        let tenants = TenantsEndings(sites.downgrade());
+        ground.endings.find_tenants(Box::new(tenants));
         ground.metrics.config_in_use(ground.clock.now());
         Ok(Self {
             ground,

@@ -10,6 +10,7 @@ use crate::app::foundation::{account_of_strangers, key_ring};
 use crate::app::providers::Providers;
 use crate::app::site::{Files, Ground};
 use crate::app::stores::{self, Opened, room_for_cookies};
+use crate::app::table::table;
 use crate::auth;
 use crate::auth::ending::AllEndings;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
@@ -74,5 +75,5 @@ fn look(config: &mut Config, files: Files) -> Result<Sites, StartError> {
         clock,
         randomness,
     });
-    Ok(Sites::new(ground.table(sites, tenanted)?))
+    Ok(Sites::new(table(&ground, sites, tenanted)?))
 }

@@ -16,6 +16,7 @@ mod service_manager;
 mod signals;
 mod site;
 mod stores;
+mod table;
 mod tenants;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::admin::{ReloadAnswer, Reloads};
 use crate::app::site::Ground;
+use crate::app::table::table;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, ConfigErrors, Print, Reload, Reread, SiteConfig, TenantedSite};
 use crate::pipeline::sites::{Sites, Table};
@@ -164,7 +165,7 @@ impl Reloader {
         sites: Vec<SiteConfig>,
         tenanted: Vec<TenantedSite>,
     ) -> Result<Table, String> {
-        let table = self.ground.table(sites, tenanted);
+        let table = table(&self.ground, sites, tenanted);
         let table = table.map_err(|error| chain(&error))?;
         table.take_up(&self.sites.table())?;
         if let Some(certificates) = &self.certificates {

@@ -7,11 +7,10 @@ use crate::admin::NamesSites;
 use crate::app::StartError;
 use crate::app::providers::{Asked, Providers};
 use crate::app::stores::Opened;
-use crate::app::tenants::{self, TenantsEndings};
 use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
-use crate::config::{SiteConfig, TenantedSite};
+use crate::config::SiteConfig;
 use crate::frontend::{FileRoom, Frontend, FrontendSettings};
 use crate::oidc::Provider;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
@@ -78,36 +77,17 @@ pub(super) struct Face {
 }
 
 impl Ground {
-    /// The sites of a configuration, and who makes those of tenants.
+    /// The site that a file describes, beside these.
     ///
     /// # Errors
     ///
-    /// What keeps one from being served, in one sentence.
-    pub(super) fn table(
-        self: &Arc<Self>,
-        sites: Vec<SiteConfig>,
-        tenanted: Vec<TenantedSite>,
-    ) -> Result<Table, StartError> {
-        let neighbours: Vec<_> = sites
-            .iter()
-            .map(|config| neighbours(config, &sites, &tenanted))
-            .collect();
-        let built: Result<_, StartError> = sites
-            .into_iter()
-            .zip(neighbours)
-            .map(|(config, neighbours)| {
-                Ok(Arc::new(self.build(config, neighbours, &Whose::Its)?))
-            })
-            .collect();
-        let tenancies = tenanted.into_iter();
-        let tenancies = tenancies.map(|tenanted| tenants::tenancy(self, tenanted));
-        Ok(Table::new(built?, tenancies.collect::<Result<_, _>>()?))
-    }
-
-    /// Looks for tenants among these sites from now on, where a session of theirs ends.
-    pub(super) fn find_tenants(&self, sites: &Sites) {
-        let tenants = TenantsEndings(sites.downgrade());
-        self.endings.find_tenants(Box::new(tenants));
+    /// What keeps it from being served, in one sentence.
+    pub(super) fn site(
+        &self,
+        config: SiteConfig,
+        neighbours: Neighbours,
+    ) -> Result<Site, StartError> {
+        self.build(config, neighbours, &Whose::Its)
     }
 
     /// What these sites stand for from now on, and none before them.
@@ -282,24 +262,6 @@ impl Ground {
         };
         SessionCookie::carrying(settings, keys, carrier)
     }
-}
-
-/// What `config` must know of those that share its host.
-fn neighbours(config: &SiteConfig, all: &[SiteConfig], tenanted: &[TenantedSite]) -> Neighbours {
-    let host = config.auth.public_url.host_str();
-    let others = all
-        .iter()
-        .filter(|other| other.id != config.id && other.auth.public_url.host_str() == host);
-    let tenants = tenanted.iter().filter(|tenanted| {
-        let mut tenants = tenanted.tenants.iter();
-        tenants.any(|tenant| Some(&*tenant.host) == host)
-    });
-    let mut neighbours = Neighbours::default();
-    for other in others.chain(tenants.map(|tenanted| &tenanted.face)) {
-        let names = other.session.cookie.derived_names();
-        neighbours.add(&config.auth.mount, &other.auth.mount, &names);
-    }
-    neighbours
 }
 
 impl NamesSites for Sites {
