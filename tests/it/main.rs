@@ -61,6 +61,7 @@ mod return_to;
 mod rules;
 mod session;
 mod sessions_endpoint;
+mod site_journey;
 mod sites;
 mod socket_files;
 mod sse;
