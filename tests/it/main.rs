@@ -22,6 +22,7 @@ mod callback;
 mod cast;
 mod certificates;
 mod check_online;
+mod check_sites;
 mod cli;
 mod client_auth;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
