@@ -47,7 +47,7 @@ use self::tls::Told;
 pub use self::callers::Callers;
 pub use self::listen::Listen;
 pub use self::roll_call::RollCall;
-pub use self::tls::{CertificateNames, Certificates, SiteCertificate, TlsError, TlsFiles};
+pub use self::tls::{CertificateNames, Certificates, SiteCertificate, TlsError, TlsFiles, damage};
 
 /// How the public listener behaves.
 #[derive(Debug, Clone)]

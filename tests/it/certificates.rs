@@ -1,16 +1,12 @@
 //! Several certificates on one listener: which requests a connection may carry (N2).
 
-use std::sync::Arc;
-
 use bff::server::{SiteCertificate, TlsFiles};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::support::authority::Authority;
@@ -58,19 +54,9 @@ async fn connect(
     name: &str,
     protocol: &[u8],
 ) -> TlsStream<TcpStream> {
-    let mut roots = rustls::RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
-    roots.add(root.unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(bff.public_addr).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let connected = authority.connector(protocol).connect(name, stream);
     soon("a handshake", connected).await.unwrap()
 }
 

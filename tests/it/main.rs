@@ -23,6 +23,7 @@ mod callback;
 mod cast;
 mod certificates;
 mod check_online;
+mod check_sites;
 mod cli;
 mod client_auth;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
@@ -62,6 +63,7 @@ mod return_to;
 mod rules;
 mod session;
 mod sessions_endpoint;
+mod site_journey;
 mod sites;
 mod socket_files;
 mod sse;

@@ -2,107 +2,46 @@
 
 use serde_json::Value;
 
-use crate::support::bff::{Bff, BffBuilder};
-use crate::support::browser::{Browser, Fetch};
+use crate::support::browser::Fetch;
 use crate::support::call::Call;
 use crate::support::clock::nine_o_clock;
-use crate::support::idp::{Idp, PATH_SITE, PUBLIC_URL, SECOND_SITE};
+use crate::support::journey::{NAVIGATION, steady_fields};
+use crate::support::sites::{FourSites, PLACES, Place, Providers, call, session, sign_in};
 use crate::support::upstream::{Answer, Upstream};
-use crate::support::wire::Reply;
 
-/// A site as the tests know it: where it is, and what its session cookie is called.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    url: &'static str,
-    host: &'static str,
-    mount: &'static str,
-    cookie: &'static str,
+/// What a script of the site is told with this cookie.
+async fn told(bff: &FourSites<'_>, place: Place, cookie: &str) -> Value {
+    let call = call(place, "GET", "/bff/session", cookie);
+    call.send(bff.addr(place)).await.json()
 }
 
-/// That of bff.toml, one on a host of its own, and one on a path of the first one's host.
-const PLACES: [Place; 3] = [
-    Place {
-        url: PUBLIC_URL,
-        host: "app.example",
-        mount: "",
-        cookie: "__Host-Http-bff",
-    },
-    Place {
-        url: SECOND_SITE,
-        host: "shop.example",
-        mount: "",
-        cookie: "__Host-Http-bff",
-    },
-    Place {
-        url: PATH_SITE,
-        host: "app.example",
-        mount: "/team",
-        cookie: "__Host-Http-bff.team",
-    },
-];
-
-fn three_sites<'a>(idp: &'a Idp, upstream: &Upstream) -> BffBuilder<'a> {
-    Bff::with(idp, upstream)
-        .set("server.sites", "sites")
-        .file("sites/shop.toml", format!("public_url = {SECOND_SITE:?}\n"))
-        .file("sites/team.toml", format!("public_url = {PATH_SITE:?}\n"))
+async fn is_signed_in(bff: &FourSites<'_>, place: Place, cookie: &str) -> bool {
+    told(bff, place, cookie).await["authenticated"] == true
 }
 
-fn browser(bff: &Bff<'_>) -> Browser {
-    let mut browser = bff.browser();
-    browser.resolve(SECOND_SITE, bff.public_addr);
-    browser
-}
-
-async fn sign_in(browser: &mut Browser, place: Place, user: &str) {
-    let login = format!("{}/bff/login?login_hint={user}", place.url);
-    let visit = browser.visit(&login).await;
-    let callback = visit.reply_of(&format!("{}/bff/callback", place.mount));
-    assert_eq!(callback.status, 303, "{place:?}: {}", callback.text());
-    browser.stand_on(&format!("{}/", place.url));
-}
-
-async fn session(browser: &mut Browser, place: Place) -> Value {
-    browser.stand_on(&format!("{}/", place.url));
-    let endpoint = format!("{}/bff/session", place.mount);
-    browser.fetch(Fetch::get(&endpoint).csrf()).await.json()
-}
-
-/// A call of the site's own script, with this cookie under the site's name for it.
-fn call(place: Place, method: &str, endpoint: &str, cookie: &str) -> Call {
-    Call::bare(method, &format!("{}{endpoint}", place.mount))
-        .header("Host", place.host)
-        .header("X-CSRF", "1")
-        .header("Sec-Fetch-Site", "same-origin")
-        .header("Cookie", &format!("{}={cookie}", place.cookie))
-}
-
-/// The value of the session cookie that somebody got who signed in at this place.
-async fn cookie_of(bff: &Bff<'_>, place: Place, user: &str) -> String {
-    let mut browser = browser(bff);
-    let login = format!("{}/bff/login?login_hint={user}", place.url);
-    let visit = browser.visit(&login).await;
-    let callback: &Reply = visit.reply_of(&format!("{}/bff/callback", place.mount));
-    let lines = callback.all("set-cookie");
-    let own = format!("{}=", place.cookie);
-    let line = lines.iter().find_map(|line| line.strip_prefix(&own));
-    let value = line.unwrap_or_else(|| panic!("{place:?} sets no session cookie: {lines:?}"));
-    value.split(';').next().unwrap().to_owned()
+/// A cookie of alice at each of the sites.
+async fn a_cookie_each(bff: &FourSites<'_>) -> Vec<(Place, String)> {
+    let mut cookies = Vec::new();
+    for place in PLACES {
+        cookies.push((place, bff.cookie_of(place, "alice").await));
+    }
+    cookies
 }
 
 /// One browser is signed in at all of them at once, as somebody else at each; each has its own routes, and
 /// a logout at one is none at the others.
 #[tokio::test]
 async fn a_browser_is_signed_in_at_each_site() {
-    let idp = Idp::start(&nine_o_clock());
+    let providers = Providers::start(&nine_o_clock());
     let upstream = Upstream::start();
     upstream.answers(|_| Answer::text("answered"));
-    let bff = three_sites(&idp, &upstream).start();
-    let mut browser = browser(&bff);
-    for (place, user) in PLACES.into_iter().zip(["alice", "bob", "alice"]) {
+    let bff = FourSites::start(&providers, &upstream);
+    let mut browser = bff.browser();
+    let users = PLACES.into_iter().zip(["alice", "bob", "bob", "alice"]);
+    for (place, user) in users.clone() {
         sign_in(&mut browser, place, user).await;
     }
-    for (place, user) in PLACES.into_iter().zip(["alice", "bob", "alice"]) {
+    for (place, user) in users {
         assert_eq!(
             session(&mut browser, place).await["user"]["sub"],
             user,
@@ -125,43 +64,35 @@ async fn a_browser_is_signed_in_at_each_site() {
             "no site's cookie goes upstream"
         );
     }
-    let team = PLACES[2];
+    let [.., team] = PLACES;
     browser.stand_on(&format!("{}/", team.url));
     let logout = Fetch::new("POST", "/team/bff/logout").csrf();
     assert_eq!(browser.fetch(logout).await.status, 200);
-    assert_eq!(session(&mut browser, team).await["authenticated"], false);
-    for place in [PLACES[0], PLACES[1]] {
-        assert_eq!(
-            session(&mut browser, place).await["authenticated"],
-            true,
-            "{place:?}"
-        );
+    for place in PLACES {
+        let here = session(&mut browser, place).await["authenticated"] == true;
+        assert_eq!(here, place != team, "{place:?}");
     }
 }
 
-/// A session belongs to its site: its cookie, its tag and its `sid` are nothing at each other site, under
-/// whichever name, and no less after the cookie was used at its own on the same worker.
+/// A session belongs to its site: its cookie is nothing at each other site, under whichever name, and no less
+/// after it was used at its own on the same worker.
 #[tokio::test]
-async fn nothing_of_one_site_is_anything_at_another() {
-    let idp = Idp::start(&nine_o_clock());
+async fn a_cookie_of_one_site_is_nothing_at_another() {
+    let providers = Providers::start(&nine_o_clock());
     let upstream = Upstream::start();
-    let bff = three_sites(&idp, &upstream)
-        .set("server.workers", 1)
-        .start();
-    let mut cookies = Vec::new();
-    for place in PLACES {
-        cookies.push(cookie_of(&bff, place, "alice").await);
-    }
+    let bff = FourSites::start_with(&providers, &upstream, |builder| {
+        builder.set("server.workers", 1)
+    });
+    let cookies = a_cookie_each(&bff).await;
     for round in ["before", "after"] {
-        for (own, cookie) in PLACES.into_iter().zip(&cookies) {
+        for (own, cookie) in &cookies {
             for other in PLACES {
-                let is_own = other.url == own.url;
+                let is_own = other == *own;
                 let what = format!("{} at {}, {round} it was used", own.url, other.url);
                 if is_own && round == "before" {
                     continue;
                 }
-                let told = call(other, "GET", "/bff/session", cookie).send(bff.public_addr);
-                assert_eq!(told.await.json()["authenticated"], is_own, "{what}");
+                assert_eq!(is_signed_in(&bff, other, cookie).await, is_own, "{what}");
                 let status = if is_own { 200 } else { 401 };
                 for (method, endpoint) in [
                     ("GET", "/api/orders"),
@@ -174,76 +105,96 @@ async fn nothing_of_one_site_is_anything_at_another() {
                         continue;
                     }
                     let reply = call(other, method, endpoint, cookie)
-                        .send(bff.public_addr)
+                        .send(bff.addr(other))
                         .await;
                     assert_eq!(
                         reply.status, status,
                         "{what}: {method} {endpoint} {reply:?}"
                     );
                 }
+                // It would end the session, too; here it ends none.
+                if !is_own {
+                    let logout = call(other, "POST", "/bff/logout", cookie);
+                    let reply = logout.send(bff.addr(other)).await;
+                    assert!(reply.status < 500, "{what}: {reply:?}");
+                }
             }
         }
-        for (place, cookie) in PLACES.into_iter().zip(&cookies) {
-            let told = call(place, "GET", "/bff/session", cookie).send(bff.public_addr);
-            assert_eq!(
-                told.await.json()["authenticated"],
-                true,
+        for (place, cookie) in &cookies {
+            assert!(
+                is_signed_in(&bff, *place, cookie).await,
                 "{place:?} {round}"
-            );
-        }
-    }
-    // A page that was made for a session of one site acts in no session of another.
-    let mut tags = Vec::new();
-    for (place, cookie) in PLACES.into_iter().zip(&cookies) {
-        let told = call(place, "GET", "/bff/session", cookie).send(bff.public_addr);
-        tags.push(
-            told.await.json()["session"]["tag"]
-                .as_str()
-                .unwrap()
-                .to_owned(),
-        );
-    }
-    for (place, cookie) in PLACES.into_iter().zip(&cookies) {
-        for (other, tag) in PLACES.into_iter().zip(&tags) {
-            let api = call(place, "GET", "/api/orders", cookie).header("X-BFF-Session", tag);
-            let reply = api.send(bff.public_addr).await;
-            let expected = if other.url == place.url { 200 } else { 409 };
-            assert_eq!(
-                reply.status, expected,
-                "{} with a tag of {}",
-                place.url, other.url
             );
         }
     }
 }
 
-/// A logout token ends that client's sessions at all its sites, whichever of them took it.
+/// What names a session names none of another site: the tag of `X-BFF-Session` and of a `DELETE`, the `sid`
+/// in the link to the logout, the provider's `sid` by the front channel.
+#[tokio::test]
+async fn a_name_of_one_sites_session_is_nothing_at_another() {
+    let providers = Providers::start(&nine_o_clock());
+    let upstream = Upstream::start();
+    let bff = FourSites::start(&providers, &upstream);
+    let cookies = a_cookie_each(&bff).await;
+    let mut sessions = Vec::new();
+    for (place, cookie) in &cookies {
+        sessions.push((*place, told(&bff, *place, cookie).await));
+    }
+    for (place, cookie) in &cookies {
+        for (other, theirs) in &sessions {
+            let what = format!("{} with a word of {}", place.url, other.url);
+            let is_own = other == place;
+            let tag = theirs["session"]["tag"].as_str().unwrap();
+            let api = call(*place, "GET", "/api/orders", cookie).header("X-BFF-Session", tag);
+            let reply = api.send(bff.addr(*place)).await;
+            assert_eq!(reply.status, if is_own { 200 } else { 409 }, "{what}");
+            if is_own {
+                continue;
+            }
+            let one = format!("/bff/sessions?tag={tag}");
+            let reply = call(*place, "DELETE", &one, cookie)
+                .send(bff.addr(*place))
+                .await;
+            assert!(reply.status < 500, "{what}: {reply:?}");
+            let link = theirs["logout_url"].as_str().unwrap();
+            let query = link.split_once('?').unwrap().1;
+            let mut logout = call(*place, "GET", &format!("/bff/logout?{query}"), cookie);
+            for (name, value) in NAVIGATION {
+                logout = logout.with(name, value);
+            }
+            let reply = logout.send(bff.addr(*place)).await;
+            assert!(reply.status < 500, "{what}: {reply:?}");
+        }
+    }
+    // Nobody's session went by any of it.
+    for (place, cookie) in &cookies {
+        assert!(is_signed_in(&bff, *place, cookie).await, "{place:?}");
+    }
+}
+
+/// A logout token ends that client's sessions at all its sites, whichever of them took it; at those of
+/// another client it is nothing, and ends nothing.
 #[tokio::test]
 async fn a_logout_token_ends_the_clients_sessions_at_all_its_sites() {
-    let idp = Idp::start(&nine_o_clock());
-    let bff = three_sites(&idp, &Upstream::start()).start();
+    let providers = Providers::start(&nine_o_clock());
+    let bff = FourSites::start(&providers, &Upstream::start());
     for taker in PLACES {
-        let mut cookies = Vec::new();
-        for place in PLACES {
-            cookies.push(cookie_of(&bff, place, "alice").await);
-        }
-        let token = idp.logout_token(Some("alice"), None);
-        let form = format!("logout_token={token}");
-        let target = format!("{}/bff/backchannel-logout", taker.mount);
-        let reply = Call::bare("POST", &target)
-            .header("Host", taker.host)
-            .header("Content-Type", "application/x-www-form-urlencoded")
-            .body(form)
-            .send(bff.public_addr)
-            .await;
-        assert_eq!(reply.status, 200, "{taker:?}: {reply:?}");
-        for (place, cookie) in PLACES.into_iter().zip(&cookies) {
-            let told = call(place, "GET", "/bff/session", cookie).send(bff.public_addr);
-            assert_eq!(
-                told.await.json()["authenticated"],
-                false,
-                "{place:?} by {taker:?}"
-            );
+        for (whose, issuer) in providers.0.iter().enumerate() {
+            let cookies = a_cookie_each(&bff).await;
+            let token = issuer.logout_token(Some("alice"), None);
+            let reply = bff.hand_over(taker, &token).await;
+            let is_taken = whose == taker.provider;
+            let status = if is_taken { 200 } else { 400 };
+            assert_eq!(reply.status, status, "{taker:?}: {reply:?}");
+            for (place, cookie) in &cookies {
+                let ended = is_taken && place.provider == whose;
+                assert_eq!(
+                    is_signed_in(&bff, *place, cookie).await,
+                    !ended,
+                    "{place:?}, by a token of the provider {whose} at {taker:?}"
+                );
+            }
         }
     }
 }
@@ -251,17 +202,18 @@ async fn a_logout_token_ends_the_clients_sessions_at_all_its_sites() {
 /// A host that is no site's is answered alike whoever asks, and so is a path of no site on a host of one.
 #[tokio::test]
 async fn a_host_of_no_site_is_answered_alike() {
-    let idp = Idp::start(&nine_o_clock());
-    let bff = three_sites(&idp, &Upstream::start()).start();
-    let cookie = cookie_of(&bff, PLACES[0], "alice").await;
+    let providers = Providers::start(&nine_o_clock());
+    let bff = FourSites::start(&providers, &Upstream::start());
+    let [first, second, ..] = PLACES;
+    let cookie = bff.cookie_of(first, "alice").await;
     let stranger = Place {
         host: "other.example",
-        ..PLACES[0]
+        ..first
     };
     for cookie in [cookie.as_str(), "none"] {
         for endpoint in ["/bff/session", "/bff/login", "/api/orders", "/"] {
             let reply = call(stranger, "GET", endpoint, cookie)
-                .send(bff.public_addr)
+                .send(bff.addr(first))
                 .await;
             assert_eq!(reply.status, 404, "{endpoint}: {reply:?}");
             assert!(reply.all("set-cookie").is_empty());
@@ -269,12 +221,59 @@ async fn a_host_of_no_site_is_answered_alike() {
     }
     let upper = Place {
         host: "SHOP.example:8443",
-        ..PLACES[1]
+        ..second
     };
-    let told = call(upper, "GET", "/bff/session", "none").send(bff.public_addr);
+    let told = call(upper, "GET", "/bff/session", "none").send(bff.addr(second));
     assert_eq!(
         told.await.status,
         200,
         "neither case nor port separates sites"
     );
+}
+
+/// A host of nobody's has nobody's face: the page of the first site was shown there, with the link to its
+/// start page.
+#[tokio::test]
+async fn a_host_of_no_site_has_no_sites_face() {
+    const FACE: &str = "<h1>The face of the first</h1> %bff.link% %bff.code%";
+    let providers = Providers::start(&nine_o_clock());
+    let bff = FourSites::start_with(&providers, &Upstream::start(), |builder| {
+        builder
+            .file("error.html", FACE)
+            .file("dist/index.html", "<h1>The app</h1>")
+            .set("frontend.dir", "dist")
+            .set("frontend.error_page", "error.html")
+    });
+    let [first, ..] = PLACES;
+    let page = |host: &str, target: &str| {
+        let mut call = Call::bare("GET", target).header("Host", host);
+        for (name, value) in NAVIGATION {
+            call = call.header(name, value);
+        }
+        call.send(bff.addr(first))
+    };
+    // Whose face it is that a site shows.
+    let own = page(first.host, "/bff/nothing").await;
+    assert_eq!(own.status, 404);
+    assert!(own.text().contains("The face of the first"), "{own:?}");
+    let mut seen = Vec::new();
+    for target in [
+        "/",
+        "/bff/login?return_to=/a",
+        "/bff/callback?code=a&state=b",
+    ] {
+        let reply = page("other.example", target).await;
+        assert_eq!(reply.status, 404, "{reply:?}");
+        let text = reply.text();
+        assert!(text.contains("This host is not served here"), "{text}");
+        for theirs in ["The face of the first", "href", "app.example", "Sign in"] {
+            assert!(!text.contains(theirs), "{theirs}: {text}");
+        }
+        assert!(reply.header("strict-transport-security").is_none());
+        seen.push(steady_fields(&reply));
+    }
+    assert!(seen.iter().all(|fields| *fields == seen[0]), "{seen:?}");
+    let told = bff.logs().lines_with("request.elsewhere");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(!told[0].contains("app.example"), "{told:?}");
 }

@@ -31,23 +31,37 @@ pub(super) fn judge(described: &[Described<'_>], resolved: &[Resolved], faults: 
     for (index, site) in known.iter().enumerate() {
         faults.turn_to(site.described.source);
         let earlier = known.get(..index).unwrap_or_default();
-        for other in earlier {
-            names(site, other, faults);
-            if site.public.host() != other.public.host() {
-                continue;
-            }
-            if site.public.mount == other.public.mount {
-                refuse_one_place(site, other, faults);
-            } else {
-                paths(site, other, faults);
-                cookies(site, other, faults);
-            }
+        // What a site has in common with several is one fault, and told of the first of them.
+        if let Some(other) = earlier.iter().find(|other| has_its_name(site, other)) {
+            refuse_one_name(site, other, faults);
         }
+        judge_on_host(site, earlier, faults);
         for other in &known {
             if !std::ptr::eq(site, other) {
                 hosts_of_routes(site, other, faults);
             }
         }
+    }
+}
+
+/// What holds between sites that share a host.
+fn judge_on_host(site: &Known<'_>, earlier: &[Known<'_>], faults: &mut Faults) {
+    let neighbours = earlier
+        .iter()
+        .filter(|other| site.public.host() == other.public.host());
+    let mut in_its_place = neighbours
+        .clone()
+        .filter(|other| site.public.mount == other.public.mount);
+    if let Some(other) = in_its_place.next() {
+        refuse_one_place(site, other, faults);
+        return;
+    }
+    for other in neighbours.clone() {
+        paths(site, other, faults);
+    }
+    let mut clashes = neighbours.filter_map(|other| Some((other, cookies_clash(site, other)?)));
+    if let Some((other, what)) = clashes.next() {
+        refuse_one_cookie(site, other, what, faults);
     }
 }
 
@@ -82,10 +96,11 @@ impl Known<'_> {
 }
 
 /// Stores, seals and logs tell sites apart by their names alone.
-fn names(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
-    if site.described.id != other.described.id {
-        return;
-    }
+fn has_its_name(site: &Known<'_>, other: &Known<'_>) -> bool {
+    site.described.id == other.described.id
+}
+
+fn refuse_one_name(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
     let what = format!("is the name of {} too", other.file());
     let remedy = "give each site a name of its own: the file's, or id";
     if let Some(id) = site.described.file.id.written() {
@@ -150,15 +165,15 @@ fn is_within(below: &str, mount: &str) -> bool {
 }
 
 /// All cookies of a host come to each of its sites, which tell them apart by name.
-fn cookies(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
-    let (Some(config), Some(before)) = (site.config, other.config) else {
-        return;
-    };
-    let clash = config.session.cookie.names().find_map(|name| {
-        let mut others = before.session.cookie.names();
+fn cookies_clash(site: &Known<'_>, other: &Known<'_>) -> Option<&'static str> {
+    let before = &other.config?.session.cookie;
+    site.config?.session.cookie.names().find_map(|name| {
+        let mut others = before.names();
         others.find_map(|other| clash(name, other))
-    });
-    let Some(what) = clash else { return };
+    })
+}
+
+fn refuse_one_cookie(site: &Known<'_>, other: &Known<'_>, what: &str, faults: &mut Faults) {
     let what = format!("{what} of {}, which is on this host as well", other.file());
     let remedy = "write another session.cookie.name, without a dash at its end";
     let cookie = site.described.file.session.written();
@@ -166,7 +181,8 @@ fn cookies(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
     if let Some(name) = cookie.and_then(|cookie| cookie.value.name.written()) {
         name.refuse(faults, what, remedy);
     } else {
-        let what = format!("{} {what}", config.session.cookie.name);
+        let own = site.config.map(|config| &*config.session.cookie.name);
+        let what = format!("{} {what}", own.unwrap_or_default());
         let place = site.described.place();
         faults.refuse(&place, "session.cookie.name", what, remedy);
     }

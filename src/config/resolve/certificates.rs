@@ -3,6 +3,7 @@
 use crate::config::error::Faults;
 use crate::config::resolve::Surroundings;
 use crate::config::resolve::described::Described;
+use crate::config::resolve::public::Public;
 use crate::config::resolve::server::listen;
 use crate::config::resolve::site::Resolved;
 use crate::config::resolve::tls::tls;
@@ -25,6 +26,7 @@ pub(super) fn judge(
     let mut elsewhere = faults.elsewhere();
     let of_listener = tls(&server.tls, surroundings, &mut elsewhere);
     let of_listener = of_listener.and_then(|files| files.names().ok());
+    let is_anybodys_guess = server.tls.stands() && of_listener.is_none();
     // Another may end TLS for some of them.
     let is_behind = server.trusted_proxies.stands() || listen(server).unix().is_some();
     let is_alone = described.len() == 1;
@@ -54,10 +56,13 @@ pub(super) fn judge(
             );
         }
         let is_covered = of_listener.as_ref().is_some_and(|names| names.cover(host));
-        let has_own = site.file.tls.stands() && !site.is_of_bff_toml;
+        let is_named = described.iter().zip(resolved).any(|(other, found)| {
+            let on_this_host = found.public.as_ref().map(Public::host) == Some(host);
+            on_this_host && other.file.tls.stands() && !other.is_of_bff_toml
+        });
         // One site alone whose certificate is another's was never refused.
         let is_excused = is_alone && site.is_of_bff_toml || is_behind || !public.is_https();
-        if !has_own && !is_covered && certificates(resolved).is_none() && !is_excused {
+        if !is_named && !is_covered && !is_anybodys_guess && !is_excused {
             faults.refuse(
                 &site.place(),
                 site.public_url(),

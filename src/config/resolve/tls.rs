@@ -1,6 +1,6 @@
 //! `server.tls`, and that of a site: the certificate to serve https with, and its key.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::document::joined;
@@ -8,7 +8,7 @@ use crate::config::error::Faults;
 use crate::config::file::TlsTable;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::Surroundings;
-use crate::server::{SiteCertificate, TlsError, TlsFiles};
+use crate::server::{SiteCertificate, TlsError, TlsFiles, damage};
 
 /// The files are there, and are what they have to be.
 pub(super) fn tls(
@@ -51,10 +51,15 @@ pub(super) fn tls(
     };
     let cert = file(&tls.value.cert, "cert", "CERTIFICATE");
     let key = file(&tls.value.key, "key", "PRIVATE KEY");
-    let files = TlsFiles {
-        cert: cert?,
-        key: key?,
+    let (cert, key) = match (cert, key) {
+        (Some(cert), Some(key)) => (cert, key),
+        (Some(cert), None) => {
+            judge_alone(&tls.value.cert, cert, surroundings, faults);
+            return None;
+        }
+        (None, _) => return None,
     };
+    let files = TlsFiles { cert, key };
     if surroundings.purpose.judges_certificates()
         && let Err(error) = files.check(SystemClock.now())
         && let (Some(cert), Some(key)) = (tls.value.cert.written(), tls.value.key.written())
@@ -62,6 +67,25 @@ pub(super) fn tls(
         refuse_tls(&error, &files, (cert, key), faults);
     }
     Some(files)
+}
+
+/// A certificate whose key is no key is judged all the same: every fault at once.
+fn judge_alone(
+    field: &Field<String>,
+    cert: PathBuf,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) {
+    let files = TlsFiles {
+        key: cert.clone(),
+        cert,
+    };
+    if surroundings.purpose.judges_certificates()
+        && let Err(error) = files.names()
+        && let Some(cert) = field.written()
+    {
+        refuse_tls(&error, &files, (cert, cert), faults);
+    }
 }
 
 /// That of a site, which is for its host.
@@ -100,6 +124,11 @@ fn refuse_tls(
     faults: &mut Faults,
 ) {
     let name = |path: &Path| format!("names {}", path.display());
+    let mut unusable = |path: &Path, why: String| {
+        let at = if *path == files.key { key } else { cert };
+        let what = format!("{}, which {why}", name(path));
+        at.refuse(faults, what, "write the path of a file that can be used");
+    };
     match error {
         TlsError::KeyDoesNotFit { .. } => key.refuse(
             faults,
@@ -111,12 +140,15 @@ fn refuse_tls(
             format!("{}, which expired at {not_after:?}", name(&files.cert)),
             "renew the certificate, or look at this machine's clock",
         ),
-        TlsError::Unreadable { path, .. }
-        | TlsError::NotPem { path, .. }
-        | TlsError::Missing { path, .. }
-        | TlsError::Unusable { path, .. } => {
-            let at = if *path == files.key { key } else { cert };
-            at.refuse(faults, format!("{}: {error}", name(path)), "write the path of a file that can be used");
+        TlsError::Unreadable { path, source } => {
+            unusable(path, format!("can't be read ({source})"));
+        }
+        TlsError::NotPem { path, fault } => {
+            unusable(path, format!("is damaged: {}", damage(fault)));
+        }
+        TlsError::Missing { path, expected } => unusable(path, format!("holds no {expected}")),
+        TlsError::Unusable { path, source } => {
+            unusable(path, format!("cannot be used: {source}"));
         }
         // Of the certificates of sites.
         TlsError::DoesNotCover { .. }

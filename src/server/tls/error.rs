@@ -18,13 +18,13 @@ pub enum TlsError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// No PEM, or damaged PEM.
-    #[error("{} is not a PEM file: {source}", path.display())]
+    /// Damaged PEM.
+    #[error("{} is damaged: {}", path.display(), damage(fault))]
     NotPem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
+        /// What is wrong with it; the library would quote the file, which may be a key's.
+        fault: pem::Error,
     },
     /// PEM, but not what was asked for.
     #[error("{} holds no {expected}", path.display())]
@@ -94,4 +94,14 @@ pub enum TlsError {
     /// All certificates were taken away from a listener that speaks TLS.
     #[error("no certificate is left, and a listener goes from https to http at a start alone")]
     NothingLeft,
+}
+
+/// What is wrong with a PEM file, in words that quote nothing of it.
+pub const fn damage(fault: &pem::Error) -> &'static str {
+    match fault {
+        pem::Error::MissingSectionEnd { .. } => "an -----END … line is missing",
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN … line is not whole",
+        pem::Error::Base64Decode(_) => "what stands in it is no base64",
+        _ => "it holds nothing of this kind",
+    }
 }

@@ -172,9 +172,9 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read_file(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
-        .map_err(|source| TlsError::NotPem {
+        .map_err(|fault| TlsError::NotPem {
             path: path.to_owned(),
-            source,
+            fault,
         })?;
     if chain.is_empty() {
         return Err(TlsError::Missing {
@@ -187,14 +187,14 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read_file(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|source| match source {
+    PrivateKeyDer::from_pem_slice(&text).map_err(|fault| match fault {
         pem::Error::NoItemsFound => TlsError::Missing {
             path: path.to_owned(),
             expected: "private key",
         },
-        source => TlsError::NotPem {
+        fault => TlsError::NotPem {
             path: path.to_owned(),
-            source,
+            fault,
         },
     })
 }

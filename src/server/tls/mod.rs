@@ -25,7 +25,7 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 
 use self::set::{Chosen, Set};
 
-pub use self::error::TlsError;
+pub use self::error::{TlsError, damage};
 pub use self::files::{SiteCertificate, TlsFiles};
 pub(super) use self::handshake::shake_hands;
 pub use self::names::CertificateNames;

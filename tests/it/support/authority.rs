@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::helper::Helper;
 
@@ -35,10 +36,46 @@ impl Authority {
 
     /// A certificate for `name` with its key, both in PEM.
     pub(crate) fn certificate_for(&self, name: &str) -> (String, String) {
+        self.certificate_for_all(&[name])
+    }
+
+    /// A certificate for these names with its key, both in PEM.
+    pub(crate) fn certificate_for_all(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
+        let params = CertificateParams::new(names).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Connects as one who trusts this authority alone, and speaks this protocol.
+    pub(crate) fn connector(&self, protocol: &[u8]) -> TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem().as_bytes());
+        roots.add(root.unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Passes everything on to `addr` over TLS, as a browser does that asks for `name`: where it is not
+    /// shown that name's certificate, it panics.
+    pub(crate) fn tunnel(&self, name: &str, addr: SocketAddr) -> Helper {
+        let connector = self.connector(b"http/1.1");
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Helper::listen("a browser's TLS", move |mut near| {
+            let (connector, name) = (connector.clone(), name.clone());
+            async move {
+                let far = TcpStream::connect(addr).await.unwrap();
+                let mut far = connector.connect(name, far).await.unwrap();
+                drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+            }
+        })
     }
 
     /// A server at a free port of this machine that shows a certificate for `name`.

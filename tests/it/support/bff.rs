@@ -24,7 +24,7 @@ use super::call::Call;
 use super::canary::{self, Canaries};
 use super::clock::soon;
 use super::helper::Helper;
-use super::idp::{CLIENT_ID, Idp, PUBLIC_URL};
+use super::idp::{CLIENT_ID, Idp, ORIGINS, PUBLIC_URL};
 use super::logs::Logs;
 use super::upstream::Upstream;
 use super::wire::Reply;
@@ -36,6 +36,8 @@ pub(crate) const ADMIN_KEY: &str = "the administrators' key of many letters";
 #[derive(Debug)]
 pub(crate) struct BffBuilder<'a> {
     idp: &'a Idp,
+    /// Where other sites sign people in.
+    others: Vec<&'a Idp>,
     toml: toml::Table,
     environment: BTreeMap<String, String>,
     dir: TempDir,
@@ -56,6 +58,7 @@ pub(crate) struct Bff<'a> {
     pub(crate) public_addr: SocketAddr,
     pub(crate) admin_addr: Option<SocketAddr>,
     idp: &'a Idp,
+    others: Vec<&'a Idp>,
     received: Received,
     /// What an administrator was told.
     told: Mutex<Vec<Reply>>,
@@ -72,6 +75,7 @@ impl<'a> Bff<'a> {
     pub(crate) fn with(idp: &'a Idp, upstream: &Upstream) -> BffBuilder<'a> {
         let mut builder = BffBuilder {
             idp,
+            others: Vec::new(),
             toml: toml::Table::new(),
             environment: BTreeMap::new(),
             dir: TempDir::new().unwrap(),
@@ -102,7 +106,9 @@ impl<'a> Bff<'a> {
     pub(crate) fn browser(&self) -> Browser {
         let mut browser = Browser::new(Arc::clone(self.idp.clock()));
         browser.resolve(PUBLIC_URL, self.public_addr);
-        browser.resolve(&self.idp.issuer, self.idp.addr());
+        for idp in self.providers() {
+            browser.resolve(&idp.issuer, idp.addr());
+        }
         browser.collect_in(self.received.clone());
         browser
     }
@@ -148,16 +154,26 @@ impl<'a> Bff<'a> {
         reply
     }
 
+    fn providers(&self) -> impl Iterator<Item = &Idp> {
+        std::iter::once(self.idp).chain(self.others.iter().copied())
+    }
+
+    fn canaries(&self) -> Canaries {
+        self.providers().flat_map(Idp::issued_secrets).collect()
+    }
+
     /// Where canaries sing, a line each.
     pub(crate) fn sightings(&self) -> String {
-        let canaries: Canaries = self.idp.issued_secrets();
-        let mut found = canary::sightings_in_replies(
-            &self.received.replies_from(PUBLIC_URL),
-            &["/end_session", "/authorize"].map(|path| self.idp.url(path)),
-            &canaries,
-        );
-        for (url, bytes) in self.received.streams_from(PUBLIC_URL) {
-            found += &canary::sightings(&format!("the stream of {url}"), &bytes, &canaries);
+        let canaries = self.canaries();
+        let leads = |idp: &Idp| ["/end_session", "/authorize"].map(|path| idp.url(path));
+        let leads: Vec<String> = self.providers().flat_map(leads).collect();
+        let mut found = String::new();
+        for origin in ORIGINS {
+            let replies = self.received.replies_from(origin);
+            found += &canary::sightings_in_replies(&replies, &leads, &canaries);
+            for (url, bytes) in self.received.streams_from(origin) {
+                found += &canary::sightings(&format!("the stream of {url}"), &bytes, &canaries);
+            }
         }
         found += &canary::sightings("the log", self.logs.text().as_bytes(), &canaries);
         found += &canary::sightings("a stray line", Logs::strays().as_bytes(), &canaries);
@@ -188,7 +204,7 @@ impl Drop for Bff<'_> {
         let mut found = self.sightings();
         drop(self.app.take());
         // What stopping logged.
-        let canaries = self.idp.issued_secrets();
+        let canaries = self.canaries();
         found += &canary::sightings("the log", self.logs.text().as_bytes(), &canaries);
         assert!(found.is_empty(), "a canary sang:\n{found}");
     }
@@ -231,6 +247,12 @@ impl<'a> BffBuilder<'a> {
             Ok(other) => panic!("BFF_TEST_STORE={other} is not known"),
             Err(_) => self,
         }
+    }
+
+    /// Other sites sign people in there: its secret is in `BFF_OTHER_SECRET`.
+    pub(crate) fn beside(mut self, idp: &'a Idp) -> Self {
+        self.others.push(idp);
+        self.variable("BFF_OTHER_SECRET", &idp.client_secret)
     }
 
     /// Takes a key out again.
@@ -339,6 +361,7 @@ impl<'a> BffBuilder<'a> {
             public_addr: started.public_addr,
             admin_addr: started.admin_addr,
             idp: self.idp,
+            others: self.others,
             received: Received::default(),
             told: Mutex::default(),
             is_administered,

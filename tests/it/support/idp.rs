@@ -44,6 +44,9 @@ pub(crate) const PUBLIC_URL: &str = "https://app.example";
 /// Where browsers find a site on a host of its own.
 pub(crate) const SECOND_SITE: &str = "https://shop.example";
 
+/// Where browsers find another one.
+pub(crate) const THIRD_SITE: &str = "https://desk.example";
+
 /// Where browsers find a site on a path of the first one's host.
 pub(crate) const PATH_SITE: &str = "https://app.example/team";
 
@@ -55,14 +58,18 @@ pub(crate) const TENANTS: [&str; 3] = [
 ];
 
 /// Every site that the provider sends people back to.
-const SITES: [&str; 6] = [
+const SITES: [&str; 7] = [
     PUBLIC_URL,
     SECOND_SITE,
+    THIRD_SITE,
     PATH_SITE,
     TENANTS[0],
     TENANTS[1],
     TENANTS[2],
 ];
+
+/// Their origins.
+pub(crate) const ORIGINS: [&str; 3] = [PUBLIC_URL, SECOND_SITE, THIRD_SITE];
 
 /// Seconds that an access token lives, until a test says otherwise.
 pub(crate) const ACCESS_TOKEN_SECONDS: u64 = 300;

@@ -20,5 +20,6 @@ pub(crate) mod logs;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod servers;
+pub(crate) mod sites;
 pub(crate) mod upstream;
 pub(crate) mod wire;
