@@ -99,7 +99,7 @@ async fn each_tenant_is_a_site_of_its_own() {
     for tenant in TENANTS {
         cookies.push(cookie_of(&mut browser, tenant, "alice").await);
     }
-    let asked = idp.asked(Endpoint::Authorization);
+    let asked = idp.asked(Endpoint::Authorize);
     let hints: Vec<_> = asked
         .iter()
         .map(|asked| asked.query.value("kc_idp_hint").unwrap())
