@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::admin::NamesSites;
 use crate::app::StartError;
 use crate::app::providers::Providers;
-use crate::app::stores::Opened;
+use crate::app::stores::{self, Opened};
 use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
-use crate::config::SiteConfig;
+use crate::config::{ClientConfig, SiteConfig};
 use crate::frontend::{FileRoom, Frontend};
-use crate::oidc::Provider;
+use crate::oidc::{Provider, ProviderSettings};
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::site::{Neighbours, Site, SiteParts};
 use crate::pipeline::sites::Sites;
@@ -82,24 +82,26 @@ impl Ground {
 
     /// What these sites stand for from now on, and none before them.
     pub(super) fn now_under(&self, sites: &[Arc<Site>]) {
-        let all = sites.iter().map(|site| (site, site.relying_party()));
-        let main = sites.iter().find(|site| site.id().is_main());
-        if let Some(main) = main {
-            let provider = main.relying_party().provider();
-            self.inherited.replace(provider.settings().registration());
+        if let Some(main) = sites.iter().find(|site| site.id().is_main()) {
+            let own = main.relying_party();
+            let provider = own.provider().settings();
+            self.inherited
+                .replace(stores::inherited_at(own.settings(), provider));
         }
-        self.endings
-            .replace(all.clone().map(|(site, relying_party)| {
-                let registration = relying_party.provider().settings().registration();
-                (
-                    site.id().clone(),
-                    registration,
-                    relying_party.endings().clone(),
-                )
-            }));
-        let used: Vec<Provider> = all
-            .map(|(_, relying_party)| relying_party.provider().clone())
-            .collect();
+        let all = sites
+            .iter()
+            .flat_map(|site| site.relying_parties().map(move |at| (site, at)));
+        self.endings.replace(all.clone().map(|(site, at)| {
+            let registration = at.provider().settings().registration();
+            (site.id().clone(), registration, at.endings().clone())
+        }));
+        let used: Vec<Provider> = all.map(|(_, at)| at.provider().clone()).collect();
+        let expire = used
+            .iter()
+            .filter_map(|provider| provider.settings().client_secret_expires);
+        if let Some(first) = expire.min() {
+            self.metrics.client_secret_expires(first);
+        }
         self.providers.keep(&used);
     }
 
@@ -110,42 +112,20 @@ impl Ground {
             clears_nel: !config.sets_header(&NEL),
             hsts: config.hsts(),
         };
-        if let Some(expires) = config.client_secret_expires {
-            self.metrics.client_secret_expires(expires);
-            warn_of_expiry(expires, self.clock.now());
-        }
         let session_cookie = self.session_cookie(&config);
-        let provider = self.providers.get_or_make(&config.provider_print, || {
-            let timeout = config.provider.timeout;
-            Provider::new(
-                config.provider,
-                Outbound::with_tls(self.tls.clone(), timeout, config.outbound),
-                Arc::clone(&self.clock),
-                Arc::clone(&self.randomness),
-                self.metrics.clone(),
-            )
-        });
-        let endings = Endings::new(
-            provider.clone(),
-            Arc::clone(&self.sessions.clock),
-            self.background.clone(),
-            config.auth.revocation,
-        );
         let sessions = self.sessions_of(&config.id, &config.session);
-        let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
-            settings: config.auth,
-            provider,
-            sessions: sessions.telling(Arc::new(self.endings.clone())),
-            endings,
-            session_cookie,
-            keys: self.keys.of_site(&config.id),
-            clock: Arc::clone(&self.sessions.clock),
-            randomness: Arc::clone(&self.randomness),
-            metrics: self.metrics.clone(),
-            background: self.background.clone(),
-            strangers: self.strangers.clone(),
-            shared: self.shared.clone(),
-        }));
+        let sessions = sessions.telling(Arc::new(self.endings.clone()));
+        let at = |client| {
+            let relying_party = self.relying_party(&config.id, client, &sessions, &session_cookie);
+            Arc::new(relying_party)
+        };
+        let relying_party = at(ClientConfig {
+            auth: config.auth,
+            provider: config.provider,
+            outbound: config.outbound,
+            provider_print: config.provider_print,
+        });
+        let others = config.others.into_iter().map(at).collect();
         let mount = relying_party.settings().mount.as_str();
         let routes = config.routes.into_iter().map(|route| route.below(mount));
         let routes = routes.collect();
@@ -163,6 +143,7 @@ impl Ground {
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
+            others,
             routes: RouteTable::new(routes)?,
             frontend,
             error_page: config.error_page,
@@ -171,6 +152,47 @@ impl Ground {
             neighbours,
             metrics: self.metrics.clone(),
         }))
+    }
+
+    /// What answers for one client of a site.
+    fn relying_party(
+        &self,
+        site: &SiteId,
+        client: ClientConfig,
+        sessions: &Sessions,
+        session_cookie: &SessionCookie,
+    ) -> RelyingParty {
+        warn_of_expiry(&client.provider, self.clock.now());
+        let provider = self.providers.get_or_make(&client.provider_print, || {
+            let timeout = client.provider.timeout;
+            Provider::new(
+                client.provider,
+                Outbound::with_tls(self.tls.clone(), timeout, client.outbound),
+                Arc::clone(&self.clock),
+                Arc::clone(&self.randomness),
+                self.metrics.clone(),
+            )
+        });
+        let endings = Endings::new(
+            provider.clone(),
+            Arc::clone(&self.sessions.clock),
+            self.background.clone(),
+            client.auth.revocation,
+        );
+        RelyingParty::new(RelyingPartyParts {
+            settings: client.auth,
+            provider,
+            sessions: sessions.clone(),
+            endings,
+            session_cookie: session_cookie.clone(),
+            keys: self.keys.of_site(site),
+            clock: Arc::clone(&self.sessions.clock),
+            randomness: Arc::clone(&self.randomness),
+            metrics: self.metrics.clone(),
+            background: self.background.clone(),
+            strangers: self.strangers.clone(),
+            shared: self.shared.clone(),
+        })
     }
 
     /// The sessions by a site's rules.
@@ -232,14 +254,18 @@ impl NamesSites for Sites {
 }
 
 /// Without the secret nobody signs in, and no session is renewed.
-fn warn_of_expiry(expires: Timestamp, now: Timestamp) {
+fn warn_of_expiry(provider: &ProviderSettings, now: Timestamp) {
     const EARLY: Duration = Duration::from_hours(30 * 24);
+    let Some(expires) = provider.client_secret_expires else {
+        return;
+    };
     if now + EARLY >= expires {
+        let table = &provider.table;
         tracing::warn!(
             event = "client_secret.expires",
             at = expires.rfc3339(),
-            "provider.client_secret ends within a month, or has ended: without it nobody signs in; \
-             get another one from the provider, and write its end as provider.client_secret_expires"
+            "{table}.client_secret ends within a month, or has ended: without it nobody signs in; \
+             get another one from the provider, and write its end as {table}.client_secret_expires"
         );
     }
 }

@@ -18,7 +18,7 @@ use crate::proxy::route::RouteTable;
 use crate::server::ServerSettings;
 use crate::session::StorePlace;
 use crate::session::store::StoreError;
-use crate::web::outbound;
+use crate::web::outbound::{self, OutboundSettings};
 
 /// What was found, in the order in which it was looked for.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Findings {
 /// Nobody can be asked from here.
 pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartError> {
     let mut findings = Findings::default();
-    let asked: Vec<Asked> = config.sites.iter().map(Asked::of).collect();
+    let asked: Vec<Vec<Asked>> = config.sites.iter().map(Asked::all_of).collect();
     look_around(&config, file, &mut findings);
     let sites = std::mem::take(&mut config.sites);
     let sites = app::judge(&config, sites)?.all();
@@ -124,7 +124,9 @@ pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartErr
             tls.clone(),
             &mut findings,
         );
-        asked.ask(site.relying_party().provider(), &runtime, &mut findings);
+        for (at, asked) in site.relying_parties().zip(asked) {
+            asked.ask(at.provider(), &runtime, &mut findings);
+        }
     }
     // A name that is still looked up is not waited for.
     runtime.shutdown_background();
@@ -282,19 +284,29 @@ fn ask_upstreams(
 struct Asked {
     file: PathBuf,
     name: String,
-    key: &'static str,
+    key: String,
     address: String,
     way: Option<String>,
 }
 
 impl Asked {
-    fn of(site: &SiteConfig) -> Self {
-        let (key, address) = asked_at(&site.provider);
+    /// The site's own, then the others.
+    fn all_of(site: &SiteConfig) -> Vec<Self> {
+        let own = (&site.provider, &site.outbound);
+        let others = site.others.iter().map(|at| (&at.provider, &at.outbound));
+        std::iter::once(own)
+            .chain(others)
+            .map(|(provider, outbound)| Self::of(&site.file, provider, outbound))
+            .collect()
+    }
+
+    fn of(file: &Path, provider: &ProviderSettings, outbound: &OutboundSettings) -> Self {
+        let (key, address) = asked_at(provider);
         Self {
-            file: site.file.clone(),
-            name: provider_name(&site.provider),
-            key,
-            way: site.outbound.way_out.describe(&address),
+            file: file.to_owned(),
+            name: provider_name(provider),
+            key: provider.table.tell(key),
+            way: outbound.way_out.describe(&address),
             address,
         }
     }
@@ -327,6 +339,7 @@ impl Asked {
             } else {
                 Weight::Unwise
             };
+            let lack = provider.settings().table.tell(&lack.to_string());
             findings.note(weight, format!("{file}: {lack}"));
         }
         let way = self.way.map(|way| format!(", {way}")).unwrap_or_default();
