@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::admin::{Check, CheckState};
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::{Provider, Standing};
+use crate::pipeline::site::Site;
 use crate::pipeline::sites::Sites;
 use crate::session::Sessions;
 use crate::session::store::Condition;
@@ -42,6 +43,20 @@ impl ProvidersCheck {
         now >= self.started && now.since(self.started) < PATIENCE
     }
 
+    /// Of several providers each takes its own logins away alone: work is kept away where no login works.
+    fn state_of_site(&self, site: &Site) -> CheckState {
+        let mut states: Vec<_> = site
+            .relying_parties()
+            .map(|at| self.state_of(at.provider()))
+            .collect();
+        states.sort_by_key(weight);
+        let some_login_works = !matches!(states.first(), Some(CheckState::Failed(_)));
+        match states.pop() {
+            Some(CheckState::Failed(reason)) if some_login_works => CheckState::Degraded(reason),
+            worst => worst.unwrap_or(CheckState::Ok),
+        }
+    }
+
     fn state_of(&self, provider: &Provider) -> CheckState {
         match provider.standing() {
             Standing::Known => CheckState::Ok,
@@ -66,7 +81,7 @@ impl Check for ProvidersCheck {
             .sites
             .all()
             .iter()
-            .map(|site| self.state_of(site.relying_party().provider()))
+            .map(|site| self.state_of_site(site))
             .max_by_key(weight)
             .unwrap_or(CheckState::Ok);
         Box::pin(std::future::ready(worst))

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::admin::NamesSites;
 use crate::app::StartError;
 use crate::app::providers::{Asked, Providers};
-use crate::app::stores::Opened;
+use crate::app::stores::{self, Opened};
 use crate::auth::ending::{AllEndings, Endings};
 use crate::auth::{self, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
-use crate::config::SiteConfig;
+use crate::config::{ClientConfig, SiteConfig};
 use crate::frontend::{FileRoom, Frontend, FrontendSettings};
-use crate::oidc::Provider;
+use crate::oidc::{Provider, ProviderSettings};
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::site::{Neighbours, Site, SiteParts};
 use crate::pipeline::sites::{Sites, Table};
@@ -93,20 +93,27 @@ impl Ground {
     /// What these sites stand for from now on, and none before them.
     pub(super) fn now_under(&self, table: &Table) {
         let sites = table.all();
-        let main = sites.iter().find(|site| site.id().is_main());
-        if let Some(main) = main {
-            let provider = main.relying_party().provider();
-            self.inherited.replace(provider.settings().registration());
+        if let Some(main) = sites.iter().find(|site| site.id().is_main()) {
+            let own = main.relying_party();
+            let provider = own.provider().settings();
+            self.inherited
+                .replace(stores::inherited_at(own.settings(), provider));
         }
-        self.endings.replace(sites.iter().map(|site| {
-            let relying_party = site.relying_party();
-            let registration = relying_party.provider().settings().registration();
-            let endings = relying_party.endings().clone();
-            (site.id().clone(), registration, endings)
+        let all = sites
+            .iter()
+            .flat_map(|site| site.relying_parties().map(move |at| (site, at)));
+        self.endings.replace(all.map(|(site, at)| {
+            let registration = at.provider().settings().registration();
+            (site.id().clone(), registration, at.endings().clone())
         }));
-        let made = table.made();
-        self.providers
-            .keep(made.map(|site| site.relying_party().provider().clone()));
+        let used: Vec<Provider> = table.made().flat_map(|site| providers_of(&site)).collect();
+        let expire = used
+            .iter()
+            .filter_map(|provider| provider.settings().client_secret_expires);
+        if let Some(first) = expire.min() {
+            self.metrics.client_secret_expires(first);
+        }
+        self.providers.keep(used);
     }
 
     /// What the tenants' sites that are like `face` have in common.
@@ -115,8 +122,9 @@ impl Ground {
     ///
     /// What keeps all of them from being served, in one sentence.
     pub(super) fn face(&self, face: SiteConfig) -> Result<Face, StartError> {
-        if let Some(expires) = face.client_secret_expires {
-            self.client_secret_expires(expires);
+        let others = face.others.iter().map(|at| &at.provider);
+        for provider in std::iter::once(&face.provider).chain(others) {
+            warn_of_expiry(provider, self.clock.now());
         }
         PublicOrigin::new(&face.auth.public_url)?;
         RouteTable::new(face.routes)?;
@@ -153,47 +161,22 @@ impl Ground {
         };
         let session_cookie = self.session_cookie(&config);
         let (frontend, asked) = match whose {
-            Whose::Its => {
-                if let Some(expires) = config.client_secret_expires {
-                    self.client_secret_expires(expires);
-                }
-                (self.frontend(config.frontend)?, Asked::AtOnce)
-            }
+            Whose::Its => (self.frontend(config.frontend)?, Asked::AtOnce),
             Whose::ATenants(face) => (face.frontend.clone(), Asked::OnceNeeded),
         };
-        let provider = self
-            .providers
-            .get_or_make(&config.provider_print, asked, || {
-                let timeout = config.provider.timeout;
-                Provider::new(
-                    config.provider,
-                    Outbound::with_tls(self.tls.clone(), timeout, config.outbound),
-                    Arc::clone(&self.clock),
-                    Arc::clone(&self.randomness),
-                    self.metrics.clone(),
-                )
-            });
-        let endings = Endings::new(
-            provider.clone(),
-            Arc::clone(&self.sessions.clock),
-            self.background.clone(),
-            config.auth.revocation,
-        );
         let sessions = self.sessions_of(&config.id, &config.session);
-        let relying_party = Arc::new(RelyingParty::new(RelyingPartyParts {
-            settings: config.auth,
-            provider,
-            sessions,
-            endings,
-            session_cookie,
-            keys: self.keys.of_site(&config.id),
-            clock: Arc::clone(&self.sessions.clock),
-            randomness: Arc::clone(&self.randomness),
-            metrics: self.metrics.clone(),
-            background: self.background.clone(),
-            strangers: self.strangers.clone(),
-            shared: self.shared.clone(),
-        }));
+        let keys = self.keys.of_site(&config.id);
+        let at = |client| {
+            let cookie = session_cookie.clone();
+            Arc::new(self.relying_party(client, asked, sessions.clone(), cookie, keys.clone()))
+        };
+        let relying_party = at(ClientConfig {
+            auth: config.auth,
+            provider: config.provider,
+            outbound: config.outbound,
+            provider_print: config.provider_print,
+        });
+        let others = config.others.into_iter().map(at).collect();
         let mount = relying_party.settings().mount.as_str();
         let routes = config.routes.into_iter().map(|route| route.below(mount));
         let routes = routes.collect();
@@ -201,6 +184,7 @@ impl Ground {
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
+            others,
             routes: RouteTable::new(routes)?,
             frontend,
             error_page: config.error_page,
@@ -209,6 +193,51 @@ impl Ground {
             neighbours,
             metrics: self.metrics.clone(),
         }))
+    }
+
+    /// What answers for one client of a site.
+    fn relying_party(
+        &self,
+        client: ClientConfig,
+        asked: Asked,
+        sessions: Sessions,
+        session_cookie: SessionCookie,
+        keys: Keys,
+    ) -> RelyingParty {
+        if asked == Asked::AtOnce {
+            warn_of_expiry(&client.provider, self.clock.now());
+        }
+        let print = &client.provider_print;
+        let provider = self.providers.get_or_make(print, asked, || {
+            let timeout = client.provider.timeout;
+            Provider::new(
+                client.provider,
+                Outbound::with_tls(self.tls.clone(), timeout, client.outbound),
+                Arc::clone(&self.clock),
+                Arc::clone(&self.randomness),
+                self.metrics.clone(),
+            )
+        });
+        let endings = Endings::new(
+            provider.clone(),
+            Arc::clone(&self.sessions.clock),
+            self.background.clone(),
+            client.auth.revocation,
+        );
+        RelyingParty::new(RelyingPartyParts {
+            settings: client.auth,
+            provider,
+            sessions,
+            endings,
+            session_cookie,
+            keys,
+            clock: Arc::clone(&self.sessions.clock),
+            randomness: Arc::clone(&self.randomness),
+            metrics: self.metrics.clone(),
+            background: self.background.clone(),
+            strangers: self.strangers.clone(),
+            shared: self.shared.clone(),
+        })
     }
 
     /// The app's files.
@@ -221,11 +250,6 @@ impl Ground {
             Files::Judged => Frontend::new(settings, room, clock)?,
             Files::Unseen => Frontend::unseen(settings, room, clock),
         }))
-    }
-
-    fn client_secret_expires(&self, expires: Timestamp) {
-        self.metrics.client_secret_expires(expires);
-        warn_of_expiry(expires, self.clock.now());
     }
 
     /// The sessions by a site's rules. Whoever tends those of all sites, and looks for them, may have any
@@ -264,6 +288,12 @@ impl Ground {
     }
 }
 
+/// All providers at which a site signs people in.
+pub(super) fn providers_of(site: &Site) -> Vec<Provider> {
+    let all = site.relying_parties();
+    all.map(|at| at.provider().clone()).collect()
+}
+
 impl NamesSites for Sites {
     fn sites(&self) -> Vec<SiteId> {
         self.ids()
@@ -271,14 +301,18 @@ impl NamesSites for Sites {
 }
 
 /// Without the secret nobody signs in, and no session is renewed.
-fn warn_of_expiry(expires: Timestamp, now: Timestamp) {
+fn warn_of_expiry(provider: &ProviderSettings, now: Timestamp) {
     const EARLY: Duration = Duration::from_hours(30 * 24);
+    let Some(expires) = provider.client_secret_expires else {
+        return;
+    };
     if now + EARLY >= expires {
+        let table = &provider.table;
         tracing::warn!(
             event = "client_secret.expires",
             at = expires.rfc3339(),
-            "provider.client_secret ends within a month, or has ended: without it nobody signs in; \
-             get another one from the provider, and write its end as provider.client_secret_expires"
+            "{table}.client_secret ends within a month, or has ended: without it nobody signs in; \
+             get another one from the provider, and write its end as {table}.client_secret_expires"
         );
     }
 }

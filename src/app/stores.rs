@@ -8,8 +8,10 @@ use tracing::dispatcher::{self, Dispatch};
 
 use crate::app::StartError;
 use crate::app::foundation::key_ring;
+use crate::auth::AuthSettings;
 use crate::clock::{Clock, Randomness, SystemRandomness};
 use crate::config::{Config, SiteConfig};
+use crate::oidc::ProviderSettings;
 use crate::session::seal::Keys;
 use crate::session::store::cookie::CookieStore;
 use crate::session::store::memory::MemoryStore;
@@ -27,6 +29,7 @@ use crate::session::store::voice::Voice;
 use crate::session::store::{SessionStore, StoreError};
 use crate::session::{Inherited, StorePlace, StoreSettings};
 use crate::telemetry::Metrics;
+use crate::web::registration::Registration;
 
 /// The octets of a request's head that the cookies of a session may take: other fields must have
 /// room beside them.
@@ -76,8 +79,18 @@ impl Opened {
 pub(super) fn inherited(sites: &[SiteConfig]) -> Inherited {
     let main = sites.iter().find(|site| site.id.is_main());
     main.map_or_else(Inherited::nobody, |main| {
-        Inherited::new(main.provider.registration())
+        Inherited::new(inherited_at(&main.auth, &main.provider))
     })
+}
+
+/// The same of a main site with this provider: nobody's, where it has several and none of them is what it
+/// had before.
+pub(super) fn inherited_at(auth: &AuthSettings, provider: &ProviderSettings) -> Registration {
+    if auth.choices.has_default() {
+        provider.registration()
+    } else {
+        Registration::unnamed()
+    }
 }
 
 /// The store that the configuration names, ready or on its way: one that is away at start is no

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::app::StartError;
-use crate::app::site::{Face, Ground};
+use crate::app::site::{Face, Ground, providers_of};
 use crate::auth::ending::{Endings, FindsEndings};
 use crate::config::{Template, Tenant, TenantedSite};
 use crate::pipeline::site::{Neighbours, Site};
@@ -78,8 +78,8 @@ impl MakesSites for Maker {
     }
 
     fn let_go(&self, sites: &[Arc<Site>]) {
-        let providers = sites.iter().map(|site| site.relying_party().provider());
-        self.ground.providers.let_go(providers.cloned());
+        let providers = sites.iter().flat_map(|site| providers_of(site));
+        self.ground.providers.let_go(providers);
     }
 }
 
@@ -90,8 +90,8 @@ pub(super) struct TenantsEndings(pub(super) WeakSites);
 impl FindsEndings for TenantsEndings {
     fn of(&self, site: &SiteId, registration: &Registration) -> Option<Endings> {
         let site = self.0.of_tenant(site)?;
-        let relying_party = site.relying_party();
-        let is_its = relying_party.provider().settings().registration() == *registration;
-        is_its.then(|| relying_party.endings().clone())
+        let mut all = site.relying_parties();
+        let its = all.find(|at| at.provider().settings().registration() == *registration);
+        its.map(|at| at.endings().clone())
     }
 }

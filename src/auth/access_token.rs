@@ -101,6 +101,11 @@ impl AccessTokens {
         self.0.refresher.tokens(granted, None)
     }
 
+    /// Whether this session's tokens are of the client that these are of.
+    pub(in crate::auth) fn are_of(&self, session: &Session) -> bool {
+        self.0.refresher.is_for(session)
+    }
+
     /// `Authorization` for an upstream.
     ///
     /// While the token is good for a while yet, a due refresh goes on beside the call; near the

@@ -8,7 +8,7 @@ use crate::session::cookie::{Presented, SessionCookie};
 use crate::web::body::Body;
 
 /// 303 to `location`, never kept and never told onward (B1, C11).
-pub(in crate::auth) fn see_other(location: &str) -> Response<Body> {
+pub fn see_other(location: &str) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::SEE_OTHER;
     // Places are URLs as a WHATWG parser writes them: always valid in a header.

@@ -48,6 +48,17 @@ pub struct CallbackError {
 }
 
 impl CallbackError {
+    /// Before the login that it belongs to was looked for.
+    fn unbound(cause: CallbackFault, again: Option<Again>) -> Box<Self> {
+        Box::new(Self {
+            cause,
+            cookie: None,
+            return_to: None,
+            window: Window::Tab,
+            again,
+        })
+    }
+
     /// The place to tell that the user, or somebody in their name, said no at the provider.
     pub fn denied(&self) -> Option<&ReturnTo> {
         match self.cause {
@@ -89,6 +100,14 @@ impl Logins {
             Err(error) => error.cause.outcome(),
         });
         result
+    }
+
+    /// Answers a callback at the address of a provider that is not configured: whatever it brings is used
+    /// nowhere.
+    pub fn callback_of_nobody(&self) -> Box<CallbackError> {
+        let error = CallbackError::unbound(CallbackFault::OfNobody, None);
+        self.metrics.login(error.cause.outcome());
+        error
     }
 
     /// 303 to `place`, where the login began, with the reason for which it failed.
@@ -161,15 +180,7 @@ impl Logins {
     ) -> Result<(OwnLogin<'_>, PendingLogin), Box<CallbackError>> {
         let state = answer.state.as_deref().filter(|state| !state.is_empty());
         let again = state.map(|state| self.again(state));
-        let unbound = |cause, again| {
-            Box::new(CallbackError {
-                cause,
-                cookie: None,
-                return_to: None,
-                window: Window::Tab,
-                again,
-            })
-        };
+        let unbound = CallbackError::unbound;
         if answer.repeated == Some("state") {
             // Whose login this is stands twice, so it is nobody's.
             return Err(unbound(CallbackFault::Repeated("state"), None));

@@ -24,6 +24,9 @@ pub enum CallbackFault {
     /// The answer was used before (C6).
     #[error("the callback was used before")]
     Replayed,
+    /// It came to the address of a provider that the configuration does not name, or not any more.
+    #[error("the callback is of no provider that is configured")]
+    OfNobody,
     /// The answer is another issuer's (C4).
     #[error("the callback comes from another issuer")]
     OtherIssuer,
@@ -85,6 +88,7 @@ impl CallbackFault {
             Self::Repeated(_)
             | Self::UnknownState
             | Self::TookTooLong
+            | Self::OfNobody
             | Self::OtherIssuer
             | Self::LacksIssuer
             | Self::Refused(_)

@@ -2,86 +2,39 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use url::form_urlencoded;
 
 use crate::auth::access_token::AccessTokens;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::attempts::Attempts;
+use crate::auth::choices::Choices;
 use crate::auth::ended_at_provider::EndsAtProvider;
 use crate::auth::ending::Endings;
 use crate::auth::logged_in::LoggedIn;
+use crate::auth::login_owner::LoginOwner;
 use crate::auth::login_params::{PASSED_ON, is_plain};
 use crate::auth::past_login::PastLogin;
 use crate::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt, Window};
 use crate::auth::places::Places;
-use crate::auth::return_to::{BadReturnTo, ReturnTo};
+use crate::auth::return_to::ReturnTo;
 use crate::auth::{AuthSettings, Common, LogoutHint};
 use crate::clock::{Clock, Randomness};
-use crate::oidc::{AuthorizationRequest, Provider, ProviderError, ResponseMode};
+use crate::oidc::{AuthorizationRequest, Provider, ResponseMode};
 use crate::secret::{CodeVerifier, IdToken, Nonce, State};
-use crate::session::cookie::{Presented, SessionCookie};
+use crate::session::cookie::{Presented, SessionCookie, set_cookie};
 use crate::session::seal::Keys;
-use crate::session::store::StoreError;
 use crate::session::{Activity, SameSite, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::body::Body;
+use crate::web::cookie_names;
 use crate::web::navigation::Sender;
-use crate::web::strangers::{Demand, OverBudget, Source, Strangers};
+use crate::web::strangers::{Demand, Source, Strangers};
 
-/// Why no login was begun. No cookie was set.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// The place to return to is not ours.
-    #[error(transparent)]
-    BadReturnTo(#[from] BadReturnTo),
-    /// A parameter is repeated, or is not what it must be.
-    #[error("the login parameter {0} is repeated, malformed, or has a value that is not listed")]
-    BadParameter(Cow<'static, str>),
-    /// A third-party-initiated login names another issuer, or none, or several (B7).
-    #[error("the login was initiated for another issuer")]
-    OtherIssuer,
-    /// The provider cannot be asked, or its metadata cannot be trusted.
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
-    /// So many logins of this address have failed that its next would be refused at its end.
-    #[error(transparent)]
-    OverBudget(#[from] OverBudget),
-    /// A login that was to go on is over, and nothing shows that this browser began it.
-    #[error("the login is over, or another browser's")]
-    Over {
-        /// Where a person begins it anew.
-        link: String,
-    },
-    /// So many logins came to nothing just now that the next would too.
-    #[error("logins come to nothing in this browser: {trouble:?}")]
-    Hopeless {
-        /// Why, as far as it can be told.
-        trouble: Trouble,
-        /// Where a person tries all the same.
-        link: String,
-        /// What it is shown in.
-        window: Window,
-    },
-    /// Whether somebody is signed in could not be looked up.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why signing in again would not help, as far as it can be told from here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// The browser brings no cookie of a login back.
-    NoCookie,
-    /// It was at another port than the public one.
-    OtherPort,
-    /// It brings that cookie, and not the session's.
-    NoSession,
-    /// The provider, or a clock, says each time that the login took too long.
-    TooLate,
-}
+pub use crate::auth::login_error::{LoginError, Trouble};
 
 /// What a login request comes to.
 #[derive(Debug)]
@@ -99,7 +52,7 @@ pub enum LoginAnswer {
         /// The same login.
         link: String,
     },
-    /// Somebody is signed in already.
+    /// It is over at once: somebody is signed in already, or nobody can be asked.
     SignedIn(LoggedIn),
 }
 
@@ -265,6 +218,10 @@ impl Logins {
                 common.provider.settings().response_mode == ResponseMode::FormPost,
                 common.keys.clone(),
                 settings.login_timeout,
+                LoginOwner::new(
+                    common.provider.settings().registration(),
+                    settings.name.is_some(),
+                ),
             ),
             settings,
             places: common.places.clone(),
@@ -300,7 +257,7 @@ impl Logins {
         }
         let request = LoginRequest::parse(parts, self)?;
         if Sender::of(&parts.headers).is_somebody_else() {
-            let link = format!("{}?{}", self.places.login_url(), request.query());
+            let link = self.own_link(&request.query());
             return Ok(LoginAnswer::Confirm { link });
         }
         self.begin_login(request, &parts.headers, presented)
@@ -339,6 +296,41 @@ impl Logins {
         Ok(self.strangers.ask(Demand::UsedState, source, now)?)
     }
 
+    /// Looks at the place that a login is to come back to, before anybody chooses where it begins.
+    ///
+    /// # Errors
+    ///
+    /// It is not ours.
+    pub fn check_place(&self, parts: &Parts) -> Result<(), LoginError> {
+        let query = parts.uri.query().unwrap_or_default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if matches!(&*name, "return_to" | "returnUrl") {
+                self.places.place(&value, &parts.headers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a login that may ask nobody, where it is unknown whom it would ask: nobody is signed in.
+    pub fn nobody(&self, parts: &Parts) -> LoginAnswer {
+        let place = self.place_of_login(parts);
+        LoginAnswer::SignedIn(LoggedIn {
+            return_to: place.unwrap_or_else(|| self.places.front_page()),
+            window: Self::window_of_login(parts),
+            session: None,
+            cookies: Vec::new(),
+        })
+    }
+
+    /// A link that begins a login here, at this provider where there are several.
+    fn own_link(&self, query: &str) -> String {
+        let login_url = self.places.login_url();
+        match &self.settings.name {
+            Some(name) => Choices::link(&login_url, query, name),
+            None => format!("{login_url}?{query}"),
+        }
+    }
+
     /// The third party's login as a link of our own.
     fn third_party_link(&self, request: &LoginRequest) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -346,7 +338,7 @@ impl Logins {
             .append_pair("iss", &self.provider.settings().issuer)
             .append_pair("target_link_uri", request.return_to.as_str())
             .extend_pairs(&request.extra);
-        format!("{}?{}", self.places.login_url(), query.finish())
+        self.own_link(&query.finish())
     }
 
     /// Whether this browser may have a session that it does not show here: a Strict cookie stays
@@ -417,6 +409,7 @@ impl Logins {
             },
             started: self.clock.now(),
             return_to: request.return_to,
+            registration: self.pending.owner().written(),
         };
         let hint = match pending.prompt {
             Prompt::None => Box::pin(self.id_token_of(presented)).await,
@@ -435,8 +428,27 @@ impl Logins {
             id_token_hint: hint.as_deref(),
         };
         let location = self.provider.authorization_url(&authorization).await?;
-        let cookies = self.pending.begin(&pending, headers, randomness);
+        let mut cookies = self.pending.begin(&pending, headers, randomness);
+        cookies.extend(self.remembered_choice());
         Ok(with_cookies(see_other(location.as_str()), cookies))
+    }
+
+    /// The line by which this browser remembers which of several providers was chosen; it opens nothing.
+    fn remembered_choice(&self) -> Option<HeaderValue> {
+        const REMEMBERED_FOR: Duration = Duration::from_hours(24 * 365);
+        let name = self.settings.name.as_deref()?;
+        if !self.settings.choices.must_be_made() {
+            return None;
+        }
+        let session_cookie = self.session_cookie.settings();
+        let line = set_cookie(
+            &cookie_names::provider(&session_cookie.name),
+            name,
+            session_cookie.secure,
+            cookie::SameSite::Lax,
+            Some(REMEMBERED_FOR),
+        );
+        Some(line)
     }
 
     /// The ID token that says whose session at the provider is asked for in silence (OIDC Core

@@ -2,18 +2,21 @@
 //! provider does, that says when a session has ended.
 
 pub mod access_token;
-mod answer;
+pub mod answer;
 mod attempts;
 mod authorization_response;
 pub mod backchannel_logout;
 pub mod callback;
 mod callback_fault;
+pub mod choices;
 mod ended_at_provider;
 pub mod ending;
 pub mod events;
 pub mod frontchannel_logout;
 mod logged_in;
 pub mod login;
+mod login_error;
+mod login_owner;
 mod login_params;
 pub mod logout;
 mod new_session;
@@ -41,6 +44,7 @@ use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::{Provider, ResponseMode};
 use crate::session::Sessions;
 use crate::session::cookie::SessionCookie;
+use crate::session::record::Session;
 use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
@@ -49,6 +53,8 @@ use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
 
 pub use login_params::{LoginParams, LoginValues, why_not};
+
+use choices::Choices;
 
 use access_token::{AccessTokens, Patience, Refreshes};
 use backchannel_logout::ProviderLogouts;
@@ -91,6 +97,10 @@ pub struct AuthSettings {
     pub access_denied: AccessDenied,
     /// What a login link may carry for the provider, beside the usual (B8).
     pub login_params: LoginParams,
+    /// What links call this provider, where the site has several.
+    pub name: Option<Box<str>>,
+    /// All that the site offers, where it has several.
+    pub choices: Arc<Choices>,
 }
 
 /// Where a login ends that was cancelled at the provider, or for which consent was refused (C5).
@@ -289,6 +299,12 @@ impl RelyingParty {
     /// What follows the end of sessions that begin here.
     pub const fn endings(&self) -> &Endings {
         &self.endings
+    }
+
+    /// Whether this session came of a login here, and not at another provider of the site, or at one
+    /// that is gone.
+    pub fn signed_in(&self, session: &Session) -> bool {
+        self.tokens.are_of(session)
     }
 
     /// Who we are signing people in at.

@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
+use crate::auth::login_owner::{of_registration, read_registration};
 use crate::auth::prompt::{Prompt, Window};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
+use crate::web::registration::Registration;
 
 /// How long a login is remembered after its time.
 pub(in crate::auth) const REMEMBERED_FOR: Duration = Duration::from_hours(24);
@@ -33,6 +35,8 @@ pub struct PastLogin {
     pub end: LoginEnd,
     /// When it ended.
     pub ended: Timestamp,
+    /// Who we are at its provider, where the site has several.
+    pub registration: Option<Registration>,
 }
 
 /// How a login ended.
@@ -67,6 +71,7 @@ impl PastLogin {
             .number(self.prompt.and(self.window))
             .number(i64::from(self.end == LoginEnd::SignedIn))
             .number(self.ended.unix_millis());
+        let fields = of_registration(fields, self.registration.as_ref());
         keys.seal(&sealed_for(name), fields.finish(), randomness)
     }
 
@@ -89,6 +94,7 @@ impl PastLogin {
             window,
             end,
             ended: Timestamp::from_unix_millis(fields.number()?),
+            registration: read_registration(&mut fields),
         })
     }
 }

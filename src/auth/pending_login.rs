@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
+use crate::auth::login_owner::{LoginOwner, of_registration, read_registration};
 use crate::auth::past_login::{LoginEnd, PastLogin, REMEMBERED_FOR};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
@@ -18,6 +19,7 @@ use crate::session::cookie::{MOST_VALUES, cookies, set_cookie, values_of};
 use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::web::cookie_names;
+use crate::web::registration::Registration;
 
 pub use crate::auth::prompt::{Prompt, Window};
 
@@ -51,6 +53,9 @@ pub struct PendingLogin {
     pub previous_session: Option<SessionHash>,
     /// When it began.
     pub started: Timestamp,
+    /// Who we are at its provider, where the site has several: what comes of one is never taken for
+    /// another's.
+    pub registration: Option<Registration>,
 }
 
 impl PendingLogin {
@@ -63,6 +68,7 @@ impl PendingLogin {
             window: self.window,
             end,
             ended,
+            registration: self.registration.clone(),
         }
     }
 }
@@ -95,18 +101,22 @@ pub struct PendingLoginCookie {
     same_site: cookie::SameSite,
     keys: Keys,
     lifetime: Duration,
+    /// Whose logins are found: of the provider that answers.
+    owner: LoginOwner,
 }
 
 impl PendingLoginCookie {
     /// Cookies named after the session cookie; `cross_site_post` where the callback is a form
     /// post, which a Lax cookie does not accompany (B3); a login may take its `lifetime` (B4).
-    pub fn new(
+    pub(in crate::auth) fn new(
         session_cookie: &CookieSettings,
         cross_site_post: bool,
         keys: Keys,
         lifetime: Duration,
+        owner: LoginOwner,
     ) -> Self {
         Self {
+            owner,
             lifetime,
             prefix: cookie_names::login_prefix(&session_cookie.name),
             former_prefix: session_cookie
@@ -122,6 +132,11 @@ impl PendingLoginCookie {
             },
             keys,
         }
+    }
+
+    /// Whose logins these are.
+    pub(in crate::auth) const fn owner(&self) -> &LoginOwner {
+        &self.owner
     }
 
     fn prefixes(&self) -> impl Iterator<Item = &str> {
@@ -151,6 +166,8 @@ impl PendingLoginCookie {
             .number(pending.prompt.and(pending.window))
             .bytes(previous)
             .number(pending.started.unix_millis());
+        // Only where there are several: nodes of the release before read the rest, and have one.
+        let fields = of_registration(fields, pending.registration.as_ref());
         let sealed = self.keys.seal(&name, fields.finish(), randomness);
         let mut lines = self.make_room(headers, pending.started, randomness);
         // Kept for longer than it is good: a form that was left open for too long is known by it.
@@ -226,8 +243,14 @@ impl PendingLoginCookie {
     pub fn find(&self, headers: &HeaderMap, state: &str, now: Timestamp) -> Option<KnownLogin> {
         let known = self.find_named(headers, &State::new(state).cookie_suffix(), now)?;
         match &known.progress {
-            Progress::UnderWay(pending) if !pending.state.matches(state) => None,
-            Progress::UnderWay(_) | Progress::Over(_) => Some(known),
+            Progress::UnderWay(pending) => {
+                let is_own = self.owner.takes(pending.registration.as_ref());
+                (is_own && pending.state.matches(state)).then_some(known)
+            }
+            Progress::Over(past) => {
+                let is_own = self.owner.takes(past.registration.as_ref());
+                is_own.then_some(known)
+            }
         }
     }
 
@@ -277,6 +300,7 @@ impl PendingLoginCookie {
             window,
             previous_session: SessionHash::from_slice(fields.bytes()?),
             started: Timestamp::from_unix_millis(fields.number()?),
+            registration: read_registration(&mut fields),
         };
         fields.is_empty().then_some(pending)
     }

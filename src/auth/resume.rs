@@ -125,11 +125,14 @@ impl Logins {
     fn remembered(&self, parts: &Parts, again: &Again) -> Option<PastLogin> {
         let now = self.clock.now();
         let known = self.pending.find_named(&parts.headers, &again.login, now)?;
-        Some(match known.progress {
+        let past = match known.progress {
             Progress::Over(past) => past,
             // Finished by another request, whose answer this browser did not wait for.
             Progress::UnderWay(pending) => pending.over(LoginEnd::Unfinished, now),
-        })
+        };
+        // It begins anew at its own provider alone, whatever the link says.
+        let is_own = self.pending.owner().takes(past.registration.as_ref());
+        is_own.then_some(past)
     }
 
     /// Looks that a login which begins by itself gets somewhere: of those that signed somebody in, in
@@ -181,6 +184,9 @@ impl Logins {
         }
         if stepped {
             query.append_pair(STEPPED, "1");
+        }
+        if let Some(name) = &self.settings.name {
+            query.append_pair("provider", name);
         }
         format!("{}/resume?{}", self.places.login_url(), query.finish())
     }

@@ -104,7 +104,7 @@ impl SessionEndpoints {
             .expires
             .map(|expires| expires.since(self.clock.now()).as_secs());
         let authentication = &session.details.authentication;
-        json!({
+        let mut facts = json!({
             "authenticated": true,
             "user": claims(session),
             "session": {
@@ -120,7 +120,12 @@ impl SessionEndpoints {
                 "auth_time": authentication.auth_time.map(Timestamp::rfc3339),
             },
             "logout_url": self.places.logout_url(session),
-        })
+        });
+        let provider = self.settings.choices.name_of(&session.registration);
+        if let (Value::Object(facts), Some(name)) = (&mut facts, provider) {
+            facts.insert("provider".to_owned(), name.into());
+        }
+        facts
     }
 }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::app::{self, StartError};
+use crate::auth::RelyingParty;
 use crate::config::Config;
 use crate::frontend::Frontend;
 use crate::pipeline::endpoint::{Endpoint, UnderBase};
@@ -178,7 +179,13 @@ impl Explained<'_> {
             return page.line("answer", &format!("400: {}", PathFault::TwoRoutes));
         }
         match site.destination(host, &call.method, &path) {
-            Destination::Endpoint(endpoint) => self::endpoint(page, site, endpoint, &call.method),
+            Destination::Endpoint(endpoint, of) => {
+                self::endpoint(page, site, (endpoint, of), &call.method);
+            }
+            Destination::CallbackOfNobody => page.line(
+                "answer",
+                "400 login_failed: no provider of this name is configured",
+            ),
             Destination::Route(route) => {
                 self::route(page, site, route.settings(), &path, &call.headers);
                 page.line("client", client(self.is_told));
@@ -229,13 +236,23 @@ fn list(methods: &[Method]) -> String {
     names.join(", ")
 }
 
-fn endpoint(page: &mut Page, site: &Site, endpoint: Endpoint, method: &Method) {
+fn endpoint(
+    page: &mut Page,
+    site: &Site,
+    (endpoint, of): (Endpoint, &RelyingParty),
+    method: &Method,
+) {
     page.line("goes to", "an endpoint of bff");
+    if let Some(name) = &of.settings().name
+        && endpoint.is_a_providers()
+    {
+        page.line("provider", name);
+    }
     page.line(
         "upstream",
         "none; no route is looked at below the base path",
     );
-    if let Err(allowed) = endpoint.take(method, site.method_rules()) {
+    if let Err(allowed) = endpoint.take(method, site.method_rules(of)) {
         page.line("answer", &format!("405: it takes {} only", list(&allowed)));
     }
 }

@@ -18,7 +18,7 @@ use crate::proxy::route::RouteTable;
 use crate::server::ServerSettings;
 use crate::session::StorePlace;
 use crate::session::store::StoreError;
-use crate::web::outbound;
+use crate::web::outbound::{self, OutboundSettings};
 
 /// What was found, in the order in which it was looked for.
 #[derive(Debug, Default)]
@@ -126,7 +126,9 @@ pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartErr
             tls.clone(),
             &mut findings,
         );
-        asked.ask(site.relying_party().provider(), &runtime, &mut findings);
+        for (at, asked) in site.relying_parties().zip(asked.asked) {
+            asked.ask(at.provider(), &runtime, &mut findings);
+        }
     }
     // A name that is still looked up is not waited for.
     runtime.shutdown_background();
@@ -134,13 +136,13 @@ pub(super) fn look(mut config: Config, file: &Path) -> Result<Findings, StartErr
 }
 
 /// The sites whose providers are asked: of those that tenants have, a few.
-fn who_is_asked(config: &Config, findings: &mut Findings) -> Vec<Asked> {
+fn who_is_asked(config: &Config, findings: &mut Findings) -> Vec<AtSite> {
     const MOST_TENANTS: usize = 10;
-    let mut asked: Vec<Asked> = config.sites.iter().map(Asked::of).collect();
+    let mut asked: Vec<AtSite> = config.sites.iter().map(AtSite::of).collect();
     for tenanted in &config.tenanted {
         for tenant in tenanted.tenants.iter().take(MOST_TENANTS) {
             match tenanted.template.site_of(tenant) {
-                Ok(site) => asked.push(Asked::of(&site)),
+                Ok(site) => asked.push(AtSite::of(&site)),
                 Err(errors) => findings.note(Weight::Wrong, errors.to_string()),
             }
         }
@@ -302,30 +304,49 @@ fn ask_upstreams(
     }
 }
 
+/// A site and its providers.
+struct AtSite {
+    /// Where browsers find it.
+    host: String,
+    path: String,
+    /// At its own, then at the others.
+    asked: Vec<Asked>,
+}
+
+impl AtSite {
+    fn of(site: &SiteConfig) -> Self {
+        let own = (&site.provider, &site.outbound);
+        let others = site.others.iter().map(|at| (&at.provider, &at.outbound));
+        let host = site.auth.public_url.host_str();
+        Self {
+            host: host.unwrap_or_default().to_owned(),
+            path: format!("{}/", site.auth.mount),
+            asked: std::iter::once(own)
+                .chain(others)
+                .map(|(provider, outbound)| Asked::of(&site.file, provider, outbound))
+                .collect(),
+        }
+    }
+}
+
 /// How a site's provider is called, and where it is asked. Each site asks for itself, since its redirect
 /// address is its own.
 struct Asked {
-    /// Where browsers find the site.
-    host: String,
-    path: String,
     file: PathBuf,
     name: String,
-    key: &'static str,
+    key: String,
     address: String,
     way: Option<String>,
 }
 
 impl Asked {
-    fn of(site: &SiteConfig) -> Self {
-        let (key, address) = asked_at(&site.provider);
-        let host = site.auth.public_url.host_str();
+    fn of(file: &Path, provider: &ProviderSettings, outbound: &OutboundSettings) -> Self {
+        let (key, address) = asked_at(provider);
         Self {
-            host: host.unwrap_or_default().to_owned(),
-            path: format!("{}/", site.auth.mount),
-            file: site.file.clone(),
-            name: provider_name(&site.provider),
-            key,
-            way: site.outbound.way_out.describe(&address),
+            file: file.to_owned(),
+            name: provider_name(provider),
+            key: provider.table.tell(key),
+            way: outbound.way_out.describe(&address),
             address,
         }
     }
@@ -358,6 +379,7 @@ impl Asked {
             } else {
                 Weight::Unwise
             };
+            let lack = provider.settings().table.tell(&lack.to_string());
             findings.note(weight, format!("{file}: {lack}"));
         }
         let way = self.way.map(|way| format!(", {way}")).unwrap_or_default();

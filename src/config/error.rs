@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::oidc::TableName;
+
 /// A file of the configuration. They are told of in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source {
@@ -165,6 +167,8 @@ pub(super) struct Faults {
     warned: BTreeSet<Fault>,
     /// The paths of all keys that a configuration may have.
     every_key: fn() -> Vec<String>,
+    /// Which of several providers is looked at.
+    provider: TableName,
 }
 
 impl Faults {
@@ -175,6 +179,7 @@ impl Faults {
             refused: BTreeSet::new(),
             warned: BTreeSet::new(),
             every_key: Vec::new,
+            provider: TableName::default(),
         }
     }
 
@@ -198,6 +203,19 @@ impl Faults {
         self.source = source.clone();
     }
 
+    /// Looks at the provider that this table describes: what is found meanwhile of keys of `provider` is
+    /// told of its own.
+    pub(super) fn of_provider<T>(
+        &mut self,
+        table: &TableName,
+        look: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let before = std::mem::replace(&mut self.provider, table.clone());
+        let found = look(self);
+        self.provider = before;
+        found
+    }
+
     /// Notes a fault: `key` at `place` `what`; `remedy`.
     pub(super) fn refuse(
         &mut self,
@@ -206,8 +224,8 @@ impl Faults {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let fault = self.fault(place, key, what.into(), remedy.into());
-        self.refused.insert(fault);
+        let fault = self.fault(place, key, &what.into(), &remedy.into());
+        note(&mut self.refused, fault);
     }
 
     /// Notes something unwise in the same words.
@@ -218,11 +236,11 @@ impl Faults {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let fault = self.fault(place, key, what.into(), remedy.into());
-        self.warned.insert(fault);
+        let fault = self.fault(place, key, &what.into(), &remedy.into());
+        note(&mut self.warned, fault);
     }
 
-    fn fault(&self, place: &Place, key: &str, what: String, remedy: String) -> Fault {
+    fn fault(&self, place: &Place, key: &str, what: &str, remedy: &str) -> Fault {
         let at = match place {
             Place::Whole => At::File(self.source.clone(), None),
             Place::File {
@@ -234,9 +252,9 @@ impl Faults {
         };
         Fault {
             at,
-            key: key.to_owned(),
-            what,
-            remedy,
+            key: self.provider.tell(key),
+            what: self.provider.tell(what),
+            remedy: self.provider.tell(remedy),
         }
     }
 
@@ -267,4 +285,27 @@ impl Faults {
             }
         }
     }
+}
+
+/// Once for what stands in one place, however many inherit it.
+fn note(faults: &mut BTreeSet<Fault>, fault: Fault) {
+    let first = Fault {
+        at: fault.at.clone(),
+        key: String::new(),
+        what: String::new(),
+        remedy: String::new(),
+    };
+    let is_somewhere = matches!(fault.at, At::File(_, Some(_)));
+    let mut there = faults
+        .range(first..)
+        .take_while(|known| known.at == fault.at);
+    let is_same = |known: &Fault| known.what == fault.what && last(&known.key) == last(&fault.key);
+    if !(is_somewhere && there.any(is_same)) {
+        faults.insert(fault);
+    }
+}
+
+/// The last part of a key's path: what stands on the line.
+pub(super) fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }

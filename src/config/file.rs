@@ -28,6 +28,12 @@ table! {
         server: ServerTable,
         /// The OpenID provider and who we are to it.
         provider: ProviderTable,
+        /// Several providers at which people sign in, in place of one, by their names; each inherits from `provider`. Default none.
+        providers: Named<ProviderTable>,
+        /// The one that a login link without a name means. Default none: a person chooses.
+        default_provider: String,
+        /// The path of the app's own page that offers them. Default none: a page of bff.
+        choose_provider_url: String,
         /// Sessions.
         session: SessionTable,
         /// Where API calls go, one table a route.
@@ -214,6 +220,10 @@ table! {
         ca: String,
         /// The claims that the session endpoint shows the browser app.
         claims: Vec<Written<String>>,
+        /// What people read of it who choose among several. Default its name in `providers`.
+        label: String,
+        /// The path of a picture of it there, on the site itself. Default the first letter of the label.
+        logo: String,
     }
 }
 

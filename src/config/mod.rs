@@ -37,10 +37,10 @@ use url::Host;
 
 use crate::admin::AdminSettings;
 use crate::auth::AuthSettings;
-use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
+use crate::config::print::ProviderPrints;
 use crate::config::reader::Read as _;
 use crate::config::resolve::{Document, Purpose, Surroundings};
 use crate::config::site_file::SiteFile;
@@ -114,12 +114,12 @@ pub struct SiteConfig {
     pub auth: AuthSettings,
     /// The provider.
     pub provider: ProviderSettings,
-    /// When the client secret ends, where the operator says so.
-    pub client_secret_expires: Option<Timestamp>,
     /// How calls to the provider go.
     pub outbound: OutboundSettings,
     /// Tells whether all that is said of the provider is what it was.
     pub provider_print: Print,
+    /// The other providers at which people may sign in.
+    pub others: Vec<ClientConfig>,
     /// How long sessions live, and their cookie.
     pub session: SessionSettings,
     /// The routes, in the order written, by their paths below the mount; a dev-server frontend is the last of them, on `/`, and so
@@ -129,6 +129,16 @@ pub struct SiteConfig {
     pub frontend: Option<FrontendSettings>,
     /// The app's own page for what goes wrong.
     pub error_page: Option<ErrorPage>,
+}
+
+/// Everything that an operator decided for one provider of a site, and who we are there.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "as in SiteConfig")]
+pub struct ClientConfig {
+    pub auth: AuthSettings,
+    pub provider: ProviderSettings,
+    pub outbound: OutboundSettings,
+    pub provider_print: Print,
 }
 
 /// How often the configuration's files (keys, certificates) are looked at for changes.
@@ -342,9 +352,11 @@ fn parse(
         folder: &folder,
     };
     let config = document::read(text, &main, variables, &mut faults).and_then(|root| {
+        let mut own = root.clone();
+        sites::inherit::providers(&mut own);
         let described = Document {
-            provider: Print::of_provider(&root, &folder),
-            file: File::read(&root, "", &mut faults)?,
+            providers: ProviderPrints::of(&own, &folder),
+            file: File::read(&own, "", &mut faults)?,
             source: main,
         };
         let sites = sites::read(&described.file, &root, variables, &folder, &mut faults);

@@ -1,12 +1,13 @@
 //! Digests of what was configured: whether it is what it was can be told, and nothing else, since some
 //! of it is secret. The files that it names count as part of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::config::document::{Node, Value};
+use crate::config::document::{Entry, Node, Value};
 use crate::config::folder::Folder;
 use crate::config::reader::{Written, last};
 
@@ -28,16 +29,6 @@ impl Print {
         Self(digest.finish().as_ref().to_vec())
     }
 
-    /// Of all that a document says of its provider.
-    pub(super) fn of_provider(root: &Node, folder: &Folder) -> Self {
-        match &root.value {
-            Value::Table(entries) => entries.get("provider").map_or_else(Self::default, |entry| {
-                Self::of(&entry.node, "provider", folder)
-            }),
-            _ => Self::default(),
-        }
-    }
-
     /// Of this and a text.
     #[must_use]
     pub(super) fn with(&self, text: &str) -> Self {
@@ -55,6 +46,41 @@ impl Print {
             digest.update(&print.0);
         }
         Self(digest.finish().as_ref().to_vec())
+    }
+}
+
+/// Of all that a document says of each of its providers.
+#[derive(Debug, Default)]
+pub(super) struct ProviderPrints {
+    /// `[provider]`.
+    one: Print,
+    /// `[providers.NAME]`, by its name, with what it inherits.
+    named: BTreeMap<String, Print>,
+}
+
+impl ProviderPrints {
+    pub(super) fn of(root: &Node, folder: &Folder) -> Self {
+        let Value::Table(entries) = &root.value else {
+            return Self::default();
+        };
+        let print = |entry: &Entry| Print::of(&entry.node, "provider", folder);
+        let named = match entries.get("providers").map(|all| &all.node.value) {
+            Some(Value::Table(all)) => all
+                .iter()
+                .map(|(name, entry)| (name.clone(), print(entry)))
+                .collect(),
+            _ => BTreeMap::new(),
+        };
+        Self {
+            one: entries.get("provider").map(print).unwrap_or_default(),
+            named,
+        }
+    }
+
+    /// Of the one of this name, or of the only one.
+    pub(super) fn get(&self, name: Option<&str>) -> Print {
+        let named = name.and_then(|name| self.named.get(name));
+        named.unwrap_or(&self.one).clone()
     }
 }
 

@@ -8,6 +8,8 @@ use serde_json::{Map, json};
 use crate::config::document::{Entry, Node, Value, joined};
 use crate::config::error::{Faults, Place};
 
+pub(super) use crate::config::error::last;
+
 /// Something that a value in the file can be read as.
 pub(super) trait Read: Sized {
     /// What is written, or `None` after noting why it cannot be read. `key` is the key's path.
@@ -239,11 +241,6 @@ pub(super) fn wrong_type(
         format!("is {found} where {expected} belongs"),
         format!("write {remedy}"),
     );
-}
-
-/// The last part of a key's path: what stands on the line.
-pub(super) fn last(key: &str) -> &str {
-    key.rsplit('.').next().unwrap_or(key)
 }
 
 /// The text in `node`, if it is text at all.

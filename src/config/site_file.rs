@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::config::document::Node;
 use crate::config::error::Faults;
 use crate::config::file::{File, FrontendTable, ProviderTable, RouteTable, SessionTable, TlsTable};
+use crate::config::lists::Named;
 use crate::config::reader::{Read, Written, table, text};
 
 table! {
@@ -22,6 +23,12 @@ table! {
         allow_semicolon: bool,
         /// The OpenID provider and who we are to it.
         provider: ProviderTable,
+        /// Several providers at which people sign in, in place of one, by their names; each inherits from `provider`. Default none.
+        providers: Named<ProviderTable>,
+        /// The one that a login link without a name means. Default none: a person chooses.
+        default_provider: String,
+        /// The path of the app's own page that offers them. Default none: a page of bff.
+        choose_provider_url: String,
         /// Sessions; where they are kept is said in bff.toml for all sites.
         session: SessionTable,
         /// Where API calls go, one table a route, in place of all those of bff.toml.
@@ -44,6 +51,9 @@ impl SiteFile {
             tls: server.tls,
             allow_semicolon: server.allow_semicolon,
             provider: file.provider.clone(),
+            providers: file.providers.clone(),
+            default_provider: file.default_provider.clone(),
+            choose_provider_url: file.choose_provider_url.clone(),
             session: file.session.clone(),
             route: file.route.clone(),
             frontend: file.frontend.clone(),

@@ -16,6 +16,7 @@ use crate::oidc::calls::{Calls, json_object, json_request};
 use crate::oidc::error::{Misbehaviour, ProviderError, Unavailable};
 use crate::oidc::error_code::says_later;
 use crate::oidc::metadata::Metadata;
+use crate::oidc::table_name::TableName;
 use crate::oidc::terms::Lack;
 use crate::web::outbound::is_https_or_loopback;
 
@@ -96,7 +97,7 @@ impl Discovery {
             Ok(metadata) => {
                 let before = self.current.swap(Some(Arc::clone(metadata)));
                 if before.is_none_or(|before| before.lacks() != metadata.lacks()) {
-                    tell_of(metadata.lacks());
+                    tell_of(metadata.lacks(), &self.settings.table);
                 }
                 *flight = None;
             }
@@ -118,10 +119,10 @@ impl Discovery {
         };
         let status = answer.status();
         if !(status == StatusCode::OK || status.is_server_error() || says_later(status)) {
-            let key = match &self.settings.internal {
+            let key = self.settings.table.tell(match &self.settings.internal {
                 Some(_) => "provider.internal_url",
                 None => "provider.issuer",
-            };
+            });
             return Err(Misbehaviour::NoMetadata {
                 address: url,
                 key,
@@ -135,9 +136,11 @@ impl Discovery {
 }
 
 /// Says once what does not fit, and again when it is something else.
-fn tell_of(lacks: &[Lack]) {
+fn tell_of(lacks: &[Lack], table: &TableName) {
     for lack in lacks {
-        if lack.prevents_login() {
+        let prevents_login = lack.prevents_login();
+        let lack = table.tell(&lack.to_string());
+        if prevents_login {
             tracing::error!(event = "provider.unfit", "no login can work: {lack}");
         } else {
             tracing::warn!(event = "provider.lacks", "{lack}");

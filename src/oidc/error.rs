@@ -103,7 +103,7 @@ pub enum Misbehaviour {
         /// Where they were asked for.
         address: Url,
         /// The key that says so.
-        key: &'static str,
+        key: String,
         /// What came.
         status: u16,
     },

@@ -14,6 +14,7 @@ pub mod own_parameters;
 mod pkce;
 mod rehearsal;
 mod standing;
+mod table_name;
 mod terms;
 
 // When it leaves for good.
@@ -63,17 +64,21 @@ pub use self::metadata::Metadata;
 pub use self::provider::{AuthorizationRequest, IssuerCheck, Provider};
 pub use self::refresh::RefreshedTokens;
 pub use self::standing::Standing;
+pub use self::table_name::TableName;
 pub use self::terms::{Lack, SCOPES};
 pub use self::untrusted::{
     ExchangeError, IdTokenFault, LogoutTokenError, LogoutTokenFault, RefreshError, RevocationError,
     Untrusted, UserInfoFault,
 };
+use crate::clock::Timestamp;
 use crate::secret::{ClientKey, ClientSecret};
 use crate::web::registration::Registration;
 
 /// The provider and who we are to it.
 #[derive(Debug)]
 pub struct ProviderSettings {
+    /// Where all this is written.
+    pub table: TableName,
     /// The issuer, byte for byte as its metadata must say it (A5).
     pub issuer: String,
     /// Where we ask it, where that is not where browsers do.
@@ -82,7 +87,10 @@ pub struct ProviderSettings {
     pub client_id: String,
     /// How we prove it.
     pub client_auth: ClientAuth,
-    /// Where the provider sends the browser back: `public_url` + base path + `/callback` (B9).
+    /// When the client secret ends, where the operator says so.
+    pub client_secret_expires: Option<Timestamp>,
+    /// Where the provider sends the browser back: `public_url` + base path + `/callback` (B9),
+    /// and `/NAME` where the site has several.
     pub redirect_uri: Url,
     /// Whether it is asked for its metadata; where it is not, `endpoints` stand in their place.
     pub discovery: bool,

@@ -41,6 +41,23 @@ impl Endpoint {
         (Self::FrontchannelLogout, "/frontchannel-logout"),
     ];
 
+    /// Whether each of several providers has one to itself: what comes there is judged by its keys and
+    /// for its logins alone (RFC 9700 §4.4).
+    pub const fn is_a_providers(self) -> bool {
+        match self {
+            Self::Callback | Self::BackchannelLogout | Self::FrontchannelLogout => true,
+            Self::Login
+            | Self::LoginResume
+            | Self::Logout
+            | Self::LogoutContinue
+            | Self::LogoutCallback
+            | Self::Session
+            | Self::SessionEvents
+            | Self::Sessions
+            | Self::User => false,
+        }
+    }
+
     /// Whether this endpoint takes `method`.
     ///
     /// # Errors
@@ -81,24 +98,37 @@ pub struct MethodRules {
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnderBase {
+pub enum UnderBase<'a> {
     /// The path is not below the base path.
     Outside,
     /// The path is, and nothing is there.
     Nothing,
     /// An endpoint.
     Endpoint(Endpoint),
+    /// An endpoint that one of several providers has to itself, and what that one is called.
+    OfProvider(Endpoint, &'a str),
 }
 
-impl UnderBase {
+impl<'a> UnderBase<'a> {
     /// What stands at `path`, by whole segments.
-    pub fn at(path: &str, base_path: &str) -> Self {
-        match path.strip_prefix(base_path) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => Endpoint::ALL
-                .into_iter()
-                .find(|(_, own)| *own == rest)
-                .map_or(Self::Nothing, |(endpoint, _)| Self::Endpoint(endpoint)),
-            _ => Self::Outside,
+    pub fn at(path: &'a str, base_path: &str) -> Self {
+        let rest = match path.strip_prefix(base_path) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            _ => return Self::Outside,
+        };
+        let endpoint = |wanted: &str| {
+            let mut all = Endpoint::ALL.into_iter();
+            all.find(|(_, own)| *own == wanted)
+                .map(|(endpoint, _)| endpoint)
+        };
+        if let Some(endpoint) = endpoint(rest) {
+            return Self::Endpoint(endpoint);
+        }
+        match rest.rsplit_once('/') {
+            Some((wanted, name)) if !name.is_empty() => endpoint(wanted)
+                .filter(|endpoint| endpoint.is_a_providers())
+                .map_or(Self::Nothing, |endpoint| Self::OfProvider(endpoint, name)),
+            _ => Self::Nothing,
         }
     }
 }

@@ -8,12 +8,14 @@ use http::{Method, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
+use crate::auth::RelyingParty;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::callback::{CallbackError, LoggedIn};
-use crate::auth::login::LoginAnswer;
+use crate::auth::login::{LoginAnswer, Logins};
 use crate::auth::logout::LogoutBy;
 use crate::auth::pending_login::Window;
 use crate::pipeline::Serving;
+use crate::pipeline::choosing::Picked;
 use crate::pipeline::context::Context;
 use crate::pipeline::csrf;
 use crate::pipeline::endpoint::Endpoint;
@@ -36,14 +38,13 @@ impl Serving<'_> {
     /// Answers a request to an endpoint of ours.
     pub(super) async fn answer_endpoint(
         &self,
-        endpoint: Endpoint,
+        (endpoint, relying_party): (Endpoint, &RelyingParty),
         ctx: &mut Context,
         parts: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Refusal> {
-        let relying_party = &*self.site.relying_party;
         endpoint
-            .take(&parts.method, self.site.method_rules())
+            .take(&parts.method, self.site.method_rules(relying_party))
             .map_err(Refusal::MethodNotAllowed)?;
         match proof(endpoint, &parts.method) {
             Proof::Page(check) => {
@@ -62,16 +63,24 @@ impl Serving<'_> {
             Endpoint::Login => {
                 self.warn_of_unnamed_proxy(ctx, parts);
                 logins.admit_login(self.source(ctx, parts))?;
-                let answer = if parts.method == Method::POST {
+                if parts.method == Method::POST {
                     let form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
-                    logins.third_party_login(&form, parts, presented).await?
-                } else {
-                    logins.login(parts, presented).await?
-                };
-                Ok(self.show(answer, parts))
+                    let logins = self.at_issuer_of(&form)?.logins();
+                    let answer = logins.third_party_login(&form, parts, presented).await?;
+                    return Ok(self.show(answer, parts));
+                }
+                match self.picked(parts, presented).await? {
+                    Picked::Provider(at) => {
+                        let answer = at.logins().login(parts, presented).await?;
+                        Ok(self.show(answer, parts))
+                    }
+                    Picked::Nobody(nobody) => Ok(self.show(nobody, parts)),
+                    Picked::Page(page) => Ok(page),
+                }
             }
             Endpoint::LoginResume => {
                 let source = self.source(ctx, parts);
+                let logins = self.resumed_at(parts).logins();
                 let answer = logins.resume(parts, presented, source).await?;
                 Ok(self.show(answer, parts))
             }
@@ -90,7 +99,7 @@ impl Serving<'_> {
                         ctx.session.clone_from(&logged_in.session);
                         Ok(self.arrive(logged_in, parts))
                     }
-                    Err(error) => self.after_failed_callback(ctx, error, parts),
+                    Err(error) => self.after_failed_callback(ctx, logins, error, parts),
                 }
             }
             Endpoint::Logout => {
@@ -99,6 +108,8 @@ impl Serving<'_> {
                 } else {
                     LogoutBy::Link
                 };
+                let own = self.signed_in_at(presented).await?;
+                let logouts = own.unwrap_or(relying_party).logouts();
                 Ok(logouts.logout(by, parts, presented).await?)
             }
             Endpoint::LogoutContinue => Ok(logouts.logout_continue(parts).await),
@@ -181,10 +192,10 @@ impl Serving<'_> {
     fn after_failed_callback(
         &self,
         ctx: &Context,
+        logins: &Logins,
         error: Box<CallbackError>,
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
-        let logins = self.site.relying_party.logins();
         let (id, cause) = (ctx.request_id(), error.to_string());
         if let Some(again) = &error.again
             && Arrival::of(&parts.headers).is_seen()

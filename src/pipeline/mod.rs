@@ -6,6 +6,7 @@
 
 pub mod access_log;
 mod account;
+mod choosing;
 pub mod context;
 pub mod csrf;
 pub mod developer;
@@ -277,12 +278,12 @@ impl Serving<'_> {
             return Ok(preflight());
         }
         match site.destination(host, &parts.method, &path) {
-            Destination::Endpoint(endpoint) => {
+            Destination::Endpoint(endpoint, of) => {
                 ctx.counted = site.metrics.endpoint(endpoint);
                 ctx.in_session = true;
                 // In a box, like every way that few requests take: a request's future is moved
                 // several times, with all the room that its longest way needs.
-                let answer = Box::pin(self.answer_endpoint(endpoint, ctx, parts, body)).await;
+                let answer = Box::pin(self.answer_endpoint((endpoint, of), ctx, parts, body)).await;
                 answer.map(|response| site.own_headers.on_ours(response))
             }
             Destination::Route(route) => {
@@ -301,6 +302,9 @@ impl Serving<'_> {
                     }
                     refused @ Err(_) => refused,
                 }
+            }
+            Destination::CallbackOfNobody => {
+                Err(site.relying_party.logins().callback_of_nobody().into())
             }
             Destination::RouteRefuses(_, fault) => Err(fault.into()),
             Destination::MethodNotAllowed(allow) => Err(Refusal::MethodNotAllowed(allow)),
@@ -515,7 +519,7 @@ impl Serving<'_> {
         };
         ctx.session = Some(Arc::clone(&session));
         check_session_of_page(&parts.headers, &session)?;
-        match relying_party.tokens().bearer(&session).await {
+        match self.site.of(&session).tokens().bearer(&session).await {
             Ok(bearer) => Ok(Some(SignedIn { session, bearer })),
             // As if it had been found so.
             Err(TokenError::SessionEnded(reason)) => nobody(Refusal::Ended(Some(reason))),
@@ -536,7 +540,7 @@ impl Serving<'_> {
     /// As whom a call is made once more whose token an upstream refused.
     async fn after_refusal(&self, route: &Route, refused: &SignedIn) -> Result<Retry, Refusal> {
         let SignedIn { session, bearer } = refused;
-        let tokens = self.site.relying_party.tokens();
+        let tokens = self.site.of(session).tokens();
         match tokens.after_refusal(session, bearer).await {
             Ok(Some(bearer)) => Ok(Retry::As(Some(SignedIn {
                 session: Arc::clone(session),

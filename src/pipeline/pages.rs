@@ -5,6 +5,7 @@ use http::header::SET_COOKIE;
 use serde_json::{Value, json};
 
 use crate::auth::callback::LoggedIn;
+use crate::auth::choices::Choice;
 use crate::auth::return_to::ReturnTo;
 use crate::web::body::Body;
 use crate::web::problem::{self, Problem, Way};
@@ -20,6 +21,49 @@ pub(super) fn confirm_login(link: &str, home: Option<&Way>) -> Response<Body> {
         "Sign in",
         &format!("<p>Another site sent you here to sign in.</p>{ways}"),
     )
+}
+
+/// One way to sign in, as the page of them shows it.
+pub(super) struct Offer<'a> {
+    pub(super) choice: &'a Choice,
+    /// Where it leads.
+    pub(super) link: String,
+    /// Whether this browser chose it last.
+    pub(super) is_last: bool,
+}
+
+/// The providers at which a person may sign in, each a link, in this order.
+pub(super) fn choose_provider<'a>(
+    offers: impl Iterator<Item = Offer<'a>>,
+    home: Option<&Way>,
+) -> Response<Body> {
+    let list: String = offers.map(|offer| offer.html()).collect();
+    let home = home.map(|way| format!("<p class=\"ways\">{}</p>", link("beside", way)));
+    let home = home.unwrap_or_default();
+    problem::page_with_images(
+        "Sign in",
+        &format!("<p>How would you like to sign in?</p><ul class=\"choices\">{list}</ul>{home}"),
+    )
+}
+
+impl Offer<'_> {
+    fn html(&self) -> String {
+        let Choice { label, logo, .. } = self.choice;
+        let mark = match logo {
+            Some(logo) => format!("<img src=\"{}\" alt=\"\">", problem::escape(logo)),
+            None => problem::escape(&label.chars().take(1).collect::<String>()),
+        };
+        let (class, note) = if self.is_last {
+            ("choice last", "<small>Last used</small>")
+        } else {
+            ("choice", "")
+        };
+        format!(
+            "<li><a class=\"{class}\" href=\"{}\"><span class=\"mark\" aria-hidden=\"true\">{mark}</span><span>{}</span>{note}</a></li>",
+            problem::escape(&self.link),
+            problem::escape(label),
+        )
+    }
 }
 
 /// The redirect as a page of our own, from which the browser goes on by itself: that step is

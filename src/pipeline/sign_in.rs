@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use crate::auth::AccessDenied;
+use crate::auth::answer::see_other;
 use crate::auth::login::{LoginRequest, Logins};
 use crate::auth::pending_login::Window;
 use crate::auth::return_to::ReturnTo;
@@ -51,6 +52,10 @@ impl Serving<'_> {
             .place(&address, &parts.headers)
             .unwrap_or_else(|_| relying_party.places().front_page());
         logins.check_progress(parts, presented, &place)?;
+        if self.site.choices().must_be_made() {
+            let link = relying_party.places().login_link(&place, Window::Tab);
+            return Ok(see_other(&link));
+        }
         let request = LoginRequest::returning_to(place);
         logins.admit_login(self.source(ctx, parts))?;
         Ok(logins
@@ -65,9 +70,10 @@ impl Serving<'_> {
         match UnderBase::at(path.as_str(), &relying_party.settings().base_path) {
             UnderBase::Endpoint(Endpoint::Login) => relying_party.logins().place_of_login(parts),
             UnderBase::Endpoint(Endpoint::LoginResume) => {
-                Some(relying_party.logins().place_of_resume(parts)?.0)
+                let logins = self.resumed_at(parts).logins();
+                Some(logins.place_of_resume(parts)?.0)
             }
-            UnderBase::Endpoint(_) | UnderBase::Nothing => None,
+            UnderBase::Endpoint(_) | UnderBase::OfProvider(..) | UnderBase::Nothing => None,
             UnderBase::Outside if parts.method == Method::GET => {
                 let address = parts.uri.path_and_query()?.as_str();
                 relying_party.places().place(address, &parts.headers).ok()
@@ -90,10 +96,10 @@ impl Serving<'_> {
         let relying_party = &self.site.relying_party;
         match UnderBase::at(parts.uri.path(), &relying_party.settings().base_path) {
             UnderBase::Endpoint(Endpoint::Login) => Logins::window_of_login(parts),
-            UnderBase::Endpoint(Endpoint::LoginResume) => relying_party
-                .logins()
-                .place_of_resume(parts)
-                .map_or(Window::Tab, |(_, window)| window),
+            UnderBase::Endpoint(Endpoint::LoginResume) => {
+                let place = self.resumed_at(parts).logins().place_of_resume(parts);
+                place.map_or(Window::Tab, |(_, window)| window)
+            }
             _ => Window::Tab,
         }
     }

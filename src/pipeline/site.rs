@@ -6,11 +6,13 @@ use http::{HeaderValue, Method};
 
 use crate::auth::RelyingParty;
 use crate::auth::backchannel_logout::ProviderLogouts;
+use crate::auth::choices::Choices;
 use crate::frontend::{ErrorPage, Frontend};
 use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
 use crate::pipeline::own_headers::OwnHeaders;
 use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
+use crate::session::record::Session;
 use crate::telemetry::{Metrics, RouteMetrics};
 use crate::web::cookie_names::CookieNames;
 use crate::web::public_origin::PublicOrigin;
@@ -20,7 +22,10 @@ use crate::web::site_id::SiteId;
 #[derive(Debug)]
 pub struct Site {
     pub(super) id: SiteId,
+    /// At its own provider; of several at the default, or the first.
     pub(super) relying_party: Arc<RelyingParty>,
+    /// At the others.
+    pub(super) others: Vec<Arc<RelyingParty>>,
     pub(super) routes: RouteTable,
     pub(super) frontend: Option<Frontend>,
     pub(super) error_page: Option<ErrorPage>,
@@ -39,6 +44,7 @@ pub struct Site {
 pub struct SiteParts {
     pub id: SiteId,
     pub relying_party: Arc<RelyingParty>,
+    pub others: Vec<Arc<RelyingParty>>,
     pub routes: RouteTable,
     pub frontend: Option<Frontend>,
     pub error_page: Option<ErrorPage>,
@@ -71,8 +77,10 @@ impl Neighbours {
 /// What a call comes to at a site.
 #[derive(Debug)]
 pub enum Destination<'a> {
-    /// An endpoint of ours.
-    Endpoint(Endpoint),
+    /// An endpoint of ours, and whose it is: where a site has several providers, each has some to itself.
+    Endpoint(Endpoint, &'a RelyingParty),
+    /// Where a provider that is not here, or not any more, would send a browser back.
+    CallbackOfNobody,
     /// A route.
     Route(&'a Route),
     /// A route that does not take a path of this form, in which its upstream may read another.
@@ -101,6 +109,7 @@ impl Site {
         let SiteParts {
             id,
             relying_party,
+            others,
             routes,
             frontend,
             error_page,
@@ -128,6 +137,7 @@ impl Site {
             neighbours,
             id,
             relying_party,
+            others,
             routes,
             frontend,
             error_page,
@@ -136,6 +146,32 @@ impl Site {
             own_headers,
             metrics,
         }
+    }
+
+    /// The relying parties at all its providers.
+    pub fn relying_parties(&self) -> impl Iterator<Item = &Arc<RelyingParty>> + Clone {
+        std::iter::once(&self.relying_party).chain(&self.others)
+    }
+
+    /// All that it offers its people, where it has several.
+    pub(super) fn choices(&self) -> &Choices {
+        &self.relying_party.settings().choices
+    }
+
+    /// The one at the provider of this name, where there are several.
+    pub(super) fn named(&self, name: &str) -> Option<&RelyingParty> {
+        let mut all = self.relying_parties();
+        all.find(|at| at.settings().name.as_deref() == Some(name))
+            .map(AsRef::as_ref)
+    }
+
+    /// The one at the provider that signed this session's user in; the site's own where that is gone,
+    /// which renews nothing of another's.
+    pub(super) fn of(&self, session: &Session) -> &RelyingParty {
+        let mut others = self.others.iter();
+        others
+            .find(|at| at.signed_in(session))
+            .unwrap_or(&self.relying_party)
     }
 
     /// Which one it is.
@@ -178,9 +214,10 @@ impl Site {
     pub fn destination(&self, host: &str, method: &Method, path: &RequestPath) -> Destination<'_> {
         let base_path = &self.relying_party.settings().base_path;
         match UnderBase::at(path.as_str(), base_path) {
-            UnderBase::Endpoint(endpoint) => return Destination::Endpoint(endpoint),
-            UnderBase::Nothing => return Destination::Nothing,
             UnderBase::Outside => {}
+            UnderBase::Nothing => return Destination::Nothing,
+            UnderBase::Endpoint(endpoint) => return self.endpoint(endpoint, None),
+            UnderBase::OfProvider(endpoint, name) => return self.endpoint(endpoint, Some(name)),
         }
         match self.routes.find(host, method, path) {
             RouteMatch::Found(route) => match self.routes.check(route, path, base_path) {
@@ -193,6 +230,21 @@ impl Site {
                 (Some(frontend), Ok(())) => Destination::Files(frontend),
                 (Some(_), Err(fault)) => Destination::OddPath(fault),
             },
+        }
+    }
+
+    /// An endpoint, by the name that its address has of a provider.
+    fn endpoint(&self, endpoint: Endpoint, name: Option<&str>) -> Destination<'_> {
+        let own = match name {
+            // Each has an address of its own, unless one is everybody's default.
+            None if endpoint.is_a_providers() && !self.choices().has_default() => None,
+            None => Some(&*self.relying_party),
+            Some(name) => self.named(name),
+        };
+        match own {
+            Some(own) => Destination::Endpoint(endpoint, own),
+            None if endpoint == Endpoint::Callback => Destination::CallbackOfNobody,
+            None => Destination::Nothing,
         }
     }
 
@@ -214,11 +266,12 @@ impl Site {
         (!self.routes.may_serve(raw, base_path)).then_some(frontend)
     }
 
-    /// What decides on the methods that its endpoints take.
-    pub fn method_rules(&self) -> MethodRules {
+    /// What decides on the methods that the endpoints take at which this one answers.
+    pub fn method_rules(&self, relying_party: &RelyingParty) -> MethodRules {
+        let mut all = self.relying_parties();
         MethodRules {
-            response_mode: self.relying_party.response_mode(),
-            third_party_login: self.relying_party.settings().third_party_login,
+            response_mode: relying_party.response_mode(),
+            third_party_login: all.any(|at| at.settings().third_party_login),
         }
     }
 
@@ -241,9 +294,15 @@ impl Site {
     /// Who takes logout tokens at this path, whatever the host.
     pub(super) fn back_channel_at(&self, path: &str) -> Option<&ProviderLogouts> {
         let base_path = &self.relying_party.settings().base_path;
-        let wanted = UnderBase::at(path, base_path);
-        (wanted == UnderBase::Endpoint(Endpoint::BackchannelLogout))
-            .then(|| self.relying_party.provider_logouts())
+        let (endpoint, name) = match UnderBase::at(path, base_path) {
+            UnderBase::Endpoint(endpoint) => (endpoint, None),
+            UnderBase::OfProvider(endpoint, name) => (endpoint, Some(name)),
+            UnderBase::Nothing | UnderBase::Outside => return None,
+        };
+        match self.endpoint(endpoint, name) {
+            Destination::Endpoint(Endpoint::BackchannelLogout, of) => Some(of.provider_logouts()),
+            _ => None,
+        }
     }
 }
 

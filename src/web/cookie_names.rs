@@ -33,6 +33,11 @@ pub fn logout(name: &str) -> String {
     format!("{name}-logout")
 }
 
+/// The name of what remembers which of several providers this browser chose last.
+pub fn provider(name: &str) -> String {
+    format!("{name}-provider")
+}
+
 /// All names that are ours, for those who must tell them from others'.
 #[derive(Debug, Clone, Default)]
 pub struct CookieNames {
@@ -50,6 +55,7 @@ impl CookieNames {
     /// since cookies know no ports (I3).
     pub fn of(name: &str, former: Option<&str>) -> Self {
         let mut whole: Vec<String> = (0..MOST_CHUNKS).map(|index| chunk(name, index)).collect();
+        whole.push(provider(name));
         let mut beginnings = vec![login_prefix(name), logout(name)];
         if let Some(former) = former {
             whole.push(former.to_owned());

@@ -189,18 +189,33 @@ impl Problem {
 /// form may be sent to this origin only; since browsers hold redirects of a form to that as well,
 /// a step that leads to the provider is a link.
 pub fn page(title: &str, body_html: &str) -> Response<Body> {
-    page_with(title, body_html, None)
+    page_with(title, body_html, Beside::Nothing)
+}
+
+/// As [`page`], with images of this origin.
+pub fn page_with_images(title: &str, body_html: &str) -> Response<Body> {
+    page_with(title, body_html, Beside::Images)
 }
 
 /// As [`page`], with this one script, which is fixed and runs at the end.
 pub fn page_with_script(title: &str, body_html: &str, script: &'static str) -> Response<Body> {
-    page_with(title, body_html, Some(script))
+    page_with(title, body_html, Beside::Script(script))
 }
 
-fn page_with(title: &str, body_html: &str, script: Option<&'static str>) -> Response<Body> {
+/// What a page holds beside its text and its style.
+#[derive(Debug, Clone, Copy)]
+enum Beside {
+    Nothing,
+    Images,
+    Script(&'static str),
+}
+
+fn page_with(title: &str, body_html: &str, beside: Beside) -> Response<Body> {
     let title = escape(title);
-    let script_html = script.map(|script| format!("<script type=\"module\">{script}</script>\n"));
-    let script_html = script_html.unwrap_or_default();
+    let script_html = match beside {
+        Beside::Nothing | Beside::Images => String::new(),
+        Beside::Script(script) => format!("<script type=\"module\">{script}</script>\n"),
+    };
     let html = format!(
         "<!doctype html>\n\
          <html lang=\"en\">\n\
@@ -225,7 +240,7 @@ fn page_with(title: &str, body_html: &str, script: Option<&'static str>) -> Resp
         CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
-    headers.insert(CONTENT_SECURITY_POLICY, page_policy(script));
+    headers.insert(CONTENT_SECURITY_POLICY, page_policy(beside));
     headers.insert(
         HeaderName::from_static("cross-origin-opener-policy"),
         HeaderValue::from_static("same-origin"),
@@ -253,15 +268,20 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The one style element is allowed by its hash, and so is the one script; nothing else is.
-fn page_policy(script: Option<&str>) -> HeaderValue {
+/// The one style element is allowed by its hash, and so is the one script; nothing else is, but for images
+/// of this origin where there are some.
+fn page_policy(beside: Beside) -> HeaderValue {
     let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
-    let script = script.map(|script| format!(" script-src 'sha256-{}';", hash(script)));
+    let beside = match beside {
+        Beside::Nothing => String::new(),
+        Beside::Images => " img-src 'self';".to_owned(),
+        Beside::Script(script) => format!(" script-src 'sha256-{}';", hash(script)),
+    };
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}';{} form-action 'self'; base-uri 'none'; \
          frame-ancestors 'none'",
         hash(STYLE),
-        script.unwrap_or_default()
+        beside
     );
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(
         "default-src 'none'; frame-ancestors 'none'",

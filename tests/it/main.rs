@@ -63,6 +63,7 @@ mod return_to;
 mod rules;
 mod session;
 mod sessions_endpoint;
+mod several_providers;
 mod site_journey;
 mod sites;
 mod socket_files;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::config::error::{Place, Source};
 use crate::config::file::ServerTable;
-use crate::config::print::Print;
+use crate::config::print::ProviderPrints;
 use crate::config::site_file::SiteFile;
 use crate::web::site_id::SiteId;
 
@@ -16,8 +16,8 @@ pub(super) struct Described<'a> {
     pub(super) is_of_bff_toml: bool,
     pub(super) id: SiteId,
     pub(super) file: Cow<'a, SiteFile>,
-    /// Tells whether what is said of the provider is what it was.
-    pub(super) provider: &'a Print,
+    /// Tells whether what is said of its providers is what it was.
+    pub(super) providers: &'a ProviderPrints,
     /// `[server]` of bff.toml, and where it stands.
     pub(super) server: &'a ServerTable,
     pub(super) server_place: &'a Place,

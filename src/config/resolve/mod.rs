@@ -5,6 +5,7 @@
 
 mod between;
 mod certificates;
+mod clients;
 mod described;
 mod frontend;
 mod headers;
@@ -36,7 +37,7 @@ use crate::config::document::Variables;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
-use crate::config::print::Print;
+use crate::config::print::ProviderPrints;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::described::Described;
 use crate::config::resolve::site::Resolved;
@@ -116,8 +117,8 @@ impl<'a> Surroundings<'a> {
 pub(super) struct Document {
     pub(super) source: Source,
     pub(super) file: File,
-    /// Tells whether what it says of the provider is what it was.
-    pub(super) provider: Print,
+    /// Tells whether what it says of its providers is what it was.
+    pub(super) providers: ProviderPrints,
 }
 
 /// The configuration that bff.toml and the sites beside it ask for, or `None` after noting every fault.
@@ -130,12 +131,12 @@ pub(super) fn resolve(
     let file = &main.file;
     faults.turn_to(&main.source);
     let (server_table, server_place) = table(&file.server);
-    let describe = |source, id, file, provider| Described {
+    let describe = |source, id, file, providers| Described {
         source,
         is_of_bff_toml: *source == main.source,
         id,
         file,
-        provider,
+        providers,
         server: &server_table,
         server_place: &server_place,
     };
@@ -143,12 +144,17 @@ pub(super) fn resolve(
     // Without an origin of its own it is the ground that the others stand on.
     if server_table.public_url.stands() || !server_table.sites.stands() {
         let file = Cow::Owned(SiteFile::of_main(file));
-        described.push(describe(&main.source, SiteId::main(), file, &main.provider));
+        described.push(describe(
+            &main.source,
+            SiteId::main(),
+            file,
+            &main.providers,
+        ));
     }
     for document in documents {
         let file = Cow::Borrowed(&document.file);
-        let (source, provider) = (&document.source, &document.provider);
-        described.push(describe(source, document.id(), file, provider));
+        let (source, providers) = (&document.source, &document.providers);
+        described.push(describe(source, document.id(), file, providers));
     }
     let resolved: Vec<Resolved> = described
         .iter()

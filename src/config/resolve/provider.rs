@@ -1,12 +1,12 @@
 //! `[provider]`: who signs people in, who we are there, and what the endpoints do with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::auth::ending::RevocationRules;
 use crate::auth::{AccessDenied, AnonymousAnswer, AuthSettings, LogoutHint};
-use crate::clock::Timestamp;
 use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
@@ -18,7 +18,7 @@ use crate::config::secret_source::SecretSource;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
     AssertionAudience, ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode,
-    check_client_key, own_parameters,
+    TableName, check_client_key, own_parameters,
 };
 use crate::secret::{ClientKey, ClientSecret};
 use crate::web::loopback::is_loopback;
@@ -53,6 +53,7 @@ const fn missing_provider() -> &'static str {
 /// How we meet the provider.
 pub(super) fn provider(
     field: &Field<ProviderTable>,
+    callback: Option<&str>,
     public: Option<&Public>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
@@ -110,11 +111,16 @@ pub(super) fn provider(
     let discovery = provider_addresses::discovery(&addresses, faults);
     let logout = provider_logout::provider_logout(&provider, faults);
     Some(ProviderSettings {
+        table: TableName::default(),
         issuer: issuer?,
         internal,
         client_id: client_id?,
         client_auth: client_auth?,
-        redirect_uri: redirect_uri(public?)?,
+        client_secret_expires: provider
+            .client_secret_expires
+            .written()
+            .map(|day| day.value.0),
+        redirect_uri: redirect_uri(public?, callback)?,
         discovery,
         endpoints,
         scopes,
@@ -173,6 +179,8 @@ pub(super) fn auth(
         login_timeout,
         access_denied: provider.access_denied.or(Chosen(AccessDenied::Page)).0,
         login_params,
+        name: None,
+        choices: Arc::default(),
     })
 }
 
@@ -213,11 +221,12 @@ fn issuer(
     Some(written.value.clone())
 }
 
-/// B9: from the configuration alone.
-fn redirect_uri(public: &Public) -> Option<Url> {
+/// B9: from the configuration alone; each of several providers has one of its own, but for the default.
+fn redirect_uri(public: &Public, callback: Option<&str>) -> Option<Url> {
+    let own = callback.map(|name| format!("/{name}")).unwrap_or_default();
     public
         .url
-        .join(&format!("{}/callback", public.whole_base_path()))
+        .join(&format!("{}/callback{own}", public.whole_base_path()))
         .ok()
 }
 
@@ -291,15 +300,6 @@ fn client_auth(
             })
         }
     }
-}
-
-/// When the client secret ends, where the operator says so.
-pub(super) fn secret_expires(field: &Field<ProviderTable>) -> Option<Timestamp> {
-    let (provider, _) = table(field);
-    provider
-        .client_secret_expires
-        .written()
-        .map(|day| day.value.0)
 }
 
 fn client_secret(

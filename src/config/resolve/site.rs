@@ -1,22 +1,17 @@
 //! One site: everything that its file, or bff.toml for its own, says of one browser app.
 
 use http::HeaderName;
-use url::Origin;
 
-use crate::config::SiteConfig;
 use crate::config::error::Faults;
 use crate::config::lists::Named;
 use crate::config::reader::Written;
 use crate::config::resolve::described::Described;
 use crate::config::resolve::public::{Public, public};
-use crate::config::resolve::{
-    Surroundings, frontend, provider, provider_addresses, roots, route, session, table, tls,
-};
+use crate::config::resolve::{Surroundings, clients, frontend, route, session, table, tls};
 use crate::config::site_file::SiteFile;
-use crate::oidc::ProviderSettings;
+use crate::config::{ClientConfig, SiteConfig};
 use crate::proxy::path::PathRules;
 use crate::server::SiteCertificate;
-use crate::web::outbound::OutboundSettings;
 
 const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 
@@ -56,19 +51,7 @@ fn settings(
     faults: &mut Faults,
 ) -> Option<SiteConfig> {
     let file = &*site.file;
-    let provider = provider::provider(&file.provider, public, surroundings, faults);
-    let way_out = provider_addresses::way_out(&file.provider, surroundings, faults);
-    let outbound = OutboundSettings {
-        way_out,
-        in_clear: provider.as_ref().and_then(asked_in_clear),
-        roots: roots(
-            &table(&file.provider).0.ca,
-            "the provider's",
-            surroundings,
-            faults,
-        ),
-    };
-    let auth = provider::auth(&file.provider, &file.session, public, faults);
+    let clients = clients::clients(site, public, surroundings, faults);
     let session = session::session(&file.session, public, faults);
     let frontend = frontend::frontend(&file.frontend, public, surroundings, faults);
     let error_page = frontend::error_page(&file.frontend, surroundings, faults);
@@ -92,26 +75,27 @@ fn settings(
     if let Some(public) = public {
         keep_workers_below(&public.mount, file, faults);
     }
+    let (own, others) = clients?;
+    let ClientConfig {
+        auth,
+        provider,
+        outbound,
+        provider_print,
+    } = own;
     Some(SiteConfig {
         id: site.id.clone(),
         file: site.source.path().to_owned(),
         path_rules,
-        auth: auth?,
-        provider_print: site.provider.with(provider.as_ref()?.redirect_uri.as_str()),
-        provider: provider?,
-        client_secret_expires: provider::secret_expires(&file.provider),
+        auth,
+        provider_print,
+        provider,
         outbound,
+        others,
         session: session?,
         routes: routes?,
         frontend: frontend?.files(),
         error_page,
     })
-}
-
-/// A7: the one address beyond this machine where the operator has us ask over http.
-fn asked_in_clear(provider: &ProviderSettings) -> Option<Origin> {
-    let url = provider.internal.as_ref()?.url();
-    (url.scheme() == "http").then(|| url.origin())
 }
 
 /// A service worker stands before all pages of its scope: that of a site on a path ends where the site

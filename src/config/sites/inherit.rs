@@ -11,7 +11,8 @@ use crate::config::sites::process;
 
 /// What leaves with a key of bff.toml where a site writes another: it would contradict the new one, or
 /// would have what one provider was trusted with go to another.
-const LEAVES: [(&str, &str, &[&str]); 6] = [
+const LEAVES: [(&str, &str, &[&str]); 7] = [
+    ("", "providers", &["default_provider"]),
     (
         "provider",
         "issuer",
@@ -45,17 +46,49 @@ pub(super) fn over(ground: &Node, site: Node) -> Node {
     let Value::Table(ground) = &ground.value else {
         return site;
     };
+    let Value::Table(site) = site.value else {
+        return site;
+    };
+    let has_one = !site.contains_key("providers") && has_issuer(&site);
     let inherited = ground
         .iter()
         .filter(|(name, _)| !process::is_table(name))
+        .filter(|(name, _)| !(has_one && OF_SEVERAL.contains(&name.as_str())))
         .map(|(name, entry)| (name.clone(), entry.clone()))
         .collect();
     Node {
         place: Place::Whole,
-        value: match site.value {
-            Value::Table(site) => Value::Table(merged(inherited, site, "")),
-            other => other,
-        },
+        value: Value::Table(merged(inherited, site, "")),
+    }
+}
+
+/// What is said of several providers, which a site with one of its own has not.
+const OF_SEVERAL: [&str; 3] = ["providers", "default_provider", "choose_provider_url"];
+
+/// Whether a site names a provider of its own.
+fn has_issuer(site: &Entries) -> bool {
+    let provider = site.get("provider").map(|entry| &entry.node.value);
+    matches!(provider, Some(Value::Table(provider)) if provider.contains_key("issuer"))
+}
+
+/// Each of several providers of a document laid over what it inherits of `[provider]`, by the same rules as
+/// a site's: no secret goes to another issuer than the one it was written for.
+pub(in crate::config) fn providers(root: &mut Node) {
+    let Value::Table(entries) = &mut root.value else {
+        return;
+    };
+    let ground = entries.get("provider").map(|entry| &entry.node.value);
+    let Some(Value::Table(ground)) = ground.cloned() else {
+        return;
+    };
+    let Some(Value::Table(all)) = entries.get_mut("providers").map(|all| &mut all.node.value)
+    else {
+        return;
+    };
+    for entry in all.values_mut() {
+        if let Value::Table(own) = &mut entry.node.value {
+            *own = merged(ground.clone(), std::mem::take(own), "provider");
+        }
     }
 }
 
@@ -73,9 +106,19 @@ fn merged(mut ground: Entries, site: Entries, table: &str) -> Entries {
     for (name, mut entry) in site {
         if let Value::Table(inner) = &mut entry.node.value
             && let Some(below) = ground.remove(&name)
-            && let Value::Table(below) = below.node.value
+            && let Value::Table(mut below) = below.node.value
         {
-            *inner = merged(below, std::mem::take(inner), &name);
+            let own = std::mem::take(inner);
+            if name == "providers" {
+                // A site has those that it names, and no others.
+                below.retain(|name, _| own.contains_key(name));
+            }
+            let kind = if table == "providers" {
+                "provider"
+            } else {
+                &name
+            };
+            *inner = merged(below, own, kind);
         }
         ground.insert(name, entry);
     }

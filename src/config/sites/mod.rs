@@ -1,6 +1,6 @@
 //! The folder that `server.sites` names: which files in it are sites, and what each says.
 
-mod inherit;
+pub(super) mod inherit;
 mod process;
 
 use std::fs;
@@ -10,7 +10,7 @@ use crate::config::document::{self, Node, OF_SITES, Variables};
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
-use crate::config::print::Print;
+use crate::config::print::ProviderPrints;
 use crate::config::reader::{Read as _, Written};
 use crate::config::site_file::{SiteFile, SiteName};
 use crate::web::site_id::SiteId;
@@ -24,8 +24,8 @@ pub(super) struct SiteDocument {
     /// The file's, without `.toml`.
     pub(super) name: String,
     pub(super) file: SiteFile,
-    /// Tells whether all that is said of its provider is what it was.
-    pub(super) provider: Print,
+    /// Tells whether all that is said of its providers is what it was.
+    pub(super) providers: ProviderPrints,
 }
 
 impl SiteDocument {
@@ -63,13 +63,14 @@ pub(super) fn read(
         folder.keep_private(&source);
         faults.turn_to(&source);
         process::refuse(&mut root, faults);
-        let root = inherit::over(ground, root);
-        let provider = Print::of_provider(&root, folder);
+        let mut root = inherit::over(ground, root);
+        inherit::providers(&mut root);
+        let providers = ProviderPrints::of(&root, folder);
         sites.extend(SiteFile::read(&root, "", faults).map(|file| SiteDocument {
             source,
             name,
             file,
-            provider,
+            providers,
         }));
     }
     sites

@@ -96,14 +96,14 @@ fn its_examples_are_read() {
         .filter_map(|line| Some(line.splitn(4, ':').last()?.trim().to_owned()))
         .collect();
     assert_snapshot!(messages.join("\n"), @r#"
+    providers.corp.client_secret is to come from the variable BFF_CORP_SECRET, which is not set; set BFF_CORP_SECRET for this process
     server.sites names sites, which is no folder that can be read (No such file or directory (os error 2)); write the path of the folder that holds a NAME.toml for each site
     server.tls serves https, and server.public_url says http; write public_url = "https://localhost:8080", or leave tls out
     server.tls.cert names tls.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     server.tls.key names tls.key, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     server.admin_key is to come from the variable BFF_ADMIN_KEY, which is not set; set BFF_ADMIN_KEY for this process
     server.admin_keys.anna is to come from the variable BFF_ADMIN_KEY_ANNA, which is not set; set BFF_ADMIN_KEY_ANNA for this process
-    provider.client_secret is to come from the variable BFF_CLIENT_SECRET, which is not set; set BFF_CLIENT_SECRET for this process
-    provider.ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the provider's certificate
+    providers.corp.ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the provider's certificate
     session.keys is to come from the variable BFF_SESSION_KEY, which is not set; set BFF_SESSION_KEY for this process
     session.store_url names a store, which session.store does not ask for; write store = "redis", "postgres" or "sqlite", or leave store_url out
     session.store_ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the store's certificate

@@ -24,7 +24,7 @@ use url::Url;
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
 use crate::oidc::{
     ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, Provider, ProviderLogout,
-    ProviderSettings, ResponseMode,
+    ProviderSettings, ResponseMode, TableName,
 };
 use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
 use crate::telemetry::Metrics;
@@ -36,10 +36,12 @@ pub(super) const NOW: i64 = 1_795_251_600;
 /// A relying party `app` of `issuer` that takes ES256.
 pub(super) fn settings(issuer: &str) -> ProviderSettings {
     ProviderSettings {
+        table: TableName::default(),
         issuer: issuer.to_owned(),
         internal: None,
         client_id: "app".to_owned(),
         client_auth: ClientAuth::SecretBasic(ClientSecret::new("s3cret")),
+        client_secret_expires: None,
         redirect_uri: Url::parse("https://app.example.com/bff/callback").unwrap(),
         discovery: true,
         endpoints: Vec::new(),

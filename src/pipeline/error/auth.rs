@@ -127,6 +127,9 @@ pub(super) fn callback(cause: &CallbackFault) -> Verdict {
         | CallbackFault::Over
         | CallbackFault::Replayed
         | CallbackFault::TookTooLong => LOGIN_OVER,
+        CallbackFault::OfNobody => login_failed(
+            "The identity provider of this sign-in is not offered here, or not any more. Please sign in again.",
+        ),
         CallbackFault::Refused(_) => {
             login_failed("The identity provider did not sign you in. Please try again.")
         }

@@ -225,6 +225,17 @@ impl Idp {
         format!("{}{path}", self.issuer)
     }
 
+    /// `bff` calls this one so, among several: its answers go to addresses of their own.
+    pub(crate) fn called(self, name: &str) -> Self {
+        let mut known = relying_party(Proof::Secret(self.client_secret.clone()));
+        known.redirect_uris = vec![format!("{PUBLIC_URL}/bff/callback/{name}")];
+        known.backchannel_logout_uri = Some(public_url(&format!("/bff/backchannel-logout/{name}")));
+        known.frontchannel_logout_uri =
+            Some(public_url(&format!("/bff/frontchannel-logout/{name}")));
+        self.core.register(known);
+        self
+    }
+
     /// Expects another proof of `bff` from now on.
     pub(crate) fn expect_proof(&self, proof: Proof) {
         self.core.register(relying_party(proof));
