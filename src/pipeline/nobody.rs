@@ -12,11 +12,12 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::auth::backchannel_logout::ProviderLogouts;
 use crate::auth::pending_login::Window;
+use crate::pipeline::Pipeline;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::{self, Refusal, RefusedRequest};
+use crate::pipeline::serving::Serving;
 use crate::pipeline::site::Site;
 use crate::pipeline::sites::Absence;
-use crate::pipeline::{Pipeline, Serving};
 use crate::proxy::message::check_request;
 use crate::web::body::Body;
 use crate::web::navigation::{Arrival, is_page_load};

@@ -13,7 +13,7 @@ const LONGEST_FUNCTION: usize = 110;
 const LONG_FUNCTION: usize = 62;
 
 /// Files that are longer. None is added; one that is no longer so is taken off.
-const LONG_FILES: &[&str] = &["pipeline/mod.rs"];
+const LONG_FILES: &[&str] = &[];
 
 /// Functions that are longer, as `file name`; as above.
 const LONG_FUNCTIONS: &[&str] = &[];
