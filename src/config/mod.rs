@@ -3,6 +3,7 @@
 //!
 //! `document` parses, `reader` and `file` give types and names, `resolve` holds the rules.
 
+mod capped;
 mod error;
 
 mod document;
@@ -44,6 +45,7 @@ use crate::config::folder::Folder;
 use crate::config::reader::Read as _;
 use crate::config::resolve::{Document, Purpose, Surroundings};
 use crate::config::site_file::SiteFile;
+use crate::config::tenants::draft::{Draft, Of};
 #[cfg(feature = "dev")]
 use crate::dev::DevSettings;
 use crate::frontend::{ErrorPage, FrontendSettings};
@@ -316,14 +318,18 @@ fn parse(
         purpose,
         variables,
         folder: &folder,
+        of_nobody: false,
     };
-    let config = document::read(text, &main, variables, &mut faults).and_then(|root| {
+    let config = document::read(text, &main, variables, &mut faults).and_then(|mut root| {
+        let ground = root.clone();
+        let draft = Draft::of(&mut root, Of::BffToml, &mut faults);
         let described = Document {
+            draft,
             provider: Print::of_provider(&root, &folder),
             file: File::read(&root, "", &mut faults)?,
             source: main,
         };
-        let sites = sites::read(&described.file, &root, variables, &folder, &mut faults);
+        let sites = sites::read(&described.file, &ground, variables, &folder, &mut faults);
         resolve::resolve(&described, &sites, surroundings, &mut faults)
     });
     faults.conclude(config)

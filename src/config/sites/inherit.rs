@@ -47,7 +47,7 @@ pub(super) fn over(ground: &Node, site: Node) -> Node {
     };
     let inherited = ground
         .iter()
-        .filter(|(name, _)| !process::is_table(name))
+        .filter(|(name, _)| !process::is_inherited_by_nobody(name))
         .map(|(name, entry)| (name.clone(), entry.clone()))
         .collect();
     Node {

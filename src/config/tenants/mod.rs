@@ -1,44 +1,23 @@
 //! A site that is one for each of its tenants: what they have in common, and what each is filled with.
+//!
+//! What may be filled in where is judged in `resolve`, as everything is.
 
-use std::sync::Arc;
+mod pattern;
+mod template;
 
-use url::Url;
+pub(super) mod draft;
+pub(super) mod placeholders;
+pub(super) mod places;
+pub(super) mod written;
 
-use crate::config::SiteConfig;
-use crate::config::error::ConfigErrors;
+use std::fmt;
 
-/// A site with `{tenant}` in its `public_url`: each tenant has a site of its own.
-#[derive(Debug)]
-pub struct TenantedSite {
-    /// What is the same for all tenants, as it is for one that is nobody's; never served.
-    pub face: SiteConfig,
-    /// The hosts that are tenants' or nobody's.
-    pub pattern: HostPattern,
-    /// Where people are sent who come to a host of the pattern that is no tenant's.
-    pub no_tenant: Option<Url>,
-    /// In the order of their names.
-    pub tenants: Vec<Tenant>,
-    /// What a tenant's site is made of.
-    pub template: Arc<Template>,
-}
-
-/// The hosts that a `public_url` with `{tenant}` in it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPattern {
-    before: Box<str>,
-    after: Box<str>,
-}
-
-impl HostPattern {
-    /// The name in the tenant's place, where `host`, in lower case, is of this pattern.
-    pub fn name_in<'a>(&self, host: &'a str) -> Option<&'a str> {
-        let name = host.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
-        (!name.is_empty() && !name.contains('.')).then_some(name)
-    }
-}
+pub use pattern::HostPattern;
+pub(super) use template::Process;
+pub use template::{Template, TenantedSite};
 
 /// One of those that a site is made for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tenant {
     /// As in `acme`.
     pub name: Box<str>,
@@ -48,17 +27,19 @@ pub struct Tenant {
     values: Box<[Box<str>]>,
 }
 
-/// A site's file, whose placeholders have yet to be filled.
-#[derive(Debug)]
-pub struct Template {}
+impl Tenant {
+    pub(super) fn new(name: &str, host: &str, values: Vec<Box<str>>) -> Self {
+        Self {
+            name: name.into(),
+            host: host.into(),
+            values: values.into(),
+        }
+    }
+}
 
-impl Template {
-    /// The site of a tenant. Reads the files that it names: secrets, roots.
-    ///
-    /// # Errors
-    ///
-    /// A file is not there any more; what else could be wrong was judged when the configuration was read.
-    pub fn site_of(&self, _tenant: &Tenant) -> Result<SiteConfig, ConfigErrors> {
-        unimplemented!()
+/// A value may be a secret.
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tenant({} at {})", self.name, self.host)
     }
 }
