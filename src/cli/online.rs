@@ -150,7 +150,7 @@ fn who_is_asked(config: &Config, findings: &mut Findings) -> Vec<AtSite> {
         if all > MOST_TENANTS {
             let sentence = format!(
                 "of the {all} tenants of {} the providers and upstreams of the first {MOST_TENANTS} were asked",
-                tenanted.public_url()
+                tenanted.address()
             );
             findings.note(Weight::Told, sentence);
         }

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: every fault at once, each with its place and its remedy.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -26,6 +27,11 @@ impl Source {
             rank,
             path: path.into(),
         }
+    }
+
+    /// One that this one names, told of beside it.
+    pub(super) fn beside(&self, path: &Path) -> Self {
+        Self::nth(self.rank, path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -60,6 +66,21 @@ pub(super) enum Place {
     },
     /// In an environment variable of this name.
     Variable(String),
+}
+
+/// As a sentence names it; a file as a whole has been named.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("this file"),
+            Self::File {
+                source,
+                line,
+                column,
+            } => write!(f, "{source}:{line}:{column}"),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What a fault is told of, in the order of telling.
@@ -169,6 +190,8 @@ pub(super) struct Faults {
     every_key: fn() -> Vec<String>,
     /// Which of several providers is looked at.
     provider: TableName,
+    /// What is read in place of something else, and what that is as written; the longest first.
+    stand_ins: Vec<(String, String)>,
 }
 
 impl Faults {
@@ -180,6 +203,7 @@ impl Faults {
             warned: BTreeSet::new(),
             every_key: Vec::new,
             provider: TableName::default(),
+            stand_ins: Vec::new(),
         }
     }
 
@@ -196,6 +220,32 @@ impl Faults {
     /// For what is said at another time already.
     pub(super) fn elsewhere(&self) -> Self {
         Self::of(self.source.clone())
+    }
+
+    /// What was noted apart counts as well.
+    pub(super) fn take_in(&mut self, apart: Self) {
+        self.refused.extend(apart.refused);
+        self.warned.extend(apart.warned);
+    }
+
+    /// `stand_in` is read in place of what is `written`, and nobody is to see it.
+    pub(super) fn take_for_written(&mut self, stand_in: String, written: String) {
+        self.stand_ins.push((stand_in, written));
+        // One may be the end of another.
+        self.stand_ins
+            .sort_by_key(|(stand_in, _)| Reverse(stand_in.len()));
+        self.stand_ins.dedup();
+    }
+
+    fn as_written(&self, said: String) -> String {
+        let stand_ins = self.stand_ins.iter();
+        stand_ins.fold(said, |said, (stand_in, written)| {
+            if said.contains(stand_in.as_str()) {
+                said.replace(stand_in, written)
+            } else {
+                said
+            }
+        })
     }
 
     /// From now on `source` is looked at.
@@ -253,8 +303,8 @@ impl Faults {
         Fault {
             at,
             key: self.provider.tell(key),
-            what: self.provider.tell(what),
-            remedy: self.provider.tell(remedy),
+            what: self.as_written(self.provider.tell(what)),
+            remedy: self.as_written(self.provider.tell(remedy)),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
+use crate::config::tenants::written::TenantsTable;
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
@@ -24,6 +25,9 @@ use crate::telemetry::{LogFormat, SubjectInLog};
 table! {
     /// The configuration of bff.
     File {
+        /// Those that are served by this file, each with a site of its own, where `server.public_url` has
+        /// {tenant} in it. Default none.
+        tenants: TenantsTable,
         /// The public listener.
         server: ServerTable,
         /// The OpenID provider and who we are to it.
@@ -58,6 +62,10 @@ table! {
         public_url: String,
         /// Where the endpoints of bff live. Default "/bff".
         base_path: String,
+        /// Where people are sent who come to a host of the pattern that is no tenant's. Default nowhere: 404.
+        no_tenant: String,
+        /// A file with more tenants, a table each, relative to the folder of this file. Default none.
+        tenants_file: String,
         /// The folder of more sites, one NAME.toml each, relative to the folder of this file. Default none.
         sites: String,
         /// Certificate and key to serve https with. Default none: cleartext.

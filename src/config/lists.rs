@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::json;
 
 use crate::config::document::{Entry, Node, Value, joined, typed};
-use crate::config::error::Faults;
+use crate::config::error::{Faults, Place};
 use crate::config::reader::{Read, Written, last, wrong_type};
 
 /// A list; a variable writes one as TOML or with commas.
@@ -15,7 +15,7 @@ impl<T: Read> Read for Vec<Written<T>> {
         let items = match &node.value {
             Value::Array(items) => items,
             Value::Untyped(text) => {
-                from_variable = list_of_variable(text, node);
+                from_variable = of_variable(text, &node.place);
                 &from_variable
             }
             _ => {
@@ -52,12 +52,13 @@ impl<T: Read> Read for Vec<Written<T>> {
     }
 }
 
-fn list_of_variable(text: &str, node: &Node) -> Vec<Node> {
+/// The items of a list that a variable writes.
+pub(super) fn of_variable(text: &str, place: &Place) -> Vec<Node> {
     if text.trim_start().starts_with('[')
         && let Some(Node {
             value: Value::Array(items),
             ..
-        }) = typed(text.trim(), &node.place)
+        }) = typed(text.trim(), place)
     {
         return items;
     }
@@ -66,9 +67,18 @@ fn list_of_variable(text: &str, node: &Node) -> Vec<Node> {
         .filter(|item| !item.is_empty())
         .map(|item| Node {
             value: Value::Untyped(item.to_owned()),
-            place: node.place.clone(),
+            place: place.clone(),
         })
         .collect()
+}
+
+/// The table that a variable writes, where it is one.
+pub(super) fn table_of_variable(text: &str, place: &Place) -> Option<Value> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let node = typed(text.trim(), place)?;
+    matches!(node.value, Value::Table(_)).then_some(node.value)
 }
 
 /// One value, or a list of them.

@@ -3,6 +3,7 @@
 //!
 //! `document` parses, `reader` and `file` give types and names, `resolve` holds the rules.
 
+mod capped;
 mod error;
 
 mod document;
@@ -44,6 +45,7 @@ use crate::config::print::ProviderPrints;
 use crate::config::reader::Read as _;
 use crate::config::resolve::{Document, Purpose, Surroundings};
 use crate::config::site_file::SiteFile;
+use crate::config::tenants::draft::{Draft, Of};
 #[cfg(feature = "dev")]
 use crate::dev::DevSettings;
 use crate::frontend::{ErrorPage, FrontendSettings};
@@ -202,7 +204,7 @@ impl Config {
             .sites
             .iter()
             .map(|site| site.auth.public_url.to_string());
-        let of_tenants = self.tenanted.iter().map(TenantedSite::public_url);
+        let of_tenants = self.tenanted.iter().map(TenantedSite::address);
         of_sites.chain(of_tenants).collect()
     }
 
@@ -350,16 +352,19 @@ fn parse(
         purpose,
         variables,
         folder: &folder,
+        of_nobody: false,
     };
-    let config = document::read(text, &main, variables, &mut faults).and_then(|root| {
-        let mut own = root.clone();
-        sites::inherit::providers(&mut own);
+    let config = document::read(text, &main, variables, &mut faults).and_then(|mut root| {
+        let ground = root.clone();
+        sites::inherit::providers(&mut root);
+        let draft = Draft::of(&mut root, Of::BffToml, &mut faults);
         let described = Document {
-            providers: ProviderPrints::of(&own, &folder),
-            file: File::read(&own, "", &mut faults)?,
+            draft,
+            providers: ProviderPrints::of(&root, &folder),
+            file: File::read(&root, "", &mut faults)?,
             source: main,
         };
-        let sites = sites::read(&described.file, &root, variables, &folder, &mut faults);
+        let sites = sites::read(&described.file, &ground, variables, &folder, &mut faults);
         resolve::resolve(&described, &sites, surroundings, &mut faults)
     });
     faults.conclude(config)

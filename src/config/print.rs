@@ -117,12 +117,12 @@ fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Folder) {
     }
 }
 
-/// The file whose content is read at a start: that of a secret, or the roots of a private authority.
+/// The file whose content is read at a start: that of a secret, the roots of a private authority, or tenants.
 /// The files of `tls` are looked at all the time, and those of the app as they are asked for.
 fn file_in(node: &Node, key: &str, value: &str, folder: &Folder) -> Option<PathBuf> {
-    let is_roots = matches!(last(key), "ca" | "store_ca");
+    let is_path = matches!(last(key), "ca" | "store_ca" | "tenants_file");
     let file = value.strip_prefix("file:");
-    let file = file.or_else(|| is_roots.then_some(value))?;
+    let file = file.or_else(|| is_path.then_some(value))?;
     let written = Written {
         value: (),
         key: String::new(),

@@ -10,7 +10,8 @@ use crate::config::file::File;
 use crate::config::folder::Folder;
 use crate::config::print::Print;
 use crate::config::reader::Read as _;
-use crate::config::resolve::Purpose;
+use crate::config::resolve::{self, Purpose};
+use crate::config::tenants::draft::{self, Draft, Of};
 use crate::config::{Config, Variables, sites};
 
 /// A file and its environment, which can be read again.
@@ -116,7 +117,12 @@ fn takes_a_restart(key: &str) -> bool {
         Some(("server", name)) => {
             !matches!(
                 name,
-                "public_url" | "base_path" | "allow_semicolon" | "sites"
+                "public_url"
+                    | "base_path"
+                    | "allow_semicolon"
+                    | "sites"
+                    | "tenants_file"
+                    | "no_tenant"
             ) && !name.starts_with("tls.")
         }
         Some(("session", name)) => matches!(
@@ -147,25 +153,70 @@ fn prints(path: &Path, variables: &Variables) -> Prints {
     };
     take_down(&root, "", &folder, &mut prints);
     if let Some(file) = File::read(&root, "", &mut faults) {
+        if draft::is_tenanted(&root, Of::BffToml) {
+            take_down_secrets(root.clone(), Of::BffToml, &source, "", &folder, &mut prints);
+        }
         for site in sites::own_documents(&file, variables, &folder, &mut faults) {
             let name = format!("sites.{}", site.name);
             prints.insert(name.clone(), Print::default());
-            if let Some(root) = &site.root {
-                take_down(root, &name, &folder, &mut prints);
+            let Some(own) = site.root else { continue };
+            take_down(&own, &name, &folder, &mut prints);
+            if draft::is_tenanted(&own, Of::ASite) {
+                let whole = sites::whole(&root, own, &mut faults);
+                take_down_secrets(whole, Of::ASite, &site.source, &name, &folder, &mut prints);
             }
         }
     }
     prints
 }
 
-fn take_down(node: &Node, key: &str, folder: &Folder, prints: &mut Prints) {
-    if let Value::Table(entries) = &node.value {
+/// All keys of a document, of which its tenants are one, be there tens of thousands.
+fn take_down(root: &Node, name: &str, folder: &Folder, prints: &mut Prints) {
+    take_down_below(
+        root,
+        name,
+        &document::joined(name, "tenants"),
+        folder,
+        prints,
+    );
+}
+
+fn take_down_below(node: &Node, key: &str, tenants: &str, folder: &Folder, prints: &mut Prints) {
+    if let Value::Table(entries) = &node.value
+        && key != tenants
+    {
         for (name, entry) in entries {
             let key = document::joined(key, name);
-            take_down(&entry.node, &key, folder, prints);
+            take_down_below(&entry.node, &key, tenants, folder, prints);
         }
     } else {
         prints.insert(key.to_owned(), Print::of(node, key, folder));
+    }
+}
+
+/// The files of tenants' secrets, as part of the key that names them all. They are looked at from
+/// outside: there may be tens of thousands.
+fn take_down_secrets(
+    mut root: Node,
+    of: Of,
+    source: &Source,
+    name: &str,
+    folder: &Folder,
+    prints: &mut Prints,
+) {
+    let mut faults = Faults::of(source.clone());
+    let draft = Draft::of(&mut root, of, &mut faults);
+    let Some(draft) = draft.filter(Draft::names_secret_files) else {
+        return;
+    };
+    let Some(file) = draft::read(&root, of, &mut faults) else {
+        return;
+    };
+    for (key, path) in resolve::secret_files(&draft, &file, source, folder, &mut faults) {
+        let stamp = std::fs::metadata(&path).map(|found| (found.len(), found.modified().ok()));
+        let stamp = format!("{} {stamp:?}", path.display());
+        let print = prints.entry(document::joined(name, &key)).or_default();
+        *print = print.with(&stamp);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a secret comes from: `env:NAME`, `file:/path`, or, with a warning, the text itself.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -9,6 +10,7 @@ use crate::config::document::{Node, Value, Variables};
 use crate::config::error::Faults;
 use crate::config::folder::Folder;
 use crate::config::reader::{Read, Written, text};
+use crate::config::tenants::placeholders::is_of_nobody;
 
 /// What is written in a secret's place.
 #[derive(Clone)]
@@ -149,6 +151,8 @@ pub(super) struct SecretPlaces<'a> {
     pub(super) variables: &'a Variables,
     /// The folder that relative paths start from.
     pub(super) folder: &'a Folder,
+    /// Whether nobody's are looked up: each tenant's are its own, and are judged with its values.
+    pub(super) of_nobody: bool,
 }
 
 impl Written<SecretSource> {
@@ -158,46 +162,66 @@ impl Written<SecretSource> {
         places: SecretPlaces<'_>,
         faults: &mut Faults,
     ) -> Option<Zeroizing<String>> {
-        let found = match &self.value {
-            SecretSource::Literal(text) => return Some(text.clone()),
-            SecretSource::Variable(name) => {
-                let Some(text) = places.variables.get(name) else {
-                    self.refuse(
-                        faults,
-                        format!("is to come from the variable {name}, which is not set"),
-                        format!("set {name} for this process"),
-                    );
-                    return None;
-                };
+        if let Some(text) = self.value.text().filter(|_| places.of_nobody)
+            && is_of_nobody(text)
+        {
+            return Some(Zeroizing::new(text.to_owned()));
+        }
+        let path = |path: &str| places.folder.private(self, path);
+        match self.value.look_up(places.variables, path) {
+            Ok(text) => Some(text),
+            Err((what, remedy)) => {
+                self.refuse(faults, what, remedy);
+                None
+            }
+        }
+    }
+}
+
+impl SecretSource {
+    /// The name of what it is in.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Variable(text) | Self::File(text) => Some(text),
+            Self::Literal(_) => None,
+        }
+    }
+
+    /// The secret's text, which may be in the file that `path` makes of a name.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not there, and what to do.
+    pub(super) fn look_up(
+        &self,
+        variables: &Variables,
+        path: impl Fn(&str) -> PathBuf,
+    ) -> Result<Zeroizing<String>, (String, String)> {
+        let found = match self {
+            Self::Literal(text) => return Ok(text.clone()),
+            Self::Variable(name) => {
+                let text = variables.get(name).ok_or_else(|| {
+                    let what = format!("is to come from the variable {name}, which is not set");
+                    (what, format!("set {name} for this process"))
+                })?;
                 Zeroizing::new(text.clone())
             }
-            SecretSource::File(path) => {
-                let path = places.folder.private(self, path);
-                match std::fs::read_to_string(&path) {
-                    Ok(text) => Zeroizing::new(text),
-                    Err(error) => {
-                        self.refuse(
-                            faults,
-                            format!(
-                                "is to come from {}, which can't be read ({error})",
-                                path.display()
-                            ),
-                            "put the secret there and let this process read it",
-                        );
-                        return None;
-                    }
-                }
+            Self::File(name) => {
+                let path = path(name);
+                let read = std::fs::read_to_string(&path).map_err(|error| {
+                    let path = path.display();
+                    let what = format!("is to come from {path}, which can't be read ({error})");
+                    let remedy = "put the secret there and let this process read it";
+                    (what, remedy.to_owned())
+                })?;
+                Zeroizing::new(read)
             }
         };
         let trimmed = Zeroizing::new(found.trim_end_matches(['\r', '\n']).to_owned());
         if trimmed.trim().is_empty() {
-            self.refuse(
-                faults,
-                format!("comes from {:?}, which is empty", self.value),
-                "put the secret there",
-            );
-            return None;
+            let what = format!("comes from {self:?}, which is empty");
+            return Err((what, "put the secret there".to_owned()));
         }
-        Some(trimmed)
+        Ok(trimmed)
     }
 }

@@ -7,6 +7,7 @@ use crate::config::error::Faults;
 use crate::config::file::{File, FrontendTable, ProviderTable, RouteTable, SessionTable, TlsTable};
 use crate::config::lists::Named;
 use crate::config::reader::{Read, Written, table, text};
+use crate::config::tenants::written::TenantsTable;
 
 table! {
     /// One more site: what it does not say is inherited from bff.toml.
@@ -17,6 +18,12 @@ table! {
         public_url: String,
         /// Where the endpoints of bff live, below the path of `public_url`. Default that of bff.toml, or "/bff".
         base_path: String,
+        /// Where people are sent who come to a host of the pattern that is no tenant's. Default nowhere: 404.
+        no_tenant: String,
+        /// A file with more tenants, a table each, relative to the folder of this file. Default none.
+        tenants_file: String,
+        /// Those that are served by this file, each with a site of its own, where `public_url` has {tenant} in it. Default none.
+        tenants: TenantsTable,
         /// Certificate and key for the site's host. Default those of bff.toml.
         tls: TlsTable,
         /// Whether a path may hold a semicolon. Default what bff.toml says.
@@ -48,6 +55,9 @@ impl SiteFile {
         Self {
             public_url: server.public_url,
             base_path: server.base_path,
+            no_tenant: server.no_tenant,
+            tenants_file: server.tenants_file,
+            tenants: file.tenants.clone(),
             tls: server.tls,
             allow_semicolon: server.allow_semicolon,
             provider: file.provider.clone(),

@@ -49,7 +49,8 @@ fn elsewhere(name: &str, known: &[&str], every_key: &[String]) -> String {
     })
 }
 
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The one of `known` that `name` was probably meant for.
+pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|key| (strsim::jaro_winkler(name, key), *key))

@@ -6,26 +6,29 @@ use crate::config::error::{Place, Source};
 use crate::config::file::ServerTable;
 use crate::config::print::ProviderPrints;
 use crate::config::site_file::SiteFile;
+use crate::config::tenants::draft::Draft;
 use crate::web::site_id::SiteId;
 
 /// A site as it is described, and where.
 #[derive(Debug)]
-pub(super) struct Described<'a> {
-    pub(super) source: &'a Source,
+pub(in crate::config) struct Described<'a> {
+    pub(in crate::config) source: &'a Source,
     /// Whether bff.toml itself does so.
-    pub(super) is_of_bff_toml: bool,
-    pub(super) id: SiteId,
-    pub(super) file: Cow<'a, SiteFile>,
+    pub(in crate::config) is_of_bff_toml: bool,
+    pub(in crate::config) id: SiteId,
+    pub(in crate::config) file: Cow<'a, SiteFile>,
     /// Tells whether what is said of its providers is what it was.
-    pub(super) providers: &'a ProviderPrints,
+    pub(in crate::config) providers: &'a ProviderPrints,
     /// `[server]` of bff.toml, and where it stands.
-    pub(super) server: &'a ServerTable,
-    pub(super) server_place: &'a Place,
+    pub(in crate::config) server: &'a ServerTable,
+    pub(in crate::config) server_place: &'a Place,
+    /// Of a site of tenants: what theirs are made of. What is described here is then nobody's.
+    pub(in crate::config) draft: Option<&'a Draft>,
 }
 
 impl Described<'_> {
     /// Where `public_url` stands, or should.
-    pub(super) fn place(&self) -> Place {
+    pub(in crate::config) fn place(&self) -> Place {
         match self.file.public_url.written() {
             Some(written) => written.place.clone(),
             None if self.is_of_bff_toml => self.server_place.clone(),
@@ -34,7 +37,7 @@ impl Described<'_> {
     }
 
     /// How the file calls `public_url`.
-    pub(super) const fn public_url(&self) -> &'static str {
+    pub(in crate::config) const fn public_url(&self) -> &'static str {
         if self.is_of_bff_toml {
             "server.public_url"
         } else {

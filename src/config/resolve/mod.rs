@@ -6,7 +6,7 @@
 mod between;
 mod certificates;
 mod clients;
-mod described;
+pub(super) mod described;
 mod frontend;
 mod headers;
 mod provider;
@@ -17,100 +17,42 @@ mod public;
 mod route;
 mod server;
 mod session;
-mod site;
+pub(super) mod site;
 mod store;
+pub(super) mod surroundings;
+mod tenancy;
 mod tls;
 
 #[cfg(feature = "dev")]
 mod dev;
 #[cfg(feature = "dev")]
 pub(super) use route::{DEMO_API, DEMO_APP};
+pub(super) use surroundings::{Purpose, Surroundings};
+pub(super) use tenancy::secret_files;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
-use crate::config::Config;
-use crate::config::document::Variables;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
-use crate::config::folder::Folder;
 use crate::config::print::ProviderPrints;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::described::Described;
 use crate::config::resolve::site::Resolved;
-use crate::config::secret_source::SecretPlaces;
 use crate::config::site_file::SiteFile;
 use crate::config::sites::SiteDocument;
+use crate::config::tenants::draft::Draft;
+use crate::config::tenants::{Process, Template, TenantedSite};
 use crate::config::words::Chosen;
+use crate::config::{Config, SiteConfig};
 use crate::telemetry::{LogFormat, LogSettings, SubjectInLog};
 use crate::web::site_id::SiteId;
 use crate::web::socket_url;
 use crate::web::trust::Roots;
-
-/// Which command the configuration is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// `bff serve`, and `bff check`, which judges for it.
-    Serve,
-    /// `bff serve` once it runs and reads the file again: the certificates in use are watched by whoever
-    /// uses them, and one that has expired since keeps no key from being changed.
-    Reload,
-    /// `bff explain`, for a file of either kind: nothing is served, so no secret is needed.
-    Explain,
-    /// `bff sessions`, which asks the listener that runs: of all secrets its key alone is needed.
-    Administer,
-    /// `bff dev`: the provider is ours, and nothing leaves the machine.
-    #[cfg(feature = "dev")]
-    Develop,
-}
-
-impl Purpose {
-    /// Whether the provider and its secrets may be missing and the demo API be named: `bff dev`
-    /// brings its own, and `bff explain` and `bff sessions` use none.
-    pub(super) fn is_without_provider(self) -> bool {
-        !matches!(self, Self::Serve | Self::Reload)
-    }
-
-    /// Whether anything is served, so that the addresses and keys of stores are needed.
-    pub(super) fn needs_secrets(self) -> bool {
-        !matches!(self, Self::Explain | Self::Administer)
-    }
-
-    /// Whether certificates are looked into, as whoever serves does at a start.
-    pub(super) fn judges_certificates(self) -> bool {
-        self.needs_secrets() && self != Self::Reload
-    }
-
-    /// Whether the development provider takes the place of the one in the file.
-    pub(super) fn is_development(self) -> bool {
-        match self {
-            Self::Serve | Self::Reload | Self::Explain | Self::Administer => false,
-            #[cfg(feature = "dev")]
-            Self::Develop => true,
-        }
-    }
-}
-
-/// What the rules need to know beside the file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Surroundings<'a> {
-    pub(super) purpose: Purpose,
-    pub(super) variables: &'a Variables,
-    /// The folders that relative paths start from.
-    pub(super) folder: &'a Folder,
-}
-
-impl<'a> Surroundings<'a> {
-    fn secrets(&self) -> SecretPlaces<'a> {
-        SecretPlaces {
-            variables: self.variables,
-            folder: self.folder,
-        }
-    }
-}
 
 /// bff.toml as it was read.
 #[derive(Debug)]
@@ -119,6 +61,8 @@ pub(super) struct Document {
     pub(super) file: File,
     /// Tells whether what it says of its providers is what it was.
     pub(super) providers: ProviderPrints,
+    /// Where bff.toml is a site of tenants: what theirs are made of.
+    pub(super) draft: Option<Draft>,
 }
 
 /// The configuration that bff.toml and the sites beside it ask for, or `None` after noting every fault.
@@ -131,7 +75,7 @@ pub(super) fn resolve(
     let file = &main.file;
     faults.turn_to(&main.source);
     let (server_table, server_place) = table(&file.server);
-    let describe = |source, id, file, providers| Described {
+    let describe = |source, id, file, providers, draft| Described {
         source,
         is_of_bff_toml: *source == main.source,
         id,
@@ -139,22 +83,28 @@ pub(super) fn resolve(
         providers,
         server: &server_table,
         server_place: &server_place,
+        draft,
     };
     let mut described = Vec::new();
     // Without an origin of its own it is the ground that the others stand on.
     if server_table.public_url.stands() || !server_table.sites.stands() {
         let file = Cow::Owned(SiteFile::of_main(file));
-        described.push(describe(
-            &main.source,
-            SiteId::main(),
-            file,
-            &main.providers,
-        ));
+        let draft = main.draft.as_ref();
+        let main = describe(&main.source, SiteId::main(), file, &main.providers, draft);
+        described.push(main);
+    } else {
+        let of_main = SiteFile::of_main(file);
+        tenancy::refuse_keys(
+            &of_main,
+            "write it in the file of the site whose tenants they are",
+            faults,
+        );
     }
     for document in documents {
         let file = Cow::Borrowed(&document.file);
         let (source, providers) = (&document.source, &document.providers);
-        described.push(describe(source, document.id(), file, providers));
+        let (id, draft) = (document.id(), document.draft.as_ref());
+        described.push(describe(source, id, file, providers, draft));
     }
     let resolved: Vec<Resolved> = described
         .iter()
@@ -163,7 +113,7 @@ pub(super) fn resolve(
     between::judge(&described, &resolved, faults);
     certificates::judge(&described, &resolved, surroundings, faults);
     faults.turn_to(&main.source);
-    let certificates = resolved.iter().filter_map(|site| site.certificate.clone());
+    let certificates = resolved.iter().flat_map(|site| site.certificates.clone());
     let server = server::server(&file.server, certificates.collect(), surroundings, faults);
     let admin = server::admin(&file.server, surroundings, faults);
     let keys = session::key_ring(&file.session, surroundings, faults);
@@ -176,6 +126,7 @@ pub(super) fn resolve(
         frontend::shows_nothing_private(&site.file.frontend, surroundings, faults);
     }
 
+    let (sites, tenanted) = parted(&main.source, &described, resolved, surroundings)?;
     Some(Config {
         server,
         admin,
@@ -185,15 +136,54 @@ pub(super) fn resolve(
         key_places: session::key_places(&file.session),
         store: store?,
         store_name: session::store_name(&file.session),
-        sites: resolved
-            .into_iter()
-            .map(|site| site.config)
-            .collect::<Option<_>>()?,
-        tenanted: Vec::new(),
+        sites,
+        tenanted,
         log: log?,
         #[cfg(feature = "dev")]
         dev,
     })
+}
+
+/// The sites that are served, and those that are served for each of their tenants.
+fn parted(
+    main: &Source,
+    described: &[Described<'_>],
+    resolved: Vec<Resolved>,
+    surroundings: Surroundings<'_>,
+) -> Option<(Vec<SiteConfig>, Vec<TenantedSite>)> {
+    let (mut sites, mut tenanted) = (Vec::new(), Vec::new());
+    let mut process = None;
+    for (site, found) in described.iter().zip(resolved) {
+        let config = found.config?;
+        let Some(draft) = site.draft else {
+            sites.push(config);
+            continue;
+        };
+        let process = process.get_or_insert_with(|| {
+            Arc::new(Process {
+                main: main.clone(),
+                server: site.server.clone(),
+                server_place: site.server_place.clone(),
+                variables: surroundings.variables.clone(),
+                purpose: surroundings.purpose,
+            })
+        });
+        let told = (site.id.clone(), site.source.clone());
+        let template = Template::new(draft.clone(), told, &config, Arc::clone(process));
+        let tenancy = found.tenancy?;
+        tenanted.push(TenantedSite {
+            face: config,
+            pattern: tenancy.pattern,
+            no_tenant: tenancy.no_tenant,
+            tenants: tenancy
+                .tenants
+                .into_iter()
+                .map(|known| known.tenant)
+                .collect(),
+            template: Arc::new(template),
+        });
+    }
+    Some((sites, tenanted))
 }
 
 /// N2: the roots in the PEM file that a key names, for `whose` certificate. They are no secret, and yet

@@ -15,6 +15,7 @@ use crate::config::resolve::{
     Surroundings, provider_addresses, provider_login, provider_logout, span, table,
 };
 use crate::config::secret_source::SecretSource;
+use crate::config::tenants::placeholders::is_of_nobody;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{
     AssertionAudience, ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode,
@@ -284,7 +285,8 @@ fn client_auth(
             )?;
             let pem = written.resolve(surroundings.secrets(), faults)?;
             let key = ClientKey::new(pem.as_str());
-            if let Err(fault) = check_client_key(&key) {
+            let is_of_nobody = surroundings.of_nobody && is_of_nobody(&pem);
+            if !is_of_nobody && let Err(fault) = check_client_key(&key) {
                 written.refuse(
                     faults,
                     format!("cannot sign ({fault})"),

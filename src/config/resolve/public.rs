@@ -85,6 +85,14 @@ fn public_url(
     faults: &mut Faults,
 ) -> Option<(Url, String)> {
     let mut url = http_url(written, "https://app.example.com", faults)?;
+    if url.host_str().is_some_and(|host| host.contains(['{', '}'])) {
+        written.refuse(
+            faults,
+            format!("has braces in its host: {:?}", written.value),
+            "write {tenant} alone in it, or none",
+        );
+        return None;
+    }
     let mount = mount(written, &url, faults)?;
     url.set_path("/");
     let key = &written.key;

@@ -7,6 +7,7 @@ use crate::config::lists::Named;
 use crate::config::reader::Written;
 use crate::config::resolve::described::Described;
 use crate::config::resolve::public::{Public, public};
+use crate::config::resolve::tenancy::{self, Tenancy};
 use crate::config::resolve::{Surroundings, clients, frontend, route, session, table, tls};
 use crate::config::site_file::SiteFile;
 use crate::config::{ClientConfig, SiteConfig};
@@ -17,29 +18,41 @@ const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-work
 
 /// The site, and where browsers find it; both may be missing after a fault.
 #[derive(Debug, Default)]
-pub(super) struct Resolved {
+pub(in crate::config) struct Resolved {
     pub(super) public: Option<Public>,
-    /// The certificate for its host, where it names one; bff.toml's is the listener's, for every other name.
-    pub(super) certificate: Option<SiteCertificate>,
-    pub(super) config: Option<SiteConfig>,
+    /// The certificates for its hosts, where it names some; bff.toml's is the listener's, for every other name.
+    pub(super) certificates: Vec<SiteCertificate>,
+    /// Of a site of tenants.
+    pub(super) tenancy: Option<Tenancy>,
+    pub(in crate::config) config: Option<SiteConfig>,
 }
 
 /// The site that is described, or `None` after noting every fault.
-pub(super) fn site(
+pub(in crate::config) fn site(
     site: &Described<'_>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Resolved {
     faults.turn_to(site.source);
     let public = public(site, surroundings, faults);
-    let certificate = public
-        .as_ref()
-        .filter(|_| !site.is_of_bff_toml)
-        .and_then(|public| tls::certificate(&site.file.tls, public.host(), surroundings, faults));
+    let tenancy = tenancy::tenancy(site, public.as_ref(), surroundings, faults);
+    let certificates = match (&public, &tenancy) {
+        (Some(public), None) if !site.is_of_bff_toml => {
+            let certificate = tls::certificate(&site.file.tls, public.host(), surroundings, faults);
+            certificate.into_iter().collect()
+        }
+        (_, Some(tenancy)) => tenancy.certificates(site, surroundings, faults),
+        _ => Vec::new(),
+    };
+    let surroundings = Surroundings {
+        of_nobody: site.draft.is_some(),
+        ..surroundings
+    };
     let config = settings(site, public.as_ref(), surroundings, faults);
     Resolved {
         public,
-        certificate,
+        certificates,
+        tenancy,
         config,
     }
 }

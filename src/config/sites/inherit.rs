@@ -52,7 +52,7 @@ pub(super) fn over(ground: &Node, site: Node) -> Node {
     let has_one = !site.contains_key("providers") && has_issuer(&site);
     let inherited = ground
         .iter()
-        .filter(|(name, _)| !process::is_table(name))
+        .filter(|(name, _)| !process::is_inherited_by_nobody(name))
         .filter(|(name, _)| !(has_one && OF_SEVERAL.contains(&name.as_str())))
         .map(|(name, entry)| (name.clone(), entry.clone()))
         .collect();

@@ -3,16 +3,18 @@
 pub(super) mod inherit;
 mod process;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::document::{self, Node, OF_SITES, Variables};
+use crate::config::document::{self, Node, OF_SITES, Value, Variables};
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
 use crate::config::print::ProviderPrints;
-use crate::config::reader::{Read as _, Written};
+use crate::config::reader::{Field, Read as _, Written};
 use crate::config::site_file::{SiteFile, SiteName};
+use crate::config::tenants::draft::{Draft, Of};
 use crate::web::site_id::SiteId;
 
 pub(super) use process::is_of_process;
@@ -26,6 +28,8 @@ pub(super) struct SiteDocument {
     pub(super) file: SiteFile,
     /// Tells whether all that is said of its providers is what it was.
     pub(super) providers: ProviderPrints,
+    /// Of a site of tenants: what theirs are made of.
+    pub(super) draft: Option<Draft>,
 }
 
 impl SiteDocument {
@@ -41,7 +45,7 @@ impl SiteDocument {
 /// A file of the folder, and what it says itself; `None` where it is no TOML.
 #[derive(Debug)]
 pub(super) struct OwnDocument {
-    source: Source,
+    pub(super) source: Source,
     pub(super) name: String,
     pub(super) root: Option<Node>,
 }
@@ -59,21 +63,29 @@ pub(super) fn read(
     let mut sites = Vec::new();
     for document in own_documents(file, variables, folder, faults) {
         let OwnDocument { source, name, root } = document;
-        let Some(mut root) = root else { continue };
+        let Some(root) = root else { continue };
         folder.keep_private(&source);
         faults.turn_to(&source);
-        process::refuse(&mut root, faults);
-        let mut root = inherit::over(ground, root);
-        inherit::providers(&mut root);
+        let mut root = whole(ground, root, faults);
+        let draft = Draft::of(&mut root, Of::ASite, faults);
         let providers = ProviderPrints::of(&root, folder);
         sites.extend(SiteFile::read(&root, "", faults).map(|file| SiteDocument {
             source,
             name,
             file,
             providers,
+            draft,
         }));
     }
     sites
+}
+
+/// What a site says, and what it inherits of `ground`, the whole of bff.toml.
+pub(super) fn whole(ground: &Node, mut own: Node, faults: &mut Faults) -> Node {
+    process::refuse(&mut own, faults);
+    let mut whole = inherit::over(ground, own);
+    inherit::providers(&mut whole);
+    whole
 }
 
 /// What the files of sites say themselves, with their variables laid over it.
@@ -92,7 +104,8 @@ pub(super) fn own_documents(
     let Some(files) = files(&path, written, faults) else {
         return Vec::new();
     };
-    if files.is_empty() {
+    let documents = parsed(files, file, variables, folder, faults);
+    if documents.is_empty() {
         let what = format!("names {}, which holds no site", path.display());
         let has_another = named.is_some_and(|server| server.value.public_url.stands());
         if has_another {
@@ -103,17 +116,65 @@ pub(super) fn own_documents(
             written.refuse(faults, what, remedy);
         }
     }
-    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let names: Vec<&str> = documents.iter().map(|site| site.name.as_str()).collect();
     refuse_strays(variables, &names, faults);
-    (1..)
+    documents
+}
+
+/// The files, each with the environment laid over it, but for those that hold the tenants of a site.
+fn parsed(
+    files: Vec<(String, PathBuf)>,
+    main: &File,
+    variables: &Variables,
+    folder: &Folder,
+    faults: &mut Faults,
+) -> Vec<OwnDocument> {
+    let parsed: Vec<(OwnDocument, Faults)> = (1..)
         .zip(files)
         .map(|(rank, (name, path))| {
             let source = Source::nth(rank, &path);
-            faults.turn_to(&source);
-            let root = own_document(&name, &source, variables, faults);
-            OwnDocument { source, name, root }
+            let mut own = Faults::of(source.clone());
+            let root = own_document(&name, &source, variables, &mut own);
+            (OwnDocument { source, name, root }, own)
         })
-        .collect()
+        .collect();
+    let of_main = main
+        .server
+        .written()
+        .map(|server| &server.value.tenants_file);
+    let of_main = of_main.and_then(Field::written);
+    let of_main = of_main.map(|written| folder.public(written, &written.value));
+    let of_sites = parsed
+        .iter()
+        .filter_map(|(site, _)| site.tenants_file(folder));
+    let of_tenants: HashSet<PathBuf> = of_sites.chain(of_main).collect();
+    let mut sites = Vec::new();
+    for (site, own) in parsed {
+        if !of_tenants.contains(site.source.path()) {
+            faults.take_in(own);
+            sites.push(site);
+        }
+    }
+    sites
+}
+
+impl OwnDocument {
+    /// The file that it says its tenants are in.
+    fn tenants_file(&self, folder: &Folder) -> Option<PathBuf> {
+        let Value::Table(entries) = &self.root.as_ref()?.value else {
+            return None;
+        };
+        let node = &entries.get("tenants_file")?.node;
+        let (Value::Text(path) | Value::Untyped(path)) = &node.value else {
+            return None;
+        };
+        let written = Written {
+            value: (),
+            key: String::new(),
+            place: node.place.clone(),
+        };
+        Some(folder.public(&written, path))
+    }
 }
 
 fn own_document(
@@ -150,7 +211,7 @@ fn prefix(name: &str) -> String {
 }
 
 /// A variable for a site that is not there was meant for one that is.
-fn refuse_strays(variables: &Variables, names: &[String], faults: &mut Faults) {
+fn refuse_strays(variables: &Variables, names: &[&str], faults: &mut Faults) {
     let prefixes: Vec<String> = names.iter().map(|name| prefix(name)).collect();
     let of_sites = variables.keys().filter(|name| name.starts_with(OF_SITES));
     for name in of_sites {

@@ -22,11 +22,21 @@ const OF_SESSION: [&str; 8] = [
 ];
 
 /// What stands in `[server]` of bff.toml, and at the top of a site's file.
-const AT_THE_TOP: [&str; 4] = ["public_url", "base_path", "tls", "allow_semicolon"];
+const AT_THE_TOP: [&str; 6] = [
+    "public_url",
+    "base_path",
+    "tls",
+    "allow_semicolon",
+    "tenants_file",
+    "no_tenant",
+];
+
+/// What bff.toml says for its own site alone.
+const OF_ITS_OWN_SITE: &str = "tenants";
 
 /// Whether this table of bff.toml is inherited by nobody.
-pub(super) fn is_table(name: &str) -> bool {
-    TABLES.contains(&name)
+pub(super) fn is_inherited_by_nobody(name: &str) -> bool {
+    TABLES.contains(&name) || name == OF_ITS_OWN_SITE
 }
 
 /// Whether this key of `[session]` is.

@@ -1,41 +1,21 @@
 //! A site that is one for each of its tenants: what they have in common, and what each is filled with.
+//!
+//! What may be filled in where is judged in `resolve`, as everything is.
 
-use std::sync::Arc;
+mod template;
 
-use url::Url;
+pub(super) mod draft;
+pub(super) mod placeholders;
+pub(super) mod places;
+pub(super) mod written;
 
-use crate::config::SiteConfig;
-use crate::config::error::ConfigErrors;
-use crate::web::host_pattern::HostPattern;
+use std::fmt;
 
-/// A site with `{tenant}` in its `public_url`: each tenant has a site of its own.
-#[derive(Debug)]
-pub struct TenantedSite {
-    /// What is the same for all tenants, as it is for one that is nobody's; never served.
-    pub face: SiteConfig,
-    /// The hosts that are tenants' or nobody's.
-    pub pattern: HostPattern,
-    /// Where people are sent who come to a host of the pattern that is no tenant's.
-    pub no_tenant: Option<Url>,
-    /// In the order of their names.
-    pub tenants: Vec<Tenant>,
-    /// What a tenant's site is made of.
-    pub template: Arc<Template>,
-}
-
-impl TenantedSite {
-    /// Its public URL with `{tenant}` in it, as an operator writes it.
-    pub fn public_url(&self) -> String {
-        let url = &self.face.auth.public_url;
-        let host = self.pattern.host_of("{tenant}");
-        let port = url.port().map(|port| format!(":{port}"));
-        let port = port.unwrap_or_default();
-        format!("{}://{host}{port}{}", url.scheme(), self.face.auth.mount)
-    }
-}
+pub(super) use template::Process;
+pub use template::{Template, TenantedSite};
 
 /// One of those that a site is made for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tenant {
     /// As in `acme`.
     pub name: Box<str>,
@@ -45,17 +25,19 @@ pub struct Tenant {
     values: Box<[Box<str>]>,
 }
 
-/// A site's file, whose placeholders have yet to be filled.
-#[derive(Debug)]
-pub struct Template {}
+impl Tenant {
+    pub(super) fn new(name: &str, host: &str, values: Vec<Box<str>>) -> Self {
+        Self {
+            name: name.into(),
+            host: host.into(),
+            values: values.into(),
+        }
+    }
+}
 
-impl Template {
-    /// The site of a tenant. Reads the files that it names: secrets, roots.
-    ///
-    /// # Errors
-    ///
-    /// A file is not there any more; what else could be wrong was judged when the configuration was read.
-    pub fn site_of(&self, _tenant: &Tenant) -> Result<SiteConfig, ConfigErrors> {
-        unimplemented!()
+/// A value may be a secret.
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tenant({} at {})", self.name, self.host)
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "dev")]
 mod development;
+mod files;
 mod provider;
 #[cfg(feature = "dev")]
 mod reference;
@@ -9,6 +10,7 @@ mod route;
 mod server;
 mod session;
 mod sites;
+mod tenants;
 
 use std::fmt::Write as _;
 use std::fs;

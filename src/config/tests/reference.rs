@@ -97,7 +97,10 @@ fn its_examples_are_read() {
         .collect();
     assert_snapshot!(messages.join("\n"), @r#"
     providers.corp.client_secret is to come from the variable BFF_CORP_SECRET, which is not set; set BFF_CORP_SECRET for this process
+    tenants is for a site with {tenant} in its public_url; write a public_url such as "https://{tenant}.app.example.com", or leave it out
     server.sites names sites, which is no folder that can be read (No such file or directory (os error 2)); write the path of the folder that holds a NAME.toml for each site
+    server.tenants_file is for a site with {tenant} in its public_url; write a public_url such as "https://{tenant}.app.example.com", or leave it out
+    server.no_tenant is for a site with {tenant} in its public_url; write a public_url such as "https://{tenant}.app.example.com", or leave it out
     server.tls serves https, and server.public_url says http; write public_url = "https://localhost:8080", or leave tls out
     server.tls.cert names tls.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     server.tls.key names tls.key, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read

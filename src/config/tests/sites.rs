@@ -1,7 +1,6 @@
 //! Sites: what a file of the folder says and inherits, and what holds between two of them.
 
-use tempfile::TempDir;
-
+use super::files::{Files, certificate};
 use super::*;
 
 /// A ground for sites to stand on.
@@ -23,63 +22,6 @@ upstream = "http://orders.internal:9000"
 [frontend]
 upstream = "http://localhost:5173"
 "#;
-
-/// bff.toml and the files of sites beside it.
-struct Files(TempDir);
-
-impl Files {
-    fn new(main: &str, sites: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("sites")).unwrap();
-        fs::write(folder.path().join("bff.toml"), main).unwrap();
-        for (name, text) in sites {
-            fs::write(folder.path().join("sites").join(name), text).unwrap();
-        }
-        Self(folder)
-    }
-
-    fn with(self, path: &str, text: &str) -> Self {
-        let path = self.0.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-        self
-    }
-
-    fn load(&self) -> Result<(Config, Warnings), ConfigErrors> {
-        self.load_with(&[])
-    }
-
-    fn load_with(&self, more: &[(&str, &str)]) -> Result<(Config, Warnings), ConfigErrors> {
-        let mut variables = variables();
-        for (name, value) in more {
-            variables.insert((*name).to_owned(), (*value).to_owned());
-        }
-        Config::load(&self.0.path().join("bff.toml"), &variables)
-    }
-
-    /// A sentence of the configuration, without this test's folder.
-    fn plain(&self, said: &str) -> String {
-        let folder = format!("{}/", self.0.path().display());
-        said.replace(&folder, "")
-    }
-
-    fn fine(&self) -> Config {
-        match self.load() {
-            Ok((config, _)) => config,
-            Err(errors) => panic!("{}", self.plain(&errors.to_string())),
-        }
-    }
-
-    fn faults(&self) -> String {
-        self.plain(&self.load().unwrap_err().to_string())
-    }
-
-    fn warnings(&self) -> String {
-        let loaded = self.load();
-        let (_, warnings) = loaded.unwrap_or_else(|errors| panic!("{errors}"));
-        self.plain(&warnings.to_string())
-    }
-}
 
 fn shop(more: &str) -> String {
     format!("public_url = \"https://shop.example.com\"\n{more}")
@@ -454,15 +396,6 @@ fn the_schema_of_a_site_is_what_its_file_takes() {
     let has = |pointer: &str| schema.pointer(pointer).is_some();
     assert!(has("/properties/public_url") && has("/properties/session/properties/idle_timeout"));
     assert!(!has("/properties/server") && !has("/properties/session/properties/store"));
-}
-
-/// A certificate for these hosts, and its key, in PEM.
-fn certificate(files: &Files, name: &str, hosts: &[&str]) {
-    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-    let made = rcgen::generate_simple_self_signed(hosts).unwrap();
-    let at = |ending: &str| files.0.path().join(format!("{name}.{ending}"));
-    fs::write(at("crt"), made.cert.pem()).unwrap();
-    fs::write(at("key"), made.signing_key.serialize_pem()).unwrap();
 }
 
 /// N2: where TLS ends here, each host has one certificate, and it is for that host.

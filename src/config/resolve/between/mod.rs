@@ -1,11 +1,14 @@
 //! What holds between sites: each has a place of its own, and its own name in the browser and in stores.
 
+mod tenants;
+
 use crate::config::SiteConfig;
 use crate::config::error::Faults;
 use crate::config::resolve::described::Described;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::route::is_below;
 use crate::config::resolve::site::Resolved;
+use crate::config::resolve::tenancy::Tenancy;
 use crate::proxy::RouteSettings;
 
 /// A site with all that the others are held against.
@@ -13,6 +16,7 @@ struct Known<'a> {
     described: &'a Described<'a>,
     public: &'a Public,
     config: Option<&'a SiteConfig>,
+    tenancy: Option<&'a Tenancy>,
 }
 
 /// Judges each site against those before it.
@@ -25,6 +29,7 @@ pub(super) fn judge(described: &[Described<'_>], resolved: &[Resolved], faults: 
                 described,
                 public: resolved.public.as_ref()?,
                 config: resolved.config.as_ref(),
+                tenancy: resolved.tenancy.as_ref(),
             })
         })
         .collect();
@@ -41,6 +46,15 @@ pub(super) fn judge(described: &[Described<'_>], resolved: &[Resolved], faults: 
                 hosts_of_routes(site, other, faults);
             }
         }
+    }
+    tenants::judge(&known, faults);
+}
+
+/// What holds between two sites on one host, each at a path of its own.
+fn share_a_host(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
+    paths(site, other, faults);
+    if let Some(what) = cookies_clash(site, other) {
+        refuse_one_cookie(site, other, what, faults);
     }
 }
 
