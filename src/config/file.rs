@@ -13,6 +13,7 @@ use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::secret_source::{AddressSource, SecretSource};
 use crate::config::tenants::written::TenantsTable;
+use crate::config::tls_table::TlsTable;
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
@@ -89,16 +90,6 @@ table! {
         limits: LimitsTable,
         /// How long a stranger may take.
         timeouts: TimeoutsTable,
-    }
-}
-
-table! {
-    /// PEM files, relative to the folder of this file and read again when they change.
-    TlsTable {
-        /// The certificate chain, leaf first. Required.
-        cert: String,
-        /// The leaf's private key. Required.
-        key: String,
     }
 }
 

@@ -13,6 +13,7 @@ mod listening;
 mod lists;
 mod reader;
 mod secret_source;
+mod tls_table;
 mod unknown_key;
 mod values;
 mod words;

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::config::document::Node;
 use crate::config::error::Faults;
-use crate::config::file::{File, FrontendTable, ProviderTable, RouteTable, SessionTable, TlsTable};
+use crate::config::file::{File, FrontendTable, ProviderTable, RouteTable, SessionTable};
 use crate::config::lists::Named;
 use crate::config::reader::{Read, Written, table, text};
 use crate::config::tenants::written::TenantsTable;
+use crate::config::tls_table::TlsTable;
 
 table! {
     /// One more site: what it does not say is inherited from bff.toml.

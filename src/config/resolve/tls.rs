@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::document::joined;
 use crate::config::error::Faults;
-use crate::config::file::TlsTable;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::Surroundings;
+use crate::config::tls_table::TlsTable;
 use crate::server::{SiteCertificate, TlsError, TlsFiles, damage};
 
 /// The files are there, and are what they have to be.

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use crate::config::document::{Node, Value, joined};
 use crate::config::error::Faults;
-use crate::config::file::TlsTable;
 use crate::config::lists::Named;
 use crate::config::reader::{Field, Read, Written, wrong_type};
 use crate::config::tenants::placeholders::{TENANT, is_name};
+use crate::config::tls_table::TlsTable;
 
 /// All tenants of one file, by name.
 pub(in crate::config) type TenantsTable = Named<TenantTable>;

@@ -13,7 +13,6 @@ use url::{Host, Url};
 
 use crate::config::capped::Capped;
 use crate::config::error::{Faults, Place, Source};
-use crate::config::file::TlsTable;
 use crate::config::folder::Folder;
 use crate::config::reader::Field;
 use crate::config::resolve::Surroundings;
@@ -24,6 +23,7 @@ use crate::config::site_file::SiteFile;
 use crate::config::tenants::Tenant;
 use crate::config::tenants::draft::Draft;
 use crate::config::tenants::placeholders::{TENANT, stand_in, written};
+use crate::config::tls_table::TlsTable;
 use crate::server::SiteCertificate;
 use crate::web::host_pattern::HostPattern;
 use crate::web::loopback::is_loopback;
