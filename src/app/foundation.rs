@@ -23,7 +23,6 @@ use crate::pipeline::developer::Audience;
 use crate::pipeline::sites::Sites;
 use crate::pipeline::{Shared, SharedParts};
 use crate::proxy::upstream::UpstreamRoom;
-use crate::secret::SessionKey;
 use crate::server::descriptors::{
     connections_that_fit, files_that_fit, raise, upstreams_that_fit, warn_of_fewer,
 };
@@ -62,7 +61,7 @@ impl Foundation {
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, StartError> {
         let metrics = Metrics::new();
-        let keys = key_ring(&config.keys, &*randomness);
+        let keys = Keys::configured(&config.keys, &*randomness);
         let care = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -161,11 +160,6 @@ impl Foundation {
             Arc::new(StrangersCheck(strangers, Arc::clone(clock))),
         ]
     }
-}
-
-/// The configured keys, or a fresh one: sessions then end with the process.
-pub(super) fn key_ring(keys: &[SessionKey], randomness: &dyn Randomness) -> Keys {
-    Keys::new(keys).unwrap_or_else(|| Keys::of(&SessionKey::random(randomness)))
 }
 
 fn subject_names(said: SubjectInLog, keys: &Keys) -> SubjectNames {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::runtime;
 
 use crate::app::StartError;
-use crate::app::foundation::{account_of_strangers, key_ring};
+use crate::app::foundation::account_of_strangers;
 use crate::app::providers::Providers;
 use crate::app::site::{Files, Ground};
 use crate::app::stores::{self, Opened, room_for_cookies};
@@ -19,6 +19,7 @@ use crate::frontend::FileRoom;
 use crate::pipeline::sites::Sites;
 use crate::server;
 use crate::session::journal::{Journal, SubjectNames};
+use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
 use crate::web::outbound;
@@ -49,7 +50,7 @@ fn look(config: &mut Config, files: Files) -> Result<Sites, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let randomness: Arc<dyn Randomness> = Arc::new(SystemRandomness);
     let metrics = Metrics::new();
-    let keys = key_ring(&config.keys, &*randomness);
+    let keys = Keys::configured(&config.keys, &*randomness);
     let runtime = runtime::Builder::new_current_thread()
         .build()
         .map_err(StartError::Thread)?;

@@ -7,7 +7,6 @@ use tokio::runtime::{self, Runtime};
 use tracing::dispatcher::{self, Dispatch};
 
 use crate::app::StartError;
-use crate::app::foundation::key_ring;
 use crate::auth::AuthSettings;
 use crate::clock::{Clock, Randomness, SystemRandomness};
 use crate::config::{Config, SiteConfig};
@@ -210,7 +209,10 @@ fn open_records(
 /// The voice of who asks a store and tells nobody anything.
 fn silent_voice(config: &Config) -> Voice {
     let randomness = SystemRandomness;
-    Voice::new(key_ring(&config.keys, &randomness), Arc::new(randomness))
+    Voice::new(
+        Keys::configured(&config.keys, &randomness),
+        Arc::new(randomness),
+    )
 }
 
 /// Makes what would speak to the configured store, and lets it go: its address is read to the end.

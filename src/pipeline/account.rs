@@ -6,9 +6,9 @@
 
 use http::{Response, Version};
 
+use crate::pipeline::Serving;
 use crate::pipeline::Shared;
 use crate::pipeline::error::Refusal;
-use crate::pipeline::serving::Serving;
 use crate::web::body::Body;
 use crate::web::strangers::{Demand, Source, Turn};
 

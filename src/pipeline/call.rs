@@ -8,9 +8,9 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use crate::auth::access_token::TokenError;
+use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::Refusal;
-use crate::pipeline::serving::Serving;
 use crate::pipeline::{account, csrf};
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::path::RequestPath;

@@ -43,7 +43,6 @@ use crate::web::strangers::Strangers;
 use context::{Context, RequestIds, X_REQUEST_ID, given_id};
 use developer::Audience;
 use nobody::Stranger;
-use serving::Serving;
 use site::Site;
 use sites::Sites;
 
@@ -184,4 +183,11 @@ impl Pipeline {
         let given = is_known.then(|| given_id(&parts.headers)).flatten();
         given.unwrap_or_else(|| self.request_ids.next())
     }
+}
+
+/// One request while it is answered: at which site, by which worker.
+#[derive(Debug, Clone, Copy)]
+struct Serving<'a> {
+    site: &'a Site,
+    worker: &'a Pipeline,
 }

@@ -13,8 +13,8 @@ use crate::frontend::{Frontend, FrontendAnswer};
 use crate::pipeline::context::Context;
 use crate::pipeline::error::{self, Refusal, RefusedRequest};
 use crate::pipeline::sign_in::may_begin_login;
-use crate::pipeline::site::{Destination, Site};
-use crate::pipeline::{Pipeline, account, csrf};
+use crate::pipeline::site::Destination;
+use crate::pipeline::{Serving, account, csrf};
 use crate::proxy::RouteAuth;
 use crate::proxy::message::check_request;
 use crate::proxy::path::{PathFault, RequestPath};
@@ -24,13 +24,6 @@ use crate::web::body::Body;
 use crate::web::client_address::ClientAddress;
 use crate::web::navigation::Arrival;
 use crate::web::strangers::{Demand, Source};
-
-/// One request while it is answered: at which site, by which worker.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Serving<'a> {
-    pub(super) site: &'a Site,
-    pub(super) worker: &'a Pipeline,
-}
 
 impl Serving<'_> {
     pub(super) async fn respond(

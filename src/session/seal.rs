@@ -42,6 +42,11 @@ impl Keys {
         Some(Self::from_ring(KeyRing::new(keys, 0)?))
     }
 
+    /// The ring of the configured keys, or of a fresh one: sessions then end with the process.
+    pub fn configured(keys: &[SessionKey], randomness: &dyn Randomness) -> Self {
+        Self::new(keys).unwrap_or_else(|| Self::of(&SessionKey::random(randomness)))
+    }
+
     /// The ring of one key.
     pub fn of(key: &SessionKey) -> Self {
         let ring = KeyRing {
