@@ -3,6 +3,7 @@
 #[cfg(feature = "dev")]
 mod development;
 mod provider;
+mod providers;
 #[cfg(feature = "dev")]
 mod reference;
 mod route;

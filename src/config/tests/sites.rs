@@ -25,10 +25,10 @@ upstream = "http://localhost:5173"
 "#;
 
 /// bff.toml and the files of sites beside it.
-struct Files(TempDir);
+pub(super) struct Files(TempDir);
 
 impl Files {
-    fn new(main: &str, sites: &[(&str, &str)]) -> Self {
+    pub(super) fn new(main: &str, sites: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("sites")).unwrap();
         fs::write(folder.path().join("bff.toml"), main).unwrap();
@@ -63,14 +63,14 @@ impl Files {
         said.replace(&folder, "")
     }
 
-    fn fine(&self) -> Config {
+    pub(super) fn fine(&self) -> Config {
         match self.load() {
             Ok((config, _)) => config,
             Err(errors) => panic!("{}", self.plain(&errors.to_string())),
         }
     }
 
-    fn faults(&self) -> String {
+    pub(super) fn faults(&self) -> String {
         self.plain(&self.load().unwrap_err().to_string())
     }
 
@@ -81,7 +81,7 @@ impl Files {
     }
 }
 
-fn shop(more: &str) -> String {
+pub(super) fn shop(more: &str) -> String {
     format!("public_url = \"https://shop.example.com\"\n{more}")
 }
 
