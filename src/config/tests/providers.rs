@@ -156,10 +156,7 @@ fn a_site_inherits_providers_or_has_its_own() {
     let id = "https://id.example.com".to_owned();
     for (own, expected) in [
         ("", (vec!["corp", "social"], id.clone())),
-        (
-            "[providers.corp]\nlabel = \"Us\"",
-            (vec!["corp"], id),
-        ),
+        ("[providers.corp]\nlabel = \"Us\"", (vec!["corp"], id)),
         (
             &*format!("[provider]\n{issuer}"),
             (vec![""], "https://other.example.com".to_owned()),
