@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The stories of tests/it/real_providers: the product before a real Keycloak and a real Ory Hydra, which
 # are installed under target/providers and run on free ports of this machine for as long as the tests.
-# Some alone: tests/providers.sh keycloak, or hydra, or browser, which is Keycloak's pages in Chromium.
+# Some alone: tests/providers.sh keycloak, or hydra, or several, which is both at one site, or browser, which is
+# Keycloak's pages in Chromium.
 #
 # It takes Java 17 or later and Maven for the one, Go and a C compiler for the other, and a quarter of an
 # hour the first time. BFF_TEST_KEYCLOAK=/opt/keycloak and BFF_TEST_HYDRA=/usr/bin/hydra name what is here already.
@@ -59,16 +60,22 @@ browse() {
 }
 
 failed=0
-[ $# -gt 0 ] || set -- keycloak hydra browser
+[ $# -gt 0 ] || set -- keycloak hydra several browser
 for provider in "$@"; do
   case $provider in
-    keycloak | browser) [ -n "${BFF_TEST_KEYCLOAK:-}" ] || install_keycloak ;;
-    hydra) [ -n "${BFF_TEST_HYDRA:-}" ] || install_hydra ;;
-    *) echo "unknown: $provider; one of: keycloak hydra browser" >&2; exit 2 ;;
+    keycloak | several | browser | hydra) ;;
+    *) echo "unknown: $provider; one of: keycloak hydra several browser" >&2; exit 2 ;;
+  esac
+  case $provider in
+    keycloak | several | browser) [ -n "${BFF_TEST_KEYCLOAK:-}" ] || install_keycloak ;;
+  esac
+  case $provider in
+    hydra | several) [ -n "${BFF_TEST_HYDRA:-}" ] || install_hydra ;;
   esac
   case $provider in
     keycloak) tell keycloak 3 || failed=1 ;;
     hydra) tell hydra 1 || failed=1 ;;
+    several) tell several 1 || failed=1 ;;
     browser) browse || failed=1 ;;
   esac
 done

@@ -898,6 +898,41 @@ fn explain_needs_no_secret_and_takes_a_file_of_bff_dev() {
     }
 }
 
+/// §7: whose address it is, of several providers, and that one of a name that is not there is nobody's.
+#[test]
+fn explain_names_the_provider_of_an_address() {
+    let several = CONFIG.replace(
+        "[provider]",
+        "[providers.corp]\nissuer = \"http://localhost:2\"\n[providers.social]\nissuer = \"http://localhost:3\"\n[provider]",
+    );
+    let folder = Folder::with(&several);
+    let said = [
+        "explain POST /bff/backchannel-logout/social",
+        "explain GET /bff/callback/corp",
+        "explain GET /bff/callback",
+        "explain GET /bff/login",
+        "explain POST /bff/backchannel-logout/none",
+    ]
+    .map(|call| folder.run(call).1);
+    assert_snapshot!(said.concat(), @r"
+    POST /bff/backchannel-logout/social
+      goes to    an endpoint of bff
+      provider   social
+      upstream   none; no route is looked at below the base path
+    GET /bff/callback/corp
+      goes to    an endpoint of bff
+      provider   corp
+      upstream   none; no route is looked at below the base path
+    GET /bff/callback
+      answer     400 login_failed: no provider of this name is configured
+    GET /bff/login
+      goes to    an endpoint of bff
+      upstream   none; no route is looked at below the base path
+    POST /bff/backchannel-logout/none
+      answer     404 no_route
+    ");
+}
+
 #[test]
 fn explain_knows_who_answers() {
     let folder = Folder::with(CONFIG);

@@ -59,7 +59,7 @@ impl Offer<'_> {
             ("choice", "")
         };
         format!(
-            "<li><a class=\"{class}\" href=\"{}\"><span class=\"mark\" aria-hidden=\"true\">{mark}</span><span>{}</span>{note}</a></li>",
+            "<li><a class=\"{class}\" href=\"{}\"><span class=\"mark\" aria-hidden=\"true\">{mark}</span><span>{}{note}</span></a></li>",
             problem::escape(&self.link),
             problem::escape(label),
         )

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 #[cfg(feature = "sqlite")]
 use std::time::Duration;
 
+use bff::dev::provider::client::Proof;
 use bff::dev::provider::endpoints::Endpoint;
 #[cfg(feature = "sqlite")]
 use bff::session::store::record_store::RecordStore as _;
@@ -321,4 +322,43 @@ async fn a_configuration_that_cannot_be_read_says_why() {
         assert_eq!(ended.code, Some(2), "{}", ended.err);
         assert!(ended.err.starts_with(says), "{}", ended.err);
     }
+}
+
+/// DESIGN §7: each of several providers is asked, and what is wrong with one names its own key.
+#[tokio::test]
+async fn each_of_several_providers_is_asked() {
+    let clock = nine_o_clock();
+    let corp = Idp::start(&clock).called("corp");
+    let social = Idp::start(&clock).called("social");
+    let mut place = Place::known_to(&corp);
+    let secret = social.client_secret.clone();
+    place.environment.insert("SOCIAL".to_owned(), secret);
+    let check = async |social: &str| {
+        let config = format!(
+            "[server]\npublic_url = \"{PUBLIC_URL}\"\n{BEHIND}\n[session]\nkeys = [\"env:KEY\"]\n\
+             [provider]\nclient_id = \"app\"\n\
+             [providers.corp]\nissuer = \"{}\"\nclient_secret = \"env:SECRET\"\n\
+             [providers.social]\nissuer = \"{social}\"\nclient_secret = \"env:SOCIAL\"\n",
+            corp.issuer
+        );
+        std::fs::write(place.dir.path().join("bff.toml"), config).unwrap();
+        run(&["check", "--online"], place.dir.path(), &place.environment).await
+    };
+    let fine = check(&social.issuer).await;
+    assert_eq!(fine.code, Some(0), "{}", fine.err);
+    let praise = format!("{}, {} answer as they should", corp.issuer, social.issuer);
+    assert!(fine.out.contains(&praise), "{}", fine.out);
+
+    let away = format!("http://127.0.0.1:{}", nobody());
+    let ended = check(&away).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let says = format!("providers.social.issuer {away}: ");
+    assert!(ended.err.contains(&says), "{}", ended.err);
+
+    social.expect_proof(Proof::Secret("another".to_owned()));
+    let ended = check(&social.issuer).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    let says = "bff.toml: providers.social.client_";
+    assert!(ended.err.contains(says), "{}", ended.err);
+    assert!(!ended.err.contains("provider.client_"), "{}", ended.err);
 }

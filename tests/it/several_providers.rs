@@ -651,3 +651,43 @@ async fn a_login_that_is_over_goes_on_at_its_own_provider() {
         "{again}"
     );
 }
+
+/// DESIGN §7: a reload leaves those as they are of which nothing else is said, with their metadata.
+#[tokio::test]
+async fn a_reload_asks_those_anew_that_changed() {
+    let cast = Cast::new();
+    let builder = cast.site().administered();
+    let (path, toml) = (builder.path("bff.toml"), builder.toml());
+    let bff = builder.start();
+    for name in NAMES {
+        cast.signed_in(&bff, name, "alice").await;
+    }
+    let asked = |name: &str| cast.idp(name).count(Endpoint::Discovery);
+    let before = NAMES.map(asked);
+    let changed = toml.replace(
+        "[providers.social]",
+        "[providers.social]\nscopes = [\"openid\"]",
+    );
+    reload(&bff, &path, &changed).await;
+    let social = cast.idp("social");
+    social.asked_times(Endpoint::Discovery, before[1] + 1).await;
+    for name in NAMES {
+        cast.signed_in(&bff, name, "bob").await;
+    }
+    assert_eq!(NAMES.map(asked), [before[0], before[1] + 1, before[2]]);
+}
+
+/// What an operator has to renew is told of the secret that ends first.
+#[tokio::test]
+async fn the_secret_that_ends_first_is_shown() {
+    let cast = Cast::new();
+    let bff = cast
+        .site()
+        .set("providers.corp.client_secret_expires", "2027-03-31")
+        .set("providers.social.client_secret_expires", "2027-01-31")
+        .start();
+    let metrics = bff.metrics().unwrap();
+    // 2027-01-31T00:00:00Z.
+    let first = "bff_client_secret_expires_timestamp_seconds 1801353600";
+    assert!(metrics.contains(first), "{metrics}");
+}

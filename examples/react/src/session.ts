@@ -15,6 +15,8 @@ export interface Session {
   /** How they signed in; null where the provider did not say. */
   auth?: { acr: string | null; amr: string[]; auth_time: string | null }
   logout_url: string
+  /** Where they signed in, of several providers. */
+  provider?: string
 }
 
 /** Why a session is over: bff's words of docs/endings.md, or the code of a refusal that could not say more. */

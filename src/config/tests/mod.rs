@@ -4,6 +4,7 @@
 mod development;
 mod files;
 mod provider;
+mod providers;
 #[cfg(feature = "dev")]
 mod reference;
 mod route;

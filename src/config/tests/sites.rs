@@ -23,7 +23,7 @@ upstream = "http://orders.internal:9000"
 upstream = "http://localhost:5173"
 "#;
 
-fn shop(more: &str) -> String {
+pub(super) fn shop(more: &str) -> String {
     format!("public_url = \"https://shop.example.com\"\n{more}")
 }
 

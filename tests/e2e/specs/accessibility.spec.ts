@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import type { Page, TestInfo } from '@playwright/test'
 import { ADMIN_KEY, startBffDev } from '../support/bff'
 import { freePort } from '../support/ports'
-import { expect, giveName, signIn, test } from '../support/world'
+import { expect, giveName, signIn, test, WAYS_IN } from '../support/world'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 // A trace of all that axe reads takes longer than the reading.
@@ -72,6 +72,22 @@ test.describe('bff’s own pages', () => {
     await page.goto(address)
     await expect(page.getByRole('link', { name: 'Continue' })).toBeVisible()
     await check(page, 'one-moment', info)
+  })
+})
+
+test.describe('several providers', () => {
+  test.use({ providers: WAYS_IN })
+
+  test('the page that offers them', async ({ page, world }, info) => {
+    await page.goto(`${world.origin}/bff/login`)
+    await expect(page.getByRole('link', { name: 'Staff of Example Corporation' })).toBeVisible()
+    await check(page, 'choose-provider', info)
+    await page.getByRole('link', { name: 'Staff' }).click()
+    await giveName(page)
+    await page.evaluate(async () => fetch('/bff/logout', { method: 'POST', headers: { 'X-CSRF': '1' } }))
+    await page.goto(`${world.origin}/bff/login?return_to=/reports`)
+    await expect(page.getByText('Last used')).toBeVisible()
+    await check(page, 'choose-provider-again', info)
   })
 })
 

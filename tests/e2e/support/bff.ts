@@ -22,6 +22,8 @@ export interface BffOptions {
   tls: boolean
   /** Lines of the `[frontend]` table. */
   frontend: string
+  /** Several providers in the place of the one, each with lines of its own. */
+  providers: { name: string; issuer: string; lines: string }[]
 }
 
 export type Store = { kind: 'memory' } | { kind: 'sqlite' } | { kind: 'redis'; url: string }
@@ -160,13 +162,16 @@ function storeLines(store: Store): string {
   return `keys = ["env:BFF_SESSION_KEY"]\nstore = "${store.kind}"\nstore_url = "${url}"`
 }
 
-function toml({ port, tls, adminPort, issuer, api, idleTimeout, session, store, refreshBefore, frontend }: BffOptions): string {
+function toml({ port, tls, adminPort, issuer, api, idleTimeout, session, store, refreshBefore, frontend, providers }: BffOptions): string {
+  const several = providers.map(({ name, issuer, lines }) => `[providers.${name}]\nissuer = "${issuer}"\nclient_secret = "env:BFF_CLIENT_SECRET"\n${lines}`)
   return `${serverTable(port, tls, adminPort)}
 [provider]
 issuer         = "${issuer}"
 client_id      = "${CLIENT_ID}"
 client_secret  = "env:BFF_CLIENT_SECRET"
 refresh_before = "${refreshBefore}"
+
+${several.join('\n\n')}
 
 [session]
 idle_timeout = "${idleTimeout}"

@@ -11,6 +11,8 @@ export interface ProviderOptions {
   backchannelLogout: BackchannelLogout
   /** Whether a form that was sent is answered with an error when somebody goes back to it, or asks anew as many do. */
   oldForm: 'fails' | 'asks-anew'
+  /** What bff calls it, where it has several. */
+  name?: string
 }
 
 /** Whether the provider tells bff of a logout, and what it then names: its own session, or the user alone. */
@@ -21,7 +23,8 @@ export type RunningProvider = Awaited<ReturnType<typeof startProvider>>
 export const CLIENT_ID = 'app'
 export const CLIENT_SECRET = 'canary-client-secret-4f1d0c7be29a'
 
-export async function startProvider({ publicUrl, accessTokenSeconds, backchannelLogout, oldForm }: ProviderOptions) {
+export async function startProvider({ publicUrl, accessTokenSeconds, backchannelLogout, oldForm, name }: ProviderOptions) {
+  const own = name ? `/${name}` : ''
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_, res) => res.writeHead(503).end()
   const server = createServer((req, res) => handle(req, res))
   const issuer = `http://127.0.0.1:${await listen(server)}`
@@ -32,10 +35,10 @@ export async function startProvider({ publicUrl, accessTokenSeconds, backchannel
       {
         client_id: CLIENT_ID,
         client_secret: CLIENT_SECRET,
-        redirect_uris: [`${publicUrl}/bff/callback`],
+        redirect_uris: [`${publicUrl}/bff/callback${own}`],
         post_logout_redirect_uris: [`${publicUrl}/bff/logout/callback`],
         ...(backchannelLogout !== 'none' && {
-          backchannel_logout_uri: `${publicUrl}/bff/backchannel-logout`,
+          backchannel_logout_uri: `${publicUrl}/bff/backchannel-logout${own}`,
           backchannel_logout_session_required: backchannelLogout === 'session',
         }),
         grant_types: ['authorization_code', 'refresh_token'],

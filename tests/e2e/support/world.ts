@@ -13,7 +13,10 @@ export { expect }
 
 export interface World {
   bff: RunningBff
+  /** Of several, the first. */
   provider: RunningProvider
+  /** Every token that any of them has given out. */
+  tokens: () => string[]
   api: RunningApi
   /** The origin that the browser sees. */
   origin: string
@@ -34,6 +37,8 @@ interface Options {
   tls: boolean
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
+  /** Several providers, by what bff calls them, each with lines of its own; none: the one. */
+  providers: Record<string, string>
 }
 
 /** The build of the React example. */
@@ -41,6 +46,13 @@ export const DIST = resolve(import.meta.dirname, '../../../examples/react/dist')
 
 // The one that examples/react/bff.toml proposes.
 const POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+
+/** Three ways to sign in: one with a picture, one with a long name, one with nothing said of it. */
+export const WAYS_IN = {
+  staff: 'label = "Staff of Example Corporation"\nlogo = "/favicon.svg"',
+  customers: 'label = "Customers, partners and everybody else whom somebody invited to have a look"',
+  google: '',
+}
 
 interface Fixtures {
   world: World
@@ -59,16 +71,20 @@ export const test = base.extend<Options & Fixtures>({
   oldForm: ['fails', { option: true }],
   tls: [false, { option: true }],
   frontend: [null, { option: true }],
+  providers: [{}, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, frontend, providers }, use) => {
       const port = await freePort()
       const adminPort = administered ? await freePort() : null
       const redis = store === 'redis' ? await startRedis() : null
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout, oldForm })
+      const start = (name?: string) => startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout, oldForm, name })
+      const named = await Promise.all(Object.entries(providers).map(async ([name, lines]) => ({ name, lines, running: await start(name) })))
+      const all = named.length ? named.map(({ running }) => running) : [await start()]
+      const provider = all[0]!
       const api = await startApi(provider.accessTokenIsGood)
-      const stopOthers = () => Promise.all([provider.stop(), api.stop(), redis?.stop()])
+      const stopOthers = () => Promise.all([...all.map((one) => one.stop()), api.stop(), redis?.stop()])
       const bff = await startBff({
         port,
         tls,
@@ -79,15 +95,16 @@ export const test = base.extend<Options & Fixtures>({
         session,
         store: redis ? { kind: 'redis', url: redis.url } : { kind: store === 'sqlite' ? 'sqlite' : 'memory' },
         refreshBefore,
+        providers: named.map(({ name, lines, running }) => ({ name, lines, issuer: running.issuer })),
         frontend: frontend ?? `dir = "${DIST}"\nheaders = { Content-Security-Policy = "${POLICY}" }`,
       }).catch(async (error) => {
         await stopOthers()
         throw error
       })
-      await use({ bff, provider, api, origin: bff.publicUrl, adminOrigin: `http://127.0.0.1:${adminPort}` })
+      await use({ bff, provider, tokens: () => all.flatMap((one) => [...one.tokens]), api, origin: bff.publicUrl, adminOrigin: `http://127.0.0.1:${adminPort}` })
       await bff.stop()
       await stopOthers()
-      const secrets = [...provider.tokens, CLIENT_SECRET, SESSION_KEY, ADMIN_KEY]
+      const secrets = [...all.flatMap((one) => [...one.tokens]), CLIENT_SECRET, SESSION_KEY, ADMIN_KEY]
       expect(find([{ where: 'log', text: bff.output() }], secrets), 'secrets in the log').toEqual([])
       expect(bff.output(), 'a panic in the log').not.toContain('panicked at')
     },
@@ -122,7 +139,7 @@ function guard(context: BrowserContext, world: World) {
   })
   return async () => {
     expect(complaints, 'script errors and breaches of the content security policy').toEqual([])
-    const secrets = [...world.provider.tokens, CLIENT_SECRET, SESSION_KEY]
+    const secrets = [...world.tokens(), CLIENT_SECRET, SESSION_KEY]
     expect(await watched.search(secrets), 'tokens that the browser can see').toEqual([])
   }
 }

@@ -152,7 +152,7 @@ impl Client<'_> {
 
     /// Until Hydra asks who it is.
     async fn begin(&self, house: &House, browser: &mut Browser) -> Url {
-        let begun = browser.visit(&house.at("/bff/login?return_to=/shop")).await;
+        let begun = browser.visit(&house.login()).await;
         begun
             .left
             .clone()
@@ -173,7 +173,7 @@ impl Client<'_> {
             "session": { "id_token": { "email": format!("{name}@example.com") } },
         });
         let visit = self.hydra.accept(browser, &at, "consent", &consent).await;
-        assert_eq!(visit.url().as_str(), house.at("/shop"), "{}", trail(&visit));
+        assert_eq!(visit.url().as_str(), house.at("/"), "{}", trail(&visit));
         assert!(house.is_signed_in(browser).await);
     }
 

@@ -268,7 +268,7 @@ impl Realm<'_> {
         browser: &mut Browser,
         name: &str,
     ) -> Visit {
-        let form = browser.visit(&house.at("/bff/login")).await;
+        let form = browser.visit(&house.login()).await;
         assert!(asks_for_password(form.last()), "{:?}", form.last());
         log_in(browser, form.last(), name).await
     }

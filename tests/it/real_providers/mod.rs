@@ -6,6 +6,7 @@ mod hydra_server;
 mod keycloak;
 mod keycloak_own;
 mod keycloak_server;
+mod several;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -43,6 +44,8 @@ struct House {
     environment: BTreeMap<String, String>,
     /// `bff.toml` without its `[provider]`.
     rest: String,
+    /// Where people begin, of several providers.
+    provider: Option<String>,
 }
 
 impl House {
@@ -70,6 +73,7 @@ impl House {
             api,
             environment,
             rest,
+            provider: None,
         }
     }
 
@@ -81,6 +85,18 @@ impl House {
     /// The address of a page or an endpoint.
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.origin())
+    }
+
+    /// Has people begin at this one of several providers.
+    fn begin_at(&mut self, provider: &str) {
+        self.provider = Some(provider.to_owned());
+    }
+
+    /// Where people begin to sign in, on their way to a page.
+    fn login(&self) -> String {
+        let provider = self.provider.iter().map(|name| format!("&provider={name}"));
+        let provider: String = provider.collect();
+        self.at(&format!("/bff/login?return_to=/{provider}"))
     }
 
     /// The configuration with these lines of `[provider]`.

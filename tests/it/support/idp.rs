@@ -227,13 +227,21 @@ impl Idp {
 
     /// `bff` calls this one so, among several: its answers go to addresses of their own.
     pub(crate) fn called(self, name: &str) -> Self {
-        let mut known = relying_party(Proof::Secret(self.client_secret.clone()));
-        known.redirect_uris = vec![format!("{PUBLIC_URL}/bff/callback/{name}")];
-        known.backchannel_logout_uri = Some(public_url(&format!("/bff/backchannel-logout/{name}")));
-        known.frontchannel_logout_uri =
-            Some(public_url(&format!("/bff/frontchannel-logout/{name}")));
-        self.core.register(known);
+        self.called_at(PUBLIC_URL, name);
         self
+    }
+
+    /// The same, for a `bff` that browsers know at this origin.
+    pub(crate) fn called_at(&self, origin: &str, name: &str) {
+        let address = |path: &str| format!("{origin}/bff/{path}");
+        let own = |path: &str| Url::parse(&address(&format!("{path}/{name}"))).unwrap();
+        self.core.register(RelyingParty {
+            redirect_uris: vec![address(&format!("callback/{name}"))],
+            post_logout_redirect_uris: vec![address("logout/callback")],
+            backchannel_logout_uri: Some(own("backchannel-logout")),
+            frontchannel_logout_uri: Some(own("frontchannel-logout")),
+            ..relying_party(Proof::Secret(self.client_secret.clone()))
+        });
     }
 
     /// Expects another proof of `bff` from now on.
