@@ -70,7 +70,7 @@ pub(super) fn check(
         .map(sessions_a_user)
         .into_iter()
         .chain(another_port(&config))
-        .chain(shared_hosts(&config.sites))
+        .chain(shared_hosts(&config))
         .chain([largest_head::note(&config)])
         .collect();
     if options.online {
@@ -119,11 +119,16 @@ fn another_port(config: &Config) -> Option<String> {
 }
 
 /// Sites that a browser takes for one: a script of the one may do what the other may.
-fn shared_hosts(sites: &[SiteConfig]) -> Vec<String> {
-    let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for site in sites {
+fn shared_hosts(config: &Config) -> Vec<String> {
+    let mut hosts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for site in &config.sites {
         let host = site.auth.public_url.host_str().unwrap_or_default();
-        hosts.entry(host).or_default().push(address(site));
+        let there = hosts.entry(host.to_owned()).or_default();
+        there.push(address(site));
+    }
+    for site in &config.tenanted {
+        let there = hosts.entry(site.pattern.to_string()).or_default();
+        there.push(site.address());
     }
     hosts.retain(|_, sites| sites.len() > 1);
     let shared = hosts.values();
@@ -145,11 +150,31 @@ fn address(site: &SiteConfig) -> String {
 
 fn origins(config: &Config) -> String {
     const MOST: usize = 4;
-    if config.sites.len() > MOST {
-        return format!("{} sites", config.sites.len());
+    let (sites, tenanted) = (&config.sites, &config.tenanted);
+    if sites.len() + tenanted.len() > MOST {
+        let of_all: usize = tenanted.iter().map(|site| site.tenants.len()).sum();
+        let sites = format!("{} sites", sites.len() + tenanted.len());
+        return if tenanted.is_empty() {
+            sites
+        } else {
+            format!("{sites} ({})", tenants(of_all))
+        };
     }
-    let origins: Vec<String> = config.sites.iter().map(address).collect();
+    let of_tenants = tenanted.iter().map(|site| {
+        let count = tenants(site.tenants.len());
+        format!("{} ({count})", site.address())
+    });
+    let origins: Vec<String> = sites.iter().map(address).chain(of_tenants).collect();
     origins.join(", ")
+}
+
+/// As in `10,000 tenants`.
+fn tenants(count: usize) -> String {
+    match (count, count / 1000) {
+        (1, _) => "1 tenant".to_owned(),
+        (count, 0) => format!("{count} tenants"),
+        (count, thousands) => format!("{thousands},{:03} tenants", count % 1000),
+    }
 }
 
 fn routes(count: usize) -> String {

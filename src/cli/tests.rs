@@ -619,6 +619,22 @@ fn check_says_that_all_is_fine_and_what_is_unwise() {
     assert_snapshot!(err, @"warning: bff.toml:7:10: provider.issuer is http, which only a provider on this machine may be; write an https issuer in production");
 }
 
+/// How many tenants there are, and not each.
+#[test]
+fn check_counts_tenants() {
+    let config = CONFIG.replace("https://app.example.com", "https://{tenant}.example.com");
+    for (count, counted) in [(0, "0 tenants"), (1, "1 tenant"), (1_234, "1,234 tenants")] {
+        let tenants: Vec<String> = (0..count)
+            .map(|number| format!("t{number} = {{}}\n"))
+            .collect();
+        let config = format!("{config}\n[tenants]\n{}", tenants.concat());
+        let (exit, out, err) = Folder::with(&config).run("check");
+        assert_eq!(exit, Exit::Done, "{err}");
+        let summary = format!("bff.toml is fine: https://{{tenant}}.example.com ({counted}) on ");
+        assert!(out.starts_with(&summary), "{out}");
+    }
+}
+
 /// A `bff.toml` that serves https with the certificate and key given.
 fn with_tls(cert: &str, key: &str) -> Folder {
     let tls = "public_url = \"https://app.example.com\"\n\

@@ -157,26 +157,32 @@ pub(super) fn set(
                 );
                 return None;
             }
-            if name == "access-control-allow-origin" && text.0.trim() == "*" {
-                written.refuse(
-                    faults,
-                    "opens the answers to every site",
-                    "write the one origin that may read them",
-                );
-                return None;
+            match value(name.as_str(), &text.0) {
+                Ok(value) => Some((name, value)),
+                Err((what, remedy)) => {
+                    written.refuse(faults, what, remedy);
+                    None
+                }
             }
-            let value = HeaderValue::from_str(&text.0).ok();
-            if value.is_none() {
-                written.refuse(
-                    faults,
-                    "holds a character that no header may",
-                    "write visible characters and blanks on one line",
-                );
-            }
-            Some((name, value?))
         })
         .collect();
     read.into_iter().collect()
+}
+
+/// A header's value.
+///
+/// # Errors
+///
+/// Why it cannot be, and what to write.
+pub(super) fn value(name: &str, text: &str) -> Result<HeaderValue, (&'static str, &'static str)> {
+    if name.eq_ignore_ascii_case("access-control-allow-origin") && text.trim() == "*" {
+        let remedy = "write the one origin that may read them";
+        return Err(("opens the answers to every site", remedy));
+    }
+    HeaderValue::from_str(text).map_err(|_| {
+        let remedy = "write visible characters and blanks on one line";
+        ("holds a character that no header may", remedy)
+    })
 }
 
 /// G12: what a session's answers may not say of themselves. A cache that others share would give

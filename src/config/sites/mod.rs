@@ -14,7 +14,7 @@ use crate::config::folder::Folder;
 use crate::config::print::ProviderPrints;
 use crate::config::reader::{Field, Read as _, Written};
 use crate::config::site_file::{SiteFile, SiteName};
-use crate::config::tenants::draft::{Draft, Of};
+use crate::config::tenants::draft::{self, Draft, Of};
 use crate::web::site_id::SiteId;
 
 pub(super) use process::is_of_process;
@@ -68,6 +68,9 @@ pub(super) fn read(
         faults.turn_to(&source);
         let mut root = whole(ground, root, faults);
         let draft = Draft::of(&mut root, Of::ASite, faults);
+        if draft.is_none() && draft::is_tenanted(ground, Of::BffToml) {
+            draft::warn_of_inherited(&root, &source, faults);
+        }
         let providers = ProviderPrints::of(&root, folder);
         sites.extend(SiteFile::read(&root, "", faults).map(|file| SiteDocument {
             source,

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::config::document::{Node, Value};
-use crate::config::error::Faults;
+use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::reader::Read as _;
 use crate::config::site_file::SiteFile;
@@ -61,6 +61,21 @@ pub(in crate::config) fn read(root: &Node, of: Of, faults: &mut Faults) -> Optio
     }
 }
 
+/// What is filled in for the tenants of bff.toml is filled in for nobody else.
+pub(in crate::config) fn warn_of_inherited(root: &Node, source: &Source, faults: &mut Faults) {
+    for spot in places::find(&mut root.clone()).spots {
+        let is_own = matches!(&spot.place, Place::File { source: own, .. } if own == source);
+        if !is_own && spot.text.names().any(|name| name == TENANT) {
+            let tenant = written(TENANT);
+            let what = format!(
+                "is inherited with {tenant} in it, which is text in a site without tenants"
+            );
+            let remedy = "write the key in this file";
+            faults.warn(&Place::Whole, &spot.key, what, remedy);
+        }
+    }
+}
+
 impl Draft {
     /// Of the document in `root`, where its `public_url` has `{tenant}` in it; `root` is then filled for
     /// nobody.
@@ -90,6 +105,13 @@ impl Draft {
             .replace(&written(TENANT), &stand_in(TENANT));
         put_public_url(root, of, url);
         Some(draft)
+    }
+
+    /// The texts that are used: where there are several providers, `[provider]` is what they inherit.
+    pub(in crate::config) fn spots_in_use(&self) -> impl Iterator<Item = &Spot> {
+        let has_several = self.spots.iter().any(Spot::is_of_several);
+        let spots = self.spots.iter();
+        spots.filter(move |spot| !(has_several && spot.is_of_the_only_provider()))
     }
 
     /// The variables that it holds, in order.

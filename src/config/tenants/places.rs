@@ -61,6 +61,16 @@ impl Spot {
         put(root, &self.path, text);
     }
 
+    /// Whether it is said of one of several providers.
+    pub(in crate::config) fn is_of_several(&self) -> bool {
+        matches!(names(&self.path)[..], ["providers", ..])
+    }
+
+    /// Whether it is said of the only provider, or inherited by several.
+    pub(in crate::config) fn is_of_the_only_provider(&self) -> bool {
+        matches!(names(&self.path)[..], ["provider", ..])
+    }
+
     /// Whether each tenant may have the file of a secret here.
     pub(in crate::config) fn names_a_secret_file(&self) -> bool {
         self.kind == Kind::Secret && self.text.beginning().starts_with("file:")

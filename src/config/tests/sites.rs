@@ -394,6 +394,10 @@ fn a_routes_host_is_no_second_home_for_sessions() {
 fn the_schema_of_a_site_is_what_its_file_takes() {
     let schema = schema_of_site();
     let has = |pointer: &str| schema.pointer(pointer).is_some();
+    assert!(has(
+        "/properties/tenants/additionalProperties/properties/host"
+    ));
+    assert!(has("/properties/tenants_file") && has("/properties/no_tenant"));
     assert!(has("/properties/public_url") && has("/properties/session/properties/idle_timeout"));
     assert!(!has("/properties/server") && !has("/properties/session/properties/store"));
 }

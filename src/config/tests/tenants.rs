@@ -363,9 +363,13 @@ fn values_are_held_against_their_places() {
         (
             route(header),
             "\"a\\r\\nX-Admin: 1\"",
-            "puts a character into route.request_headers.set.X-T that no header may hold; write visible characters and blanks on one line",
+            "fills route.request_headers.set.X-T, which then holds a character that no header may; write visible characters and blanks on one line",
         ),
-        (route(header), "\"a\\tb\"", "puts a character into"),
+        (
+            route(header),
+            "\"a\\tb\"",
+            "fills route.request_headers.set.X-T, which then holds a character",
+        ),
         // Whatever the place.
         (
             route(header),
@@ -683,13 +687,9 @@ mixed = { idp = "b", tenant = "x", Idp = "c", idq = "unused" }
     sites/tenants.toml:16:36: mixed.Idp is no name for a variable: "Idp"; write lower-case letters, digits and _, a letter first, as in idp
     "#);
     let said = said_of(&rest, "acme = [\n");
-    assert_snapshot!(said, @r#"
-    sites/tenants.toml:1:9: is not TOML here: unclosed array, expected `]`; write key = "value" lines under a [table] line
-    "#);
+    assert_snapshot!(said, @r#"sites/tenants.toml:1:9: is not TOML here: unclosed array, expected `]`; write key = "value" lines under a [table] line"#);
     let nowhere = Files::new(GROUND, &[("shop.toml", &format!("{AT}{rest}"))]);
-    assert_snapshot!(nowhere.faults(), @r#"
-    sites/shop.toml:2:16: tenants_file names sites/tenants.toml, which can't be read (No such file or directory (os error 2)); write the path of a TOML file with a table for each tenant
-    "#);
+    assert_snapshot!(nowhere.faults(), @"sites/shop.toml:2:16: tenants_file names sites/tenants.toml, which can't be read (No such file or directory (os error 2)); write the path of a TOML file with a table for each tenant");
 }
 
 /// Nobody reads ten thousand lines of one fault.
@@ -703,9 +703,7 @@ fn a_fault_of_many_tenants_is_told_of_some() {
         &tenants.concat(),
     );
     assert_eq!(said.lines().count(), 21);
-    assert_snapshot!(said.lines().last().unwrap(), @r#"
-    sites/tenants.toml:21:13: and 980 more like the 20 before; mend those, and look again
-    "#);
+    assert_snapshot!(said.lines().last().unwrap(), @"sites/tenants.toml:21:13: and 980 more like the 20 before; mend those, and look again");
 }
 
 /// §7: what is used nowhere is told once, and a site may wait for its tenants.
@@ -723,9 +721,7 @@ fn what_is_unwise_of_tenants_is_warned_of() {
             &format!("public_url = \"https://{{tenant}}.shop.example.com\"\n{plain}"),
         )],
     );
-    assert_snapshot!(alone.warnings(), @r#"
-    sites/shop.toml:1:14: public_url has {tenant} in it, and there is no tenant; write [tenants.NAME] for each, or tenants_file
-    "#);
+    assert_snapshot!(alone.warnings(), @"sites/shop.toml:1:14: public_url has {tenant} in it, and there is no tenant; write [tenants.NAME] for each, or tenants_file");
 }
 
 /// Keys for tenants in a site that has none were meant for one.
@@ -1070,4 +1066,111 @@ fn ten_thousand_tenants_are_few() {
     let made = start.elapsed() / 100;
     println!("10,000 tenants in {read:?}, a site in {made:?}");
     assert!(read < Duration::from_secs(30) && made < Duration::from_millis(50));
+}
+
+/// Each of several providers is filled, and what they only inherit is judged where it is used.
+#[test]
+fn each_of_several_providers_is_filled() {
+    let rest = r#"
+[provider]
+client_secret = "env:SECRET_{key}"
+scopes = ["openid", "{tenant}"]
+[providers.corp]
+issuer = "https://{tenant}.corp.example"
+client_id = "corp-{tenant}"
+client_secret = "env:SECRET"
+[providers.main]
+issuer = "https://id.example.com/{tenant}"
+client_id = "main"
+client_secret = "env:SECRET_{other}"
+"#;
+    let config = fine(&site(
+        &format!("{AT}{rest}"),
+        "acme = { key = \"none\", other = \"B\" }",
+    ));
+    let acme = site_of(&config, "acme");
+    assert_eq!(acme.provider.issuer, "https://acme.corp.example");
+    assert_eq!(acme.provider.client_id, "corp-acme");
+    assert_eq!(acme.provider.scopes.unwrap(), ["openid", "acme"]);
+    assert_eq!(
+        acme.others[0].provider.issuer,
+        "https://id.example.com/acme"
+    );
+    let said = said_of(rest, "acme = { key = \"none\", other = \"C\" }");
+    assert_snapshot!(said, @"sites/tenants.toml:1:32: acme.other has no providers.main.client_secret: it is to come from the variable SECRET_C, which is not set; set SECRET_C for this process");
+}
+
+/// What bff.toml says for its tenants is nobody else's, and a site that inherits it is told so.
+#[test]
+fn what_is_inherited_with_braces_is_told_of() {
+    let main = GROUND.replace(
+        "sites =",
+        "public_url = \"https://{tenant}.example.com\"\nsites =",
+    ) + &provider("issuer", "\"https://id.example.com/{tenant}\"")
+        + "[tenants.acme]\n";
+    let files = Files::new(
+        &main,
+        &[("shop.toml", "public_url = \"https://shop.example.org\"")],
+    );
+    assert_snapshot!(files.warnings(), @"sites/shop.toml: provider.issuer is inherited with {tenant} in it, which is text in a site without tenants; write the key in this file");
+}
+
+/// `bff dev` has a provider of its own, and domains elsewhere lead nowhere here.
+#[cfg(feature = "dev")]
+#[test]
+fn tenants_are_developed_on_this_machine() {
+    let text = SHOP.replace(
+        "https://{tenant}.shop.example.com/app",
+        "http://{tenant}.localhost:8080",
+    );
+    let globex = "idp = \"g\"\nkey = \"none\"\nscope = \"r\"\nhost = \"portal.example\"\n";
+    let files = site(&text, &format!("[acme]\n{ACME}[globex]\n{globex}"));
+    let main = files.0.path().join("bff.toml");
+    let (config, _) = Config::load_for_development(Some(&main), &variables())
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    let globex = site_of(&config, "globex");
+    assert_eq!(
+        globex.auth.public_url.as_str(),
+        "http://globex.localhost:8080/"
+    );
+    assert_eq!(globex.provider.authorize_params[0].1, "g");
+    let (config, _) = Config::load_for_explanation(&main, &Variables::new())
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(&*config.tenanted[0].tenants[1].host, "globex.localhost");
+    assert_eq!(site_of(&config, "acme").id.as_str(), "shop/acme");
+}
+
+/// §7: tenants are one key, the file that they are in is another, and so is that of a secret.
+#[test]
+fn what_changes_of_tenants_is_named() {
+    let text = AT.to_owned()
+        + &provider("client_secret", "\"file:secrets/{tenant}\"")
+        + "[tenants.acme]\n";
+    let files = site(&text, "globex = {}")
+        .with("sites/secrets/acme", "one")
+        .with("sites/secrets/globex", "two");
+    let reload = Reload::new(files.0.path().join("bff.toml"), variables());
+    let changed = || {
+        let reread = reload.read().unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(reread.needs_restart, [""; 0]);
+        let changed = reread.changed.join(" ");
+        reload.accept(reread.into_parts().2);
+        changed
+    };
+    assert_eq!(changed(), "");
+    let files = files.with(
+        "sites/tenants.toml",
+        "globex = { host = \"globex.example\" }",
+    );
+    assert_eq!(changed(), "sites.shop.tenants_file");
+    let files = files.with(
+        "sites/shop.toml",
+        &text.replace("[tenants.acme]", "[tenants.acme]\nhost = \"acme.example\""),
+    );
+    assert_eq!(changed(), "sites.shop.tenants");
+    let files = files.with("sites/secrets/globex", "another");
+    assert_eq!(changed(), "sites.shop.provider.client_secret");
+    let _files = files.with("sites/secrets/acme", "longer than before");
+    assert_eq!(changed(), "sites.shop.provider.client_secret");
+    assert_eq!(changed(), "");
 }

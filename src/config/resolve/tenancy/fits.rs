@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use http::HeaderValue;
 use url::{Host, Url};
 
 use crate::config::reader::Written;
-use crate::config::resolve::Surroundings;
+use crate::config::resolve::{Surroundings, headers};
 use crate::config::secret_source::SecretSource;
 use crate::config::tenants::placeholders::{is_of_nobody, written};
 use crate::config::tenants::places::{Kind, Spot};
@@ -118,10 +117,22 @@ impl<'a> Rule<'a> {
                 what: format!("makes text of {key} that no provider is sent: longer than {LONGEST_PLAIN} characters, or with a control character"),
                 remedy: "write a shorter, plain one".to_owned(),
             }),
-            Rest::Header if !is_header(filled) => Err(Misfit {
-                what: format!("puts a character into {key} that no header may hold"),
-                remedy: "write visible characters and blanks on one line".to_owned(),
-            }),
+            Rest::Header => {
+                let name = key.rsplit('.').next().unwrap_or_default();
+                let holds = (
+                    "holds a character that no header may",
+                    "write visible characters and blanks on one line",
+                );
+                let fits = match headers::value(name, filled) {
+                    Ok(_) if filled.chars().any(char::is_control) => Err(holds),
+                    Ok(_) => Ok(()),
+                    Err(why) => Err(why),
+                };
+                fits.map_err(|(what, remedy)| Misfit {
+                    what: format!("fills {key}, which then {what}"),
+                    remedy: remedy.to_owned(),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -248,8 +259,4 @@ const fn is_of_scope(byte: u8) -> bool {
 
 fn is_plain(text: &str) -> bool {
     text.chars().count() <= LONGEST_PLAIN && !text.chars().any(char::is_control)
-}
-
-fn is_header(text: &str) -> bool {
-    HeaderValue::from_str(text).is_ok() && !text.chars().any(char::is_control)
 }

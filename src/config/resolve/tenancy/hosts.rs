@@ -28,12 +28,13 @@ pub(super) fn hosts(
     faults: &mut Faults,
 ) -> Vec<Option<TenantHost>> {
     let mut capped = Capped::default();
+    let is_developed = purpose.is_without_provider() && is_loopback(&public.url);
     let hosts = declared.iter().map(|tenant| {
         if !is_label(&tenant.name) {
             return None;
         }
-        // A domain of its own leads elsewhere than to this machine.
-        if !tenant.table.host.stands() || purpose.is_development() {
+        // Under `bff dev`, and where that is explained, a domain of its own leads elsewhere.
+        if !tenant.table.host.stands() || is_developed {
             return by_pattern(tenant, pattern, &mut capped, faults);
         }
         own(tenant, pattern, public, &mut capped, faults)

@@ -46,7 +46,7 @@ pub(super) fn values(
             refuse_missing(draft, tenant, name, &mut capped, faults);
         }
     }
-    for spot in &draft.spots {
+    for spot in draft.spots_in_use() {
         judge(spot, declared, surroundings, &mut capped, faults);
     }
     capped.conclude(faults);
@@ -117,7 +117,7 @@ fn warn_of_unused(draft: &Draft, first: &First<'_>, faults: &mut Faults) {
 }
 
 fn refuse_unknown(draft: &Draft, first: &First<'_>, faults: &mut Faults) {
-    for spot in &draft.spots {
+    for spot in draft.spots_in_use() {
         for name in spot.text.names() {
             if name == TENANT || first.contains_key(name) {
                 continue;
@@ -140,7 +140,7 @@ fn refuse_missing(
     capped: &mut Capped,
     faults: &mut Faults,
 ) {
-    let mut spots = draft.spots.iter();
+    let mut spots = draft.spots_in_use();
     let used = spots.find(|spot| spot.text.names().any(|used| used == name));
     let key = used.map_or("", |spot| &spot.key);
     // A table that cannot be read is said to be so.
