@@ -167,6 +167,7 @@ impl Provider {
             if let Err(error) = outcome {
                 tracing::warn!(
                     event = "provider.unavailable",
+                    issuer = self.0.settings.issuer,
                     error = &error as &dyn std::error::Error,
                     retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                     "metadata and keys of the provider could not be fetched"

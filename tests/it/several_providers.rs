@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bff::clock::ManualClock;
+use bff::dev::provider::client::Proof;
 use bff::dev::provider::endpoints::Endpoint;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
@@ -440,10 +441,8 @@ async fn the_app_may_offer_the_choice_itself() {
 #[tokio::test]
 async fn the_default_keeps_the_addresses_of_one_provider() {
     let cast = Cast::new();
-    cast.idp("social")
-        .expect_proof(bff::dev::provider::client::Proof::Secret(
-            cast.idp("social").client_secret.clone(),
-        ));
+    let social = cast.idp("social");
+    social.expect_proof(Proof::Secret(social.client_secret.clone()));
     let bff = cast.site().set("default_provider", "social").start();
     let mut alice = cast.browser(&bff);
     alice.sign_in("alice").await;
@@ -690,4 +689,36 @@ async fn the_secret_that_ends_first_is_shown() {
     // 2027-01-31T00:00:00Z.
     let first = "bff_client_secret_expires_timestamp_seconds 1801353600";
     assert!(metrics.contains(first), "{metrics}");
+}
+
+/// DESIGN §7: a second provider signs nobody out of the first, which is the default: sessions of before are its
+/// own, and so are the addresses that are registered there.
+#[tokio::test]
+async fn a_second_provider_signs_nobody_out() {
+    let cast = Cast::new();
+    let corp = &cast.idps[0];
+    corp.expect_proof(Proof::Secret(corp.client_secret.clone()));
+    let several = cast.site().set("default_provider", "corp").administered();
+    let (path, toml) = (several.path("bff.toml"), several.toml());
+    let bff = several.start();
+    let (provider, _) = toml.split_once("[providers.corp]").unwrap();
+    let (_, rest) = toml.rsplit_once("[providers.social]").unwrap();
+    let (_, rest) = rest.split_once("\n[").unwrap();
+    let one = format!("{provider}\n[{rest}").replace("default_provider", "#default_provider");
+    reload(&bff, &path, &one).await;
+    let mut alice = bff.browser();
+    alice.sign_in("alice").await;
+    assert_eq!(alice.session().await.get("provider"), None);
+
+    reload(&bff, &path, &toml).await;
+    assert_eq!(alice.session().await["provider"], "corp");
+    cast.clock.advance(DUE);
+    assert_eq!(call(&mut alice).await.status, 200);
+    assert_eq!(cast.refreshes(), [1, 0, 0]);
+    let token = corp.logout_token(Some("alice"), None);
+    assert_eq!(
+        tell(&bff, "/bff/backchannel-logout", &token).await.status,
+        200
+    );
+    assert_eq!(alice.session().await["ended"], "provider_logout");
 }
