@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::admin::AdminSettings;
 use crate::config::Config;
 use crate::config::document::Variables;
 use crate::config::error::{Faults, Place, Source};
@@ -217,6 +218,15 @@ fn roots(
 }
 
 /// A table and its place; an absent one is an empty one at no particular place.
+/// The administration listener alone.
+pub(super) fn administration(
+    file: &File,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<AdminSettings> {
+    server::admin(&file.server, surroundings, faults)
+}
+
 fn table<T: Clone + Default>(field: &Field<T>) -> (T, Place) {
     field.written().map_or_else(
         || (T::default(), Place::Whole),
