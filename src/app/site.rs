@@ -140,6 +140,7 @@ impl Ground {
             })
             .transpose()?;
         Ok(Site::new(SiteParts {
+            metrics: self.metrics.at(&config.id),
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
@@ -150,7 +151,6 @@ impl Ground {
             path_rules: config.path_rules,
             own_headers,
             neighbours,
-            metrics: self.metrics.clone(),
         }))
     }
 
@@ -188,7 +188,7 @@ impl Ground {
             keys: self.keys.of_site(site),
             clock: Arc::clone(&self.sessions.clock),
             randomness: Arc::clone(&self.randomness),
-            metrics: self.metrics.clone(),
+            metrics: self.metrics.at(site),
             background: self.background.clone(),
             strangers: self.strangers.clone(),
             shared: self.shared.clone(),
