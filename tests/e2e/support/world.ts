@@ -17,6 +17,8 @@ export interface World {
   api: RunningApi
   /** The origin that the browser sees. */
   origin: string
+  /** That and those of the sites beside it. */
+  origins: string[]
   /** Where administration is, with `administered`. */
   adminOrigin: string
 }
@@ -32,6 +34,8 @@ interface Options {
   backchannelLogout: BackchannelLogout
   oldForm: 'fails' | 'asks-anew'
   tls: boolean
+  /** Sites beside it: `shop` is at shop.localhost. */
+  sites: string[]
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
 }
@@ -58,21 +62,25 @@ export const test = base.extend<Options & Fixtures>({
   backchannelLogout: ['none', { option: true }],
   oldForm: ['fails', { option: true }],
   tls: [false, { option: true }],
+  sites: [[], { option: true }],
   frontend: [null, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, frontend }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, sites, frontend }, use) => {
       const port = await freePort()
       const adminPort = administered ? await freePort() : null
       const redis = store === 'redis' ? await startRedis() : null
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const provider = await startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout, oldForm })
+      const publicUrl = originOf({ port, tls })
+      const beside = Object.fromEntries(sites.map((name) => [name, originOf({ port, tls }, name)]))
+      const provider = await startProvider({ publicUrl, sites: beside, accessTokenSeconds, backchannelLogout, oldForm })
       const api = await startApi(provider.accessTokenIsGood)
       const stopOthers = () => Promise.all([provider.stop(), api.stop(), redis?.stop()])
       const bff = await startBff({
         port,
         tls,
         adminPort,
+        sites,
         issuer: provider.issuer,
         api: api.origin,
         idleTimeout,
@@ -84,7 +92,7 @@ export const test = base.extend<Options & Fixtures>({
         await stopOthers()
         throw error
       })
-      await use({ bff, provider, api, origin: bff.publicUrl, adminOrigin: `http://127.0.0.1:${adminPort}` })
+      await use({ bff, provider, api, origin: bff.publicUrl, origins: [publicUrl, ...Object.values(beside)], adminOrigin: `http://127.0.0.1:${adminPort}` })
       await bff.stop()
       await stopOthers()
       const secrets = [...provider.tokens, CLIENT_SECRET, SESSION_KEY, ADMIN_KEY]
