@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The stories of tests/it/cluster at full length: kills by the thousand, races by ten thousands,
-# outages of half a minute. Prints a line of figures a story. Takes an hour or two; some stories
-# alone: tests/cluster.sh kills races
+# outages of half a minute, a thousand reloads beside 64 clients. Prints a line of figures a story.
+# Takes an hour or two; some stories alone: tests/cluster.sh kills races
 # With BFF_TEST_OLDER=/path/to/another/bff the first node of each story is of that build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,7 +30,8 @@ else
       outages) run outage::large || failed=1 ;;
       dumps) run keys::large || failed=1 ;;
       floods) run channel::large || failed=1 ;;
-      *) echo "unknown story: $story; one of: storms kills ends races logins crashes outages dumps floods" >&2; exit 2 ;;
+      reloads) run reload::large || failed=1 ;;
+      *) echo "unknown story: $story; one of: storms kills ends races logins crashes outages dumps floods reloads" >&2; exit 2 ;;
     esac
   done
 fi

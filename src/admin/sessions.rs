@@ -124,7 +124,7 @@ impl Administered<'_> {
         let is_over = ended.is_some() || listed.session.is_none();
         if ended.is_none() && is_over {
             let journal = self.sessions.journal();
-            journal.ended_unread(hash, &listed.subject, end);
+            journal.ended_unread(listed, end);
         }
         Ok(is_over)
     }

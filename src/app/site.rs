@@ -165,10 +165,9 @@ impl Ground {
             Whose::ATenants(face) => (face.frontend.clone(), Asked::OnceNeeded),
         };
         let sessions = self.sessions_of(&config.id, &config.session);
-        let keys = self.keys.of_site(&config.id);
         let at = |client| {
             let cookie = session_cookie.clone();
-            Arc::new(self.relying_party(client, asked, sessions.clone(), cookie, keys.clone()))
+            Arc::new(self.relying_party(&config.id, client, asked, sessions.clone(), cookie))
         };
         let relying_party = at(ClientConfig {
             auth: config.auth,
@@ -181,6 +180,7 @@ impl Ground {
         let routes = config.routes.into_iter().map(|route| route.below(mount));
         let routes = routes.collect();
         Ok(Site::new(SiteParts {
+            metrics: self.metrics.at(&config.id),
             id: config.id,
             public: PublicOrigin::new(&relying_party.settings().public_url)?,
             relying_party,
@@ -191,18 +191,17 @@ impl Ground {
             path_rules: config.path_rules,
             own_headers,
             neighbours,
-            metrics: self.metrics.clone(),
         }))
     }
 
     /// What answers for one client of a site.
     fn relying_party(
         &self,
+        site: &SiteId,
         client: ClientConfig,
         asked: Asked,
         sessions: Sessions,
         session_cookie: SessionCookie,
-        keys: Keys,
     ) -> RelyingParty {
         if asked == Asked::AtOnce {
             warn_of_expiry(&client.provider, self.clock.now());
@@ -230,10 +229,10 @@ impl Ground {
             sessions,
             endings,
             session_cookie,
-            keys,
+            keys: self.keys.of_site(site),
             clock: Arc::clone(&self.sessions.clock),
             randomness: Arc::clone(&self.randomness),
-            metrics: self.metrics.clone(),
+            metrics: self.metrics.at(site),
             background: self.background.clone(),
             strangers: self.strangers.clone(),
             shared: self.shared.clone(),

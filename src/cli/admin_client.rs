@@ -273,14 +273,18 @@ fn configured(
     key: Option<AdminKey>,
 ) -> Result<(Url, AdminKey), AskError> {
     // Warnings are for those who start it; a key that is not needed need not be there.
-    let (config, _) = if key.is_some() {
-        Config::load_for_explanation(&options.config, variables)?
+    let loaded = if key.is_some() {
+        Config::load_for_explanation(&options.config, variables)
     } else {
-        Config::load_for_administration(&options.config, variables)?
+        Config::load_for_administration(&options.config, variables)
     };
     let file = options.config.display().to_string();
-    let Some(admin) = config.admin else {
-        return Err(AskError::NoListener(file));
+    let admin = match loaded {
+        Ok((config, _)) => config.admin.ok_or(AskError::NoListener(file.clone()))?,
+        // What is wrong with it is for the process that runs to say, in its log and metrics too.
+        Err(errors) => Config::listener_as_it_stands(&options.config, variables)
+            .filter(|admin| key.is_some() || !admin.keys.is_empty())
+            .ok_or(errors)?,
     };
     let key = key
         .or_else(|| admin.keys.into_first())

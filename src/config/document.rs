@@ -90,12 +90,32 @@ pub(super) fn read(
     faults: &mut Faults,
 ) -> Option<Node> {
     let mut root = parse(text, source, faults)?;
+    overlay_own(&mut root, variables, faults);
+    Some(root)
+}
+
+/// As [`read`], but what of it can be understood where it is no TOML.
+pub(super) fn read_what_stands(
+    text: &str,
+    source: &Source,
+    variables: &Variables,
+    faults: &mut Faults,
+) -> Node {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let mut root = Node {
+        place: Place::Whole,
+        value: Value::Table(entries(table.into_inner(), &Lines::of(text, source))),
+    };
+    overlay_own(&mut root, variables, faults);
+    root
+}
+
+fn overlay_own(root: &mut Node, variables: &Variables, faults: &mut Faults) {
     let own = |(name, _): &(&String, &String)| {
         let path = name.strip_prefix("BFF_");
         path.is_some_and(|path| path.contains("__")) && !name.starts_with(OF_SITES)
     };
-    overlay(&mut root, variables.iter().filter(own), "BFF_", faults);
-    Some(root)
+    overlay(root, variables.iter().filter(own), "BFF_", faults);
 }
 
 /// Lays the variables over the tree whose names begin with `prefix`: `BFF_TABLE__KEY`.

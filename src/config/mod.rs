@@ -179,6 +179,23 @@ impl Config {
         load(path, variables, Purpose::Administer)
     }
 
+    /// The administration listener that the file at `path` names, whatever else is wrong with the file: for
+    /// whoever asks the process that runs, which judges it.
+    pub fn listener_as_it_stands(path: &Path, variables: &Variables) -> Option<AdminSettings> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let main = Source::first(path);
+        let mut unsaid = Faults::of(main.clone());
+        let surroundings = Surroundings {
+            purpose: Purpose::Administer,
+            variables,
+            folder: &Folder::of(&main),
+            of_nobody: false,
+        };
+        let root = document::read_what_stands(&text, &main, variables, &mut unsaid);
+        let file = File::read(&root, "", &mut unsaid)?;
+        resolve::administration(&file, surroundings, &mut unsaid)
+    }
+
     /// The configuration for `bff serve` that `text` describes, as if read from `file`.
     ///
     /// # Errors

@@ -13,10 +13,17 @@ use crate::telemetry::RouteMetrics;
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::navigation::Sender;
+use crate::web::site_id::SiteId;
 use crate::web::user_agent;
 
 /// Writes the line and counts the request.
-pub fn write(ctx: &Context, parts: &Parts, response: &Response<Body>, trusted: &TrustedProxies) {
+pub fn write(
+    ctx: &Context,
+    site: Option<&SiteId>,
+    parts: &Parts,
+    response: &Response<Body>,
+    trusted: &TrustedProxies,
+) {
     let elapsed = ctx.started.elapsed();
     if let Some(counted) = &ctx.counted {
         counted.answered(&parts.method, response.status(), elapsed);
@@ -34,6 +41,7 @@ pub fn write(ctx: &Context, parts: &Parts, response: &Response<Body>, trusted: &
             code = ctx.code.map(Code::as_str),
             elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             session = ctx.session.as_ref().map(|session| &*session.details.tag),
+            site_id = site.and_then(SiteId::named),
             site = Sender::of(headers).as_str(),
             client = %ClientAddress::resolve(ctx.connection.peer, headers, trusted).address(),
             browser = headers

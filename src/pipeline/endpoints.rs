@@ -197,12 +197,14 @@ impl Serving<'_> {
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
         let (id, cause) = (ctx.request_id(), error.to_string());
+        let site = self.site.id().named();
         if let Some(again) = &error.again
             && Arrival::of(&parts.headers).is_seen()
         {
             tracing::info!(
                 event = "login.over",
                 request.id = id,
+                site_id = site,
                 cause,
                 "login over; the browser goes on"
             );
@@ -213,6 +215,7 @@ impl Serving<'_> {
             tracing::info!(
                 event = "login.failed",
                 request.id = id,
+                site_id = site,
                 cause,
                 "login failed; back where it began"
             );

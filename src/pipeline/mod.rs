@@ -123,15 +123,16 @@ impl Handler for Pipeline {
         let id = self.request_id(&parts, connection.peer);
         let mut ctx = Context::new(connection, id);
         let host = external_host(&parts).unwrap_or_default();
-        let mut response = match self.site_of(host, &parts) {
+        let (site, mut response) = match self.site_of(host, &parts) {
             Ok(site) => {
                 let serving = Serving {
                     site: &site,
                     worker: self,
                 };
-                serving.respond(host, &mut ctx, &parts, body).await
+                let response = serving.respond(host, &mut ctx, &parts, body).await;
+                (Some(site), response)
             }
-            Err(stranger) => self.answer_stranger(stranger, &mut ctx, &parts),
+            Err(stranger) => (None, self.answer_stranger(stranger, &mut ctx, &parts)),
         };
         response
             .headers_mut()
@@ -139,7 +140,9 @@ impl Handler for Pipeline {
         if ctx.counted.is_none() {
             ctx.counted = Some(self.shared.other.clone());
         }
-        access_log::write(&ctx, &parts, &response, &self.shared.trusted_proxies);
+        let site = site.as_deref().map(Site::id);
+        let trusted = &self.shared.trusted_proxies;
+        access_log::write(&ctx, site, &parts, &response, trusted);
         response
     }
 }

@@ -95,6 +95,7 @@ impl Pipeline {
         }
         ctx.code = Some(refusal.code());
         let nobodys = RefusedRequest {
+            site: None,
             relying_party: None,
             version: parts.version,
             arrival: Arrival::of(&parts.headers),

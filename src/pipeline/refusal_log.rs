@@ -10,6 +10,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::error::{Code, Refusal, RefusedRequest};
 use crate::proxy::forward::ForwardError;
 use crate::telemetry::chain;
+use crate::web::site_id::SiteId;
 
 /// What a refusal is to the reader of the log.
 enum Told {
@@ -32,6 +33,7 @@ pub(in crate::pipeline) fn write(
     request: &RefusedRequest<'_>,
 ) {
     let (id, cause) = (ctx.request_id(), chain(refusal));
+    let site = request.site.and_then(SiteId::named);
     if let Refusal::UnknownHost(host) = refusal {
         elsewhere(host, request);
     }
@@ -42,6 +44,7 @@ pub(in crate::pipeline) fn write(
             tracing::warn!(
                 event = "request.failed",
                 request.id = id,
+                site_id = site,
                 status,
                 code,
                 cause,
@@ -51,6 +54,7 @@ pub(in crate::pipeline) fn write(
         Told::Line => tracing::info!(
             event = "request.refused",
             request.id = id,
+            site_id = site,
             status,
             code,
             cause,
@@ -60,15 +64,20 @@ pub(in crate::pipeline) fn write(
             tracing::info!(
                 event = "login.failed",
                 request.id = id,
+                site_id = site,
                 status,
                 code,
                 cause,
                 "login failed"
             );
-            if let Some(left_out) = request.warnings.due(&cause, request.now) {
+            // A cause at one site is none at another.
+            let kind = site.map(|site| format!("{site}: {cause}"));
+            let kind = kind.as_deref().unwrap_or(&cause);
+            if let Some(left_out) = request.warnings.due(kind, request.now) {
                 let remedy = remedy(refusal);
                 tracing::warn!(
                     event = "login.failing",
+                    site_id = site,
                     cause,
                     remedy,
                     left_out,
@@ -79,6 +88,7 @@ pub(in crate::pipeline) fn write(
         Told::Detail => tracing::debug!(
             event = "request.refused",
             request.id = id,
+            site_id = site,
             status,
             code,
             cause,

@@ -192,6 +192,7 @@ impl Serving<'_> {
         let relying_party = &*self.site.relying_party;
         let arrival = Arrival::of(&parts.headers);
         RefusedRequest {
+            site: Some(&self.site.id),
             relying_party: Some(relying_party),
             version: parts.version,
             arrival,

@@ -181,7 +181,7 @@ impl Everywhere {
                     Some(_) => {}
                     // A record that does not open comes back to nobody, whoever ended it.
                     None if one.session.is_none() => {
-                        self.journal().ended_unread(&one.hash, &one.subject, end);
+                        self.journal().ended_unread(one, end);
                     }
                     None => continue,
                 }

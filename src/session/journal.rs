@@ -7,8 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::id::SessionHash;
-use crate::session::record::Session;
+use crate::session::record::{Facts, Session};
 use crate::session::seal::Keys;
 use crate::telemetry::{Metrics, RefreshOutcome};
 use crate::web::ending::EndReason;
@@ -83,6 +82,7 @@ impl Journal {
             event = "session.started",
             session = &*session.details.tag,
             session_id = ?session.hash,
+            site_id = session.site.named(),
             subject = self.subject(&session.subject),
             client = session.client().map(tracing::field::display),
             browser = session.details.user_agent.as_deref().and_then(user_agent::family),
@@ -92,12 +92,13 @@ impl Journal {
 
     /// A session ended, by this node.
     pub(in crate::session) fn ended(&self, session: &Session, end: End<'_>) {
-        self.metrics.session_ended(end.reason);
+        self.metrics.at(&session.site).session_ended(end.reason);
         tracing::info!(
             event = "session.ended",
             reason = end.reason.as_str(),
             session = &*session.details.tag,
             session_id = ?session.hash,
+            site_id = session.site.named(),
             subject = self.subject(&session.subject),
             by = end.by,
             request.id = end.request_id,
@@ -106,13 +107,14 @@ impl Journal {
     }
 
     /// A session ended whose record does not open, so that its tag is not known.
-    pub fn ended_unread(&self, hash: &SessionHash, subject: &str, end: End<'_>) {
-        self.metrics.session_ended(end.reason);
+    pub fn ended_unread(&self, facts: &Facts, end: End<'_>) {
+        self.metrics.at(&facts.site).session_ended(end.reason);
         tracing::info!(
             event = "session.ended",
             reason = end.reason.as_str(),
-            session_id = ?hash,
-            subject = self.subject(subject),
+            session_id = ?facts.hash,
+            site_id = facts.site.named(),
+            subject = self.subject(&facts.subject),
             by = end.by,
             request.id = end.request_id,
             "the session ended"
@@ -121,12 +123,13 @@ impl Journal {
 
     /// A session has other tokens than before, its own or another node's.
     pub fn refreshed(&self, session: &Session, outcome: RefreshOutcome, took: Duration) {
-        self.metrics.refresh(outcome);
+        self.metrics.at(&session.site).refresh(outcome);
         tracing::info!(
             event = "session.refreshed",
             outcome = outcome.as_str(),
             session = &*session.details.tag,
             session_id = ?session.hash,
+            site_id = session.site.named(),
             subject = self.subject(&session.subject),
             elapsed_ms = millis(took),
             "the access token was renewed"
@@ -146,7 +149,7 @@ impl Journal {
             cause,
         } = *failed;
         let code = code.unwrap_or(outcome.as_str());
-        self.metrics.refresh_failed(outcome, code);
+        self.metrics.at(&session.site).refresh_failed(outcome, code);
         tracing::info!(
             event = "refresh.failed",
             outcome = outcome.as_str(),
@@ -154,6 +157,7 @@ impl Journal {
             cause,
             session = &*session.details.tag,
             session_id = ?session.hash,
+            site_id = session.site.named(),
             subject = self.subject(&session.subject),
             "{what}"
         );

@@ -21,12 +21,14 @@ use super::names::{
     SECRET_EXPIRES, SESSIONS, SESSIONS_ENDED, SOCKETS, STORE_ERRORS, STORE_SECONDS, STRANGERS,
     STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
 };
+use super::of_site::{EverySite, Labelled, SiteLabels};
 use super::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome, ReloadOutcome};
 use super::process;
 use super::route::RouteMetrics;
 use super::series::{METADATA, histogram, label};
 use crate::clock::Timestamp;
 use crate::web::ending::EndReason;
+use crate::web::site_id::SiteId;
 
 /// Seconds; the upper bounds of every latency histogram.
 const LATENCY_BUCKETS: [f64; 14] = [
@@ -36,22 +38,27 @@ const LATENCY_BUCKETS: [f64; 14] = [
 /// How often samples move from the queues of the hot path into their histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The counters and histograms of one app; cheap to clone.
+/// The counters and histograms of one app, for whoever counts at one of its sites or for all of them; cheap
+/// to clone.
 #[derive(Clone)]
-pub struct Metrics(Arc<Recorded>);
+pub struct Metrics(Arc<Recorded>, SiteLabels);
 
 struct Recorded {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     sessions: Gauge,
-    /// Every route that was asked for a handle.
-    routes: Mutex<Vec<RouteMetrics>>,
+    every_site: EverySite,
+    /// Every route that was asked for a handle, by its site and its name.
+    routes: Mutex<BTreeMap<(SiteLabels, Box<str>), RouteMetrics>>,
     /// Since when the configuration has faults.
     refused_since: Mutex<Option<Timestamp>>,
     logins: AtomicU64,
     failed_logins: AtomicU64,
     refreshes: AtomicU64,
 }
+
+/// Whose requests, of which route, method and class of status, and how many.
+type Requests = (SiteLabels, (String, &'static str, &'static str), u64);
 
 /// What happened since the process started, whatever the route and the reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,28 +80,49 @@ impl Metrics {
         // `set_buckets` fails on an empty list only; summaries are then the honest rest.
         let recorder = buckets.unwrap_or_default().build_recorder();
         describe(&recorder);
-        let this = Self(Arc::new(Recorded {
+        let recorded = Recorded {
             handle: recorder.handle(),
             sessions: recorder.register_gauge(&Key::from_static_name(SESSIONS), &METADATA),
             recorder: Arc::new(recorder),
+            every_site: EverySite::default(),
             routes: Mutex::default(),
             refused_since: Mutex::default(),
             logins: AtomicU64::new(0),
             failed_logins: AtomicU64::new(0),
             refreshes: AtomicU64::new(0),
-        }));
+        };
+        let this = Self(Arc::new(recorded), Arc::new([]));
         this.begin_at_zero();
+        this.site_begins_at_zero();
+        this
+    }
+
+    /// What is counted at this site; the site of bff.toml goes by no label.
+    #[must_use]
+    pub fn at(&self, site: &SiteId) -> Self {
+        let Labelled { labels, is_new } = self.0.every_site.of(site);
+        let this = Self(Arc::clone(&self.0), labels);
+        // Tenants come with their first login, and may be many.
+        if is_new && site.tenant_name().is_none() {
+            this.site_begins_at_zero();
+        }
         this
     }
 
     fn begin_at_zero(&self) {
         let version = label("version", env!("CARGO_PKG_VERSION"));
         self.gauge(BUILD, vec![version]).set(1);
-        for outcome in LoginOutcome::ALL {
-            drop(self.counter(LOGINS, vec![label("outcome", outcome.as_str())]));
-        }
         for outcome in ReloadOutcome::ALL {
             drop(self.counter(RELOADS, vec![label("outcome", outcome.as_str())]));
+        }
+        for open in [STREAMS, SOCKETS] {
+            drop(self.gauge(open, Vec::new()));
+        }
+    }
+
+    fn site_begins_at_zero(&self) {
+        for outcome in LoginOutcome::ALL {
+            drop(self.counter(LOGINS, vec![label("outcome", outcome.as_str())]));
         }
         for outcome in LogoutOutcome::ALL {
             drop(self.counter(LOGOUTS, vec![label("outcome", outcome.as_str())]));
@@ -105,9 +133,6 @@ impl Metrics {
         }
         for reason in EndReason::ALL {
             drop(self.counter(SESSIONS_ENDED, vec![label("reason", reason.as_str())]));
-        }
-        for open in [STREAMS, SOCKETS] {
-            drop(self.gauge(open, Vec::new()));
         }
     }
 
@@ -253,25 +278,26 @@ impl Metrics {
     /// each name is a series of its own for as long as the process lives. Its histograms come into
     /// being with their first sample: what is never asked for, or has no upstream, shows none.
     pub fn route(&self, name: &str) -> RouteMetrics {
-        let mut routes = self.routes();
         // A configuration that is read again asks for the same ones.
-        if let Some(route) = routes.iter().find(|route| route.name() == name) {
-            return route.clone();
-        }
-        let route = RouteMetrics::new(name, Arc::clone(&self.0.recorder));
-        routes.push(route.clone());
-        route
+        let key = (Arc::clone(&self.1), name.into());
+        let mut routes = self.routes();
+        let route = routes.entry(key).or_insert_with(|| {
+            let (recorder, site) = (Arc::clone(&self.0.recorder), Arc::clone(&self.1));
+            RouteMetrics::new(name, site, recorder)
+        });
+        route.clone()
     }
 
     /// Everything counted so far, as Prometheus reads it (text format 0.0.4).
     pub fn render(&self) -> String {
-        for ((route, method, class), count) in self.requests() {
+        for (site, (route, method, class), count) in self.requests() {
             let labels = vec![
                 Label::new("route", route),
                 label("method", method),
                 label("status", class),
             ];
-            self.counter(REQUESTS, labels).absolute(count);
+            let of_site = Self(Arc::clone(&self.0), site);
+            of_site.counter(REQUESTS, labels).absolute(count);
         }
         let mut text = self.0.handle.render();
         text.push_str(&process::render());
@@ -282,7 +308,7 @@ impl Metrics {
     pub fn totals(&self) -> Totals {
         let of = |total: &AtomicU64| total.load(Ordering::Relaxed);
         Totals {
-            requests: self.requests().values().sum(),
+            requests: self.requests().iter().map(|(_, _, count)| count).sum(),
             logins: of(&self.0.logins),
             failed_logins: of(&self.0.failed_logins),
             refreshes: of(&self.0.refreshes),
@@ -291,19 +317,18 @@ impl Metrics {
 
     /// Requests by route, method and class of status; those of which there were any, so that a
     /// route nobody asks for shows no forty zeros.
-    fn requests(&self) -> BTreeMap<(String, &'static str, &'static str), u64> {
-        let mut requests = BTreeMap::new();
-        for route in &*self.routes() {
+    fn requests(&self) -> Vec<Requests> {
+        let mut requests = Vec::new();
+        for ((site, name), route) in &*self.routes() {
             for ((method, class), count) in route.counts() {
-                // Two routes may have one name: for two methods, say.
-                let key = (route.name().to_owned(), method, class);
-                *requests.entry(key).or_default() += count;
+                let counted = (name.to_string(), method, class);
+                requests.push((Arc::clone(site), counted, count));
             }
         }
         requests
     }
 
-    fn routes(&self) -> MutexGuard<'_, Vec<RouteMetrics>> {
+    fn routes(&self) -> MutexGuard<'_, BTreeMap<(SiteLabels, Box<str>), RouteMetrics>> {
         let routes = self.0.routes.lock();
         routes.unwrap_or_else(PoisonError::into_inner)
     }
@@ -323,12 +348,14 @@ impl Metrics {
         self.counter(name, labels).increment(1);
     }
 
-    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+    fn counter(&self, name: &'static str, mut labels: Vec<Label>) -> Counter {
+        labels.extend(self.1.iter().cloned());
         let key = Key::from_parts(name, labels);
         self.0.recorder.register_counter(&key, &METADATA)
     }
 
-    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+    fn gauge(&self, name: &'static str, mut labels: Vec<Label>) -> Gauge {
+        labels.extend(self.1.iter().cloned());
         let key = Key::from_parts(name, labels);
         self.0.recorder.register_gauge(&key, &METADATA)
     }

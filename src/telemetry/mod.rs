@@ -3,6 +3,7 @@
 mod log;
 mod metrics;
 mod names;
+mod of_site;
 mod outcome;
 mod process;
 mod route;

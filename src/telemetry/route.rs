@@ -10,6 +10,7 @@ use metrics::{Histogram, Label};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
 use super::names::{REQUEST_SECONDS, UPSTREAM_SECONDS};
+use super::of_site::SiteLabels;
 use super::series::histogram;
 
 /// The counters of one route, ready for the hot path; cheap to clone.
@@ -18,6 +19,7 @@ pub struct RouteMetrics(Arc<RouteCounters>);
 
 struct RouteCounters {
     name: String,
+    site: SiteLabels,
     recorder: Arc<PrometheusRecorder>,
     /// By method, then class of status. Only whoever asks for the metrics gives them labels.
     answered: [[AtomicU64; CLASSES.len()]; METHODS.len()],
@@ -31,13 +33,14 @@ const METHODS: [&str; 8] = [
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl RouteMetrics {
-    pub(super) fn new(name: &str, recorder: Arc<PrometheusRecorder>) -> Self {
+    pub(super) fn new(name: &str, site: SiteLabels, recorder: Arc<PrometheusRecorder>) -> Self {
         Self(Arc::new(RouteCounters {
             recorder,
             answered: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             request_seconds: OnceLock::new(),
             upstream_seconds: OnceLock::new(),
             name: name.to_owned(),
+            site,
         }))
     }
 
@@ -82,8 +85,9 @@ impl RouteMetrics {
 
 impl RouteCounters {
     fn histogram(&self, name: &'static str) -> Histogram {
-        let route = Label::new("route", self.name.clone());
-        histogram(&self.recorder, name, vec![route])
+        let mut labels = vec![Label::new("route", self.name.clone())];
+        labels.extend(self.site.iter().cloned());
+        histogram(&self.recorder, name, labels)
     }
 }
 

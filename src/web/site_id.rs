@@ -32,6 +32,11 @@ impl SiteId {
         &self.0
     }
 
+    /// The name, of a site that has one: as it stands in the log.
+    pub fn named(&self) -> Option<&str> {
+        (!self.is_main()).then_some(&*self.0)
+    }
+
     /// Whether this is the site that bff.toml itself describes.
     pub fn is_main(&self) -> bool {
         self.0.is_empty()

@@ -1,10 +1,10 @@
 //! The configuration read again while the process serves (DESIGN §7): whole or not at all, with nobody
 //! signed out and nothing broken off.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::bff::{Bff, BffBuilder};
@@ -13,7 +13,7 @@ use crate::support::call::{self, Call};
 use crate::support::clock::{nine_o_clock, soon};
 use bff::dev::provider::endpoints::Endpoint;
 
-use crate::support::idp::Idp;
+use crate::support::idp::{ACCESS_TOKEN_SECONDS, Idp};
 use crate::support::upstream::{Answer, Upstream};
 
 /// The configuration of `builder` with another text in place of one of its own.
@@ -113,64 +113,6 @@ async fn a_faulty_configuration_changes_nothing() {
     assert!(metrics.contains("bff_config_refused_since_timestamp_seconds 0"));
 }
 
-/// DESIGN §7: while clients call without a pause, a hundred reloads, a third of them faulty, break off no
-/// call and end no session; and after each good one no worker answers by the one before.
-#[tokio::test]
-async fn reloads_under_load_lose_nothing() {
-    let idp = Idp::start(&nine_o_clock());
-    let (old, new) = (Upstream::start(), Upstream::start());
-    old.answers(|_| Answer::text("old"));
-    new.answers(|_| Answer::text("new"));
-    let builder = administered(&idp, &old);
-    let (path, toml) = (builder.path("bff.toml"), builder.toml());
-    let bff = builder.start();
-    let browser = call::signed_in(&bff, "alice").await;
-    let call = Call::get("/api/orders").of(&browser);
-    let over = AtomicBool::new(false);
-    let client = async || {
-        let mut answered = 0;
-        while !over.load(Ordering::Relaxed) {
-            let reply = call.clone().send(bff.public_addr).await;
-            assert_eq!(reply.status, 200, "{reply:?}");
-            answered += 1;
-        }
-        answered
-    };
-    let reloads = async {
-        let other = changed(&toml, &old.url(), &new.url());
-        for round in 0..100 {
-            let (text, shown) = match round % 3 {
-                0 => (other.clone(), "new"),
-                1 => (toml.clone(), "old"),
-                // What is in use stays so.
-                _ => (
-                    changed(&other, "[provider]", "[provider]\nisuer = 1"),
-                    "old",
-                ),
-            };
-            write(&path, &text);
-            let status = bff.administer("POST", "/reload").await.status;
-            assert_eq!(
-                status,
-                if round % 3 == 2 { 422 } else { 200 },
-                "round {round}"
-            );
-            for _ in 0..4 {
-                let reply = call.clone().send(bff.public_addr).await;
-                assert_eq!(reply.text(), shown, "round {round}");
-            }
-        }
-        over.store(true, Ordering::Relaxed);
-    };
-    let clients = join_all((0..16).map(|_| client()));
-    let (answered, ()) = tokio::join!(clients, reloads);
-    assert!(
-        answered.iter().all(|answered| *answered > 0),
-        "{answered:?}"
-    );
-    assert_eq!(bff.logs().lines_with("session ended").len(), 0);
-}
-
 /// DESIGN §7: what cannot change in flight is named, and all else is taken into use.
 #[tokio::test]
 async fn what_a_start_alone_reads_is_named() {
@@ -240,4 +182,75 @@ async fn a_provider_that_stays_is_not_asked_again() {
     );
     assert_eq!(browser.signed_in().await.as_deref(), Some("alice"));
     assert_eq!(idp.count(Endpoint::Discovery), asked);
+}
+
+/// L2 and DESIGN §7: a refresh that is under way when the configuration changes is the only one: what the new
+/// configuration serves waits for it, its token is used, and the one that it spent is spent once. Also where
+/// the provider itself is configured otherwise.
+#[tokio::test]
+async fn a_refresh_that_is_under_way_is_the_only_one() {
+    for (from, to) in [
+        ("path = \"/api\"", "path = \"/api\"\nidle_timeout = \"29s\""),
+        ("[provider]", "[provider]\ntimeout = \"59s\""),
+    ] {
+        let idp = Idp::start(&nine_o_clock());
+        let upstream = Upstream::start();
+        let builder = administered(&idp, &upstream).set("server.workers", 1);
+        let (path, toml) = (builder.path("bff.toml"), builder.toml());
+        let bff = builder.start();
+        let browser = call::signed_in(&bff, "alice").await;
+        let call = Call::get("/api/orders").of(&browser);
+        assert_eq!(call.send(bff.public_addr).await.status, 200);
+        for round in 1..=2 {
+            bff.clock()
+                .advance(Duration::from_secs(ACCESS_TOKEN_SECONDS + 60));
+            let before = upstream.seen().len();
+            let gate = idp.hold(Endpoint::Token);
+            let mut old = call.begin(bff.public_addr).await;
+            idp.asked_times(Endpoint::Token, 1 + round).await;
+            let text = if round == 1 {
+                changed(&toml, from, to)
+            } else {
+                toml.clone()
+            };
+            write(&path, &text);
+            let reply = bff.administer("POST", "/reload").await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let changed = reply.json()["changed"].clone();
+            assert_eq!(changed.as_array().map(Vec::len), Some(1), "{changed}");
+            let mut new = Vec::new();
+            for _ in 0..20 {
+                new.push(call.begin(bff.public_addr).await);
+            }
+            // Whatever was sent before this has been read once this is answered.
+            let settled = Call::get("/bff/session?slide=false").of(&browser);
+            assert_eq!(settled.send(bff.public_addr).await.status, 200);
+            assert_eq!(upstream.seen().len(), before, "nobody goes with the old");
+            drop(gate);
+
+            let reply = call.answer_on(&mut old).await;
+            assert_eq!(reply.status, 200, "{to}: {reply:?}");
+            for wire in &mut new {
+                let reply = call.answer_on(wire).await;
+                assert_eq!(reply.status, 200, "{to}: {reply:?}");
+            }
+            assert_eq!(idp.refreshes(), round, "{to}");
+            let seen = upstream.seen();
+            let bearers: Vec<_> = seen[before..].iter().map(|seen| seen.bearer()).collect();
+            assert_eq!(bearers.len(), 21);
+            let first = bearers[0];
+            assert!(
+                bearers.iter().all(|bearer| *bearer == first),
+                "{to}: one new token for all"
+            );
+            assert_ne!(seen[before - 1].bearer(), first, "{to}: a new one");
+        }
+        let spent: Vec<_> = idp.asked(Endpoint::Token);
+        let spent: BTreeSet<_> = spent
+            .iter()
+            .filter_map(|asked| asked.form.value("refresh_token"))
+            .collect();
+        assert_eq!(spent.len(), 2, "{to}: each refresh token is spent once");
+        assert_eq!(bff.logs().lines_with("session.ended").len(), 0);
+    }
 }

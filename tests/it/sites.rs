@@ -277,3 +277,57 @@ async fn a_host_of_no_site_has_no_sites_face() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(!told[0].contains("app.example"), "{told:?}");
 }
+
+/// N1 and DESIGN §7: what happens at a site is counted and told under its name, and what happens at that of
+/// bff.toml under none, as before there were others. Routes of one name counted together.
+#[tokio::test]
+async fn each_site_is_told_apart_in_metrics_and_log() {
+    let providers = Providers::start(&nine_o_clock());
+    let upstream = Upstream::start();
+    let bff = FourSites::start(&providers, &upstream);
+    let cookies = a_cookie_each(&bff).await;
+    for (at, (place, cookie)) in cookies.iter().enumerate() {
+        for _ in 0..=at {
+            let reply = call(*place, "GET", "/api/orders", cookie).send(bff.addr(*place));
+            assert_eq!(reply.await.status, 200);
+        }
+    }
+    let [_, (shop, cookie), ..] = &cookies[..] else {
+        panic!("four of them");
+    };
+    let logout = call(*shop, "POST", "/bff/logout", cookie);
+    assert_eq!(logout.send(bff.addr(*shop)).await.status, 200);
+    let metrics = bff.metrics().unwrap();
+    for line in [
+        "bff_requests_total{route=\"/api\",method=\"GET\",status=\"2xx\"} 1",
+        "bff_requests_total{route=\"/api\",method=\"GET\",status=\"2xx\",site=\"shop\"} 2",
+        "bff_requests_total{route=\"/api\",method=\"GET\",status=\"2xx\",site=\"desk\"} 3",
+        "bff_requests_total{route=\"/api\",method=\"GET\",status=\"2xx\",site=\"team\"} 4",
+        "bff_upstream_head_duration_seconds_count{route=\"/api\"} 1",
+        "bff_upstream_head_duration_seconds_count{route=\"/api\",site=\"desk\"} 3",
+        "bff_logins_total{outcome=\"ok\"} 1",
+        "bff_logins_total{outcome=\"ok\",site=\"team\"} 1",
+        "bff_logouts_total{outcome=\"ok\"} 0",
+        "bff_logouts_total{outcome=\"ok\",site=\"shop\"} 1",
+        "bff_sessions_ended_total{reason=\"logout\",site=\"shop\"} 1",
+        "bff_sessions_ended_total{reason=\"logout\"} 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}\nin\n{metrics}"
+        );
+    }
+    let lines = |needle: &str, site: Option<&str>| {
+        let lines = bff.logs().lines_with(needle);
+        let is_meant = |line: &&String| match site {
+            Some(site) => line.contains(&format!("\"site_id\":\"{site}\"")),
+            None => !line.contains("site_id"),
+        };
+        lines.iter().filter(is_meant).count()
+    };
+    for (site, calls) in [(None, 1), (Some("shop"), 2), (Some("desk"), 3)] {
+        assert_eq!(lines("\"route\":\"/api\"", site), calls, "{site:?}");
+        assert_eq!(lines("session.started", site), 1, "{site:?}");
+    }
+    assert_eq!(lines("session.ended", Some("shop")), 1);
+}

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::admin::AdminSettings;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::print::ProviderPrints;
@@ -208,6 +209,15 @@ fn roots(
 }
 
 /// A table and its place; an absent one is an empty one at no particular place.
+/// The administration listener alone.
+pub(super) fn administration(
+    file: &File,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<AdminSettings> {
+    server::admin(&file.server, surroundings, faults)
+}
+
 fn table<T: Clone + Default>(field: &Field<T>) -> (T, Place) {
     field.written().map_or_else(
         || (T::default(), Place::Whole),

@@ -16,11 +16,14 @@ use crate::pipeline::error::verdict::Verdict;
 use crate::web::navigation::Arrival;
 use crate::web::problem::Way;
 use crate::web::repeats::Repeats;
+use crate::web::site_id::SiteId;
 
 /// What an answer needs to know of the request and the site beside the refusal itself.
 #[derive(Debug)]
 pub struct RefusedRequest<'a> {
-    /// Who signs people in; nobody at a place that is none's.
+    /// The site that was asked; none where the place is none's.
+    pub site: Option<&'a SiteId>,
+    /// Who signs people in there.
     pub relying_party: Option<&'a RelyingParty>,
     /// The request's version of HTTP.
     pub version: Version,

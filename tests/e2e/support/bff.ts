@@ -1,10 +1,10 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { CLIENT_ID, CLIENT_SECRET } from './provider'
 
 export interface BffOptions {
@@ -20,6 +20,8 @@ export interface BffOptions {
   refreshBefore: string
   /** Whether bff ends TLS itself, with a certificate that nobody trusts. */
   tls: boolean
+  /** Sites beside it, each on a host of its own below localhost. */
+  sites: string[]
   /** Lines of the `[frontend]` table. */
   frontend: string
   /** Several providers in the place of the one, each with lines of its own. */
@@ -37,7 +39,7 @@ const BINARY = resolve(import.meta.dirname, '..', process.env.BFF_BIN ?? '../../
 
 /** `bff serve` in front of the certified provider. */
 export function startBff(options: BffOptions) {
-  return run('serve', toml(options), options)
+  return run('serve', toml(options), options, siteFiles(options))
 }
 
 /** `bff dev`: its own provider, demo app and demo API; `more` are further tables of the configuration. */
@@ -53,16 +55,28 @@ export async function startBffDevWith(configuration: string, port: number) {
   return { ...bff, controlUrl: /misbehave +(\S+)/.exec(bff.output())![1]! }
 }
 
-/** The origin that the browser sees. */
-export function originOf({ port, tls }: { port: number; tls: boolean }): string {
-  return `${tls ? 'https' : 'http'}://localhost:${port}`
+/** The origin that the browser sees, or that of a site beside it. */
+export function originOf({ port, tls }: { port: number; tls: boolean }, site?: string): string {
+  return `${tls ? 'https' : 'http'}://${site ? `${site}.` : ''}localhost:${port}`
 }
 
-async function run(command: 'serve' | 'dev', configuration: string, place: { port: number; tls: boolean }) {
+type Files = Record<string, string>
+
+/** Each site inherits all but its place, and who it is at the provider. */
+function siteFiles(options: BffOptions): Files {
+  const file = (name: string) => `public_url = "${originOf(options, name)}"\n[provider]\nclient_id = "${name}"\n`
+  return Object.fromEntries(options.sites.map((name) => [`sites/${name}.toml`, file(name)]))
+}
+
+async function run(command: 'serve' | 'dev', configuration: string, place: { port: number; tls: boolean }, files: Files = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'bff-e2e-'))
   if (place.tls) makeCertificate(folder)
   const config = join(folder, 'bff.toml')
   await writeFile(config, configuration)
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true })
+    await writeFile(join(folder, name), text)
+  }
 
   const publicUrl = originOf(place)
   let output = ''
@@ -162,9 +176,9 @@ function storeLines(store: Store): string {
   return `keys = ["env:BFF_SESSION_KEY"]\nstore = "${store.kind}"\nstore_url = "${url}"`
 }
 
-function toml({ port, tls, adminPort, issuer, api, idleTimeout, session, store, refreshBefore, frontend, providers }: BffOptions): string {
+function toml({ port, tls, adminPort, sites, issuer, api, idleTimeout, session, store, refreshBefore, frontend, providers }: BffOptions): string {
   const several = providers.map(({ name, issuer, lines }) => `[providers.${name}]\nissuer = "${issuer}"\nclient_secret = "env:BFF_CLIENT_SECRET"\n${lines}`)
-  return `${serverTable(port, tls, adminPort)}
+  return `${serverTable(port, tls, adminPort)}${sites.length ? 'sites = "sites"' : ''}
 [provider]
 issuer         = "${issuer}"
 client_id      = "${CLIENT_ID}"

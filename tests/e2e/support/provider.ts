@@ -7,6 +7,8 @@ import { close, listen } from './ports'
 export interface ProviderOptions {
   /** Where bff will be. */
   publicUrl: string
+  /** Sites beside it: where each is, by its `client_id`. */
+  sites: Record<string, string>
   accessTokenSeconds: number
   backchannelLogout: BackchannelLogout
   /** Whether a form that was sent is answered with an error when somebody goes back to it, or asks anew as many do. */
@@ -23,29 +25,28 @@ export type RunningProvider = Awaited<ReturnType<typeof startProvider>>
 export const CLIENT_ID = 'app'
 export const CLIENT_SECRET = 'canary-client-secret-4f1d0c7be29a'
 
-export async function startProvider({ publicUrl, accessTokenSeconds, backchannelLogout, oldForm, name }: ProviderOptions) {
+export async function startProvider({ publicUrl, sites, accessTokenSeconds, backchannelLogout, oldForm, name }: ProviderOptions) {
   const own = name ? `/${name}` : ''
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_, res) => res.writeHead(503).end()
   const server = createServer((req, res) => handle(req, res))
   const issuer = `http://127.0.0.1:${await listen(server)}`
 
   const names = new Map<string, string>()
+  const client = (client_id: string, url: string) => ({
+    client_id,
+    client_secret: CLIENT_SECRET,
+    redirect_uris: [`${url}/bff/callback${own}`],
+    post_logout_redirect_uris: [`${url}/bff/logout/callback`],
+    ...(backchannelLogout !== 'none' && {
+      backchannel_logout_uri: `${url}/bff/backchannel-logout${own}`,
+      backchannel_logout_session_required: backchannelLogout === 'session',
+    }),
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'client_secret_basic',
+  })
   const provider = new Provider(issuer, {
-    clients: [
-      {
-        client_id: CLIENT_ID,
-        client_secret: CLIENT_SECRET,
-        redirect_uris: [`${publicUrl}/bff/callback${own}`],
-        post_logout_redirect_uris: [`${publicUrl}/bff/logout/callback`],
-        ...(backchannelLogout !== 'none' && {
-          backchannel_logout_uri: `${publicUrl}/bff/backchannel-logout${own}`,
-          backchannel_logout_session_required: backchannelLogout === 'session',
-        }),
-        grant_types: ['authorization_code', 'refresh_token'],
-        response_types: ['code'],
-        token_endpoint_auth_method: 'client_secret_basic',
-      },
-    ],
+    clients: [client(CLIENT_ID, publicUrl), ...Object.entries(sites).map(([id, url]) => client(id, url))],
     pkce: { required: () => true },
     // A refresh token is good for one use; a second one revokes all that came from the same login.
     rotateRefreshToken: true,

@@ -20,6 +20,8 @@ export interface World {
   api: RunningApi
   /** The origin that the browser sees. */
   origin: string
+  /** That and those of the sites beside it. */
+  origins: string[]
   /** Where administration is, with `administered`. */
   adminOrigin: string
 }
@@ -35,6 +37,8 @@ interface Options {
   backchannelLogout: BackchannelLogout
   oldForm: 'fails' | 'asks-anew'
   tls: boolean
+  /** Sites beside it: `shop` is at shop.localhost. */
+  sites: string[]
   /** The `[frontend]` table; null takes the built React example. */
   frontend: string | null
   /** Several providers, by what bff calls them, each with lines of its own; none: the one. */
@@ -70,16 +74,19 @@ export const test = base.extend<Options & Fixtures>({
   backchannelLogout: ['none', { option: true }],
   oldForm: ['fails', { option: true }],
   tls: [false, { option: true }],
+  sites: [[], { option: true }],
   frontend: [null, { option: true }],
   providers: [{}, { option: true }],
 
   world: [
-    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, frontend, providers }, use) => {
+    async ({ accessTokenSeconds, refreshBefore, idleTimeout, session, store, administered, backchannelLogout, oldForm, tls, sites, frontend, providers }, use) => {
       const port = await freePort()
       const adminPort = administered ? await freePort() : null
       const redis = store === 'redis' ? await startRedis() : null
       // Two sites, as in life: bff on localhost, the provider on 127.0.0.1. Strict cookies do not cross.
-      const start = (name?: string) => startProvider({ publicUrl: originOf({ port, tls }), accessTokenSeconds, backchannelLogout, oldForm, name })
+      const publicUrl = originOf({ port, tls })
+      const beside = Object.fromEntries(sites.map((name) => [name, originOf({ port, tls }, name)]))
+      const start = (name?: string) => startProvider({ publicUrl, sites: beside, accessTokenSeconds, backchannelLogout, oldForm, name })
       const named = await Promise.all(Object.entries(providers).map(async ([name, lines]) => ({ name, lines, running: await start(name) })))
       const all = named.length ? named.map(({ running }) => running) : [await start()]
       const provider = all[0]!
@@ -89,6 +96,7 @@ export const test = base.extend<Options & Fixtures>({
         port,
         tls,
         adminPort,
+        sites,
         issuer: provider.issuer,
         api: api.origin,
         idleTimeout,
@@ -101,7 +109,7 @@ export const test = base.extend<Options & Fixtures>({
         await stopOthers()
         throw error
       })
-      await use({ bff, provider, tokens: () => all.flatMap((one) => [...one.tokens]), api, origin: bff.publicUrl, adminOrigin: `http://127.0.0.1:${adminPort}` })
+      await use({ bff, provider, tokens: () => all.flatMap((one) => [...one.tokens]), api, origin: bff.publicUrl, origins: [publicUrl, ...Object.values(beside)], adminOrigin: `http://127.0.0.1:${adminPort}` })
       await bff.stop()
       await stopOthers()
       const secrets = [...all.flatMap((one) => [...one.tokens]), CLIENT_SECRET, SESSION_KEY, ADMIN_KEY]

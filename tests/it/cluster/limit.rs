@@ -16,6 +16,7 @@ const END_OLDEST: Setup = Setup {
     provider: "",
     relays: false,
     store_timeout: "10s",
+    access_tokens: 300,
 };
 
 const REFUSE: Setup = Setup {

@@ -13,6 +13,7 @@ mod provider;
 mod race;
 mod refresh;
 mod relay;
+mod reload;
 mod revoke;
 mod upgrade;
 
@@ -137,6 +138,8 @@ struct Setup {
     relays: bool,
     /// `session.store_timeout`: long, for a story that is not about it on a busy machine.
     store_timeout: &'static str,
+    /// Seconds that an access token lives.
+    access_tokens: u64,
 }
 
 /// As the product has it.
@@ -152,6 +155,7 @@ impl Default for Setup {
             provider: "timeout = \"10s\"",
             relays: false,
             store_timeout: "10s",
+            access_tokens: 300,
         }
     }
 }
@@ -174,7 +178,7 @@ impl World {
     /// A world whose nodes serve; `None` where the store is not installed.
     async fn start(kind: Kind, setup: Setup) -> Option<Self> {
         let store = Store::start(kind).await?;
-        let provider = Provider::start(USERS);
+        let provider = Provider::start(USERS, setup.access_tokens);
         let api = Api::start(&provider);
         let mut world = Self {
             nodes: Vec::new(),

@@ -82,7 +82,7 @@ struct Ledger {
 
 impl Provider {
     /// A provider that knows `user-0` and so on, and takes as long as it has to.
-    pub(super) fn start(users: usize) -> Self {
+    pub(super) fn start(users: usize, access_token_seconds: u64) -> Self {
         let client_secret = bff::secret::random_base64url::<24>(&SystemRandomness);
         let ledger = Arc::new(Ledger {
             endpoints: OnceLock::new(),
@@ -115,7 +115,7 @@ impl Provider {
                 frontchannel_logout_uri: None,
                 id_token_alg: "ES256".to_owned(),
             }],
-            access_token_seconds: 300,
+            access_token_seconds,
         };
         let core = Core::new(
             settings,

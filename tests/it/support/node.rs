@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::call::{Call, home};
 use super::clock::soon;
+use super::process::{Ended, run};
 use super::wire::{Reply, find};
 
 /// How long a call may take: longer than a lease of a node that died, and its refresh.
@@ -182,6 +183,22 @@ impl Node {
             }
         })
         .await
+    }
+
+    /// Runs another command of `bff` beside it, with its configuration and environment.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        run(arguments, self.dir.path(), &self.environment).await
+    }
+
+    /// Takes a file of its own away again.
+    pub(crate) fn without(&self, name: &str) {
+        fs::remove_file(self.dir.path().join(name)).unwrap();
+    }
+
+    /// How many files it has open, sockets among them.
+    pub(crate) fn open_files(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.id()));
+        open.unwrap().count()
     }
 
     /// How much memory it holds, in bytes.
