@@ -154,7 +154,9 @@ async fn each_tenant_is_a_site_of_its_own() {
         sites["sites"][1],
         json!({ "site": "desk", "tenants": ["acme", "globex", "initech"] })
     );
-    let listed = bff.administer("GET", "/api/sessions?site=desk&tenant=acme").await;
+    let listed = bff
+        .administer("GET", "/api/sessions?site=desk&tenant=acme")
+        .await;
     assert_eq!(listed.json()["sessions"].as_array().unwrap().len(), 1);
 
     // A logout at one is none at the others.

@@ -1,10 +1,10 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { CLIENT_ID, CLIENT_SECRET } from './provider'
 
 export interface BffOptions {
@@ -46,31 +46,51 @@ export function startBffDev(port: number, { adminPort = null, more = '' }: { adm
   return startBffDevWith(`${serverTable(port, false, adminPort)}${demo}${more}`, port)
 }
 
-/** `bff dev` with this bff.toml, which says `port`. */
-export async function startBffDevWith(configuration: string, port: number) {
-  const bff = await run('dev', configuration, { port, tls: false })
+/** `bff dev` with this bff.toml, which says `port`, and these files beside it. */
+export async function startBffDevWith(configuration: string, port: number, files: Record<string, string> = {}) {
+  return ready(await run('dev', configuration, { port, tls: false }, files))
+}
+
+/** `bff dev` with a bff.toml of the repository, moved to `port`. */
+export async function startBffDevAt(config: string, port: number) {
+  return ready(await runAt('dev', ['--config', config, '--port', String(port)], { port, tls: false }))
+}
+
+async function ready<Running extends RunningBff>(bff: Running) {
   await waitFor(() => /misbehave +\S+/.test(bff.output()))
   return { ...bff, controlUrl: /misbehave +(\S+)/.exec(bff.output())![1]! }
 }
 
+/** Where it listens, and whether it speaks TLS there. */
+interface Place {
+  port: number
+  tls: boolean
+}
+
 /** The origin that the browser sees. */
-export function originOf({ port, tls }: { port: number; tls: boolean }): string {
+export function originOf({ port, tls }: Place): string {
   return `${tls ? 'https' : 'http'}://localhost:${port}`
 }
 
-async function run(command: 'serve' | 'dev', configuration: string, place: { port: number; tls: boolean }) {
+async function run(command: 'serve' | 'dev', configuration: string, place: Place, files: Record<string, string> = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'bff-e2e-'))
   if (place.tls) makeCertificate(folder)
   const config = join(folder, 'bff.toml')
-  await writeFile(config, configuration)
+  for (const [name, text] of Object.entries({ 'bff.toml': configuration, ...files })) {
+    await mkdir(dirname(join(folder, name)), { recursive: true })
+    await writeFile(join(folder, name), text)
+  }
+  return runAt(command, ['--config', config], place, () => rm(folder, { recursive: true, force: true }))
+}
 
+async function runAt(command: 'serve' | 'dev', options: string[], place: Place, tidy = async () => {}) {
   const publicUrl = originOf(place)
   let output = ''
   let child: ChildProcess
   let exited: Promise<unknown>
 
   const start = async () => {
-    child = spawn(BINARY, [command, '--config', config], {
+    child = spawn(BINARY, [command, ...options], {
       env: { PATH: process.env.PATH, BFF_CLIENT_SECRET: CLIENT_SECRET, BFF_SESSION_KEY: SESSION_KEY, BFF_ADMIN_KEY: ADMIN_KEY, RUST_BACKTRACE: '1' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -92,7 +112,7 @@ async function run(command: 'serve' | 'dev', configuration: string, place: { por
       await exited
       clearTimeout(overdue)
     }
-    await rm(folder, { recursive: true, force: true })
+    await tidy()
   }
 
   try {

@@ -2,7 +2,6 @@
 
 use crate::config::capped::Capped;
 use crate::config::error::Faults;
-use crate::config::resolve::Purpose;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::tenancy::declared::{Declared, is_label};
 use crate::config::resolve::tenancy::name_of;
@@ -24,7 +23,6 @@ pub(super) fn hosts(
     declared: &[Declared],
     pattern: &HostPattern,
     public: &Public,
-    purpose: Purpose,
     faults: &mut Faults,
 ) -> Vec<Option<TenantHost>> {
     let mut capped = Capped::default();
@@ -32,8 +30,7 @@ pub(super) fn hosts(
         if !is_label(&tenant.name) {
             return None;
         }
-        // A domain of its own leads elsewhere than to this machine.
-        if !tenant.table.host.stands() || purpose.is_development() {
+        if !tenant.table.host.stands() {
             return by_pattern(tenant, pattern, &mut capped, faults);
         }
         own(tenant, pattern, public, &mut capped, faults)
