@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use bff::clock::{SystemClock, SystemRandomness};
-use bff::dev::{self, DevPlaces, DevSettings, DevUser};
+use bff::dev::{self, DevApp, DevSettings, DevUser};
+use bff::web::site_id::SiteId;
 use serde_json::Map;
 use url::Url;
 
@@ -22,19 +23,21 @@ pub(crate) fn run(public_url: &str) -> Outcome {
         provider_port: 0,
         access_token_seconds: 24 * 60 * 60,
     };
-    let places = DevPlaces {
-        redirect_uri: public_url.join("/bff/callback")?,
-        post_logout_redirect_uri: public_url.join("/bff/logout/callback")?,
-        backchannel_logout_uri: public_url.join("/bff/backchannel-logout")?,
+    let app = DevApp {
+        id: SiteId::main(),
+        origin: public_url,
+        mount: String::new(),
+        base_path: "/bff".to_owned(),
     };
     let servers = dev::start(
         &settings,
-        &places,
+        vec![app],
         Arc::new(SystemClock),
         Arc::new(SystemRandomness),
     )?;
     tell(&servers.issuer);
-    tell(&servers.client_id);
-    tell(servers.client_secret.expose());
+    let main = SiteId::main();
+    tell(servers.clients.id(&main));
+    tell(servers.clients.secret(&main).expose());
     until_left_alone()
 }

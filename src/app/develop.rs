@@ -6,10 +6,9 @@ use std::sync::Arc;
 use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
 use crate::app::{Environment, RunningApp, StartError};
-use crate::config::{Config, DevelopmentServers, PathInDevelopment, Warnings};
-use crate::dev::{self, DevPlaces};
+use crate::config::{Config, DevelopmentServers, SiteConfig, SiteInDevelopment, Warnings};
+use crate::dev::{self, DevApp};
 use crate::pipeline::developer::Audience;
-use crate::secret::ClientSecret;
 use crate::telemetry;
 
 /// Starts the development servers, puts them where `config` names them, and serves. `announce` is
@@ -25,64 +24,70 @@ pub fn develop(
 ) -> Result<(), StartError> {
     let _log = telemetry::init(&config.log)?;
     warnings.log();
-    for site in &config.sites {
+    for site in config.faces() {
         site.log_exceptions();
     }
     let signals = Signals::listen()?;
     let environment = Environment::system(None);
-    let site = config.sites.first().ok_or(StartError::NoSite)?;
-    let (public_url, base_path) = (site.auth.public_url.clone(), site.auth.base_path.clone());
-    let endpoint = |name: &str| {
-        let mut url = public_url.clone();
-        url.set_path(&format!("{base_path}/{name}"));
-        url
-    };
-    let places = DevPlaces {
-        redirect_uri: site.provider.redirect_uri.clone(),
-        post_logout_redirect_uri: endpoint("logout/callback"),
-        backchannel_logout_uri: endpoint("backchannel-logout"),
-    };
-    let mut servers = dev::start(
+    let apps = apps(&config);
+    let endpoints = apps.first().ok_or(StartError::NoSite)?.endpoints();
+    let servers = dev::start(
         &config.dev,
-        &places,
+        apps,
         Arc::clone(&environment.clock),
         Arc::clone(&environment.randomness),
     )?;
-    let paths = config.paths_in_development();
-    config.use_development_servers(DevelopmentServers {
+    let sites = config.sites_in_development();
+    config.use_development_servers(&DevelopmentServers {
         issuer: servers.issuer.clone(),
-        client_id: servers.client_id.clone(),
-        client_secret: std::mem::replace(&mut servers.client_secret, ClientSecret::new("")),
+        clients: servers.clients.clone(),
         api: servers.api_url.clone(),
         app: servers.demo_url.clone(),
     });
-    let mut endpoints = public_url.clone();
-    endpoints.set_path(&base_path);
-    let users = config
-        .dev
-        .users
-        .iter()
-        .map(|user| user.name.clone())
-        .collect();
+    let users = config.dev.users.iter();
+    let users = users.map(|user| user.name.clone()).collect();
     let app = RunningApp::start_for(Audience::Developer, config, environment)?;
     announce(&Development {
+        sites,
         endpoints: endpoints.to_string(),
-        public_url: public_url.to_string(),
         issuer: servers.issuer.clone(),
         control_url: servers.control_url.to_string(),
         users,
-        paths,
     });
     signals.run(app, &ServiceManager::none());
     Ok(())
 }
 
+/// The sites as the development servers know them, each tenant's among them.
+fn apps(config: &Config) -> Vec<DevApp> {
+    let sites = config.sites.iter().map(app);
+    let tenants = config.tenanted.iter().flat_map(|site| {
+        let tenants = site.tenants.iter();
+        tenants.map(|tenant| {
+            let mut own = app(&site.face);
+            own.id = site.face.id.tenant(&tenant.name);
+            own.origin = tenant.at_its_host(own.origin);
+            own
+        })
+    });
+    sites.chain(tenants).collect()
+}
+
+fn app(site: &SiteConfig) -> DevApp {
+    DevApp {
+        id: site.id.clone(),
+        origin: site.auth.public_url.clone(),
+        mount: site.auth.mount.clone(),
+        base_path: site.auth.base_path.clone(),
+    }
+}
+
 /// Where to look, while `bff dev` runs.
 #[derive(Debug)]
 pub struct Development {
-    /// The app.
-    pub public_url: String,
-    /// What its endpoints' addresses begin with.
+    /// The sites, in the order of the configuration.
+    pub sites: Vec<SiteInDevelopment>,
+    /// What the addresses of the first one's endpoints begin with.
     pub endpoints: String,
     /// The development provider.
     pub issuer: String,
@@ -90,6 +95,4 @@ pub struct Development {
     pub control_url: String,
     /// Who can sign in.
     pub users: Vec<String>,
-    /// What stands behind the app's address.
-    pub paths: Vec<PathInDevelopment>,
 }

@@ -113,6 +113,13 @@ pub enum AccessDenied {
 }
 
 impl AuthSettings {
+    /// Where the app begins.
+    pub fn app_url(&self) -> Url {
+        let mut url = self.public_url.clone();
+        url.set_path(&format!("{}/", self.mount));
+        url
+    }
+
     /// Whether a logout may look at the last ID token.
     pub fn needs_id_tokens(&self) -> bool {
         self.logout_hint == LogoutHint::IdToken || self.logout_hint_claim.is_some()

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use crate::app::{self, StartError};
 use crate::cli::{CommandError, DevOptions, Terminal};
-use crate::config::{Config, Variables};
+use crate::config::{Config, SiteInDevelopment, Variables};
 use crate::server;
 
 /// How many ports above the one that is taken are tried.
 const PORTS_TRIED: u16 = 100;
+
+/// How many tenants of a site the banner names.
+const TENANTS_TOLD: usize = 5;
 
 /// Something else listens where the app was to be; another port may do.
 #[derive(Debug)]
@@ -49,12 +51,8 @@ pub(super) fn dev(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), CommandError> {
     let DevOptions { config, port } = options;
-    let mut variables = variables.clone();
-    if let Some(port) = port {
-        variables.extend(on_port(port));
-    }
     let path = file(config.clone());
-    let (settings, warnings) = Config::load_for_development(path.as_deref(), &variables)?;
+    let (settings, warnings) = Config::load_for_development(path.as_deref(), port, variables)?;
     let wanted = settings.server.listen.clone();
     // Whole, since another folder may have a bff.toml of its own.
     let place = path.map(|path| std::path::absolute(&path).unwrap_or(path));
@@ -77,17 +75,6 @@ pub(super) fn dev(
     Ok(ended?)
 }
 
-/// The two keys that name the port, as variables: these win over the file.
-fn on_port(port: NonZeroU16) -> [(String, String); 2] {
-    [
-        ("BFF_SERVER__LISTEN".to_owned(), format!("127.0.0.1:{port}")),
-        (
-            "BFF_SERVER__PUBLIC_URL".to_owned(),
-            format!("http://localhost:{port}"),
-        ),
-    ]
-}
-
 /// The first port above this one that nobody listens on.
 fn next_free(taken: SocketAddr) -> Option<u16> {
     (1..=PORTS_TRIED)
@@ -98,12 +85,11 @@ fn next_free(taken: SocketAddr) -> Option<u16> {
 /// What tells where to look, once everything listens: `config` is the file it came from.
 fn banner(development: &app::Development, config: Option<&Path>) -> String {
     let app::Development {
-        public_url,
+        sites,
         endpoints,
         issuer,
         control_url,
         users,
-        paths,
     } = development;
     let first = users.first().map_or("alice", String::as_str);
     let users = users.join(", ");
@@ -111,23 +97,75 @@ fn banner(development: &app::Development, config: Option<&Path>) -> String {
         || "none: there is no bff.toml in this folder, so this is the demo".to_owned(),
         |path| path.display().to_string(),
     );
-    let widest = paths.iter().map(|way| way.path.chars().count()).max();
+    let widest = sites.iter().map(|site| name_of(site).chars().count()).max();
+    let indent = 2 + widest.unwrap_or_default().max("misbehave".len()) + 2;
+    let line = |name: &str, text: &str| format!("  {name:width$}  {text}\n", width = indent - 4);
+    // Each site stands by itself, where there are several.
+    let gap = if sites.len() > 1 { "\n" } else { "" };
+    let sites: Vec<String> = sites
+        .iter()
+        .map(|site| described(site, indent, line))
+        .collect();
+    [
+        "\n  bff dev is ready\n\n".to_owned(),
+        line("config", &config),
+        gap.to_owned(),
+        sites.join(gap),
+        gap.to_owned(),
+        line("provider", &format!("{issuer}   (sign in as {users})")),
+        line("misbehave", control_url),
+        "\n".to_owned(),
+        line(
+            "script",
+            &format!("curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}' -o /dev/null"),
+        ),
+        line(
+            "",
+            &format!("curl -b jar -H 'X-CSRF: 1' {endpoints}/session"),
+        ),
+        "\n  Ctrl-C stops it; the provider keeps nothing.\n\n".to_owned(),
+    ]
+    .concat()
+}
+
+/// A site's address, and what stands behind it.
+fn described(
+    site: &SiteInDevelopment,
+    indent: usize,
+    line: impl Fn(&str, &str) -> String,
+) -> String {
+    let address = match &site.elsewhere {
+        Some(elsewhere) => format!("{}   (for {elsewhere})", site.url),
+        None => site.url.clone(),
+    };
+    let widest = site.paths.iter().map(|way| way.path.chars().count()).max();
     let width = widest.unwrap_or_default();
-    let mut ways = String::new();
-    for way in paths {
-        let line = format!("             {:width$}  {}\n", way.path, way.leads_to);
-        ways.push_str(&line);
+    let ways = site.paths.iter();
+    let ways = ways.map(|way| format!("{:indent$}{:width$}  {}\n", "", way.path, way.leads_to));
+    line(name_of(site), &address) + &ways.collect::<String>() + &tenants(site, indent)
+}
+
+/// The first of its tenants, and how many there are beyond them.
+fn tenants(site: &SiteInDevelopment, indent: usize) -> String {
+    let first = site.tenants.iter().take(TENANTS_TOLD);
+    let widest = first.clone().map(|(name, _)| name.chars().count()).max();
+    let width = widest.unwrap_or_default();
+    let mut lines: Vec<String> = first
+        .map(|(name, url)| format!("{:indent$}{name:width$}  {url}\n", ""))
+        .collect();
+    if let Some(more @ 1..) = site.tenants.len().checked_sub(TENANTS_TOLD) {
+        lines.push(format!("{:indent$}and {more} more\n", ""));
     }
-    format!(
-        "\n  bff dev is ready\n\n  \
-           config     {config}\n  \
-           app        {public_url}\n{ways}  \
-           provider   {issuer}   (sign in as {users})\n  \
-           misbehave  {control_url}\n\n  \
-           script     curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}' -o /dev/null\n             \
-                      curl -b jar -H 'X-CSRF: 1' {endpoints}/session\n\n  \
-           Ctrl-C stops it; the provider keeps nothing.\n\n"
-    )
+    lines.concat()
+}
+
+/// What the banner calls a site.
+fn name_of(site: &SiteInDevelopment) -> &str {
+    if site.id.is_main() {
+        "app"
+    } else {
+        site.id.as_str()
+    }
 }
 
 /// The file that was asked for, else the one in this folder, if there is one.
@@ -143,23 +181,22 @@ mod tests {
     use super::*;
 
     /// What it says of the configuration, up to the provider.
-    fn of(toml: Option<&str>) -> Vec<String> {
+    fn of(files: &[(&str, &str)]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let path = toml.map(|text| {
-            let path = folder.path().join("bff.toml");
-            std::fs::write(&path, text).unwrap();
-            path
-        });
-        let (config, _) = Config::load_for_development(path.as_deref(), &Variables::new()).unwrap();
+        std::fs::create_dir(folder.path().join("sites")).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let path = (!files.is_empty()).then(|| folder.path().join("bff.toml"));
+        let loaded = Config::load_for_development(path.as_deref(), None, &Variables::new());
         let development = app::Development {
-            public_url: "http://localhost:8080/".to_owned(),
+            sites: loaded.unwrap().0.sites_in_development(),
             endpoints: "http://localhost:8080/bff".to_owned(),
             issuer: "http://127.0.0.1:9100".to_owned(),
             control_url: "http://127.0.0.1:9100/control".to_owned(),
             users: vec!["alice".to_owned(), "bob".to_owned()],
-            paths: config.paths_in_development(),
         };
-        let written = toml.map(|_| Path::new("/home/ann/shop/bff.toml"));
+        let written = path.map(|_| Path::new("/home/ann/shop/bff.toml"));
         banner(&development, written)
             .lines()
             .skip_while(|line| !line.contains("config"))
@@ -177,7 +214,7 @@ mod tests {
             "             /api  the demo API",
             "             /     the demo app",
         ];
-        assert_eq!(of(None), expected);
+        assert_eq!(of(&[]), expected);
     }
 
     #[test]
@@ -192,6 +229,49 @@ mod tests {
             "             /api/demo  the demo API",
             "             /          http://localhost:5173",
         ];
-        assert_eq!(of(Some(app)), expected);
+        assert_eq!(of(&[("bff.toml", app)]), expected);
+    }
+
+    /// Of several sites it named the first and no other.
+    #[test]
+    fn the_banner_lists_every_site() {
+        let route = "[[route]]\npath = \"/api\"\nupstream = \"dev:api\"\n";
+        let files = [
+            ("bff.toml", "[server]\nsites = \"sites\"\n"),
+            (
+                "sites/customer-desk.toml",
+                "public_url = \"https://desk.example.com/team\"\n",
+            ),
+            (
+                "sites/portal.toml",
+                "public_url = \"http://{tenant}.localhost:8080\"\n\
+                 tenants = { a = {}, bc = {}, d = {}, e = {}, f = {}, g = {}, h = {} }\n",
+            ),
+            (
+                "sites/shop.toml",
+                &format!("public_url = \"http://shop.localhost:8080\"\n{route}"),
+            ),
+        ];
+        let expected = [
+            "  config         /home/ann/shop/bff.toml",
+            "",
+            "  customer-desk  http://desk.example.com.localhost:8080/team/   (for https://desk.example.com/team)",
+            "                 /  the demo app",
+            "",
+            "  shop           http://shop.localhost:8080/",
+            "                 /api  the demo API",
+            "                 /     the demo app",
+            "",
+            "  portal         http://{tenant}.localhost:8080/",
+            "                 /  the demo app",
+            "                 a   http://a.localhost:8080/",
+            "                 bc  http://bc.localhost:8080/",
+            "                 d   http://d.localhost:8080/",
+            "                 e   http://e.localhost:8080/",
+            "                 f   http://f.localhost:8080/",
+            "                 and 2 more",
+            "",
+        ];
+        assert_eq!(of(&files), expected);
     }
 }

@@ -11,6 +11,9 @@ use crate::config::reader::{Read, text};
 use crate::server::Listen;
 use crate::web::socket_url;
 
+/// Where it listens unless told otherwise.
+pub(super) const PORT: u16 = 8080;
+
 impl Read for Listen {
     fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
         let text = text(node, key, "an address", "\"127.0.0.1:8080\"", faults)?;

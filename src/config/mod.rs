@@ -25,8 +25,16 @@ mod site_file;
 mod sites;
 mod tenants;
 
+#[cfg_attr(
+    not(feature = "dev"),
+    expect(dead_code, reason = "`bff dev` alone brings sites here")
+)]
+mod here;
+
 #[cfg(feature = "dev")]
 mod development;
+#[cfg(feature = "dev")]
+mod development_servers;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +50,7 @@ use crate::auth::AuthSettings;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::File;
 use crate::config::folder::Folder;
+use crate::config::here::Here;
 use crate::config::print::ProviderPrints;
 use crate::config::reader::Read as _;
 use crate::config::resolve::{Document, Purpose, Surroundings};
@@ -62,7 +71,9 @@ use crate::web::outbound::OutboundSettings;
 use crate::web::site_id::SiteId;
 
 #[cfg(feature = "dev")]
-pub use development::{DevelopmentServers, PathInDevelopment};
+pub use development::{PathInDevelopment, SiteInDevelopment};
+#[cfg(feature = "dev")]
+pub use development_servers::DevelopmentServers;
 pub use document::Variables;
 pub use error::{ConfigErrors, Warnings};
 pub use print::Print;
@@ -102,6 +113,8 @@ pub struct Config {
     /// `[dev]`.
     #[cfg(feature = "dev")]
     pub dev: DevSettings,
+    /// The files of sites that `bff dev` has on this machine, and where each says that it is.
+    pub elsewhere: Vec<(PathBuf, String)>,
 }
 
 /// Everything that an operator decided for one browser app.
@@ -190,6 +203,7 @@ impl Config {
             variables,
             folder: &Folder::of(&main),
             of_nobody: false,
+            here: None,
         };
         let root = document::read_what_stands(&text, &main, variables, &mut unsaid);
         let file = File::read(&root, "", &mut unsaid)?;
@@ -366,24 +380,37 @@ fn parse(
     let main = Source::first(file);
     let mut faults = Faults::of(main.clone()).with_keys(|| File::keys(""));
     let folder = Folder::of(&main);
-    let surroundings = Surroundings {
-        purpose,
-        variables,
-        folder: &folder,
-        of_nobody: false,
-    };
     let config = document::read(text, &main, variables, &mut faults).and_then(|mut root| {
+        let here = purpose.here(&root);
+        if let Some(here) = &here {
+            here.bring_main(&mut root, file);
+        }
+        let surroundings = Surroundings {
+            purpose,
+            variables,
+            folder: &folder,
+            here: here.as_ref(),
+            of_nobody: false,
+        };
         let ground = root.clone();
         sites::inherit::providers(&mut root);
         let draft = Draft::of(&mut root, Of::BffToml, &mut faults);
-        let described = Document {
+        let mut described = Document {
             draft,
             providers: ProviderPrints::of(&root, &folder),
             file: File::read(&root, "", &mut faults)?,
             source: main,
         };
-        let sites = sites::read(&described.file, &ground, variables, &folder, &mut faults);
-        resolve::resolve(&described, &sites, surroundings, &mut faults)
+        let sites = sites::read(&described.file, &ground, surroundings, &mut faults);
+        if here.is_some() {
+            let files = sites.iter().map(|site| &site.file);
+            Here::leave_certificate(&mut described.file, files);
+        }
+        let config = resolve::resolve(&described, &sites, surroundings, &mut faults)?;
+        Some(Config {
+            elsewhere: here.map(Here::into_elsewhere).unwrap_or_default(),
+            ..config
+        })
     });
     faults.conclude(config)
 }

@@ -4,6 +4,8 @@
 
 pub mod provider;
 
+mod apps;
+
 mod api;
 mod demo;
 mod serve;
@@ -19,9 +21,12 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use apps::{Clients, DevApp};
 pub use serve::Dropped;
 
 use self::api::Api;
+use self::apps::Apps;
+use self::demo::Demo;
 use self::provider::client::{Proof, RelyingParty};
 use self::provider::core::{Core, CoreSettings};
 use self::provider::courier::HttpCourier;
@@ -30,10 +35,6 @@ use self::provider::keys::KeyFault;
 use self::provider::tamper::Honest;
 use self::serve::{always, collect, serve};
 use crate::clock::{Clock, Randomness};
-use crate::secret::{ClientSecret, random_base64url};
-
-/// The `client_id` of the app at the development provider.
-pub const CLIENT_ID: &str = "bff-dev";
 
 /// `[dev]`: who can sign in at the development provider.
 #[derive(Debug, Clone)]
@@ -53,17 +54,6 @@ pub struct DevUser {
     pub name: String,
     /// Claims beside `sub`.
     pub claims: Map<String, Value>,
-}
-
-/// Where the app that signs in is.
-#[derive(Debug, Clone)]
-pub struct DevPlaces {
-    /// The app's callback.
-    pub redirect_uri: Url,
-    /// Where the browser comes back to after a logout.
-    pub post_logout_redirect_uri: Url,
-    /// Where the provider posts its logout tokens.
-    pub backchannel_logout_uri: Url,
 }
 
 /// The development servers could not start.
@@ -94,10 +84,8 @@ pub enum DevError {
 pub struct DevServers {
     /// The provider's issuer.
     pub issuer: String,
-    /// Who the app is there.
-    pub client_id: String,
-    /// How it proves that.
-    pub client_secret: ClientSecret,
+    /// Who each app is there, and how it proves that.
+    pub clients: Clients,
     /// The demo API's origin: a route `/api` goes here, unstripped.
     pub api_url: Url,
     /// The demo app's origin: `/` goes here.
@@ -108,13 +96,13 @@ pub struct DevServers {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts the provider, the demo app and the demo API.
+/// Starts the provider, which `apps` sign people in at, the demo app and the demo API.
 ///
 /// # Errors
 /// Where an address is taken, or no thread or key can be had.
 pub fn start(
     settings: &DevSettings,
-    places: &DevPlaces,
+    apps: Vec<DevApp>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 ) -> Result<DevServers, DevError> {
@@ -123,20 +111,12 @@ pub fn start(
     // 127.0.0.1 and not `localhost`: another site than the app, as in life, and its cookies stay
     // with it, since cookies do not know ports.
     let issuer = format!("http://127.0.0.1:{}", provider_addr.port());
-    let client_secret = random_base64url::<32>(&*randomness);
+    let clients = Clients::new(&*randomness);
     let core = Arc::new(Core::new(
         CoreSettings {
             issuer: issuer.clone(),
             users: settings.users.clone(),
-            relying_parties: vec![RelyingParty {
-                client_id: CLIENT_ID.to_owned(),
-                proof: Proof::Secret(client_secret.clone()),
-                redirect_uris: vec![places.redirect_uri.to_string()],
-                post_logout_redirect_uris: vec![places.post_logout_redirect_uri.to_string()],
-                backchannel_logout_uri: Some(places.backchannel_logout_uri.clone()),
-                frontchannel_logout_uri: None,
-                id_token_alg: "RS256".to_owned(),
-            }],
+            relying_parties: apps.iter().map(|app| registered(app, &clients)).collect(),
             access_token_seconds: settings.access_token_seconds,
         },
         Arc::clone(&clock),
@@ -148,6 +128,7 @@ pub fn start(
         Arc::clone(&clock),
         Arc::new(HttpCourier::default()),
     );
+    let demo = Demo::new(Apps::new(apps), &issuer);
     let api = Api::new(core, clock);
     let shutdown = CancellationToken::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -168,15 +149,15 @@ pub fn start(
     let thread = std::thread::Builder::new()
         .name("bff-dev".to_owned())
         .spawn({
-            let (shutdown, issuer) = (shutdown.clone(), issuer.clone());
+            let shutdown = shutdown.clone();
             move || {
                 runtime.block_on(async move {
                     let provider = serve(provider_listener, shutdown.clone(), move |request| {
                         provide(endpoints.clone(), request)
                     });
                     let demo = serve(demo_listener, shutdown, move |request| {
-                        let (api, issuer) = (api.clone(), issuer.clone());
-                        async move { always(demonstrate(&api, &issuer, request).await) }
+                        let (api, demo) = (api.clone(), demo.clone());
+                        async move { always(demonstrate(&api, &demo, request).await) }
                     });
                     tokio::join!(provider, demo);
                 });
@@ -187,8 +168,7 @@ pub fn start(
     let control_url = url(provider_addr, &format!("{issuer}/control"))?;
     Ok(DevServers {
         issuer,
-        client_id: CLIENT_ID.to_owned(),
-        client_secret: ClientSecret::new(client_secret),
+        clients,
         api_url: demo_url.clone(),
         demo_url,
         control_url,
@@ -208,6 +188,19 @@ impl Drop for DevServers {
     }
 }
 
+/// What the provider knows of an app.
+fn registered(app: &DevApp, clients: &Clients) -> RelyingParty {
+    RelyingParty {
+        client_id: clients.id(&app.id),
+        proof: Proof::Secret(clients.password(&app.id)),
+        redirect_uris: vec![app.endpoint("callback").to_string()],
+        post_logout_redirect_uris: vec![app.endpoint("logout/callback").to_string()],
+        backchannel_logout_uri: Some(app.endpoint("backchannel-logout")),
+        frontchannel_logout_uri: None,
+        id_token_alg: "RS256".to_owned(),
+    }
+}
+
 async fn provide(
     endpoints: Endpoints,
     request: Request<Incoming>,
@@ -218,14 +211,14 @@ async fn provide(
 
 async fn demonstrate(
     api: &Api,
-    issuer: &str,
+    demo: &Demo,
     request: Request<Incoming>,
 ) -> http::Response<crate::web::body::Body> {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         api.answer(request).await
     } else {
-        demo::answer(request.method(), path, issuer)
+        demo.answer(&request)
     }
 }
 

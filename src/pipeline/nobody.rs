@@ -6,18 +6,20 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, LOCATION};
+use http::header::{CACHE_CONTROL, HOST, LOCATION};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Response, StatusCode};
+use url::Url;
 
 use crate::auth::backchannel_logout::ProviderLogouts;
 use crate::auth::pending_login::Window;
-use crate::pipeline::Pipeline;
-use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
+use crate::pipeline::developer::Audience;
 use crate::pipeline::error::{self, Refusal, RefusedRequest};
 use crate::pipeline::site::Site;
 use crate::pipeline::sites::Absence;
+use crate::pipeline::{Pipeline, Serving, pages};
 use crate::proxy::message::check_request;
 use crate::web::body::Body;
 use crate::web::navigation::{Arrival, is_page_load};
@@ -94,11 +96,12 @@ impl Pipeline {
             return serving.refuse(refusal, ctx, parts);
         }
         ctx.code = Some(refusal.code());
+        let arrival = Arrival::of(&parts.headers);
         let nobodys = RefusedRequest {
             site: None,
             relying_party: None,
             version: parts.version,
-            arrival: Arrival::of(&parts.headers),
+            arrival,
             audience: self.shared.audience,
             return_to: None,
             home: None,
@@ -107,7 +110,33 @@ impl Pipeline {
             warnings: &self.shared.warnings,
             now: self.shared.clock.now(),
         };
-        error::answer(refusal, ctx, &nobodys)
+        let answer = error::answer(refusal, ctx, &nobodys);
+        let is_elsewhere = matches!(refusal, Refusal::UnknownHost(_) | Refusal::NoRoute);
+        if is_elsewhere && self.shared.audience == Audience::Developer && arrival.is_seen() {
+            return pages::apps_elsewhere(answer.status(), &self.addresses(parts));
+        }
+        answer
+    }
+
+    /// Where the apps begin, and those of some tenants of each: on the port that was asked for.
+    fn addresses(&self, parts: &Parts) -> Vec<Url> {
+        const TENANTS: usize = 12;
+        let table = self.sites.table();
+        let all = table.all().iter();
+        let sites = all.map(|site| site.relying_party.settings().app_url());
+        let authority = parts.headers.get(HOST);
+        let authority = authority.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let port = authority.and_then(|authority| authority.port_u16());
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let tenants = table.tenancies().iter().flat_map(|tenancy| {
+            let mount = tenancy.mount();
+            let tenants = tenancy.tenants().take(TENANTS);
+            tenants.filter_map({
+                let port = &port;
+                move |(_, _, host)| Url::parse(&format!("http://{host}{port}{mount}/")).ok()
+            })
+        });
+        sites.chain(tenants).collect()
     }
 
     /// The site whose provider calls its back channel by a name of its own: one that we ask within its

@@ -1,8 +1,9 @@
 //! The pages that stand between two steps of a journey, or at its end.
 
-use http::Response;
 use http::header::SET_COOKIE;
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::auth::callback::LoggedIn;
 use crate::auth::choices::Choice;
@@ -64,6 +65,21 @@ impl Offer<'_> {
             problem::escape(label),
         )
     }
+}
+
+/// Where the apps are, for a developer who came to an address of none.
+pub(super) fn apps_elsewhere(status: StatusCode, addresses: &[Url]) -> Response<Body> {
+    let links = addresses.iter().map(|address| {
+        let address = problem::escape(address.as_str());
+        format!("<p><a href=\"{address}\">{address}</a></p>")
+    });
+    let body = format!(
+        "<p>These are served by bff dev:</p>{}",
+        links.collect::<String>()
+    );
+    let mut page = problem::page("No app is at this address", &body);
+    *page.status_mut() = status;
+    page
 }
 
 /// The redirect as a page of our own, from which the browser goes on by itself: that step is

@@ -123,6 +123,11 @@ impl Table {
         &self.all
     }
 
+    /// The tenants of each site that has some.
+    pub(super) fn tenancies(&self) -> &[Arc<Tenancy>] {
+        &self.tenancies
+    }
+
     /// Every site that there is now: those of tenants as they were asked for.
     pub fn made(&self) -> impl Iterator<Item = Arc<Site>> {
         let of_tenants = self.tenancies.iter().flat_map(|tenancy| tenancy.made());

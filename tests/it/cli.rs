@@ -19,7 +19,7 @@ use crate::support::call::{Call, home, sign_in, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
 use crate::support::idp::{CLIENT_ID, Idp, PUBLIC_URL};
-use crate::support::process::{Ended, Process, run};
+use crate::support::process::{Ended, Process, free_port, run};
 use crate::support::upstream::{Answer, Upstream};
 
 /// A folder with these files, and the environment beside it.
@@ -437,12 +437,6 @@ async fn a_wrong_command_line_ends_with_2() {
     }
 }
 
-/// A free port of this machine.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// DESIGN §1: `bff dev` as the README shows it: alice signs in with no form, the session says so, the
 /// API gets a token that the browser never sees; without the jar 401, and the API sees nothing.
 #[tokio::test]
@@ -582,28 +576,34 @@ async fn bff_dev_offers_the_next_port() {
     assert_eq!(process.ended().await, Some(0));
 }
 
-/// DESIGN §1: `bff dev` is for this machine alone.
+/// DESIGN §1: `bff dev` is for this machine alone: what is elsewhere in production is here then, and a
+/// listener that others reach is refused.
 #[tokio::test]
 async fn bff_dev_stays_on_this_machine() {
-    for (name, server) in [
-        ("another host", "public_url = \"https://app.example.com\""),
-        (
-            "its name in the network",
-            "public_url = \"http://192.0.2.1:8080\"",
-        ),
-        (
-            "every address",
-            "public_url = \"http://localhost:8080\"\nlisten = \"0.0.0.0:0\"",
-        ),
-    ] {
-        let place = Place::with(&[("bff.toml", &format!("[server]\n{server}\n"))]);
+    for listen in ["0.0.0.0:0", "192.0.2.1:8080"] {
+        let place = Place::with(&[("bff.toml", &format!("[server]\nlisten = {listen:?}\n"))]);
         let ended = place.run(&["dev"]).await;
-        assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
+        assert_eq!(ended.code, Some(2), "{listen}: {}", ended.err);
         assert!(
             ended.err.contains("anyone can sign in as anyone"),
-            "{name}: {}",
+            "{listen}: {}",
             ended.err
         );
+    }
+    for public_url in ["https://app.example.com", "http://192.0.2.1:8080"] {
+        let port = free_port();
+        let server = format!("listen = \"127.0.0.1:{port}\"\npublic_url = {public_url:?}\n");
+        let place = Place::with(&[("bff.toml", &format!("[server]\n{server}"))]);
+        let mut process = Process::start(&["dev"], place.path(), &BTreeMap::new());
+        let shown = process.line("app  ").await;
+        let expected = format!("http://localhost:{port}/   (for {public_url})");
+        assert!(shown.ends_with(&expected), "{shown}");
+        let mut browser = Browser::new(nine_o_clock());
+        let login = format!("http://localhost:{port}/bff/login?login_hint=alice");
+        let visit = browser.visit(&login).await;
+        assert_eq!(visit.url().as_str(), format!("http://localhost:{port}/"));
+        process.terminate().await;
+        assert_eq!(process.ended().await, Some(0));
     }
 }
 

@@ -34,6 +34,7 @@ mod cookies;
 mod csrf;
 #[cfg(feature = "redis")]
 mod damaged_records;
+mod dev_sites;
 mod discovery;
 mod events;
 mod first_light;

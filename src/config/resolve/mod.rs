@@ -142,6 +142,7 @@ pub(super) fn resolve(
         log: log?,
         #[cfg(feature = "dev")]
         dev,
+        elsewhere: Vec::new(),
     })
 }
 

@@ -4,9 +4,10 @@ use url::Url;
 
 use crate::config::error::Faults;
 use crate::config::file::ServerTable;
+use crate::config::listening::PORT;
 use crate::config::reader::Written;
 use crate::config::resolve::described::Described;
-use crate::config::resolve::server::{PORT, listen};
+use crate::config::resolve::server::listen;
 use crate::config::resolve::{Purpose, Surroundings, http_url, path_prefix};
 use crate::web::loopback::is_loopback;
 
@@ -95,17 +96,11 @@ fn public_url(
     }
     let mount = mount(written, &url, faults)?;
     url.set_path("/");
-    let key = &written.key;
     if purpose.is_development() && !is_loopback(&url) {
-        let remedy = if key == "server.public_url" {
-            "write \"http://localhost:8080\", or set BFF_SERVER__PUBLIC_URL to it for bff dev"
-        } else {
-            "write one of a name under localhost, such as \"http://shop.localhost:8080\""
-        };
         written.refuse(
             faults,
             "is not on this machine, and anyone can sign in as anyone under bff dev",
-            remedy,
+            "write one of a name, such as \"http://localhost:8080\"",
         );
         return None;
     }

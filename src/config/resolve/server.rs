@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::admin::{AdminKeys, AdminSettings};
 use crate::config::error::Faults;
 use crate::config::file::{LimitsTable, ServerTable, TimeoutsTable};
+use crate::config::listening::PORT;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::{Purpose, Surroundings, count, span, table, tls};
 use crate::config::words::Size;
@@ -18,8 +19,6 @@ use crate::server::{Limits, Listen, ServerSettings, SiteCertificate, Timeouts};
 use crate::web::own_hosts::OwnHosts;
 use crate::web::pace::LeastRate;
 
-/// Where it listens unless told otherwise.
-pub(super) const PORT: u16 = 8080;
 const LEAST_KEY_LENGTH: usize = 16;
 const LONGEST_NAME: usize = 64;
 /// A phone at the edge of its net has ten times as much, a drip a hundredth.
@@ -52,7 +51,10 @@ pub(super) fn server(
         written.refuse(
             faults,
             "is reachable from outside, and anyone can sign in as anyone under bff dev",
-            format!("write \"127.0.0.1:{}\"", address.port()),
+            format!(
+                "write \"127.0.0.1:{port}\", or start bff dev --port {port}",
+                port = address.port()
+            ),
         );
     }
     let tls = tls::tls(&server.tls, surroundings, faults);

@@ -1,7 +1,11 @@
 //! What the rules need to know beside the file: for which command it is read, the environment, the folders.
 
-use crate::config::document::Variables;
+#[cfg(feature = "dev")]
+use std::num::NonZeroU16;
+
+use crate::config::document::{Node, Variables};
 use crate::config::folder::Folder;
+use crate::config::here::Here;
 use crate::config::secret_source::SecretPlaces;
 
 /// Which command the configuration is for.
@@ -16,9 +20,10 @@ pub(in crate::config) enum Purpose {
     Explain,
     /// `bff sessions`, which asks the listener that runs: of all secrets its key alone is needed.
     Administer,
-    /// `bff dev`: the provider is ours, and nothing leaves the machine.
+    /// `bff dev`: the provider is ours, and nothing leaves the machine. All sites are at `port`, where one
+    /// was asked for.
     #[cfg(feature = "dev")]
-    Develop,
+    Develop { port: Option<NonZeroU16> },
 }
 
 impl Purpose {
@@ -43,7 +48,16 @@ impl Purpose {
         match self {
             Self::Serve | Self::Reload | Self::Explain | Self::Administer => false,
             #[cfg(feature = "dev")]
-            Self::Develop => true,
+            Self::Develop { .. } => true,
+        }
+    }
+
+    /// Where sites are, if that is not where their files say.
+    pub(in crate::config) fn here(self, root: &Node) -> Option<Here> {
+        match self {
+            Self::Serve | Self::Reload | Self::Explain | Self::Administer => None,
+            #[cfg(feature = "dev")]
+            Self::Develop { port } => Some(Here::of(root, port)),
         }
     }
 }
@@ -55,6 +69,8 @@ pub(in crate::config) struct Surroundings<'a> {
     pub(in crate::config) variables: &'a Variables,
     /// The folders that relative paths start from.
     pub(in crate::config) folder: &'a Folder,
+    /// Where sites are, if that is not where their files say.
+    pub(in crate::config) here: Option<&'a Here>,
     /// Whether it is read for nobody in particular, so that what each tenant has of its own is missing.
     pub(in crate::config) of_nobody: bool,
 }

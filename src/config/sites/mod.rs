@@ -13,6 +13,7 @@ use crate::config::file::File;
 use crate::config::folder::Folder;
 use crate::config::print::ProviderPrints;
 use crate::config::reader::{Field, Read as _, Written};
+use crate::config::resolve::Surroundings;
 use crate::config::site_file::{SiteFile, SiteName};
 use crate::config::tenants::draft::{self, Draft, Of};
 use crate::web::site_id::SiteId;
@@ -56,17 +57,22 @@ pub(super) struct OwnDocument {
 pub(super) fn read(
     file: &File,
     ground: &Node,
-    variables: &Variables,
-    folder: &Folder,
+    surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Vec<SiteDocument> {
+    let Surroundings {
+        variables, folder, ..
+    } = surroundings;
     let mut sites = Vec::new();
     for document in own_documents(file, variables, folder, faults) {
         let OwnDocument { source, name, root } = document;
-        let Some(root) = root else { continue };
+        let Some(mut own) = root else { continue };
         folder.keep_private(&source);
         faults.turn_to(&source);
-        let mut root = whole(ground, root, faults);
+        if let Some(here) = surroundings.here {
+            here.bring_site(&mut own, source.path());
+        }
+        let mut root = whole(ground, own, faults);
         let draft = Draft::of(&mut root, Of::ASite, faults);
         if draft.is_none() && draft::is_tenanted(ground, Of::BffToml) {
             draft::warn_of_inherited(&root, &source, faults);

@@ -33,6 +33,14 @@ impl Tenant {
             values: values.into(),
         }
     }
+
+    /// An address of nobody's in particular at the tenant's host.
+    #[cfg(feature = "dev")]
+    pub fn at_its_host(&self, mut url: url::Url) -> url::Url {
+        // What was judged to be a host is one.
+        _ = url.set_host(Some(&self.host));
+        url
+    }
 }
 
 /// A value may be a secret.

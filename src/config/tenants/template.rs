@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "dev")]
+use std::sync::OnceLock;
 
 use url::Url;
 
 use crate::config::SiteConfig;
+#[cfg(feature = "dev")]
+use crate::config::development_servers::DevelopmentServers;
 use crate::config::document::Variables;
 use crate::config::error::{ConfigErrors, Faults, Place, Source};
 use crate::config::file::ServerTable;
@@ -18,6 +22,8 @@ use crate::config::resolve::surroundings::{Purpose, Surroundings};
 use crate::config::tenants::Tenant;
 use crate::config::tenants::draft::{self, Draft, Of};
 use crate::config::tenants::placeholders::TENANT;
+#[cfg(feature = "dev")]
+use crate::config::tenants::placeholders::{stand_in, written};
 use crate::web::host_pattern::HostPattern;
 use crate::web::site_id::SiteId;
 
@@ -53,6 +59,8 @@ pub struct Template {
     /// What stands before and after the host in the tenants' `public_url`.
     around_host: (String, String),
     process: Arc<Process>,
+    #[cfg(feature = "dev")]
+    development: OnceLock<DevelopmentServers>,
 }
 
 /// What all templates of a process are filled beside.
@@ -89,6 +97,8 @@ impl Template {
             around_host: (format!("{}://", url.scheme()), after),
             draft,
             process,
+            #[cfg(feature = "dev")]
+            development: OnceLock::new(),
         }
     }
 
@@ -125,11 +135,38 @@ impl Template {
                 purpose: process.purpose,
                 variables: &process.variables,
                 folder: &folder,
+                here: None,
                 of_nobody: false,
             };
             site::site(&described, surroundings, &mut faults).config
         });
-        faults.conclude(site).map(|(site, _)| site)
+        let (site, _) = faults.conclude(site)?;
+        #[cfg(feature = "dev")]
+        let site = self.with_development_servers(site);
+        Ok(site)
+    }
+
+    /// What its sites have in the place of the provider, the demo API and the demo app.
+    #[cfg(feature = "dev")]
+    pub(in crate::config) fn use_development_servers(&self, servers: &DevelopmentServers) {
+        drop(self.development.set(servers.clone()));
+    }
+
+    #[cfg(feature = "dev")]
+    fn with_development_servers(&self, mut site: SiteConfig) -> SiteConfig {
+        if let Some(servers) = self.development.get() {
+            servers.stand_in(&mut site);
+        }
+        site
+    }
+
+    /// A text of the site as it is read for nobody in particular, with its placeholders.
+    #[cfg(feature = "dev")]
+    pub(in crate::config) fn as_written(&self, text: &str) -> String {
+        let names = self.names.iter().map(String::as_str).chain([TENANT]);
+        names.fold(text.to_owned(), |text, name| {
+            text.replace(&stand_in(name), &written(name))
+        })
     }
 
     fn public_url(&self, host: &str) -> String {

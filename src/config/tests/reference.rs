@@ -35,9 +35,14 @@ fn uncommented(wanted: impl Fn(&str) -> bool) -> String {
 
 fn develop(text: &str) -> Config {
     let file = Path::new("bff.toml");
-    parse(text, file, &Variables::new(), Purpose::Develop)
-        .unwrap_or_else(|errors| panic!("{errors}"))
-        .0
+    parse(
+        text,
+        file,
+        &Variables::new(),
+        Purpose::Develop { port: None },
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"))
+    .0
 }
 
 fn paths(table: &DeTable<'_>, above: &str, found: &mut BTreeSet<String>) {

@@ -1115,31 +1115,6 @@ fn what_is_inherited_with_braces_is_told_of() {
     assert_snapshot!(files.warnings(), @"sites/shop.toml: provider.issuer is inherited with {tenant} in it, which is text in a site without tenants; write the key in this file");
 }
 
-/// `bff dev` has a provider of its own, and domains elsewhere lead nowhere here.
-#[cfg(feature = "dev")]
-#[test]
-fn tenants_are_developed_on_this_machine() {
-    let text = SHOP.replace(
-        "https://{tenant}.shop.example.com/app",
-        "http://{tenant}.localhost:8080",
-    );
-    let globex = "idp = \"g\"\nkey = \"none\"\nscope = \"r\"\nhost = \"portal.example\"\n";
-    let files = site(&text, &format!("[acme]\n{ACME}[globex]\n{globex}"));
-    let main = files.0.path().join("bff.toml");
-    let (config, _) = Config::load_for_development(Some(&main), &variables())
-        .unwrap_or_else(|errors| panic!("{errors}"));
-    let globex = site_of(&config, "globex");
-    assert_eq!(
-        globex.auth.public_url.as_str(),
-        "http://globex.localhost:8080/"
-    );
-    assert_eq!(globex.provider.authorize_params[0].1, "g");
-    let (config, _) = Config::load_for_explanation(&main, &Variables::new())
-        .unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(&*config.tenanted[0].tenants[1].host, "globex.localhost");
-    assert_eq!(site_of(&config, "acme").id.as_str(), "shop/acme");
-}
-
 /// §7: tenants are one key, the file that they are in is another, and so is that of a secret.
 #[test]
 fn what_changes_of_tenants_is_named() {

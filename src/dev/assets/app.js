@@ -3,6 +3,9 @@
 
 const byId = (id) => document.getElementById(id)
 
+// Where the endpoints are, and the path that this app is mounted at: most often /bff, and none.
+const { bff, mount } = document.documentElement.dataset
+
 let session = null
 let receivedAt = 0
 let lookingAgain
@@ -14,7 +17,7 @@ let stream = null
 async function look({ slide }) {
   let answer
   try {
-    answer = await call('GET', slide ? '/bff/session' : '/bff/session?slide=false')
+    answer = await call('GET', `${bff}/session${slide ? '' : '?slide=false'}`)
   } catch {
     return problem('bff cannot be reached. This page tries again by itself.', 5)
   }
@@ -38,7 +41,7 @@ async function look({ slide }) {
 /** bff says at once what becomes of the session: extended, about to expire, ended and why. To listen is not to use it. */
 function listen() {
   hangUp()
-  stream = new EventSource('/bff/session/events')
+  stream = new EventSource(`${bff}/session/events`)
   const on = (name, heard) => stream.addEventListener(name, ({ data }) => (hear(name, data), heard(JSON.parse(data))))
   on('signed_in', ({ tag }) => tag === session?.session.tag || look({ slide: false }))
   on('extended', retime)
@@ -89,7 +92,7 @@ async function signOut() {
   const { user } = session
   hangUp() // this page need not be told
   try {
-    const { response, body } = await call('POST', '/bff/logout')
+    const { response, body } = await call('POST', `${bff}/logout`)
     if (response.ok) {
       sessionStorage.setItem(SIGNED_OUT, user.name ?? user.sub)
       return location.assign(body.redirect_to)
@@ -111,7 +114,7 @@ function signInAgain(event) {
     else byId('ended-why').textContent = `That did not work (${data.error ?? 'unknown'}). Try once more.`
   }
   // A window that may not be opened: the link goes there with the page itself.
-  if (open('/bff/login?mode=popup', 'bff-login', 'popup,width=480,height=680')) event.preventDefault()
+  if (open(`${bff}/login?mode=popup`, 'bff-login', 'popup,width=480,height=680')) event.preventDefault()
   else channel.close()
 }
 
@@ -134,7 +137,7 @@ async function volley() {
   let arrived = 0
   await Promise.all(
     cells.map(async (cell, i) => {
-      const answer = await call('GET', `/api/hello?call=${i + 1}`).catch(() => null)
+      const answer = await call('GET', `${mount}/api/hello?call=${i + 1}`).catch(() => null)
       const good = answer?.response.ok && answer.body.bearer
       cell.dataset.state = good ? 'arrived' : 'failed'
       answered += 1
@@ -420,11 +423,11 @@ byId('extend').addEventListener('click', () => look({ slide: true }))
 byId('stay').addEventListener('click', () => look({ slide: true }))
 byId('again').addEventListener('click', signInAgain)
 byId('look').addEventListener('click', () => look({ slide: false }))
-byId('hello').addEventListener('click', () => callApi('GET', '/api/hello'))
-byId('echo').addEventListener('click', () => callApi('POST', '/api/echo', { note: 'written in the browser' }))
+byId('hello').addEventListener('click', () => callApi('GET', `${mount}/api/hello`))
+byId('echo').addEventListener('click', () => callApi('POST', `${mount}/api/echo`, { note: 'written in the browser' }))
 byId('volley').addEventListener('click', volley)
 byId('refused-call').addEventListener('click', async () => {
-  const { response, body } = await call('GET', '/api/hello').catch(() => ({ response: { status: 0 }, body: {} }))
+  const { response, body } = await call('GET', `${mount}/api/hello`).catch(() => ({ response: { status: 0 }, body: {} }))
   byId('refused-answer').textContent = `${response.status} ${body.code ?? ''}`
 })
 byId('ended').addEventListener('close', () => {
@@ -438,7 +441,7 @@ setInterval(tick, 250)
 
 look({ slide: true })
 
-fetch('/dev/info.json')
+fetch('dev/info.json')
   .then((response) => response.json())
   .then(({ control }) => {
     byId('control').href = control

@@ -164,6 +164,8 @@ pub struct SessionSummary {
     pub sub: String,
     /// The `sid` of their ID tokens.
     pub sid: String,
+    /// The relying parties that it signed them in at.
+    pub client_ids: Vec<String>,
     /// Since when.
     pub auth_time: Timestamp,
     /// How often its tokens were renewed.
@@ -321,6 +323,7 @@ impl Core {
             .map(|session| SessionSummary {
                 sub: session.sub.clone(),
                 sid: session.sid.clone(),
+                client_ids: session.client_ids.iter().cloned().collect(),
                 auth_time: session.auth_time,
                 refreshes: session.refreshes,
             })
@@ -363,6 +366,11 @@ impl Core {
     /// 256 unpredictable bits.
     pub(super) fn random(&self) -> String {
         random_base64url::<32>(&*self.randomness)
+    }
+
+    /// Whether more than one relying party signs people in here.
+    pub(super) fn has_several(&self) -> bool {
+        self.state().relying_parties.len() > 1
     }
 
     pub(super) fn relying_party(&self, client_id: &str) -> Option<RelyingParty> {

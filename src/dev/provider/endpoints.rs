@@ -16,6 +16,7 @@ use super::misbehaviour::{Change, Fail, Misbehaviour, RequestLine, RequestLog};
 use super::pages;
 use super::parameters::Parameters;
 use crate::clock::Clock;
+use crate::dev::apps::name_of;
 use crate::dev::serve::{Dropped, json as json_reply, reply};
 use crate::web::body::Body;
 
@@ -150,7 +151,11 @@ impl Endpoints {
         let core = &self.0.core;
         match core.authorize(&parameters, session_cookie(request), said) {
             Authorization::Refuse(why) => page(StatusCode::BAD_REQUEST, pages::refusal(why)),
-            Authorization::AskWho => page(StatusCode::OK, pages::login(core.users(), &parameters)),
+            Authorization::AskWho => {
+                let client_id = parameters.value("client_id").filter(|_| core.has_several());
+                let html = pages::login(core.users(), &parameters, client_id.map(name_of));
+                page(StatusCode::OK, html)
+            }
             Authorization::Answer(answer) => respond(&answer),
         }
     }
@@ -185,6 +190,7 @@ impl Endpoints {
         let farewell = core.end_session(&parameters, session_cookie(request));
         let Farewell {
             next,
+            browser_stays,
             notices,
             frames,
         } = farewell;
@@ -193,7 +199,9 @@ impl Endpoints {
             Some(next) if frames.is_empty() => redirect(next.as_str()),
             next => framing(pages::signed_out(&frames, next.as_ref()), &frames),
         };
-        set_session(&mut response, "", "; Max-Age=0");
+        if !browser_stays {
+            set_session(&mut response, "", "; Max-Age=0");
+        }
         response
     }
 
@@ -239,6 +247,7 @@ impl Endpoints {
                 json!({
                     "user": session.sub,
                     "sid": session.sid,
+                    "apps": session.client_ids.iter().map(|id| name_of(id)).collect::<Vec<_>>(),
                     "created_at": session.auth_time.rfc3339(),
                     "refresh_count": session.refreshes,
                 })
@@ -251,6 +260,7 @@ impl Endpoints {
                 "access_token_seconds".to_owned(),
                 json!(core.access_token_seconds()),
             );
+            state.insert("several_apps".to_owned(), core.has_several().into());
             state.insert("sessions".to_owned(), Value::from(sessions));
             state.insert("requests".to_owned(), json!(control.requests.lines()));
         }

@@ -23,6 +23,8 @@ pub struct Farewell {
     /// Where the browser goes next; `None` where the page of the provider is the end of the road,
     /// since an address that is not registered is never followed.
     pub next: Option<Url>,
+    /// Whether the browser's own session goes on.
+    pub browser_stays: bool,
     /// What is to be posted.
     pub notices: Vec<LogoutNotice>,
     /// What is to be loaded in frames before the browser goes on.
@@ -46,15 +48,19 @@ impl fmt::Debug for LogoutNotice {
 }
 
 impl Core {
-    /// Ends the session at the provider, by the browser's `session` and by the `id_token_hint`.
+    /// Ends the session at the provider that the `id_token_hint` is of, else the browser's `session`: who
+    /// has signed in to another app meanwhile, as somebody else, stays there (RP-Initiated Logout §2).
     pub fn end_session(&self, request: &Parameters, session: Option<&str>) -> Farewell {
         let hinted = request
             .value("id_token_hint")
             .and_then(|hint| self.state().id_tokens.get(hint).cloned());
-        let ended = self.end_sessions(|id, live| {
-            session == Some(id) || hinted.as_ref().is_some_and(|hint| hint.sid == live.sid)
+        let ended = self.end_sessions(|id, live| match &hinted {
+            Some(hint) => hint.sid == live.sid,
+            None => session == Some(id),
         });
+        let is_live = |id: &str| self.state().sessions.contains_key(id);
         Farewell {
+            browser_stays: session.is_some_and(is_live),
             next: self.after_end_session(request, hinted.as_ref().map(|hint| &*hint.client_id)),
             notices: ended.iter().flat_map(|live| self.notices(live)).collect(),
             frames: ended.iter().flat_map(|live| self.frames(live)).collect(),

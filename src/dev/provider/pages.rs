@@ -7,6 +7,7 @@ use url::Url;
 use super::authorize::AuthorizationResponse;
 use super::parameters::Parameters;
 use crate::dev::DevUser;
+use crate::web::problem::escape;
 
 pub(super) const CONTROL_HTML: &str = include_str!("../assets/provider/control.html");
 pub(super) const CONTROL_JS: &str = include_str!("../assets/provider/control.js");
@@ -18,8 +19,8 @@ const LOGIN_HTML: &str = include_str!("../assets/provider/login.html");
 /// A file of its own, since the pages' policy allows no inline script.
 pub(super) const FORM_POST_JS: &str = "document.forms[0].submit()\n";
 
-/// Asks who is there: a button a user, and the request to go on with.
-pub(super) fn login(users: &[DevUser], request: &Parameters) -> String {
+/// Asks who is there, at `app` where there are several: a button a user, and the request to go on with.
+pub(super) fn login(users: &[DevUser], request: &Parameters, app: Option<&str>) -> String {
     let mut buttons = String::new();
     for user in users {
         let name = escape(&user.name);
@@ -35,6 +36,11 @@ pub(super) fn login(users: &[DevUser], request: &Parameters) -> String {
     LOGIN_HTML
         .replace("<!--HIDDEN-->", &hidden_fields(request))
         .replace("<!--USERS-->", &buttons)
+        .replace("<!--APP-->", &app.map(to_sign_in_at).unwrap_or_default())
+}
+
+fn to_sign_in_at(app: &str) -> String {
+    format!("To sign in at <strong>{}</strong>. ", escape(app))
 }
 
 /// A form that posts itself (OAuth 2.0 Form Post Response Mode).
@@ -95,22 +101,6 @@ fn hidden_fields(parameters: &Parameters) -> String {
     fields
 }
 
-/// Text for an HTML attribute or element.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,8 +127,9 @@ mod tests {
     #[test]
     fn parameters_are_escaped() {
         let request = Parameters::parse(b"state=%22%3E%3Cscript%3E");
-        let page = login(&[], &request);
+        let page = login(&[], &request, Some("<b>"));
         assert!(page.contains("&quot;&gt;&lt;script&gt;"), "{page}");
         assert!(!page.contains("\"><script>"), "{page}");
+        assert!(page.contains("at <strong>&lt;b&gt;</strong>."), "{page}");
     }
 }

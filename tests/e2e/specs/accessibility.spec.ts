@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Page, TestInfo } from '@playwright/test'
-import { ADMIN_KEY, startBffDev } from '../support/bff'
+import { ADMIN_KEY, startBffDev, startBffDevWith } from '../support/bff'
 import { freePort } from '../support/ports'
 import { expect, giveName, signIn, test, WAYS_IN } from '../support/world'
 
@@ -121,6 +121,25 @@ test.describe('administration', () => {
     await expect(page.getByRole('dialog', { name: 'Alice Example' })).toBeVisible()
     await check(page, 'administration-session', info)
   })
+})
+
+test('the menu of sites', async ({ page }, info) => {
+  const port = await freePort()
+  const sites = ['shop', 'desk', 'customer-support'].map((name) => [`sites/${name}.toml`, `public_url = "http://${name}.localhost:${port}"\n`])
+  const bff = await startBffDevWith(`[server]\nlisten = "127.0.0.1:${port}"\nsites = "sites"\n`, port, Object.fromEntries(sites))
+  try {
+    await page.goto(`http://localhost:${port}/`)
+    await check(page, 'no-site-here', info)
+    await page.getByRole('link', { name: `http://customer-support.localhost:${port}/` }).click()
+    await page.getByRole('link', { name: 'As alice' }).click()
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('Alice Adams')
+    await check(page, 'one-of-several-sites', info)
+    await page.getByText('customer-support', { exact: true }).first().click()
+    await expect(page.getByRole('link', { name: 'desk' })).toBeVisible()
+    await check(page, 'menu-of-sites', info)
+  } finally {
+    await bff.stop()
+  }
 })
 
 test('the demo and the development provider', async ({ page, anotherBrowser }, info) => {

@@ -48,15 +48,29 @@ export function startBffDev(port: number, { adminPort = null, more = '' }: { adm
   return startBffDevWith(`${serverTable(port, false, adminPort)}${demo}${more}`, port)
 }
 
-/** `bff dev` with this bff.toml, which says `port`. */
-export async function startBffDevWith(configuration: string, port: number) {
-  const bff = await run('dev', configuration, { port, tls: false })
+/** `bff dev` with this bff.toml, which says `port`, and these files beside it. */
+export async function startBffDevWith(configuration: string, port: number, files: Record<string, string> = {}) {
+  return ready(await run('dev', configuration, { port, tls: false }, files))
+}
+
+/** `bff dev` with a bff.toml of the repository, moved to `port`. */
+export async function startBffDevAt(config: string, port: number) {
+  return ready(await runAt('dev', ['--config', config, '--port', String(port)], { port, tls: false }))
+}
+
+async function ready<Running extends RunningBff>(bff: Running) {
   await waitFor(() => /misbehave +\S+/.test(bff.output()))
   return { ...bff, controlUrl: /misbehave +(\S+)/.exec(bff.output())![1]! }
 }
 
+/** Where it listens, and whether it speaks TLS there. */
+interface Place {
+  port: number
+  tls: boolean
+}
+
 /** The origin that the browser sees, or that of a site beside it. */
-export function originOf({ port, tls }: { port: number; tls: boolean }, site?: string): string {
+export function originOf({ port, tls }: Place, site?: string): string {
   return `${tls ? 'https' : 'http'}://${site ? `${site}.` : ''}localhost:${port}`
 }
 
@@ -68,23 +82,25 @@ function siteFiles(options: BffOptions): Files {
   return Object.fromEntries(options.sites.map((name) => [`sites/${name}.toml`, file(name)]))
 }
 
-async function run(command: 'serve' | 'dev', configuration: string, place: { port: number; tls: boolean }, files: Files = {}) {
+async function run(command: 'serve' | 'dev', configuration: string, place: Place, files: Files = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'bff-e2e-'))
   if (place.tls) makeCertificate(folder)
   const config = join(folder, 'bff.toml')
-  await writeFile(config, configuration)
-  for (const [name, text] of Object.entries(files)) {
+  for (const [name, text] of Object.entries({ 'bff.toml': configuration, ...files })) {
     await mkdir(dirname(join(folder, name)), { recursive: true })
     await writeFile(join(folder, name), text)
   }
+  return runAt(command, ['--config', config], place, () => rm(folder, { recursive: true, force: true }))
+}
 
+async function runAt(command: 'serve' | 'dev', options: string[], place: Place, tidy = async () => {}) {
   const publicUrl = originOf(place)
   let output = ''
   let child: ChildProcess
   let exited: Promise<unknown>
 
   const start = async () => {
-    child = spawn(BINARY, [command, '--config', config], {
+    child = spawn(BINARY, [command, ...options], {
       env: { PATH: process.env.PATH, BFF_CLIENT_SECRET: CLIENT_SECRET, BFF_SESSION_KEY: SESSION_KEY, BFF_ADMIN_KEY: ADMIN_KEY, RUST_BACKTRACE: '1' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -106,7 +122,7 @@ async function run(command: 'serve' | 'dev', configuration: string, place: { por
       await exited
       clearTimeout(overdue)
     }
-    await rm(folder, { recursive: true, force: true })
+    await tidy()
   }
 
   try {

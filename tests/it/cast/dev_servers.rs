@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bff::clock::{Clock as _, SystemClock, SystemRandomness};
 use bff::dev::provider::parameters::Parameters;
-use bff::dev::{DevPlaces, DevServers, DevSettings, DevUser, start};
+use bff::dev::{DevApp, DevServers, DevSettings, DevUser, start};
+use bff::web::site_id::SiteId;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Map, Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -15,12 +16,7 @@ use super::relying_party::{RelyingParty, get, send_body};
 use crate::support::browser::Browser;
 use crate::support::call::Call;
 use crate::support::clock::{nine_o_clock, soon};
-use crate::support::idp::PUBLIC_URL;
 use crate::support::upstream::Upstream;
-
-fn servers() -> DevServers {
-    servers_of(&Upstream::start())
-}
 
 /// The servers, whose app listens for logout tokens.
 fn servers_of(app: &Upstream) -> DevServers {
@@ -33,32 +29,39 @@ fn servers_of(app: &Upstream) -> DevServers {
         provider_port: 0,
         access_token_seconds: 300,
     };
-    let url = |path: &str| Url::parse(&format!("{PUBLIC_URL}{path}")).unwrap();
-    let places = DevPlaces {
-        redirect_uri: url("/bff/callback"),
-        post_logout_redirect_uri: url("/bff/logout/callback"),
-        backchannel_logout_uri: Url::parse(&format!("{}/bff/backchannel-logout", app.url()))
-            .unwrap(),
+    let main = DevApp {
+        id: SiteId::main(),
+        origin: origin_of(app).parse().unwrap(),
+        mount: String::new(),
+        base_path: "/bff".to_owned(),
     };
     start(
         &settings,
-        &places,
+        vec![main],
         Arc::new(SystemClock),
         Arc::new(SystemRandomness),
     )
     .unwrap()
 }
 
-fn relying_party(servers: &DevServers) -> RelyingParty {
-    let secret = servers.client_secret.expose();
-    RelyingParty::new(&servers.issuer, &servers.client_id, secret)
+/// The app by a name that browsers and the back channel look for on this machine.
+fn origin_of(app: &Upstream) -> String {
+    format!("http://app.localhost:{}", app.addr().port())
+}
+
+fn relying_party(servers: &DevServers, app: &Upstream) -> RelyingParty {
+    let main = SiteId::main();
+    let secret = servers.clients.secret(&main);
+    RelyingParty::new(&servers.issuer, &servers.clients.id(&main), secret.expose())
+        .at(&origin_of(app))
 }
 
 /// A page of another site can have its own name point at this machine (DNS rebinding), where the control
 /// page turns the provider about and anybody signs in as anybody.
 #[tokio::test]
 async fn the_development_servers_answer_to_no_strangers_name() {
-    let servers = servers();
+    let app = Upstream::start();
+    let servers = servers_of(&app);
     for url in [&servers.control_url, &servers.demo_url] {
         let address = url.socket_addrs(|| None).unwrap()[0];
         for (host, expected) in [
@@ -75,8 +78,9 @@ async fn the_development_servers_answer_to_no_strangers_name() {
 
 #[tokio::test]
 async fn the_demo_api_shows_what_arrived_and_no_part_of_the_token() {
-    let servers = servers();
-    let relying_party = relying_party(&servers);
+    let app = Upstream::start();
+    let servers = servers_of(&app);
+    let relying_party = relying_party(&servers, &app);
     let login = relying_party
         .log_in(&mut Browser::new(nine_o_clock()))
         .await
@@ -111,8 +115,9 @@ async fn the_demo_api_shows_what_arrived_and_no_part_of_the_token() {
 
 #[tokio::test]
 async fn the_demo_api_streams_the_time_and_says_back_what_is_said() {
-    let servers = servers();
-    let login = relying_party(&servers)
+    let app = Upstream::start();
+    let servers = servers_of(&app);
+    let login = relying_party(&servers, &app)
         .log_in(&mut Browser::new(nine_o_clock()))
         .await
         .json();
@@ -148,14 +153,15 @@ async fn the_demo_api_streams_the_time_and_says_back_what_is_said() {
 
 #[tokio::test]
 async fn the_control_page_makes_the_provider_misbehave() {
-    let servers = servers();
+    let app = Upstream::start();
+    let servers = servers_of(&app);
     let state = format!("{}/state", servers.control_url);
     let change = async |change: Value| {
         send_body("POST", &state, &[], "application/json", &change.to_string())
             .await
             .unwrap()
     };
-    let login = relying_party(&servers)
+    let login = relying_party(&servers, &app)
         .log_in(&mut Browser::new(nine_o_clock()))
         .await
         .json();
@@ -174,7 +180,7 @@ async fn the_control_page_makes_the_provider_misbehave() {
     let userinfo = format!("{}/userinfo", servers.issuer);
     let token = login["access_token"].as_str();
     assert_eq!(get(&userinfo, token).await.status, 401);
-    let again = relying_party(&servers)
+    let again = relying_party(&servers, &app)
         .log_in(&mut Browser::new(nine_o_clock()))
         .await;
     assert_eq!(again.json()["expires_in"], 5);
@@ -198,7 +204,7 @@ async fn the_control_page_signs_users_out_and_tells_the_app() {
             .unwrap()
             .json()
     };
-    let party = relying_party(&servers);
+    let party = relying_party(&servers, &app);
     for _ in 0..3 {
         party.log_in(&mut Browser::new(nine_o_clock())).await;
     }
@@ -217,7 +223,7 @@ async fn the_control_page_signs_users_out_and_tells_the_app() {
     assert_ne!(one["jti"], all["jti"]);
 
     // What the app answered stands among the requests.
-    let uri = format!("{}/bff/backchannel-logout", app.url());
+    let uri = format!("{}/bff/backchannel-logout", origin_of(&app));
     let listed = async || {
         let requests = get(&state, None).await.json()["requests"].clone();
         let lines = requests.as_array().unwrap().clone().into_iter();
@@ -248,7 +254,8 @@ async fn the_control_page_signs_users_out_and_tells_the_app() {
 /// The claims of the logout token that `app` was sent as the `count`th.
 async fn told(party: &RelyingParty, app: &Upstream, count: usize) -> Map<String, Value> {
     app.wait("a logout token", |seen| {
-        seen.get(count - 1).is_some_and(|seen| seen.complete)
+        let told = seen.iter().filter(|seen| seen.method == "POST");
+        told.filter(|seen| seen.complete).count() == count
     })
     .await;
     let seen = app.last();
@@ -268,7 +275,8 @@ async fn told(party: &RelyingParty, app: &Upstream, count: usize) -> Map<String,
 
 #[tokio::test]
 async fn the_demo_app_is_served_with_a_strict_policy() {
-    let servers = servers();
+    let app = Upstream::start();
+    let servers = servers_of(&app);
     let at = |path: &str| servers.demo_url.join(path).unwrap().to_string();
     let index = get(&at("/"), None).await;
     let policy = index.header("content-security-policy").unwrap();
@@ -282,7 +290,7 @@ async fn the_demo_app_is_served_with_a_strict_policy() {
     assert_eq!(page.status, 200);
 
     // The users' names are text, never markup.
-    let login = relying_party(&servers).authorization_url(&[]);
+    let login = relying_party(&servers, &app).authorization_url(&[]);
     let asked = get(&login, None).await.text();
     assert!(asked.contains("Alice &lt;Adams&gt;"), "{asked}");
 }

@@ -108,6 +108,27 @@ async fn an_ended_session_is_told_through_the_back_channel() {
     assert_eq!(idp.told().len(), 1);
 }
 
+/// E3: a hint ends the session that it is of, and that of nobody who has signed in here since. It ended both,
+/// so that a sign-out at one app signed somebody else out of another.
+#[tokio::test]
+async fn a_hint_ends_no_later_session() {
+    let idp = Idp::start(&nine_o_clock());
+    let mut browser = Browser::new(nine_o_clock());
+    let alice = RelyingParty::of(&idp).log_in(&mut browser).await.json();
+    let bob = RelyingParty::of(&idp);
+    let asked = bob.authorization_url(&[("login_hint", "bob")]);
+    bob.code(&browser.visit(&asked).await);
+
+    browser.visit(&end_session(&idp, &alice)).await;
+    assert_eq!(idp.sids("alice"), Vec::<String>::new());
+    assert_eq!(idp.sids("bob").len(), 1);
+    // His browser keeps it too.
+    let silent = RelyingParty::of(&idp);
+    let asked = silent.authorization_url(&[("prompt", "none")]);
+    silent.code(&browser.visit(&asked).await);
+    assert_eq!(idp.sids("bob").len(), 1);
+}
+
 /// E10: one session by its `sid`, or all of a user's by the `sub` alone.
 #[tokio::test]
 async fn the_provider_signs_out_of_one_session_or_of_all() {

@@ -23,6 +23,7 @@ pub(crate) struct RelyingParty {
     issuer: String,
     client_id: String,
     client_secret: String,
+    redirect_uri: String,
     pub(crate) code_verifier: String,
     state: String,
     pub(crate) nonce: String,
@@ -39,21 +40,27 @@ impl RelyingParty {
             issuer: issuer.to_owned(),
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
+            redirect_uri: format!("{PUBLIC_URL}/bff/callback"),
             code_verifier: random(),
             state: random(),
             nonce: random(),
         }
     }
 
+    /// With the app at this origin.
+    pub(crate) fn at(mut self, origin: &str) -> Self {
+        self.redirect_uri = format!("{origin}/bff/callback");
+        self
+    }
+
     /// The authorization request; `extra` comes last and replaces what has its name.
     pub(crate) fn authorization_url(&self, extra: &[(&str, &str)]) -> String {
         let challenge = digest::digest(&digest::SHA256, self.code_verifier.as_bytes());
         let challenge = URL_SAFE_NO_PAD.encode(challenge);
-        let redirect_uri = format!("{PUBLIC_URL}/bff/callback");
         let ours = [
             ("response_type", "code"),
             ("client_id", &self.client_id),
-            ("redirect_uri", &redirect_uri),
+            ("redirect_uri", &self.redirect_uri),
             ("scope", "openid profile email offline_access"),
             ("state", &self.state),
             ("nonce", &self.nonce),
@@ -72,14 +79,11 @@ impl RelyingParty {
 
     /// The code in the redirect that ended `visit`, with state and issuer checked (C3, C4).
     pub(crate) fn code(&self, visit: &Visit) -> String {
-        let callback = visit
-            .left
-            .as_ref()
-            .unwrap_or_else(|| panic!("no redirect: {:?}", visit.last()));
+        let callback = visit.url();
         assert!(
             callback
                 .as_str()
-                .starts_with(&format!("{PUBLIC_URL}/bff/callback?"))
+                .starts_with(&format!("{}?", self.redirect_uri))
         );
         assert_eq!(parameter(callback, "state"), Some(self.state.clone()));
         assert_eq!(parameter(callback, "iss"), Some(self.issuer.clone()));
@@ -94,13 +98,12 @@ impl RelyingParty {
     }
 
     pub(crate) async fn exchange(&self, code: &str) -> Reply {
-        let redirect_uri = format!("{PUBLIC_URL}/bff/callback");
         self.post(
             "/token",
             &[
                 ("grant_type", "authorization_code"),
                 ("code", code),
-                ("redirect_uri", &redirect_uri),
+                ("redirect_uri", &self.redirect_uri),
                 ("code_verifier", &self.code_verifier),
             ],
         )

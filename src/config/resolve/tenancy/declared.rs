@@ -6,6 +6,7 @@ use crate::config::capped::Capped;
 use crate::config::document;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::folder::Folder;
+use crate::config::here::Here;
 use crate::config::reader::{Read as _, Written};
 use crate::config::site_file::SiteFile;
 use crate::config::tenants::written::{TenantTable, TenantsTable};
@@ -22,17 +23,20 @@ pub(super) struct Declared {
     pub(super) table: TenantTable,
 }
 
+/// Where their file lies, and where their domains are.
+pub(super) type Places<'a> = (&'a Folder, Option<&'a Here>);
+
 /// All tenants of a site, in the order in which they are written.
 pub(super) fn declared(
     file: &SiteFile,
     source: &Source,
-    folder: &Folder,
+    places: Places<'_>,
     faults: &mut Faults,
 ) -> Vec<Declared> {
     let here = file.tenants.written();
     let here = here.map(|tenants| tenants.value.clone());
     let there = file.tenants_file.written();
-    let there = there.and_then(|written| in_file(source, written, folder, faults));
+    let there = there.and_then(|written| in_file(source, written, places, faults));
     let all = [here, there].into_iter().flatten();
     let declared: Vec<Declared> = all
         .flat_map(|tenants| tenants.0)
@@ -51,7 +55,7 @@ pub(super) fn declared(
 fn in_file(
     site: &Source,
     written: &Written<String>,
-    folder: &Folder,
+    (folder, here): Places<'_>,
     faults: &mut Faults,
 ) -> Option<TenantsTable> {
     let path = folder.private(written, &written.value);
@@ -68,7 +72,10 @@ fn in_file(
     };
     let source = site.beside(&path);
     faults.turn_to(&source);
-    let root = document::parse(&text, &source, faults);
+    let mut root = document::parse(&text, &source, faults);
+    if let (Some(root), Some(here)) = (&mut root, here) {
+        here.bring_tenants(root);
+    }
     let tenants = root.and_then(|root| TenantsTable::read(&root, "", faults));
     faults.turn_to(site);
     tenants

@@ -2,7 +2,6 @@
 
 use crate::config::capped::Capped;
 use crate::config::error::Faults;
-use crate::config::resolve::Purpose;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::tenancy::declared::{Declared, is_label};
 use crate::config::resolve::tenancy::name_of;
@@ -24,17 +23,14 @@ pub(super) fn hosts(
     declared: &[Declared],
     pattern: &HostPattern,
     public: &Public,
-    purpose: Purpose,
     faults: &mut Faults,
 ) -> Vec<Option<TenantHost>> {
     let mut capped = Capped::default();
-    let is_developed = purpose.is_without_provider() && is_loopback(&public.url);
     let hosts = declared.iter().map(|tenant| {
         if !is_label(&tenant.name) {
             return None;
         }
-        // Under `bff dev`, and where that is explained, a domain of its own leads elsewhere.
-        if !tenant.table.host.stands() || is_developed {
+        if !tenant.table.host.stands() {
             return by_pattern(tenant, pattern, &mut capped, faults);
         }
         own(tenant, pattern, public, &mut capped, faults)

@@ -62,7 +62,12 @@ pub(super) fn tenancy(
         return None;
     };
     refuse_hosts_of_routes(&site.file, faults);
-    let declared = declared::declared(&site.file, site.source, surroundings.folder, faults);
+    let declared = declared::declared(
+        &site.file,
+        site.source,
+        (surroundings.folder, surroundings.here),
+        faults,
+    );
     let values = values::values(draft, &declared, surroundings, faults);
     let no_tenant = no_tenant(&site.file, faults);
     let public = public?;
@@ -72,7 +77,7 @@ pub(super) fn tenancy(
         let remedy = "write [tenants.NAME] for each, or tenants_file";
         faults.warn(&site.place(), site.public_url(), what, remedy);
     }
-    let hosts = hosts::hosts(&declared, &pattern, public, surroundings.purpose, faults);
+    let hosts = hosts::hosts(&declared, &pattern, public, faults);
     let known = declared.into_iter().zip(hosts).zip(values);
     let known = known.filter_map(|((declared, host), values)| {
         let host = host?;
@@ -101,7 +106,7 @@ pub(in crate::config) fn secret_files(
     folder: &Folder,
     faults: &mut Faults,
 ) -> Vec<(String, PathBuf)> {
-    let declared = declared::declared(file, source, folder, faults);
+    let declared = declared::declared(file, source, (folder, None), faults);
     let spots = draft.spots.iter().filter(|spot| spot.names_a_secret_file());
     let files = spots.flat_map(|spot| values::files(spot, &declared, folder));
     files.collect()

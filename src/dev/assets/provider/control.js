@@ -1,7 +1,7 @@
 // The page that makes the development provider misbehave.
 //
 // GET  /control/state  {delay_ms, fail, fail_endpoints, access_token_seconds,
-//                       sessions: [{user, sid, created_at, refresh_count}],
+//                       several_apps, sessions: [{user, sid, apps, created_at, refresh_count}],
 //                       requests: [{at, method, path, status, elapsed_ms}]}     (oldest first)
 // POST /control/state  any of the first four, {revoke_all: true}, or {sign_out_user: name} and
 //                       {sign_out_session: sid}, of which the apps hear through the back channel;
@@ -41,17 +41,18 @@ function show(state) {
   if (faults.length > 0) say(`Misbehaving: ${faults.join('; ')}`, 'bad')
   else say('Behaving', 'good')
 
-  showSessions(state.sessions ?? [])
+  showSessions(state.sessions ?? [], state.several_apps)
   const requests = (state.requests ?? []).slice(-50).reverse()
   fill('requests', requests.map((r) => [timeOf(r.at), request(r), status(r.status), number(`${r.elapsed_ms} ms`)]))
 }
 
-function showSessions(sessions) {
+function showSessions(sessions, severalApps) {
   const now = JSON.stringify(sessions)
   if (now === shownSessions) return // else a button would vanish from under the pointer
   shownSessions = now
+  document.querySelector('th.apps').hidden = !severalApps
   fill('sessions', sessions.map((s) => [
-    s.user, code(s.sid), labelled('Since', timeOf(s.created_at)), labelled('Refreshes', s.refresh_count),
+    s.user, ...(severalApps ? [labelled('Signed in at', s.apps.join(', '))] : []), code(s.sid), labelled('Since', timeOf(s.created_at)), labelled('Refreshes', s.refresh_count),
     button('Sign out', `Sign out of this session of ${s.user}`, { sign_out_session: s.sid }),
   ]))
   const users = [...new Set(sessions.map((s) => s.user))].sort()
