@@ -139,6 +139,7 @@ async fn reloads_lose_nothing(kind: Kind, reloads: usize, is_long: bool) {
     }
     let straddled = story.refreshes_are_spent_once();
     story.log_tells_of_nothing(counted.logins.load(Ordering::Relaxed));
+    story.the_faulty_ones_are_told(reloads / 3).await;
     figure!(
         "{kind:?}: {reloads} reloads, a third of them faulty, beside {} clients in {took:?}: {} calls, {} events, {} echoes, {} logins, {} refreshes of which {straddled} straddled a swap; nothing lost; MiB at the {}th {:.1}, at the last {:.1}; open files before {}, at the {}th {}, at the last {}",
         4 * EACH,
@@ -382,6 +383,21 @@ impl Story<'_> {
         for event in ["request.failed", "refresh.failed", "login.failed", "panic"] {
             assert_eq!(lines(&format!("event=\"{event}\"")), 0, "{event}");
         }
+    }
+
+    /// In the log and in the metrics: whatever the faults are, the process that runs was asked. It looks at
+    /// the files by itself as well.
+    async fn the_faulty_ones_are_told(&self, least: usize) {
+        let log = self.node.log();
+        let told = log.lines().filter(|line| line.contains("reload.refused"));
+        assert!(told.count() >= least);
+        let metrics = self.node.administration("/metrics").await.text();
+        let refused = "bff_config_reloads_total{outcome=\"refused\"} ";
+        let mut counts = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(refused));
+        let count: usize = counts.next().unwrap().parse().unwrap();
+        assert!(count >= least, "{count}");
     }
 
     /// How many files are open once everybody is gone, and connections to the API that nobody uses have been
