@@ -3,7 +3,7 @@
 
 import { expect, test as base, type Page } from '@playwright/test'
 import { startApi, type RunningApi } from '../support/api'
-import { startBff, type RunningBff } from '../support/bff'
+import { startBff, type BffOptions, type RunningBff } from '../support/bff'
 import { KEYCLOAK_HOME, startKeycloak, type RunningKeycloak } from '../support/keycloak'
 import { freePort } from '../support/ports'
 import { DIST } from '../support/world'
@@ -44,6 +44,8 @@ const PLAIN = {
   session: '',
   store: { kind: 'memory' },
   refreshBefore: '60s',
+  sites: [] as string[],
+  providers: [] as BffOptions['providers'],
 } as const
 
 // Keycloak is slow on a machine that does other things as well.
