@@ -2,6 +2,8 @@
 //!
 //! Other braces are text, such as those of JSON.
 
+use std::fmt;
+
 /// What stands for a tenant's own name.
 pub(in crate::config) const TENANT: &str = "tenant";
 
@@ -88,6 +90,16 @@ impl Fillable {
     }
 }
 
+/// As it is written.
+impl fmt::Display for Fillable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Gap(name) => f.write_str(&written(name)),
+        })
+    }
+}
+
 /// Whether a variable may be called so.
 pub(in crate::config) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -139,6 +151,7 @@ mod tests {
                 expected = expected.replace(&format!("<{name}>"), &stand_in(name));
             }
             assert_eq!(fillable.of_nobody(), expected, "{text}");
+            assert_eq!(fillable.to_string(), text);
         }
         let fillable = Fillable::of("env:{a}_{tenant}");
         assert_eq!(fillable.beginning(), "env:");

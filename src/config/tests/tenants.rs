@@ -297,8 +297,8 @@ fn values_are_held_against_their_places() {
         // Secrets.
         (secret("env:SECRET_{x}"), "\"B C\"", named),
         (secret("env:SECRET_{x}"), "\"ü\"", named),
-        (secret("file:{x}"), "\"../SECRET\"", named),
-        (secret("file:{x}"), "\"/etc/passwd\"", named),
+        (secret("file:s/{x}"), "\"../SECRET\"", named),
+        (secret("file:s/{x}"), "\"/etc/passwd\"", named),
         (secret("{x}"), "\"env:KEY\"", own),
         (secret("{x}"), "\"file:../bff.toml\"", own),
         (secret("e{x}"), "\"nv:KEY\"", own),
@@ -451,6 +451,14 @@ fn placeholders_stand_where_they_may() {
         (
             provider("issuer", "\"http://{tenant}.example.com\""),
             "provider.issuer is http, so that anyone on the way can sign in as anyone: \"http://{tenant}.example.com\"; write \"https://{tenant}.example.com\"",
+        ),
+        (
+            provider("client_secret", "\"env:{idp}\""),
+            "provider.client_secret lets a tenant name any secret of this process: \"env:{idp}\"; write a part of the name that is the same for all, as in \"env:SECRET_{tenant}\" or \"file:secrets/{tenant}\"",
+        ),
+        (
+            provider("client_key", "\"file:{tenant}{idp}\""),
+            "provider.client_key lets a tenant name any secret of this process: \"file:{tenant}{idp}\"",
         ),
         (
             provider(
@@ -1148,4 +1156,26 @@ fn what_changes_of_tenants_is_named() {
     let _files = files.with("sites/secrets/acme", "longer than before");
     assert_eq!(changed(), "sites.shop.provider.client_secret");
     assert_eq!(changed(), "");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever a tenant's line says: it is refused, or the address is one of those that the site means.
+    #[test]
+    fn no_value_leads_an_address_elsewhere(value in "[a-zA-Z0-9_.:/@?#%\\\\\\[\\]{}ü -]{1,12}") {
+        let text = format!("{AT}{}", provider("issuer", "\"https://{x}.example.com:8443/a/{x}/b\""));
+        let escaped = value.replace('\\', "\\\\");
+        let files = site(&text, &format!("acme = {{ x = \"{escaped}\" }}"));
+        if let Ok((config, _)) = files.load() {
+            let issuer = url::Url::parse(&site_of(&config, "acme").provider.issuer).unwrap();
+            let host = issuer.host_str().unwrap();
+            prop_assert!(host.ends_with(".example.com") && host.split('.').count() == 3);
+            prop_assert_eq!(issuer.port(), Some(8443));
+            let segments: Vec<&str> = issuer.path_segments().unwrap().collect();
+            prop_assert_eq!(segments, ["a", &*value, "b"]);
+            prop_assert!(issuer.query().is_none() && issuer.fragment().is_none());
+            prop_assert!(issuer.username().is_empty() && issuer.password().is_none());
+        }
+    }
 }

@@ -60,14 +60,7 @@ impl<'a> Rule<'a> {
                 Some(form) => Rest::Form(form),
                 None => return Ok(None),
             },
-            Kind::Secret => {
-                let beginning = spot.text.beginning();
-                if beginning.starts_with("env:") || beginning.starts_with("file:") {
-                    Rest::NamedSecret
-                } else {
-                    Rest::Secret
-                }
-            }
+            Kind::Secret => secret_of(spot)?,
             Kind::Plain => Rest::Plain,
             Kind::Scope => Rest::Scope,
             Kind::Header => Rest::Header,
@@ -177,6 +170,24 @@ impl<'a> Rule<'a> {
             remedy: "put a key there that starts with -----BEGIN PRIVATE KEY-----".to_owned(),
         })
     }
+}
+
+/// Who says where a secret is. A name that the site has no part in could be that of any secret.
+fn secret_of(spot: &Spot) -> Result<Rest, (String, &'static str)> {
+    let beginning = spot.text.beginning();
+    if !(beginning.starts_with("env:") || beginning.starts_with("file:")) {
+        return Ok(Rest::Secret);
+    }
+    let own = spot.text.fill(|_| "");
+    if matches!(&*own, "env:" | "file:") {
+        let what = format!(
+            "lets a tenant name any secret of this process: {:?}",
+            spot.text.to_string()
+        );
+        let remedy = "write a part of the name that is the same for all, as in \"env:SECRET_{tenant}\" or \"file:secrets/{tenant}\"";
+        return Err((what, remedy));
+    }
+    Ok(Rest::NamedSecret)
 }
 
 /// The form of an address as it is for nobody.
