@@ -8,7 +8,7 @@ use crate::app::StartError;
 use crate::app::providers::{Asked, Providers};
 use crate::app::stores::{self, Opened};
 use crate::auth::ending::{AllEndings, Endings};
-use crate::auth::{self, RelyingParty, RelyingPartyParts};
+use crate::auth::{self, AuthSettings, RelyingParty, RelyingPartyParts};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::config::{ClientConfig, SiteConfig};
 use crate::frontend::{FileRoom, Frontend, FrontendSettings};
@@ -276,12 +276,14 @@ impl Ground {
         let Some(store) = &self.sessions.carried else {
             return SessionCookie::new(settings, keys);
         };
+        let mut clients =
+            std::iter::once(&config.auth).chain(config.others.iter().map(|at| &at.auth));
         let carrier = Carrier {
             store: Arc::clone(store),
             idle_timeout: config.session.idle_timeout,
             max_lifetime: config.session.max_lifetime,
             room: self.room_for_cookies,
-            id_token: config.auth.needs_id_tokens(),
+            id_token: clients.any(AuthSettings::needs_id_tokens),
         };
         SessionCookie::carrying(settings, keys, carrier)
     }

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::auth::RelyingParty;
 use crate::auth::backchannel_logout::BackchannelLogoutError;
 use crate::auth::callback::{CallbackError, LoggedIn};
-use crate::auth::login::{LoginAnswer, Logins};
+use crate::auth::login::LoginAnswer;
 use crate::auth::logout::LogoutBy;
 use crate::auth::pending_login::Window;
 use crate::pipeline::Serving;
@@ -99,7 +99,7 @@ impl Serving<'_> {
                         ctx.session.clone_from(&logged_in.session);
                         Ok(self.arrive(logged_in, parts))
                     }
-                    Err(error) => self.after_failed_callback(ctx, logins, error, parts),
+                    Err(error) => self.after_failed_callback(ctx, relying_party, error, parts),
                 }
             }
             Endpoint::Logout => {
@@ -192,10 +192,11 @@ impl Serving<'_> {
     fn after_failed_callback(
         &self,
         ctx: &Context,
-        logins: &Logins,
+        relying_party: &RelyingParty,
         error: Box<CallbackError>,
         parts: &Parts,
     ) -> Result<Response<Body>, Refusal> {
+        let (logins, settings) = (relying_party.logins(), relying_party.settings());
         let (id, cause) = (ctx.request_id(), error.to_string());
         let site = self.site.id().named();
         if let Some(again) = &error.again
@@ -211,7 +212,9 @@ impl Serving<'_> {
             return Ok(logins.go_on(again, error.cookie));
         }
         let place = error.denied().filter(|_| error.window == Window::Tab);
-        if let Some(place) = place.filter(|place| self.may_tell(place, parts)) {
+        if let Some(place) =
+            place.filter(|place| self.may_tell(settings.access_denied, place, parts))
+        {
             tracing::info!(
                 event = "login.failed",
                 request.id = id,

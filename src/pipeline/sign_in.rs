@@ -116,9 +116,13 @@ impl Serving<'_> {
 
     /// Whether a login that was cancelled may go back to this place: only where nothing begins the
     /// login anew, so that nobody is sent round in circles (C5).
-    pub(super) fn may_tell(&self, place: &ReturnTo, parts: &Parts) -> bool {
-        let settings = self.site.relying_party.settings();
-        settings.access_denied == AccessDenied::ReturnTo
+    pub(super) fn may_tell(
+        &self,
+        asked_for: AccessDenied,
+        place: &ReturnTo,
+        parts: &Parts,
+    ) -> bool {
+        asked_for == AccessDenied::ReturnTo
             && Arrival::of(&parts.headers).is_seen()
             && matches!(self.opens(place, parts), Opens::ToAnybody | Opens::ToEach)
     }

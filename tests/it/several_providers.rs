@@ -722,3 +722,29 @@ async fn a_second_provider_signs_nobody_out() {
     );
     assert_eq!(alice.session().await["ended"], "provider_logout");
 }
+
+/// C5: where a login ends that was cancelled is said of the provider that it was at.
+#[tokio::test]
+async fn a_cancelled_login_ends_where_its_own_provider_says() {
+    let cast = Cast::new();
+    let open = toml::toml! { path = "/open" auth = "none" };
+    let bff = cast
+        .site()
+        .set("providers.social.access_denied", "return_to")
+        .route(open, &cast.upstream)
+        .start();
+    for name in ["corp", "social"] {
+        let mut alice = cast.browser(&bff);
+        let query = format!("provider={name}&login_hint=alice&return_to=/open/x");
+        let answer = alice.callback_url(&query).await;
+        let cancelled = with_parameter(&answer, "code", None);
+        let cancelled = with_parameter(&cancelled, "error", Some("access_denied"));
+        let visit = alice.visit(cancelled.as_str()).await;
+        if name == "social" {
+            let place = format!("{PUBLIC_URL}/open/x?bff_error=access_denied");
+            assert_eq!(visit.url().as_str(), place);
+        } else {
+            assert_eq!(refusal(visit.last()), "400 login_failed");
+        }
+    }
+}

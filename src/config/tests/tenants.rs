@@ -70,6 +70,40 @@ fn site_of(config: &Config, name: &str) -> SiteConfig {
     site.unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+/// §7: a tenant has each of several providers, with its values filled in, at addresses of its own.
+#[test]
+fn each_tenant_has_all_of_several_providers() {
+    let several = r#"
+public_url = "https://{tenant}.shop.example.com"
+default_provider = "own"
+tenants_file = "tenants.toml"
+[provider]
+client_id = "shop-{tenant}"
+[providers.own]
+issuer = "https://id.example.com/realms/{tenant}"
+client_secret = "env:SECRET_{key}"
+[providers.social]
+issuer = "https://social.example.com"
+client_secret = "env:SECRET"
+"#;
+    let config = fine(&site(several, &format!("[acme]\n{ACME}")));
+    let acme = site_of(&config, "acme");
+    let social = &acme.others[0];
+    assert_eq!(acme.provider.issuer, "https://id.example.com/realms/acme");
+    assert_eq!(social.provider.issuer, "https://social.example.com");
+    for provider in [&acme.provider, &social.provider] {
+        assert_eq!(provider.client_id, "shop-acme");
+    }
+    let callbacks = [&acme.provider, &social.provider].map(|at| at.redirect_uri.as_str());
+    assert_eq!(
+        callbacks,
+        [
+            "https://acme.shop.example.com/bff/callback",
+            "https://acme.shop.example.com/bff/callback/social"
+        ]
+    );
+}
+
 /// §7: what a tenant's site says is the site's file with the tenant's values filled in, everywhere.
 #[test]
 fn a_tenants_site_is_filled_with_its_values() {
