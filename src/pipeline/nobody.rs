@@ -120,7 +120,7 @@ impl Pipeline {
 
     /// Where the apps begin, and those of some tenants of each: on the port that was asked for.
     fn addresses(&self, parts: &Parts) -> Vec<Url> {
-        const TENANTS: usize = 12;
+        const TENANTS: usize = 5;
         let table = self.sites.table();
         let all = table.all().iter();
         let sites = all.map(|site| site.relying_party.settings().app_url());

@@ -53,6 +53,10 @@ impl Purpose {
     }
 
     /// Where sites are, if that is not where their files say.
+    #[cfg_attr(
+        not(feature = "dev"),
+        expect(unused_variables, reason = "`bff dev` alone brings sites here")
+    )]
     pub(in crate::config) fn here(self, root: &Node) -> Option<Here> {
         match self {
             Self::Serve | Self::Reload | Self::Explain | Self::Administer => None,
