@@ -23,6 +23,7 @@ pub struct Reload {
     at_start: Prints,
     /// As they are in use.
     in_use: Mutex<Prints>,
+    secret_files: Mutex<SecretFiles>,
 }
 
 /// What another reading found; it counts as in use once it is [`accepted`](Reload::accept).
@@ -42,11 +43,21 @@ pub struct Reread {
 /// What each key says, as a digest: some say secrets.
 type Prints = BTreeMap<String, Print>;
 
+/// The files of tenants' secrets, each with the key that names it, and what the configuration said then:
+/// tens of thousands of tenants are not read every time that somebody looks for changes.
+#[derive(Debug, Default)]
+struct SecretFiles {
+    said: Print,
+    files: Vec<(String, PathBuf)>,
+}
+
 impl Reload {
     /// Of the configuration at `path` as it stands now, with these variables.
     pub fn new(path: PathBuf, variables: Variables) -> Self {
-        let prints = prints(&path, &variables);
+        let secret_files = Mutex::default();
+        let prints = prints(&path, &variables, &secret_files);
         Self {
+            secret_files,
             path,
             variables,
             at_start: prints.clone(),
@@ -60,7 +71,7 @@ impl Reload {
     /// As [`Config::load`](crate::config::Config::load).
     pub fn read(&self) -> Result<Reread, ConfigErrors> {
         // Before it is read: what changes between the two is then seen again, not missed.
-        let prints = prints(&self.path, &self.variables);
+        let prints = self.prints();
         let (config, warnings) = super::load(&self.path, &self.variables, Purpose::Reload)?;
         let (mut changed, mut needs_restart) = (differing(&self.in_use(), &prints), Vec::new());
         changed.retain(|key| !takes_a_restart(key));
@@ -82,7 +93,11 @@ impl Reload {
 
     /// Changes whenever a file of the configuration may have.
     pub fn stamp(&self) -> Print {
-        Print::of_all(&prints(&self.path, &self.variables))
+        Print::of_all(&self.prints())
+    }
+
+    fn prints(&self) -> Prints {
+        prints(&self.path, &self.variables, &self.secret_files)
     }
 
     fn in_use(&self) -> MutexGuard<'_, Prints> {
@@ -142,7 +157,7 @@ fn takes_a_restart(key: &str) -> bool {
 
 /// The prints of all keys, the files that they name and those of sites included. Empty where bff.toml is
 /// no TOML.
-fn prints(path: &Path, variables: &Variables) -> Prints {
+fn prints(path: &Path, variables: &Variables, secret_files: &Mutex<SecretFiles>) -> Prints {
     let source = Source::first(path);
     let mut faults = Faults::of(source.clone());
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -152,10 +167,8 @@ fn prints(path: &Path, variables: &Variables) -> Prints {
         return prints;
     };
     take_down(&root, "", &folder, &mut prints);
+    let mut tenanted = Vec::new();
     if let Some(file) = File::read(&root, "", &mut faults) {
-        if draft::is_tenanted(&root, Of::BffToml) {
-            take_down_secrets(root.clone(), Of::BffToml, &source, "", &folder, &mut prints);
-        }
         for site in sites::own_documents(&file, variables, &folder, &mut faults) {
             let name = format!("sites.{}", site.name);
             prints.insert(name.clone(), Print::default());
@@ -163,9 +176,25 @@ fn prints(path: &Path, variables: &Variables) -> Prints {
             take_down(&own, &name, &folder, &mut prints);
             if draft::is_tenanted(&own, Of::ASite) {
                 let whole = sites::whole(&root, own, &mut faults);
-                take_down_secrets(whole, Of::ASite, &site.source, &name, &folder, &mut prints);
+                tenanted.push((whole, Of::ASite, site.source, name));
             }
         }
+    }
+    if draft::is_tenanted(&root, Of::BffToml) {
+        tenanted.push((root, Of::BffToml, source, String::new()));
+    }
+    let said = Print::of_all(&prints);
+    let mut known = secret_files.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.said != said {
+        let files = tenanted.into_iter();
+        let files = files.flat_map(|tenanted| secret_files_of(tenanted, &folder));
+        *known = SecretFiles {
+            said,
+            files: files.collect(),
+        };
+    }
+    for (key, path) in &known.files {
+        take_down_file(key, path, &mut prints);
     }
     prints
 }
@@ -194,30 +223,31 @@ fn take_down_below(node: &Node, key: &str, tenants: &str, folder: &Folder, print
     }
 }
 
-/// The files of tenants' secrets, as part of the key that names them all. They are looked at from
-/// outside: there may be tens of thousands.
-fn take_down_secrets(
-    mut root: Node,
-    of: Of,
-    source: &Source,
-    name: &str,
+/// The files of the secrets of a site's tenants, each with the key that names it.
+fn secret_files_of(
+    (mut root, of, source, name): (Node, Of, Source, String),
     folder: &Folder,
-    prints: &mut Prints,
-) {
+) -> Vec<(String, PathBuf)> {
     let mut faults = Faults::of(source.clone());
     let draft = Draft::of(&mut root, of, &mut faults);
     let Some(draft) = draft.filter(Draft::names_secret_files) else {
-        return;
+        return Vec::new();
     };
-    let Some(file) = draft::read(&root, of, &mut faults) else {
-        return;
-    };
-    for (key, path) in resolve::secret_files(&draft, &file, source, folder, &mut faults) {
-        let stamp = std::fs::metadata(&path).map(|found| (found.len(), found.modified().ok()));
-        let stamp = format!("{} {stamp:?}", path.display());
-        let print = prints.entry(document::joined(name, &key)).or_default();
-        *print = print.with(&stamp);
-    }
+    let file = draft::read(&root, of, &mut faults);
+    let files = file.map(|file| resolve::secret_files(&draft, &file, &source, folder, &mut faults));
+    let files = files.unwrap_or_default().into_iter();
+    files
+        .map(|(key, path)| (document::joined(&name, &key), path))
+        .collect()
+}
+
+/// A file as a part of the key that names it. It is looked at from outside: there may be tens of
+/// thousands.
+fn take_down_file(key: &str, path: &Path, prints: &mut Prints) {
+    let stamp = std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()));
+    let stamp = format!("{} {stamp:?}", path.display());
+    let print = prints.entry(key.to_owned()).or_default();
+    *print = print.with(&stamp);
 }
 
 #[cfg(test)]
