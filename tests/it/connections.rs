@@ -118,6 +118,7 @@ async fn a_few_http_2_connections_do_not_stop_the_node() {
     });
     node.open_files = Some(OPEN_FILES);
     node.start().await;
+    node.until_ready().await;
 
     let mut senders = Vec::new();
     let mut calls = Vec::new();

@@ -127,14 +127,9 @@ async fn an_outage_signs_nobody_out(kind: Kind, trouble: Trouble, span: Duration
         let said = soon("an echo", socket.next()).await.unwrap().unwrap();
         assert_eq!(said, Message::text("still here"));
     }
-    soon("/readyz to be well", async {
-        for node in &world.nodes {
-            while node.ready().await.status != 200 {
-                pass(Duration::from_millis(20)).await;
-            }
-        }
-    })
-    .await;
+    for node in &world.nodes {
+        node.until_ready().await;
+    }
     // Ends are heard again.
     people[0].sign_out(world.addr(0)).await;
     let acknowledged = Instant::now();

@@ -170,6 +170,16 @@ impl Node {
         self.administration("/readyz").await
     }
 
+    /// Waits until `/readyz` says yes: at first the provider has not been looked at.
+    pub(crate) async fn until_ready(&self) {
+        soon("the node to be ready", async {
+            while self.ready().await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
     /// What the administration listener answers to whoever asks. It may open a moment later than
     /// the public one: whoever finds it closed asks again.
     pub(crate) async fn administration(&self, path: &str) -> Reply {
