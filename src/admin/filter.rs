@@ -6,6 +6,8 @@
 //! folded names, then of the hashes, so that a cursor stays good while sessions come and go. The list
 //! of all can be asked for by last use as well.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::form_urlencoded;
@@ -83,6 +85,12 @@ pub(super) enum Ending {
 impl Ending {
     /// Reads the query of `DELETE /api/sessions`.
     pub(super) fn read(query: &str) -> Result<Self, Refusal> {
+        // What somebody's variable left empty must not stand for everybody.
+        let is_empty =
+            |(name, value): (Cow<'_, str>, Cow<'_, str>)| name == "subject" && value.is_empty();
+        if form_urlencoded::parse(query.as_bytes()).any(is_empty) {
+            return bad("subject is empty; leave it out to end all sessions of a site.");
+        }
         let mut parameters = Parameters::read(query, &["subject", "site", "tenant"])?;
         match (parameters.take("subject"), parameters.take_site()?) {
             (Some(subject), site) => Ok(Self::OfSubject(subject, site)),

@@ -60,10 +60,10 @@ impl Providers {
         let provider = make();
         let looked_after = provider.clone();
         let fresh = self.0.care.spawn(async move {
-            if when == Asked::OnceNeeded {
-                looked_after.needed().await;
+            match when {
+                Asked::AtOnce => looked_after.keep_fresh().await,
+                Asked::OnceNeeded => looked_after.keep_fresh_once_found().await,
             }
-            looked_after.keep_fresh().await;
         });
         let made = Known {
             provider: provider.clone(),

@@ -53,6 +53,7 @@ use crate::config::folder::Folder;
 use crate::config::here::Here;
 use crate::config::print::ProviderPrints;
 use crate::config::reader::Read as _;
+use crate::config::resolve::process_secrets::ProcessSecrets;
 use crate::config::resolve::{Document, Purpose, Surroundings};
 use crate::config::site_file::SiteFile;
 use crate::config::tenants::draft::{Draft, Of};
@@ -203,6 +204,7 @@ impl Config {
             variables,
             folder: &Folder::of(&main),
             of_nobody: false,
+            own: ProcessSecrets::NONE,
             here: None,
         };
         let root = document::read_what_stands(&text, &main, variables, &mut unsaid);
@@ -391,6 +393,7 @@ fn parse(
             folder: &folder,
             here: here.as_ref(),
             of_nobody: false,
+            own: ProcessSecrets::NONE,
         };
         let ground = root.clone();
         sites::inherit::providers(&mut root);

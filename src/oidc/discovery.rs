@@ -64,6 +64,11 @@ impl Discovery {
             return Ok(metadata);
         }
         self.needed.notify_one();
+        self.find().await
+    }
+
+    /// A fetch where there is no good copy yet, shared with whoever waits for one.
+    pub(super) async fn find(&self) -> Result<Arc<Metadata>, ProviderError> {
         let seen = self.attempts.load(Ordering::SeqCst);
         let flight = self.flight.lock().await;
         if let Some(metadata) = self.cached() {

@@ -147,7 +147,7 @@ impl Provider {
         // A login that needs the first copy may be fetching it.
         let metadata = match discovery.cached() {
             Some(_) => discovery.refresh().await?,
-            None => discovery.metadata().await?,
+            None => discovery.find().await?,
         };
         self.0.jwks.refresh().await?;
         Ok(metadata)
@@ -177,9 +177,19 @@ impl Provider {
         }
     }
 
-    /// Comes once somebody has asked for metadata while there were none.
-    pub async fn needed(&self) {
-        self.0.discovery.needed().await;
+    /// Runs for ever: as [`Self::keep_fresh`], once a look was good. Until then it looks when somebody needs
+    /// metadata and has none, and never by itself: of thousands, those that nobody can use cost nothing.
+    pub async fn keep_fresh_once_found(self) {
+        loop {
+            self.0.discovery.needed().await;
+            let outcome = self.look().await;
+            self.0.looks.note(outcome.as_deref());
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        tokio::time::sleep(FRESHEN).await;
+        self.keep_fresh().await;
     }
 
     /// Tells it from every other that there is, those just like it among them.

@@ -120,6 +120,22 @@ fn the_sessions_of_a_site_end_together() {
     }
 }
 
+/// §7: a subject that somebody's variable left empty stands for nobody, and not for all of the site.
+#[test]
+fn an_empty_subject_ends_nobody() {
+    let running = several();
+    let before = running.store.names();
+    for query in [
+        "site=shop&subject=",
+        "subject=",
+        "subject=&site=shop&tenant=acme",
+    ] {
+        let (status, told) = running.json("DELETE", &format!("/api/sessions?{query}"));
+        assert_eq!(status, 400, "{query}: {told}");
+        assert_eq!(running.store.names(), before, "{query}");
+    }
+}
+
 /// What follows an end follows that of a whole site as well, and whoever asked may go away.
 #[test]
 fn the_end_of_a_site_goes_on_alone() {

@@ -9,6 +9,7 @@ mod clients;
 pub(super) mod described;
 mod frontend;
 mod headers;
+pub(super) mod process_secrets;
 mod provider;
 mod provider_addresses;
 mod provider_login;
@@ -43,6 +44,7 @@ use crate::config::file::File;
 use crate::config::print::ProviderPrints;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::described::Described;
+use crate::config::resolve::process_secrets::ProcessSecrets;
 use crate::config::resolve::site::Resolved;
 use crate::config::site_file::SiteFile;
 use crate::config::sites::SiteDocument;
@@ -74,6 +76,11 @@ pub(super) fn resolve(
     faults: &mut Faults,
 ) -> Option<Config> {
     let file = &main.file;
+    let own = ProcessSecrets::of(file, surroundings);
+    let surroundings = Surroundings {
+        own: &own,
+        ..surroundings
+    };
     faults.turn_to(&main.source);
     let (server_table, server_place) = table(&file.server);
     let describe = |source, id, file, providers, draft| Described {

@@ -311,9 +311,13 @@ fn client_secret(
     faults: &mut Faults,
 ) -> Option<ClientSecret> {
     let example = "client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable";
-    let secret = field
-        .required(place, "provider.client_secret", example, faults)?
-        .resolve(surroundings.secrets(), faults)?;
+    let written = field.required(place, "provider.client_secret", example, faults)?;
+    let secret = written.resolve(surroundings.secrets(), faults)?;
+    if let Some(own) = surroundings.own.name_of(&secret) {
+        let what = format!("is what {own} says as well, and the provider would be sent it");
+        written.refuse(faults, what, "write the secret that this provider gave you");
+        return None;
+    }
     Some(ClientSecret::new(secret.as_str()))
 }
 

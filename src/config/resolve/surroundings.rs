@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use crate::config::document::{Node, Variables};
 use crate::config::folder::Folder;
 use crate::config::here::Here;
+use crate::config::resolve::process_secrets::ProcessSecrets;
 use crate::config::secret_source::SecretPlaces;
 
 /// Which command the configuration is for.
@@ -77,6 +78,8 @@ pub(in crate::config) struct Surroundings<'a> {
     pub(in crate::config) here: Option<&'a Here>,
     /// Whether it is read for nobody in particular, so that what each tenant has of its own is missing.
     pub(in crate::config) of_nobody: bool,
+    /// What no provider is to be shown.
+    pub(in crate::config) own: &'a ProcessSecrets,
 }
 
 impl<'a> Surroundings<'a> {

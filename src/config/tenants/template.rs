@@ -17,6 +17,7 @@ use crate::config::file::ServerTable;
 use crate::config::folder::Folder;
 use crate::config::print::ProviderPrints;
 use crate::config::resolve::described::Described;
+use crate::config::resolve::process_secrets::ProcessSecrets;
 use crate::config::resolve::site;
 use crate::config::resolve::surroundings::{Purpose, Surroundings};
 use crate::config::tenants::Tenant;
@@ -137,6 +138,7 @@ impl Template {
                 folder: &folder,
                 here: None,
                 of_nobody: false,
+                own: ProcessSecrets::NONE,
             };
             site::site(&described, surroundings, &mut faults).config
         });

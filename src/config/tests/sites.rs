@@ -157,7 +157,12 @@ fn faults_in_five_files_are_told_at_once() {
 /// §7: two sites have two places, and two names.
 #[test]
 fn two_sites_that_are_one_are_refused() {
-    let cases: [(&str, &str, &str); 7] = [
+    let cases: [(&str, &str, &str); 8] = [
+        (
+            "below the endpoints",
+            "public_url = \"https://shop.example.com/bff/callback\"",
+            "sites/z.toml:1:14: public_url takes /bff/callback, where the endpoints of sites/shop.toml are; write another path",
+        ),
         (
             "the same place",
             "public_url = \"https://SHOP.example.com:8443/\"",

@@ -455,6 +455,36 @@ fn names_are_held_against_their_places() {
     }
 }
 
+/// What a provider is sent is none of the process's own secrets, whoever names it and by whichever name.
+#[test]
+fn no_provider_is_sent_a_secret_of_the_process() {
+    let key = variables()["KEY"].clone();
+    let plain = format!(
+        "{AT}{}",
+        provider("client_secret", "\"env:SECRET_{tenant}\"")
+    );
+    let alone = format!(
+        "public_url = \"https://a.example.com\"\n{}",
+        provider("client_secret", "\"file:../key\"")
+    );
+    for (text, says) in [
+        (
+            plain,
+            "acme has a provider.client_secret that session.keys says as well, and its provider would be sent it; name the secret that this tenant's provider gave",
+        ),
+        (
+            alone,
+            "provider.client_secret is what session.keys says as well, and the provider would be sent it; write the secret that this provider gave you",
+        ),
+    ] {
+        let files = site(&text, "acme = {}").with("key", &key);
+        let told = files.load_with(&[("SECRET_acme", &key)]);
+        let told = files.plain(&told.unwrap_err().to_string());
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.ends_with(says), "{told}");
+    }
+}
+
 /// §7: what stands for everybody may stand there, and what does not is told of the site's line, as it
 /// is written.
 #[test]

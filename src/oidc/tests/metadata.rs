@@ -75,6 +75,26 @@ async fn a_provider_that_comes_late_is_found() {
     keeping.abort();
 }
 
+/// DESIGN §7: a provider that nobody can use is asked when somebody needs it, and never by itself; once it was
+/// found it is looked at as any is.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_not_found_is_asked_when_it_is_needed() {
+    let stage = Stage::set().await;
+    stage.fake.answer(METADATA, Answer::json(503, &json!({})));
+    let keeping = tokio::spawn(stage.provider.clone().keep_fresh_once_found());
+    let an_hour = Duration::from_hours(1);
+    tokio::time::sleep(an_hour).await;
+    assert_eq!(stage.fake.asked(METADATA).len(), 0);
+    for logins in 1..=3 {
+        stage.provider.metadata().await.unwrap_err();
+        tokio::time::sleep(an_hour).await;
+        // The login's own look, and at most the one that it set off.
+        let asked = stage.fake.asked(METADATA).len();
+        assert!((logins..=2 * logins).contains(&asked), "{asked}");
+    }
+    keeping.abort();
+}
+
 /// However many ask at once, the provider is asked once, and all share the failure.
 #[tokio::test]
 async fn many_logins_ask_once() {

@@ -143,7 +143,9 @@ fn paths(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
         (below, mount) if is_within(below, mount) => (other, site),
         _ => return,
     };
-    if is_below(&outer.public.whole_base_path(), &inner.public.mount) {
+    let endpoints = outer.public.whole_base_path();
+    let mount = &inner.public.mount;
+    if is_below(&endpoints, mount) || is_below(mount, &endpoints) {
         let what = format!(
             "takes {}, where the endpoints of {} are",
             inner.public.mount,

@@ -166,11 +166,8 @@ fn domains_of(index: usize, known: &[Known<'_>], domains: &Domains<'_>, faults: 
             let Some(whose) = whose(host, other).filter(|_| other_index != index) else {
                 continue;
             };
-            if site.public.mount == other.public.mount {
-                refuse(whose, faults);
-            } else {
-                sharing.push(other_index);
-            }
+            // On whichever path: a tenant's line must not bring an app to the origin of another.
+            refuse(whose, faults);
         }
     }
     capped.conclude(faults);

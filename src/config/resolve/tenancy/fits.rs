@@ -162,6 +162,14 @@ impl<'a> Rule<'a> {
             what: format!("has no {key}: it {what}"),
             remedy,
         })?;
+        if let Some(own) = surroundings.own.name_of(&found) {
+            return Err(Misfit {
+                what: format!(
+                    "has a {key} that {own} says as well, and its provider would be sent it"
+                ),
+                remedy: "name the secret that this tenant's provider gave".to_owned(),
+            });
+        }
         if !key.ends_with("client_key") {
             return Ok(());
         }
