@@ -171,12 +171,12 @@ fn two_sites_that_are_one_are_refused() {
         (
             "one cookie",
             "public_url = \"https://shop.example.com/z\"\nsession.cookie.name = \"__Host-Http-bff\"",
-            "sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name, without a dash at its end",
+            "sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name",
         ),
         (
             "a chunk's name",
             "public_url = \"https://shop.example.com/z\"\nsession.cookie.name = \"__Host-Http-bff-1\"",
-            "session.cookie.name is what a chunk, a login or a logout is called beside the cookie of sites/shop.toml",
+            "session.cookie.name is what a chunk, a login or a logout is called beside the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name, which is not the other with a dash and more at its end",
         ),
         (
             "a logout's name",
