@@ -4,7 +4,7 @@ use super::files::{Files, certificate};
 use super::*;
 
 /// A ground for sites to stand on.
-const GROUND: &str = r#"
+pub(super) const GROUND: &str = r#"
 [server]
 sites = "sites"
 [provider]
