@@ -119,6 +119,34 @@ fn what_a_site_chose_takes_the_place_of_what_contradicts_it() {
     assert_eq!(*dir, files.0.path().join("sites/dist"));
 }
 
+/// N3: whoever lacks a secret is not sent to give one provider that of another (the remedy named the variable
+/// of the first).
+#[test]
+fn a_secret_that_is_not_inherited_is_told_of() {
+    let issuer = "issuer = \"https://other.example.com\"\n";
+    let said = [
+        shop(&format!("[provider]\n{issuer}")),
+        shop(&format!(
+            "[provider]\n{issuer}client_auth = \"client_secret_basic\""
+        )),
+        shop(&format!("[providers.help-desk]\n{issuer}client_id = \"x\"")),
+        // That of a key says nothing of a secret.
+        shop(&format!(
+            "[provider]\n{issuer}client_key = \"file:key.pem\""
+        )),
+    ]
+    .map(|desk| {
+        let files = Files::new(GROUND, &[("desk.1.toml", &desk)]);
+        files.faults()
+    });
+    assert_snapshot!(said.join("\n"), @r#"
+    sites/desk.1.toml:2:1: provider.client_secret is missing: that of bff.toml is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:DESK_1_SECRET"
+    sites/desk.1.toml:2:1: provider.client_secret is missing: that of bff.toml is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:DESK_1_SECRET"
+    sites/desk.1.toml:2:12: providers.help-desk.client_secret is missing: that of [provider] is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:HELP_DESK_SECRET"
+    sites/desk.1.toml:4:14: provider.client_key is to come from sites/key.pem, which can't be read (No such file or directory (os error 2)); put the secret there and let this process read it
+    "#);
+}
+
 /// N3: faults in five files are told at once, each with its file, line, column and remedy, in order;
 /// what all inherit is told once.
 #[test]
