@@ -1213,3 +1213,16 @@ proptest! {
         }
     }
 }
+
+/// N3: no shell sets a variable with a dash, so that setting it is no remedy.
+#[test]
+fn a_variable_with_a_dash_is_told_of() {
+    let written = |secret: &str| SHOP.replace("env:SECRET_{key}", secret);
+    let tenants = "[acme]\nidp = \"i\"\nkey = \"a-b\"\nscope = \"s\"\n";
+    let said = ["env:SECRET_{key}", "env:THE-SECRET_{key}"]
+        .map(|secret| said(&site(&written(secret), tenants)));
+    assert_snapshot!(said.join("\n"), @"
+    sites/tenants.toml:3:7: acme.key has no provider.client_secret: it is to come from the variable SECRET_a-b, which is not set; a shell sets no variable with a dash in its name; use file:secrets/{key}, or a variable of the tenant with _ in place of -
+    sites/tenants.toml:3:7: acme.key has no provider.client_secret: it is to come from the variable THE-SECRET_a-b, which is not set; a shell sets no variable with a dash in its name; write env: with _ in place of -, or file: with a path
+    ");
+}
