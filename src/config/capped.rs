@@ -1,4 +1,4 @@
-//! What is wrong in the same way with many tenants: each is named, up to a number.
+//! What is wrong in the same way with many keys or tenants: each is named, up to a number.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Many {
 }
 
 impl Capped {
-    /// Notes a fault of a tenant's key, as long as not too many had the same: `group`.
+    /// Notes a fault of a key, as long as not too many had the same: `group`.
     pub(super) fn refuse(
         &mut self,
         group: &str,

@@ -207,9 +207,9 @@ impl Faults {
         }
     }
 
-    /// The same, for a file whose keys are to be read.
-    pub(super) fn with_keys(self, every_key: fn() -> Vec<String>) -> Self {
-        Self { every_key, ..self }
+    /// From now on files are read that may have these keys.
+    pub(super) fn expect_keys(&mut self, every_key: fn() -> Vec<String>) {
+        self.every_key = every_key;
     }
 
     /// The paths of all keys that may stand somewhere.

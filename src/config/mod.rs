@@ -380,7 +380,8 @@ fn parse(
     purpose: Purpose,
 ) -> Result<(Config, Warnings), ConfigErrors> {
     let main = Source::first(file);
-    let mut faults = Faults::of(main.clone()).with_keys(|| File::keys(""));
+    let mut faults = Faults::of(main.clone());
+    faults.expect_keys(|| File::keys(""));
     let folder = Folder::of(&main);
     let config = document::read(text, &main, variables, &mut faults).and_then(|mut root| {
         let here = purpose.here(&root);

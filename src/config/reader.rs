@@ -125,11 +125,7 @@ impl<'a> TableReader<'a> {
             );
             return None;
         };
-        for (name, entry) in entries {
-            if !known.contains(&name.as_str()) {
-                super::unknown_key::note(key, name, known, &entry.key_place, faults);
-            }
-        }
+        super::unknown_key::note_all(key, entries, known, faults);
         Some(Self { entries, key })
     }
 

@@ -178,6 +178,14 @@ impl Written<SecretSource> {
     }
 }
 
+/// What to say of a variable that [`is_beyond_a_shell`].
+pub(super) const NO_DASH: &str = "a shell sets no variable with a dash in its name";
+
+/// Whether whoever writes `NAME=value` in a shell cannot mean this one.
+pub(super) fn is_beyond_a_shell(variable: &str) -> bool {
+    variable.contains('-')
+}
+
 impl SecretSource {
     /// The name of what it is in.
     fn text(&self) -> Option<&str> {
@@ -202,7 +210,12 @@ impl SecretSource {
             Self::Variable(name) => {
                 let text = variables.get(name).ok_or_else(|| {
                     let what = format!("is to come from the variable {name}, which is not set");
-                    (what, format!("set {name} for this process"))
+                    let remedy = if is_beyond_a_shell(name) {
+                        format!("{NO_DASH}; write env: with _ in place of -, or file: with a path")
+                    } else {
+                        format!("set {name} for this process")
+                    };
+                    (what, remedy)
                 })?;
                 Zeroizing::new(text.clone())
             }

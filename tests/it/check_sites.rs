@@ -148,9 +148,9 @@ keys = ["env:KEY"]
     insta::assert_snapshot!(refused(dir.path()).await, @r#"
     sites/again.toml:1:14: public_url is where bff.toml is too: app.example.com/ (a port tells no sites apart); write another host, or a path such as "/shop" after it
     sites/bare.toml:1:14: public_url is https, and no certificate is for bare.example.com, so that no browser gets there; write tls = { cert, key } with one that is
-    sites/desk.toml:3:8: session.cookie.name is the name of the cookie of bff.toml, which is on this host as well; write another session.cookie.name, without a dash at its end
+    sites/desk.toml:3:8: session.cookie.name is the name of the cookie of bff.toml, which is on this host as well; write another session.cookie.name
     sites/shop.toml:1:6: id is the name of sites/desk.toml too; give each site a name of its own: the file's, or id
-    sites/team.toml:3:8: session.cookie.name is the name of the cookie of bff.toml, which is on this host as well; write another session.cookie.name, without a dash at its end
+    sites/team.toml:3:8: session.cookie.name is the name of the cookie of bff.toml, which is on this host as well; write another session.cookie.name
     sites/zoo.toml:1:6: id is the name of sites/desk.toml too; give each site a name of its own: the file's, or id
     "#);
 }

@@ -10,6 +10,7 @@ use crate::config::error::Faults;
 use crate::config::file::ProviderTable;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::described::Described;
+use crate::config::resolve::missing_secret::MissingSecret;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{Surroundings, provider, provider_addresses, roots, table};
 use crate::config::site_file::SiteFile;
@@ -110,7 +111,8 @@ impl Client<'_> {
     ) -> Option<ClientConfig> {
         let field = self.field;
         let callback = self.name.filter(|_| self.has_own_addresses);
-        let settings = provider::provider(field, callback, public, surroundings, faults);
+        let missing = missing_secret(site, self.name);
+        let settings = provider::provider(field, callback, &missing, public, surroundings, faults);
         let way_out = provider_addresses::way_out(field, surroundings, faults);
         let outbound = OutboundSettings {
             way_out,
@@ -128,6 +130,32 @@ impl Client<'_> {
             provider: settings,
         })
     }
+}
+
+/// What to say where a provider has no secret. One that was written for another issuer is not inherited,
+/// and whoever sent it to this one would give it away.
+fn missing_secret(site: &Described<'_>, name: Option<&str>) -> MissingSecret {
+    let has_secret = |table: &ProviderTable| table.client_secret.stands();
+    let ground = site.ground.and_then(|ground| match name {
+        Some(name) => {
+            let several = ground.providers.written()?;
+            let mut several = several.value.0.iter();
+            several
+                .find(|of_ground| of_ground.value.0 == name)
+                .map(|of_ground| &of_ground.value.1)
+        }
+        None => ground.provider.written().map(|provider| &provider.value),
+    });
+    let shared = site.file.provider.written();
+    let shared = shared.filter(|_| name.is_some());
+    let of = if ground.is_some_and(has_secret) {
+        "bff.toml"
+    } else if shared.is_some_and(|shared| has_secret(&shared.value)) {
+        "[provider]"
+    } else {
+        return MissingSecret::default();
+    };
+    MissingSecret::not_inherited(of, name.unwrap_or(site.id.as_str()))
 }
 
 /// A7: the one address beyond this machine where the operator has us ask over http.

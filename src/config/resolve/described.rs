@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::config::error::{Place, Source};
-use crate::config::file::ServerTable;
+use crate::config::file::{File, ServerTable};
 use crate::config::print::ProviderPrints;
 use crate::config::site_file::SiteFile;
 use crate::config::tenants::draft::Draft;
@@ -22,6 +22,8 @@ pub(in crate::config) struct Described<'a> {
     /// `[server]` of bff.toml, and where it stands.
     pub(in crate::config) server: &'a ServerTable,
     pub(in crate::config) server_place: &'a Place,
+    /// What bff.toml says, of a site that inherits it.
+    pub(in crate::config) ground: Option<&'a File>,
     /// Of a site of tenants: what theirs are made of. What is described here is then nobody's.
     pub(in crate::config) draft: Option<&'a Draft>,
 }

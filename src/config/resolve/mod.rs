@@ -9,6 +9,7 @@ mod clients;
 pub(super) mod described;
 mod frontend;
 mod headers;
+mod missing_secret;
 pub(super) mod process_secrets;
 mod provider;
 mod provider_addresses;
@@ -91,6 +92,7 @@ pub(super) fn resolve(
         providers,
         server: &server_table,
         server_place: &server_place,
+        ground: (*source != main.source).then_some(&main.file),
         draft,
     };
     let mut described = Vec::new();

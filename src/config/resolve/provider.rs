@@ -10,6 +10,7 @@ use crate::auth::{AccessDenied, AnonymousAnswer, AuthSettings, LogoutHint};
 use crate::config::error::{Faults, Place};
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
+use crate::config::resolve::missing_secret::MissingSecret;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{
     Surroundings, provider_addresses, provider_login, provider_logout, span, table,
@@ -55,6 +56,7 @@ const fn missing_provider() -> &'static str {
 pub(super) fn provider(
     field: &Field<ProviderTable>,
     callback: Option<&str>,
+    missing: &MissingSecret,
     public: Option<&Public>,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
@@ -92,7 +94,7 @@ pub(super) fn provider(
         (
             issuer,
             client_id,
-            client_auth(&provider, &place, surroundings, faults),
+            client_auth(&provider, (&place, missing), surroundings, faults),
         )
     };
     let clock_skew = clock_skew(&provider.clock_skew, faults);
@@ -234,7 +236,7 @@ fn redirect_uri(public: &Public, callback: Option<&str>) -> Option<Url> {
 /// A1: a confidential client, unless `allow_public_client` is set.
 fn client_auth(
     provider: &ProviderTable,
-    place: &Place,
+    (place, missing): (&Place, &MissingSecret),
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<ClientAuth> {
@@ -253,11 +255,12 @@ fn client_auth(
             return None;
         }
         (Field::Absent, true, false) => {
-            return client_secret(secret, place, surroundings, faults).map(ClientAuth::Secret);
+            return client_secret(secret, (place, missing), surroundings, faults)
+                .map(ClientAuth::Secret);
         }
         (Field::Absent, false, true) => ClientAuthMethod::PrivateKeyJwt,
         (Field::Absent, false, false) => {
-            return public_client(provider, place, faults);
+            return public_client(provider, (place, missing), faults);
         }
     };
     if let Some(audience) = provider.client_assertion_audience.written()
@@ -271,10 +274,12 @@ fn client_auth(
     }
     match method {
         ClientAuthMethod::SecretBasic => {
-            client_secret(secret, place, surroundings, faults).map(ClientAuth::SecretBasic)
+            client_secret(secret, (place, missing), surroundings, faults)
+                .map(ClientAuth::SecretBasic)
         }
         ClientAuthMethod::SecretPost => {
-            client_secret(secret, place, surroundings, faults).map(ClientAuth::SecretPost)
+            client_secret(secret, (place, missing), surroundings, faults)
+                .map(ClientAuth::SecretPost)
         }
         ClientAuthMethod::PrivateKeyJwt => {
             let written = key.required(
@@ -306,12 +311,14 @@ fn client_auth(
 
 fn client_secret(
     field: &Field<SecretSource>,
-    place: &Place,
+    (place, missing): (&Place, &MissingSecret),
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<ClientSecret> {
-    let example = "client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable";
-    let written = field.required(place, "provider.client_secret", example, faults)?;
+    if !field.stands() {
+        missing.refuse(place, "is missing", faults);
+    }
+    let written = field.written()?;
     let secret = written.resolve(surroundings.secrets(), faults)?;
     if let Some(own) = surroundings.own.name_of(&secret) {
         let what = format!("is what {own} says as well, and the provider would be sent it");
@@ -323,7 +330,7 @@ fn client_secret(
 
 fn public_client(
     provider: &ProviderTable,
-    place: &Place,
+    (place, missing): (&Place, &MissingSecret),
     faults: &mut Faults,
 ) -> Option<ClientAuth> {
     if let Some(written) = provider.allow_public_client.written()
@@ -337,12 +344,8 @@ fn public_client(
         return Some(ClientAuth::Public);
     }
     if !provider.allow_public_client.stands() || provider.allow_public_client.written().is_some() {
-        faults.refuse(
-            place,
-            "provider.client_secret",
-            "is missing, and so is client_key: nothing proves to the provider who we are",
-            "write client_secret = \"env:BFF_CLIENT_SECRET\" and set that variable",
-        );
+        let what = "is missing, and so is client_key: nothing proves to the provider who we are";
+        missing.refuse(place, what, faults);
     }
     None
 }

@@ -1,7 +1,7 @@
 //! The folder that `server.sites` names: which files in it are sites, and what each says.
 
 pub(super) mod inherit;
-mod process;
+pub(super) mod process;
 
 use std::collections::HashSet;
 use std::fs;
@@ -43,7 +43,7 @@ impl SiteDocument {
     }
 }
 
-/// A file of the folder, and what it says itself; `None` where it is no TOML.
+/// A file of the folder, and what it says itself; `None` where that is no site.
 #[derive(Debug)]
 pub(super) struct OwnDocument {
     pub(super) source: Source,
@@ -64,6 +64,7 @@ pub(super) fn read(
         variables, folder, ..
     } = surroundings;
     let mut sites = Vec::new();
+    faults.expect_keys(every_key);
     for document in own_documents(file, variables, folder, faults) {
         let OwnDocument { source, name, root } = document;
         let Some(mut own) = root else { continue };
@@ -87,6 +88,11 @@ pub(super) fn read(
         }));
     }
     sites
+}
+
+/// Those of a site's file first: what bff.toml has as well is meant for the site.
+fn every_key() -> Vec<String> {
+    [SiteFile::keys(""), File::keys("")].concat()
 }
 
 /// What a site says, and what it inherits of `ground`, the whole of bff.toml.
@@ -158,8 +164,9 @@ fn parsed(
         .filter_map(|(site, _)| site.tenants_file(folder));
     let of_tenants: HashSet<PathBuf> = of_sites.chain(of_main).collect();
     let mut sites = Vec::new();
-    for (site, own) in parsed {
+    for (mut site, mut own) in parsed {
         if !of_tenants.contains(site.source.path()) {
+            site.refuse_tenants(&mut own);
             faults.take_in(own);
             sites.push(site);
         }
@@ -168,6 +175,27 @@ fn parsed(
 }
 
 impl OwnDocument {
+    /// Where nothing but tables stands there, and none of them is a site's, it may be the tenants of one
+    /// that does not name it: there may be thousands, and each would be told of.
+    fn refuse_tenants(&mut self, faults: &mut Faults) {
+        let Some(Value::Table(entries)) = self.root.as_ref().map(|root| &root.value) else {
+            return;
+        };
+        let known = every_key();
+        let mut entries_are_others = entries.iter().map(|(name, entry)| {
+            matches!(entry.node.value, Value::Table(_)) && !known.contains(name)
+        });
+        if entries.is_empty() || !entries_are_others.all(|is_other| is_other) {
+            return;
+        }
+        self.root = None;
+        let remedy = format!(
+            "where it is meant for tenants, write tenants_file = \"{}.toml\" at the top of their site's file",
+            self.name
+        );
+        faults.refuse(&Place::Whole, "", "holds no site", remedy);
+    }
+
     /// The file that it says its tenants are in.
     fn tenants_file(&self, folder: &Folder) -> Option<PathBuf> {
         let Value::Table(entries) = &self.root.as_ref()?.value else {

@@ -44,6 +44,12 @@ pub(in crate::config) fn is_of_process(key: &str) -> bool {
     OF_SESSION.contains(&key)
 }
 
+/// Whether this key of bff.toml has no place in a site's file.
+pub(in crate::config) fn is_of_bff_toml_alone(table: &str, key: &str) -> bool {
+    let (root, _) = table.split_once('.').unwrap_or((table, ""));
+    TABLES.contains(&root) || (table == "session" && is_of_process(key))
+}
+
 /// Takes what is the process's out of a site's document, and says of each where it belongs.
 pub(super) fn refuse(root: &mut Node, faults: &mut Faults) {
     let Value::Table(entries) = &mut root.value else {

@@ -130,6 +130,7 @@ impl Template {
                 providers: &ProviderPrints::of(&root, &folder),
                 server: &process.server,
                 server_place: &process.server_place,
+                ground: None,
                 draft: None,
             };
             let surroundings = Surroundings {

@@ -3,6 +3,7 @@
 #[cfg(feature = "dev")]
 mod development;
 mod files;
+mod misplaced;
 mod provider;
 mod providers;
 #[cfg(feature = "dev")]

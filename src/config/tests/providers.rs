@@ -110,7 +110,7 @@ fn what_is_wrong_names_its_own_table() {
     assert_snapshot!(said.join("\n"), @r#"
     bff.toml:8:12: providers.corp.issuer is missing; write issuer = "https://id.example.com", as the provider's metadata says it
     bff.toml:15:10: providers.social.issuer is http, so that anyone on the way can sign in as anyone: "http://social.example.com"; write "https://social.example.com"; where this is bff's own name for the provider, write the browsers' as issuer and this one as providers.social.internal_url
-    bff.toml:14:12: providers.social.client_secret is missing, and so is client_key: nothing proves to the provider who we are; write client_secret = "env:BFF_CLIENT_SECRET" and set that variable
+    bff.toml:14:12: providers.social.client_secret is missing: that of [provider] is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:SOCIAL_SECRET"
     bff.toml:7:14: providers.corp.clock_skew would accept tokens that ended long ago; write "5m" or less, and set the clocks
     bff.toml:14:12: providers.so cial is no name that an address can hold; write up to 32 letters, digits, - and _, as in [providers.google]
     bff.toml:14:12: providers.social is the same client at the same issuer as another; write one of them, with login_params for what differs

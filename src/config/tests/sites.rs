@@ -4,7 +4,7 @@ use super::files::{Files, certificate};
 use super::*;
 
 /// A ground for sites to stand on.
-const GROUND: &str = r#"
+pub(super) const GROUND: &str = r#"
 [server]
 sites = "sites"
 [provider]
@@ -119,6 +119,34 @@ fn what_a_site_chose_takes_the_place_of_what_contradicts_it() {
     assert_eq!(*dir, files.0.path().join("sites/dist"));
 }
 
+/// N3: whoever lacks a secret is not sent to give one provider that of another (the remedy named the variable
+/// of the first).
+#[test]
+fn a_secret_that_is_not_inherited_is_told_of() {
+    let issuer = "issuer = \"https://other.example.com\"\n";
+    let said = [
+        shop(&format!("[provider]\n{issuer}")),
+        shop(&format!(
+            "[provider]\n{issuer}client_auth = \"client_secret_basic\""
+        )),
+        shop(&format!("[providers.help-desk]\n{issuer}client_id = \"x\"")),
+        // That of a key says nothing of a secret.
+        shop(&format!(
+            "[provider]\n{issuer}client_key = \"file:key.pem\""
+        )),
+    ]
+    .map(|desk| {
+        let files = Files::new(GROUND, &[("desk.1.toml", &desk)]);
+        files.faults()
+    });
+    assert_snapshot!(said.join("\n"), @r#"
+    sites/desk.1.toml:2:1: provider.client_secret is missing: that of bff.toml is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:DESK_1_SECRET"
+    sites/desk.1.toml:2:1: provider.client_secret is missing: that of bff.toml is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:DESK_1_SECRET"
+    sites/desk.1.toml:2:12: providers.help-desk.client_secret is missing: that of [provider] is for its own issuer and is not inherited; write one of this provider's own, as in client_secret = "env:HELP_DESK_SECRET"
+    sites/desk.1.toml:4:14: provider.client_key is to come from sites/key.pem, which can't be read (No such file or directory (os error 2)); put the secret there and let this process read it
+    "#);
+}
+
 /// N3: faults in five files are told at once, each with its file, line, column and remedy, in order;
 /// what all inherit is told once.
 #[test]
@@ -176,12 +204,12 @@ fn two_sites_that_are_one_are_refused() {
         (
             "one cookie",
             "public_url = \"https://shop.example.com/z\"\nsession.cookie.name = \"__Host-Http-bff\"",
-            "sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name, without a dash at its end",
+            "sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name",
         ),
         (
             "a chunk's name",
             "public_url = \"https://shop.example.com/z\"\nsession.cookie.name = \"__Host-Http-bff-1\"",
-            "session.cookie.name is what a chunk, a login or a logout is called beside the cookie of sites/shop.toml",
+            "session.cookie.name is what a chunk, a login or a logout is called beside the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name, which is not the other with a dash and more at its end",
         ),
         (
             "a logout's name",

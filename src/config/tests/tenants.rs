@@ -942,10 +942,10 @@ fn hosts_of_tenants_are_nobody_elses() {
     a tenant's host: sites/tenants.toml:1:1: acme is at acme.shop.example.com, where sites/z.toml is too; give the tenant or that site another host
     a tenant's domain: sites/tenants.toml:1:1: acme.host is where sites/z.toml is too: portal.example; write another host
     a host of the pattern: sites/shop.toml:1:14: public_url takes the host z.shop.example.com of sites/z.toml, so that no tenant can be called z; give one of the two another host, or see that no tenant is to be called so
-    a path below a tenant: sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name, without a dash at its end
+    a path below a tenant: sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name
     the same pattern: sites/z.toml:1:14: public_url is where sites/shop.toml is too: {tenant}.shop.example.com/ (a port tells no sites apart); write another host, or a path such as "/shop" after it
     a pattern that meets it: sites/z.toml:1:14: public_url shares hosts with {tenant}.shop.example.com of sites/shop.toml, so that nobody knows whose tenant is meant; write the same pattern with another path after it, or one that has no host in common
-    a path below the pattern, with its cookie: sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name, without a dash at its end
+    a path below the pattern, with its cookie: sites/z.toml:2:23: session.cookie.name is the name of the cookie of sites/shop.toml, which is on this host as well; write another session.cookie.name
     another's domain: sites/z.toml:6:10: tenants.b.host is where the tenant acme (sites/tenants.toml:1:1) is too: portal.example; write another host
     a host of another pattern: sites/tenants.toml:1:1: acme.host is where the tenant b (sites/z.toml:6:10) is too: b.z.example; write another host
     a route's host: sites/z.toml:10:8: route.host is the host of the tenant acme in sites/shop.toml; write another host
@@ -1242,4 +1242,17 @@ proptest! {
             prop_assert!(issuer.username().is_empty() && issuer.password().is_none());
         }
     }
+}
+
+/// N3: no shell sets a variable with a dash, so that setting it is no remedy.
+#[test]
+fn a_variable_with_a_dash_is_told_of() {
+    let written = |secret: &str| SHOP.replace("env:SECRET_{key}", secret);
+    let tenants = "[acme]\nidp = \"i\"\nkey = \"a-b\"\nscope = \"s\"\n";
+    let said = ["env:SECRET_{key}", "env:THE-SECRET_{key}"]
+        .map(|secret| said(&site(&written(secret), tenants)));
+    assert_snapshot!(said.join("\n"), @"
+    sites/tenants.toml:3:7: acme.key has no provider.client_secret: it is to come from the variable SECRET_a-b, which is not set; a shell sets no variable with a dash in its name; use file:secrets/{key}, or a variable of the tenant with _ in place of -
+    sites/tenants.toml:3:7: acme.key has no provider.client_secret: it is to come from the variable THE-SECRET_a-b, which is not set; a shell sets no variable with a dash in its name; write env: with _ in place of -, or file: with a path
+    ");
 }

@@ -181,7 +181,7 @@ fn is_within(below: &str, mount: &str) -> bool {
 }
 
 /// All cookies of a host come to each of its sites, which tell them apart by name.
-fn cookies_clash(site: &Known<'_>, other: &Known<'_>) -> Option<&'static str> {
+fn cookies_clash(site: &Known<'_>, other: &Known<'_>) -> Option<Clash> {
     let before = &other.config?.session.cookie;
     site.config?.session.cookie.names().find_map(|name| {
         let mut others = before.names();
@@ -189,9 +189,10 @@ fn cookies_clash(site: &Known<'_>, other: &Known<'_>) -> Option<&'static str> {
     })
 }
 
-fn refuse_one_cookie(site: &Known<'_>, other: &Known<'_>, what: &str, faults: &mut Faults) {
+fn refuse_one_cookie(site: &Known<'_>, other: &Known<'_>, clash: Clash, faults: &mut Faults) {
+    let what = clash.what();
     let what = format!("{what} of {}, which is on this host as well", other.file());
-    let remedy = "write another session.cookie.name, without a dash at its end";
+    let remedy = clash.remedy();
     let cookie = site.described.file.session.written();
     let cookie = cookie.and_then(|session| session.value.cookie.written());
     if let Some(name) = cookie.and_then(|cookie| cookie.value.name.written()) {
@@ -205,14 +206,42 @@ fn refuse_one_cookie(site: &Known<'_>, other: &Known<'_>, what: &str, faults: &m
 }
 
 /// How one cookie's name would be taken for the other's.
-fn clash(name: &str, other: &str) -> Option<&'static str> {
+#[derive(Debug, Clone, Copy)]
+enum Clash {
+    Same,
+    /// The cookie of before has this one as one of its own.
+    Derived,
+    /// This cookie has the one of before as one of its own.
+    Begins,
+}
+
+impl Clash {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Same => "is the name of the cookie",
+            Self::Derived => "is what a chunk, a login or a logout is called beside the cookie",
+            Self::Begins => "begins the name of the cookie",
+        }
+    }
+
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Same => "write another session.cookie.name",
+            Self::Derived | Self::Begins => {
+                "write another session.cookie.name, which is not the other with a dash and more at its end"
+            }
+        }
+    }
+}
+
+fn clash(name: &str, other: &str) -> Option<Clash> {
     if name == other {
-        return Some("is the name of the cookie");
+        return Some(Clash::Same);
     }
     if is_derived(name, other) {
-        return Some("is what a chunk, a login or a logout is called beside the cookie");
+        return Some(Clash::Derived);
     }
-    is_derived(other, name).then_some("begins the name of the cookie")
+    is_derived(other, name).then_some(Clash::Begins)
 }
 
 /// Whether `name` is one that belongs to the cookie `of`: of a chunk, a login or a logout.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::config::capped::Capped;
-use crate::config::document;
+use crate::config::document::{self, Entry, Node, Value};
 use crate::config::error::{Faults, Place, Source};
 use crate::config::folder::Folder;
 use crate::config::here::Here;
@@ -76,9 +76,39 @@ fn in_file(
     if let (Some(root), Some(here)) = (&mut root, here) {
         here.bring_tenants(root);
     }
+    if let Some(root) = &mut root {
+        unwrap_tenants(root, faults);
+    }
     let tenants = root.and_then(|root| TenantsTable::read(&root, "", faults));
     faults.turn_to(site);
     tenants
+}
+
+/// Whoever writes `[tenants.acme]` there, as in the site's file, means `[acme]`.
+fn unwrap_tenants(root: &mut Node, faults: &mut Faults) {
+    const OF_THE_SITE: &str = "tenants";
+    let Value::Table(entries) = &mut root.value else {
+        return;
+    };
+    let is_table = |entry: &Entry| matches!(entry.node.value, Value::Table(_));
+    let (place, meant) = match entries.get(OF_THE_SITE) {
+        Some(Entry { key_place, node }) => match &node.value {
+            Value::Table(inner) if inner.values().all(is_table) => (key_place, inner.clone()),
+            _ => return,
+        },
+        None => return,
+    };
+    let Some(one) = meant.keys().next() else {
+        return;
+    };
+    let what = "is no part of a tenant's name";
+    let remedy =
+        format!("leave tenants. out: the tables of this file are the tenants, as in [{one}]");
+    faults.refuse(place, OF_THE_SITE, what, remedy);
+    entries.remove(OF_THE_SITE);
+    for (name, entry) in meant {
+        entries.entry(name).or_insert(entry);
+    }
 }
 
 fn judge_names(declared: &[Declared], faults: &mut Faults) {

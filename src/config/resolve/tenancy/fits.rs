@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::config::reader::Written;
 use crate::config::resolve::{Surroundings, headers};
-use crate::config::secret_source::SecretSource;
+use crate::config::secret_source::{NO_DASH, SecretSource, is_beyond_a_shell};
 use crate::config::tenants::placeholders::{is_of_nobody, written};
 use crate::config::tenants::places::{Kind, Spot};
 use crate::oidc::check_client_key;
@@ -160,7 +160,7 @@ impl<'a> Rule<'a> {
         let found = source.look_up(surroundings.variables, path);
         let found = found.map_err(|(what, remedy)| Misfit {
             what: format!("has no {key}: it {what}"),
-            remedy,
+            remedy: self.without_dash(filled).unwrap_or(remedy),
         })?;
         if let Some(own) = surroundings.own.name_of(&found) {
             return Err(Misfit {
@@ -177,6 +177,22 @@ impl<'a> Rule<'a> {
             what: format!("has a {key} that cannot sign ({fault})"),
             remedy: "put a key there that starts with -----BEGIN PRIVATE KEY-----".to_owned(),
         })
+    }
+}
+
+impl Rule<'_> {
+    /// What to do where a tenant's value puts a dash into the name of a variable.
+    fn without_dash(&self, filled: &str) -> Option<String> {
+        let variable = filled.strip_prefix("env:")?;
+        let text = &self.spot.text;
+        if !is_beyond_a_shell(variable) || is_beyond_a_shell(&text.fill(|_| "")) {
+            return None;
+        }
+        let gaps: Vec<String> = text.names().map(written).collect();
+        Some(format!(
+            "{NO_DASH}; use file:secrets/{}, or a variable of the tenant with _ in place of -",
+            gaps.join("-")
+        ))
     }
 }
 
