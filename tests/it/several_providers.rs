@@ -381,6 +381,19 @@ async fn a_person_chooses_and_is_remembered() {
         let reply = alice.begin_login(query).await;
         assert_eq!(refusal(&reply), expected, "{query}");
     }
+    // The page told of a repeated or malformed parameter, and the log of nothing.
+    let unknown = alice.begin_login("provider=none").await.text();
+    assert!(
+        unknown.contains("names an identity provider that this site does not have"),
+        "{unknown}"
+    );
+    let logged = bff.logs().text();
+    for cause in [
+        "provider names a provider that is not configured",
+        "provider is repeated",
+    ] {
+        assert!(logged.contains(cause), "{cause} in {logged}");
+    }
 }
 
 /// B6, B10: another site's link, and a page that needs a session, lead to the choice and no further; the step
