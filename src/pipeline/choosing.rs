@@ -89,7 +89,8 @@ impl<'a> Serving<'a> {
             link: Choices::link(&login_url, query, &choice.name),
             is_last: last == Some(&*choice.name),
         });
-        choose_provider(offers, self.home(parts).as_ref())
+        let of = format!("{}{}", self.site.public().host(), self.site.mount());
+        choose_provider(&of, offers, self.home(parts).as_ref())
     }
 
     fn name_of_last_choice(&self) -> String {

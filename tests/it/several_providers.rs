@@ -348,6 +348,8 @@ async fn a_person_chooses_and_is_remembered() {
     let text = page.text();
     let place = |text: &str, name: &str| text.find(&format!("provider={name}\"")).unwrap();
     for expected in [
+        "<title>Sign in to app.example</title>",
+        "<h1>Sign in to app.example</h1>",
         ">Staff<",
         ">Friends &amp; &lt;b&gt;family&lt;/b&gt;<",
         "<img src=\"/logos/social.svg\"",
