@@ -533,6 +533,28 @@ async fn bff_dev_names_what_is_not_started() {
     assert_eq!(process.ended().await, Some(0));
 }
 
+/// `bff dev` builds on its configuration, and reads it once: `bff reload` said that nothing had changed.
+#[tokio::test]
+async fn bff_dev_is_restarted_instead_of_reloaded() {
+    let (port, admin) = (free_port(), free_port());
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:{port}\"\nadmin_listen = \"127.0.0.1:{admin}\"\nadmin_key = \"env:ADMIN\"\n"
+    );
+    let mut place = Place::with(&[("bff.toml", &config)]);
+    let key = ("ADMIN".to_owned(), ADMIN_KEY.to_owned());
+    place.environment.extend([key]);
+    let mut process = Process::start(&["dev"], place.path(), &place.environment);
+    process.line("bff dev is ready").await;
+    let ended = place.run(&["reload"]).await;
+    let says = "bff dev reads its configuration at its start alone; restart it.\n";
+    assert_eq!(
+        (ended.code, ended.out.as_str(), ended.err.as_str()),
+        (Some(1), "", says)
+    );
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0));
+}
+
 /// A second `bff dev`, or anything else on its port: it named the address and left one to edit a file.
 #[tokio::test]
 async fn bff_dev_offers_the_next_port() {
