@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     MethodNotAllowed(&'static str),
     /// The configuration has faults, a line each, and is not taken into use.
     Configuration(String),
+    /// The configuration is read at a start alone: `bff dev` builds on what it says.
+    ReadAtStart,
     /// What was asked for broke off.
     BrokeOff,
     /// The store keeps no list.
@@ -111,6 +113,11 @@ impl Refusal {
                 "configuration_refused",
                 "The configuration cannot be used",
             ),
+            Self::ReadAtStart => (
+                StatusCode::CONFLICT,
+                "read_at_start",
+                "The configuration is read at a start alone",
+            ),
             Self::BrokeOff => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -152,6 +159,9 @@ impl Refusal {
             Self::BadRequest(sentence) => sentence.clone(),
             Self::BadCursor => "The cursor belongs to another list; begin without one.".to_owned(),
             Self::Configuration(faults) => faults.clone(),
+            Self::ReadAtStart => {
+                "bff dev reads its configuration at its start alone; restart it.".to_owned()
+            }
             Self::BrokeOff => "The log says what happened.".to_owned(),
             Self::NoSuchSession => "There is no session of this id, or it has ended.".to_owned(),
             Self::NotFound => "The paths are described in /api/openapi.json.".to_owned(),

@@ -11,8 +11,9 @@ use crate::web::body::Body;
 
 /// Who reads the configuration again.
 pub trait Reloads: Send + Sync + fmt::Debug {
-    /// Reads it, and takes it into use or refuses it whole. Reads files.
-    fn reload(&self) -> ReloadAnswer;
+    /// Reads it, and takes it into use or refuses it whole. Reads files. `None` where it is read at a start
+    /// alone.
+    fn reload(&self) -> Option<ReloadAnswer>;
 }
 
 /// What came of a reload.
@@ -30,13 +31,13 @@ pub struct ReloadAnswer {
 ///
 /// # Errors
 ///
-/// The configuration has faults.
-pub(super) fn answer(came: ReloadAnswer) -> Result<Response<Body>, Refusal> {
+/// The configuration has faults, or is read at a start alone.
+pub(super) fn answer(came: Option<ReloadAnswer>) -> Result<Response<Body>, Refusal> {
     let ReloadAnswer {
         changed,
         needs_restart,
         faults,
-    } = came;
+    } = came.ok_or(Refusal::ReadAtStart)?;
     if !faults.is_empty() {
         return Err(Refusal::Configuration(faults.join("\n")));
     }

@@ -93,11 +93,10 @@ impl Reloader {
     }
 
     /// Takes the configuration into use as it stands now; the log and the metrics say what came of it.
-    /// When this returns, no request that comes is answered by the one before. Reads files.
-    pub(super) fn reload(&self) -> ReloadAnswer {
-        let Some(source) = &self.source else {
-            return ReloadAnswer::default();
-        };
+    /// When this returns, no request that comes is answered by the one before. Reads files. `None` where there
+    /// are none.
+    pub(super) fn reload(&self) -> Option<ReloadAnswer> {
+        let source = self.source.as_ref()?;
         // Whoever asks may be on a thread that writes nowhere.
         let _lines = self.log.enter();
         let mut state = self.state();
@@ -118,7 +117,7 @@ impl Reloader {
                 "these keys have changed and are read at a start alone; restart to use them"
             );
         }
-        reloaded.answer(needs_restart)
+        Some(reloaded.answer(needs_restart))
     }
 
     fn apply(&self, source: &Reload, reread: Reread) -> Reloaded {
@@ -229,7 +228,7 @@ impl Reloaded {
 }
 
 impl Reloads for Arc<Reloader> {
-    fn reload(&self) -> ReloadAnswer {
+    fn reload(&self) -> Option<ReloadAnswer> {
         Reloader::reload(self)
     }
 }

@@ -17,6 +17,9 @@ pub enum LoginError {
     /// A parameter is repeated, or is not what it must be.
     #[error("the login parameter {0} is repeated, malformed, or has a value that is not listed")]
     BadParameter(Cow<'static, str>),
+    /// It names a provider that the site does not have.
+    #[error("the login parameter provider names a provider that is not configured")]
+    UnknownProvider,
     /// A third-party-initiated login names another issuer, or none, or several (B7).
     #[error("the login was initiated for another issuer")]
     OtherIssuer,

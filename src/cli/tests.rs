@@ -31,7 +31,7 @@ keys = ["env:KEY"]
 path = "/api"
 upstream = ["http://a:1/base", "http://b:2"]
 strip_prefix = true
-request_headers = { set = { X-Team = "orders" }, remove = ["Accept-Language"] }
+request_headers = { set = { X-Team = "orders", X-Api-Key = "hush" }, remove = ["Accept-Language"] }
 
 [[route]]
 path = "/files"
@@ -882,7 +882,8 @@ fn explain_tells_what_becomes_of_a_call() {
                  loses our cookies of cookie
                  gets Host, Via, X-Request-Id and our own
                  X-Forwarded-For, -Host, -Prefix and -Proto
-                 sets x-team, as configured
+                 sets x-team: orders
+                 sets x-api-key, as configured
                  removes accept-language, as configured
       answer     loses Access-Control-*, Strict-Transport-Security, NEL and all else that speaks
                  for the origin (docs/headers.md), and hop-by-hop fields
@@ -892,6 +893,8 @@ fn explain_tells_what_becomes_of_a_call() {
       WebSocket  passes, where Origin is ours and no Sec-Fetch-Site foreign
       worker     is refused: service_worker is false
       client     is whoever connects; no proxy before us is trusted
+      signs in   at http://localhost:1 as app
+      cookie     __Host-Http-bff
     "#);
 }
 
@@ -919,7 +922,7 @@ fn explain_needs_no_secret_and_takes_a_file_of_bff_dev() {
 fn explain_names_the_provider_of_an_address() {
     let several = CONFIG.replace(
         "[provider]",
-        "[providers.corp]\nissuer = \"http://localhost:2\"\n[providers.social]\nissuer = \"http://localhost:3\"\n[provider]",
+        "[providers.corp]\nissuer = \"http://localhost:2\"\nclient_id = \"us\"\n[providers.social]\nissuer = \"http://localhost:3\"\n[provider]",
     );
     let folder = Folder::with(&several);
     let said = [
@@ -935,17 +938,40 @@ fn explain_names_the_provider_of_an_address() {
       goes to    an endpoint of bff
       provider   social
       upstream   none; no route is looked at below the base path
+      register   https://app.example.com/bff/callback/social as redirect URI
+                 https://app.example.com/bff/backchannel-logout/social for back-channel logout
+      signs in   corp: at http://localhost:2 as us
+                 social: at http://localhost:3 as app
+      cookie     __Host-Http-bff
     GET /bff/callback/corp
       goes to    an endpoint of bff
       provider   corp
       upstream   none; no route is looked at below the base path
+      register   https://app.example.com/bff/callback/corp as redirect URI
+                 https://app.example.com/bff/backchannel-logout/corp for back-channel logout
+      signs in   corp: at http://localhost:2 as us
+                 social: at http://localhost:3 as app
+      cookie     __Host-Http-bff
     GET /bff/callback
       answer     400 login_failed: no provider of this name is configured
+      signs in   corp: at http://localhost:2 as us
+                 social: at http://localhost:3 as app
+      cookie     __Host-Http-bff
     GET /bff/login
       goes to    an endpoint of bff
       upstream   none; no route is looked at below the base path
+      register   https://app.example.com/bff/callback/corp as redirect URI
+                 https://app.example.com/bff/backchannel-logout/corp for back-channel logout
+      register   https://app.example.com/bff/callback/social as redirect URI
+                 https://app.example.com/bff/backchannel-logout/social for back-channel logout
+      signs in   corp: at http://localhost:2 as us
+                 social: at http://localhost:3 as app
+      cookie     __Host-Http-bff
     POST /bff/backchannel-logout/none
       answer     404 no_route
+      signs in   corp: at http://localhost:2 as us
+                 social: at http://localhost:3 as app
+      cookie     __Host-Http-bff
     ");
 }
 
@@ -1012,6 +1038,26 @@ fn explain_knows_who_answers() {
             "{call}"
         );
     }
+}
+
+/// §7: a tenant with a domain of its own is not at the host of its name, and whoever asks is told where.
+#[test]
+fn explain_says_where_a_tenant_is() {
+    let main = CONFIG.replace(
+        "https://app.example.com",
+        "https://{tenant}.app.example.com",
+    ) + "[tenants.acme]\nhost = \"portal.acme.example\"\n";
+    let folder = Folder::with(&main);
+    let (exit, out, _) = folder.run("explain GET https://acme.app.example.com/api/x");
+    assert_eq!(exit, Exit::Done);
+    let says = "tenant     acme is at a host of its own: portal.acme.example\n";
+    assert!(out.contains(says), "{out}");
+    let (_, out, _) = folder.run("explain GET https://portal.acme.example/api/x");
+    assert!(out.contains("tenant     acme\n"), "{out}");
+    assert!(
+        out.contains("signs in   at http://localhost:1 as app\n"),
+        "{out}"
+    );
 }
 
 /// §7: check judges every site as serve makes it, and explain says which one a call is for.

@@ -40,9 +40,9 @@ impl<'a> Serving<'a> {
             return Ok(Picked::Provider(&site.relying_party));
         }
         let query = parts.uri.query().unwrap_or_default();
-        let unknown = || LoginError::BadParameter("provider".into());
-        if let Some(name) = Choices::named_in(query).map_err(|_| unknown())? {
-            let named = site.named(&name).ok_or_else(unknown)?;
+        let repeated = |_| LoginError::BadParameter("provider".into());
+        if let Some(name) = Choices::named_in(query).map_err(repeated)? {
+            let named = site.named(&name).ok_or(LoginError::UnknownProvider)?;
             return Ok(Picked::Provider(named));
         }
         let mut all = site.relying_parties();
@@ -89,7 +89,8 @@ impl<'a> Serving<'a> {
             link: Choices::link(&login_url, query, &choice.name),
             is_last: last == Some(&*choice.name),
         });
-        choose_provider(offers, self.home(parts).as_ref())
+        let of = format!("{}{}", self.site.public().host(), self.site.mount());
+        choose_provider(&of, offers, self.home(parts).as_ref())
     }
 
     fn name_of_last_choice(&self) -> String {

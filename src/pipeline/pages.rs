@@ -33,8 +33,9 @@ pub(super) struct Offer<'a> {
     pub(super) is_last: bool,
 }
 
-/// The providers at which a person may sign in, each a link, in this order.
+/// The providers at which a person may sign in to `site`, each a link, in this order.
 pub(super) fn choose_provider<'a>(
+    site: &str,
     offers: impl Iterator<Item = Offer<'a>>,
     home: Option<&Way>,
 ) -> Response<Body> {
@@ -42,7 +43,7 @@ pub(super) fn choose_provider<'a>(
     let home = home.map(|way| format!("<p class=\"ways\">{}</p>", link("beside", way)));
     let home = home.unwrap_or_default();
     problem::page_with_images(
-        "Sign in",
+        &format!("Sign in to {site}"),
         &format!("<p>How would you like to sign in?</p><ul class=\"choices\">{list}</ul>{home}"),
     )
 }

@@ -130,7 +130,9 @@ fn told(refusal: &Refusal, status: StatusCode, code: Code) -> Told {
         Refusal::BackchannelLogout(_)
         | Refusal::Strangers(_)
         | Refusal::Forward(ForwardError::Busy) => Told::Detail,
-        Refusal::Token(_) => Told::Line,
+        // A link of the app is wrong, and the page does not say which part of it.
+        Refusal::Login(LoginError::BadParameter(_) | LoginError::UnknownProvider)
+        | Refusal::Token(_) => Told::Line,
         _ if code == Code::StoreUnavailable => Told::Line,
         _ if status.is_server_error() => Told::Warning,
         _ => Told::Detail,

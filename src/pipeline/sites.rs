@@ -243,6 +243,14 @@ impl Sites {
         !self.0.load().on(host).is_empty()
     }
 
+    /// The tenant that this host of nobody's names, and the host that it has of its own.
+    pub fn tenant_elsewhere(&self, host: &str) -> Option<(String, String)> {
+        let table = self.0.load();
+        let mut tenancies = table.tenancies.iter();
+        let found = tenancies.find_map(|tenancy| tenancy.elsewhere(host));
+        found.map(|(name, own)| (name.to_owned(), own.to_owned()))
+    }
+
     /// Every site but those of tenants.
     pub fn all(&self) -> Vec<Arc<Site>> {
         self.0.load().all.clone()

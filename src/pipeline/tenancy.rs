@@ -122,6 +122,13 @@ impl Tenancy {
         self.pattern.name_in(host).map(|_| no_tenant)
     }
 
+    /// The tenant whose host this is not, though it names it, and the host that it has instead.
+    pub(super) fn elsewhere<'a>(&'a self, host: &'a str) -> Option<(&'a str, &'a str)> {
+        let name = self.pattern.name_in(host)?;
+        let (_, own) = self.find(name)?;
+        (own != host).then_some((name, own))
+    }
+
     /// The names and hosts of all tenants, each with its index.
     pub fn tenants(&self) -> impl Iterator<Item = (usize, &str, &str)> {
         (0..self.maker.count()).filter_map(|index| {

@@ -533,6 +533,28 @@ async fn bff_dev_names_what_is_not_started() {
     assert_eq!(process.ended().await, Some(0));
 }
 
+/// `bff dev` builds on its configuration, and reads it once: `bff reload` said that nothing had changed.
+#[tokio::test]
+async fn bff_dev_is_restarted_instead_of_reloaded() {
+    let (port, admin) = (free_port(), free_port());
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:{port}\"\nadmin_listen = \"127.0.0.1:{admin}\"\nadmin_key = \"env:ADMIN\"\n"
+    );
+    let mut place = Place::with(&[("bff.toml", &config)]);
+    let key = ("ADMIN".to_owned(), ADMIN_KEY.to_owned());
+    place.environment.extend([key]);
+    let mut process = Process::start(&["dev"], place.path(), &place.environment);
+    process.line("bff dev is ready").await;
+    let ended = place.run(&["reload"]).await;
+    let says = "bff dev reads its configuration at its start alone; restart it.\n";
+    assert_eq!(
+        (ended.code, ended.out.as_str(), ended.err.as_str()),
+        (Some(1), "", says)
+    );
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0));
+}
+
 /// A second `bff dev`, or anything else on its port: it named the address and left one to edit a file.
 #[tokio::test]
 async fn bff_dev_offers_the_next_port() {
@@ -905,8 +927,9 @@ async fn sessions_are_listed_shown_and_ended() {
     assert_eq!(run(&["list"]).await, nobody);
 }
 
-/// §7: `bff sessions` sees and ends by site and tenant; where a site is named and nobody at it, nobody's
-/// session ends.
+/// §7: `bff sessions` sees and ends by site and tenant, also of a site that is gone and has sessions in the
+/// store; where a site is named and nobody at it, nobody's session ends. A site that is not there was told
+/// as "ended 0 sessions", with exit code 0, and `shop/acme` in the words of the API.
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn sessions_of_a_site_are_listed_and_ended() {
@@ -941,8 +964,19 @@ async fn sessions_of_a_site_are_listed_and_ended() {
     assert_eq!(acme.lines().count(), 3, "{acme}");
     assert!(!acme.contains("SITE"), "{acme}");
     let id = acme.lines().nth(1).and_then(|line| line.get(..8)).unwrap();
-    let (_, shown, _) = run(&["list", "--site", "nowhere"]).await;
-    assert_eq!(shown, "no session is like that\n");
+    // As the column writes them.
+    let (_, copied, err) = run(&["list", "--site", "shop/acme"]).await;
+    assert_eq!((copied, err.as_str()), (acme.clone(), ""));
+    let (_, copied, err) = run(&["list", "--site", "(bff.toml)"]).await;
+    assert_eq!((copied.lines().count(), err.as_str()), (2, ""));
+    let absent = "there is no site nowhere; there is (bff.toml)\n";
+    let (code, shown, err) = run(&["list", "--site", "nowhere"]).await;
+    assert_eq!(
+        (code, shown.as_str(), err.as_str()),
+        (0, "no session is like that\n", absent)
+    );
+    let nowhere = run(&["revoke", "--site", "nowhere", "--all"]).await;
+    assert_eq!(nowhere, (1, String::new(), absent.to_owned()));
     let (_, shown, err) = run(&["list", "--json", "--site", "shop", "--tenant", "acme"]).await;
     let page: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(page["sessions"].as_array().unwrap().len(), 2, "{err}");
@@ -961,6 +995,7 @@ async fn sessions_of_a_site_are_listed_and_ended() {
         &["--site", "shop", whole],
         &["--site", "shop", "--all", whole],
         &["--site", "shop", "--all", "--subject", "alice"],
+        &["--site", "shop/acme", "--tenant", "acme", "--all"],
     ] {
         let (code, out, err) = run(&[&["revoke"], arguments].concat()).await;
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
@@ -968,7 +1003,7 @@ async fn sessions_of_a_site_are_listed_and_ended() {
     assert_eq!(column(&[]).await, all, "nothing has ended");
     for (arguments, says) in [
         (
-            &["--site", "shop", "--tenant", "acme", "--all"][..],
+            &["--site", "shop/acme", "--all"][..],
             "ended 2 sessions at shop/acme\n",
         ),
         (
@@ -976,6 +1011,10 @@ async fn sessions_of_a_site_are_listed_and_ended() {
             "ended 1 session of alice at shop\n",
         ),
         (&["--site", "", "--all"], "ended 1 session at (bff.toml)\n"),
+        (
+            &["--site", "(bff.toml)", "--all"],
+            "ended 0 sessions at (bff.toml)\n",
+        ),
     ] {
         let (code, out, err) = run(&[&["revoke"], arguments].concat()).await;
         assert_eq!((code, out.as_str()), (0, says), "{err}");

@@ -348,6 +348,8 @@ async fn a_person_chooses_and_is_remembered() {
     let text = page.text();
     let place = |text: &str, name: &str| text.find(&format!("provider={name}\"")).unwrap();
     for expected in [
+        "<title>Sign in to app.example</title>",
+        "<h1>Sign in to app.example</h1>",
         ">Staff<",
         ">Friends &amp; &lt;b&gt;family&lt;/b&gt;<",
         "<img src=\"/logos/social.svg\"",
@@ -380,6 +382,19 @@ async fn a_person_chooses_and_is_remembered() {
     ] {
         let reply = alice.begin_login(query).await;
         assert_eq!(refusal(&reply), expected, "{query}");
+    }
+    // The page told of a repeated or malformed parameter, and the log of nothing.
+    let unknown = alice.begin_login("provider=none").await.text();
+    assert!(
+        unknown.contains("names an identity provider that this site does not have"),
+        "{unknown}"
+    );
+    let logged = bff.logs().text();
+    for cause in [
+        "provider names a provider that is not configured",
+        "provider is repeated",
+    ] {
+        assert!(logged.contains(cause), "{cause} in {logged}");
     }
 }
 

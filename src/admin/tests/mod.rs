@@ -66,8 +66,8 @@ struct Running {
 struct NoFile;
 
 impl Reloads for NoFile {
-    fn reload(&self) -> ReloadAnswer {
-        ReloadAnswer::default()
+    fn reload(&self) -> Option<ReloadAnswer> {
+        None
     }
 }
 

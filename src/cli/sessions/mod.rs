@@ -1,5 +1,6 @@
 //! `bff sessions`: who is signed in, and how to end it, from a terminal.
 
+mod at;
 mod shown;
 
 use std::io;
@@ -14,7 +15,8 @@ use crate::cli::admin_client::{AdminClient, AskError, Listener};
 use crate::cli::{Exit, Terminal};
 use crate::config::Variables;
 
-use shown::{Shown, place, table, visible};
+use at::{At, AtSite};
+use shown::{Shown, table, visible};
 
 /// Sessions on a page: as many as there may be.
 const PAGE: usize = 200;
@@ -82,27 +84,6 @@ pub(super) struct ListOptions {
     listener: Listener,
 }
 
-/// At which sites.
-#[derive(Debug, Args)]
-struct AtSite {
-    /// Only at this site, with all its tenants; "" is that of bff.toml itself
-    #[arg(long, value_name = "SITE")]
-    site: Option<String>,
-    /// Only of this tenant of it
-    #[arg(long, value_name = "TENANT", requires = "site")]
-    tenant: Option<String>,
-}
-
-impl AtSite {
-    /// As the API is asked for it.
-    fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
-        let named = [("site", &self.site), ("tenant", &self.tenant)];
-        named
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
-    }
-}
-
 #[derive(Debug, Args)]
 pub(super) struct ShowOptions {
     /// Its id, or the beginning of it
@@ -146,6 +127,12 @@ pub(super) enum SessionsError {
         "to end every session there add --all; to end those of one user there add --subject SUB"
     )]
     Everybody,
+    /// The tenant is named twice.
+    #[error("--site {0} names a tenant already; leave --tenant out")]
+    TwoTenants(String),
+    /// The site or the tenant is none that is served, and nothing of it is in the store.
+    #[error("{0}")]
+    NoSite(String),
     /// The id is none.
     #[error("{0:?} is no id of a session; write at least {LEAST} of its hexadecimal digits")]
     NotAnId(String),
@@ -169,10 +156,13 @@ impl SessionsError {
     pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Ask(error) if error.is_usage() => Exit::Usage,
-            Self::Nobody | Self::Everybody | Self::NotAnId(_) | Self::Ambiguous { .. } => {
-                Exit::Usage
-            }
+            Self::Nobody
+            | Self::Everybody
+            | Self::TwoTenants(_)
+            | Self::NotAnId(_)
+            | Self::Ambiguous { .. } => Exit::Usage,
             Self::Ask(_)
+            | Self::NoSite(_)
             | Self::Unknown(_)
             | Self::Incomplete
             | Self::Unreadable(_)
@@ -227,9 +217,16 @@ fn list(
         options.limit.get()
     };
     let sort = options.by_last_seen.then_some(("sort", "last_seen"));
-    let site = options.at.parameters();
+    let at = options.at.meant()?;
+    let site = at.into_iter().flat_map(At::parameters);
     let asked: Vec<_> = filter.into_iter().chain(site).chain(sort).collect();
     let (sessions, next) = gather(client, &asked, most)?;
+    if sessions.is_empty()
+        && let Some(at) = at
+        && let Some(absence) = at.absence(client)?
+    {
+        writeln!(terminal.err, "{absence}")?;
+    }
     if options.json {
         let all = json!({ "sessions": sessions, "next": next });
         writeln!(terminal.out, "{all:#}")?;
@@ -237,7 +234,7 @@ fn list(
     }
     let sessions: Vec<Shown> = serde_json::from_value(Value::Array(sessions))?;
     if sessions.is_empty() {
-        let is_narrowed = filter.is_some() || options.at.site.is_some();
+        let is_narrowed = filter.is_some() || at.is_some();
         let nobody = if is_narrowed {
             "no session is like that"
         } else {
@@ -345,21 +342,27 @@ fn revoke_all(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), SessionsError> {
     let subject = options.subject.as_deref();
+    let at = options.at.meant()?;
     let mut query = Serializer::new(String::new());
     query.extend_pairs(subject.map(|subject| ("subject", subject)));
-    query.extend_pairs(options.at.parameters());
+    query.extend_pairs(at.into_iter().flat_map(At::parameters));
     let path = format!("/api/sessions?{}", query.finish());
     let answer = client.ask(Method::DELETE, &path)?;
     let ended = answer.get("ended").and_then(Value::as_u64);
     let ended = ended.unwrap_or_default();
+    if ended == 0
+        && let Some(at) = at
+        && let Some(absence) = at.absence(client)?
+    {
+        return Err(SessionsError::NoSite(absence));
+    }
     let sessions = if ended == 1 { "session" } else { "sessions" };
     write!(terminal.out, "ended {ended} {sessions}")?;
     if let Some(subject) = subject {
         write!(terminal.out, " of {}", visible(subject))?;
     }
-    if let Some(site) = &options.at.site {
-        let place = place(site, options.at.tenant.as_deref());
-        write!(terminal.out, " at {place}")?;
+    if let Some(at) = at {
+        write!(terminal.out, " at {}", at.shown())?;
     }
     writeln!(terminal.out)?;
     Ok(())

@@ -75,9 +75,12 @@ impl Shown {
     }
 }
 
-/// A site as people read it; that of bff.toml has no name.
+/// What stands for the site of bff.toml, which has no name.
+pub(super) const MAIN_SITE: &str = "(bff.toml)";
+
+/// A site as people read it.
 pub(super) fn place(site: &str, tenant: Option<&str>) -> String {
-    let site = if site.is_empty() { "(bff.toml)" } else { site };
+    let site = if site.is_empty() { MAIN_SITE } else { site };
     match tenant {
         Some(tenant) => visible(&format!("{site}/{tenant}")),
         None => visible(site),

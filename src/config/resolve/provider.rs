@@ -13,7 +13,7 @@ use crate::config::reader::{Field, Written};
 use crate::config::resolve::missing_secret::MissingSecret;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{
-    Surroundings, provider_addresses, provider_login, provider_logout, span, table,
+    Purpose, Surroundings, provider_addresses, provider_login, provider_logout, span, table,
 };
 use crate::config::secret_source::SecretSource;
 use crate::config::tenants::placeholders::is_of_nobody;
@@ -62,11 +62,17 @@ pub(super) fn provider(
     faults: &mut Faults,
 ) -> Option<ProviderSettings> {
     let (provider, place) = table(field);
-    // Under `bff dev` these three are the development provider's, whatever the file says.
     let (issuer, client_id, client_auth) = if surroundings.purpose.is_without_provider() {
+        // Under `bff dev` these are the development provider's, whatever the file says; to explain them
+        // needs no secret.
+        let is_explained = surroundings.purpose == Purpose::Explain;
+        let shown = |field: &Field<String>| match field.written() {
+            Some(written) if is_explained => Some(written.value.clone()),
+            _ => Some(String::new()),
+        };
         (
-            Some(String::new()),
-            Some(String::new()),
+            shown(&provider.issuer),
+            shown(&provider.client_id),
             Some(ClientAuth::Public),
         )
     } else if !field.stands() {

@@ -19,9 +19,9 @@ async function list(text) {
 
 function show({ here, all, apps, more }) {
   if (all < 2) return
-  const name = here ? nameOf(here) : 'bff dev'
+  const name = here ? nameOf(here).join(' / ') : 'bff dev'
   document.title = `${name} · bff dev`
-  byId('site').replaceChildren(tile(name), el('span', 'name', name), el('span', 'unseen', `, one of ${all} apps`), chevron())
+  byId('site').replaceChildren(tile(name), shown(here), el('span', 'unseen', `, one of ${all} apps`), chevron())
   byId('find').hidden = all <= AT_A_GLANCE
   byId('places').replaceChildren(...groups(apps).map(([site, own]) => group(site, own, here)))
   const left = more > 0 ? `and ${more.toLocaleString()} more: type a part of the name` : 'No app is called that.'
@@ -54,7 +54,21 @@ function link(app, isHere) {
 }
 
 function nameOf({ site, tenant }) {
-  return [site || 'app', tenant].filter(Boolean).join(' / ')
+  return [site || 'app', tenant].filter(Boolean)
+}
+
+/** Where there is no room for all, the site is cut and the tenant stays. */
+function shown(here) {
+  const [site, tenant] = here ? nameOf(here) : ['bff dev']
+  const own = tenant ? [el('span', 'own', ` / ${tenant}`)] : []
+  return el('span', 'name', el('span', '', site), ...own)
+}
+
+/** To the app of this name, where no other has it. */
+async function goToTheOne(text) {
+  await list(text)
+  const links = byId('places').querySelectorAll('a')
+  if (links.length === 1) links[0].click()
 }
 
 /** A letter on a colour of its own, so that one is found again before it is read. */
@@ -86,6 +100,9 @@ function el(name, className, ...children) {
 }
 
 byId('find').addEventListener('input', ({ target }) => list(target.value).catch(() => {}))
+byId('find').addEventListener('keydown', ({ key, target }) => {
+  if (key === 'Enter') goToTheOne(target.value).catch(() => {})
+})
 menu.addEventListener('toggle', () => {
   if (menu.open && !byId('find').hidden) byId('find').focus()
 })

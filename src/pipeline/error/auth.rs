@@ -89,6 +89,9 @@ pub(super) fn login(error: &LoginError) -> Verdict {
         LoginError::BadParameter(_) => {
             bad_request("A parameter of the sign-in address is repeated or malformed.")
         }
+        LoginError::UnknownProvider => bad_request(
+            "The sign-in address names an identity provider that this site does not have.",
+        ),
         LoginError::OtherIssuer => {
             login_failed("The sign-in was started for another identity provider.")
         }

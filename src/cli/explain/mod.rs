@@ -1,5 +1,8 @@
 //! `bff explain`: what becomes of one call, in words.
 
+mod headers;
+mod sign_in;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -15,9 +18,7 @@ use crate::pipeline::site::{Destination, Site};
 use crate::pipeline::sites::{Absence, Sites};
 use crate::proxy::headers::kept_back;
 use crate::proxy::path::{PathFault, RequestPath};
-use crate::proxy::{
-    CsrfCheck, HeaderChanges, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie,
-};
+use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie};
 use crate::web::activity::Activity;
 use crate::web::socket_url;
 
@@ -104,6 +105,12 @@ pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, Exp
         Ok(site) => site,
         Err(absence) => {
             page.line("answer", &absent(&absence, &sites, host, has_many));
+            if let Some((tenant, own)) = sites.tenant_elsewhere(host) {
+                page.line(
+                    "tenant",
+                    &format!("{tenant} is at a host of its own: {own}"),
+                );
+            }
             return Ok(page.0.concat());
         }
     };
@@ -123,6 +130,7 @@ pub(super) fn explain(mut config: Config, call: &Call<'_>) -> Result<String, Exp
         raw,
     }
     .of(&mut page, host, call);
+    sign_in::providers(&mut page, &site);
     Ok(page.0.concat())
 }
 
@@ -252,6 +260,7 @@ fn endpoint(
         "upstream",
         "none; no route is looked at below the base path",
     );
+    sign_in::addresses(page, site, endpoint, of);
     if let Err(allowed) = endpoint.take(method, site.method_rules(of)) {
         page.line("answer", &format!("405: it takes {} only", list(&allowed)));
     }
@@ -290,9 +299,9 @@ fn route(
         page.line("activity", activity(route, headers));
     }
     request(page, route, headers);
-    changes(page, &route.request_headers);
+    headers::changes(page, &route.request_headers);
     answer(page, site, route);
-    changes(page, &route.response_headers);
+    headers::changes(page, &route.response_headers);
     let timeout = humantime::format_duration(route.timeout);
     let body = route.max_body.map_or_else(
         || "bodies stream, of any length".to_owned(),
@@ -456,16 +465,6 @@ fn activity(route: &RouteSettings, headers: &HeaderMap) -> &'static str {
         (Activity::Observes, _) => "does not put session.idle_timeout off: activity is false",
         (_, Activity::Observes) => "does not put session.idle_timeout off: X-BFF-Activity is none",
         (Activity::Slides, Activity::Slides) => "puts session.idle_timeout off",
-    }
-}
-
-fn changes(page: &mut Page, changes: &HeaderChanges) {
-    // Names alone: a value may be a secret between bff and the upstream.
-    for (name, _) in &changes.set {
-        page.line("", &format!("sets {name}, as configured"));
-    }
-    for name in &changes.remove {
-        page.line("", &format!("removes {name}, as configured"));
     }
 }
 
