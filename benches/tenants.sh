@@ -38,9 +38,9 @@ start provider 0 "$cast" provider "http://localhost:$port/"
 
 # begin NAME TENANTS: starts bff with so many of them; pid in $pid, milliseconds until it answers in $took.
 begin() {
-  mkdir -p "$work/$1"
-  { echo 'm = { host = "localhost" }'; seq -f 't%.0f = {}' "$2"; } >"$work/$1/tenants.toml"
-  cat >"$work/$1/bff.toml" <<TOML
+  mkdir -p "$work/$1.d"
+  { echo 'm = { host = "localhost" }'; seq -f 't%.0f = {}' "$2"; } >"$work/$1.d/tenants.toml"
+  cat >"$work/$1.d/bff.toml" <<TOML
 [server]
 listen       = "127.0.0.1:$port"
 public_url   = "http://{tenant}.app.localhost:$port"
@@ -61,7 +61,7 @@ level = "warn"
 TOML
   local before
   before=$(date +%s%N)
-  BFF_CLIENT_SECRET=$(line provider 3) start "$1" 1 "$bff" serve --config "$work/$1/bff.toml"
+  BFF_CLIENT_SECRET=$(line provider 3) start "$1" 1 "$bff" serve --config "$work/$1.d/bff.toml"
   until curl -fsS -o /dev/null "http://localhost:$port/bff/session" 2>/dev/null; do
     kill -0 "$pid" || { cat "$work/$1.err" >&2; exit 1; }
     sleep 0.01
