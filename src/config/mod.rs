@@ -69,6 +69,7 @@ use crate::session::{SessionSettings, StoreSettings};
 use crate::telemetry::LogSettings;
 use crate::web::loopback::is_loopback;
 use crate::web::outbound::OutboundSettings;
+use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 use crate::web::site_id::SiteId;
 
 #[cfg(feature = "dev")]
@@ -196,7 +197,7 @@ impl Config {
     /// The administration listener that the file at `path` names, whatever else is wrong with the file: for
     /// whoever asks the process that runs, which judges it.
     pub fn listener_as_it_stands(path: &Path, variables: &Variables) -> Option<AdminSettings> {
-        let text = std::fs::read_to_string(path).ok()?;
+        let text = regular_file::read_text(path, LARGEST_CONFIGURATION).ok()?;
         let main = Source::first(path);
         let mut unsaid = Faults::of(main.clone());
         let surroundings = Surroundings {
@@ -336,7 +337,7 @@ fn load(
     variables: &Variables,
     purpose: Purpose,
 ) -> Result<(Config, Warnings), ConfigErrors> {
-    match std::fs::read_to_string(path) {
+    match regular_file::read_text(path, LARGEST_CONFIGURATION) {
         Ok(text) => parse(&text, path, variables, purpose),
         Err(error) => {
             let mut faults = Faults::of(Source::first(path));

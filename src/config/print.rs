@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::config::document::{Entry, Node, Value};
 use crate::config::folder::Folder;
 use crate::config::reader::{Written, last};
+use crate::web::regular_file::{self, LARGEST_CONFIGURATION, LARGEST_SECRET};
 
 /// Tells whether what was configured somewhere is what it was, and nothing more: a digest.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -93,7 +94,7 @@ fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Folder) {
         Value::Text(value) | Value::Untyped(value) => {
             text("text", value);
             if let Some(file) = file_in(node, key, value, folder)
-                && let Ok(content) = std::fs::read(file)
+                && let Ok(content) = regular_file::read(&file, largest(key))
             {
                 digest.update(&content);
             }
@@ -114,6 +115,14 @@ fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Folder) {
                 feed(digest, &entry.node, name, folder);
             }
         }
+    }
+}
+
+/// What more is refused, so that a digest need not tell of it.
+fn largest(key: &str) -> u64 {
+    match last(key) {
+        "tenants_file" => LARGEST_CONFIGURATION,
+        _ => LARGEST_SECRET,
     }
 }
 

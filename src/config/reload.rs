@@ -13,6 +13,7 @@ use crate::config::reader::Read as _;
 use crate::config::resolve::{self, Purpose};
 use crate::config::tenants::draft::{self, Draft, Of};
 use crate::config::{Config, Variables, sites};
+use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 
 /// A file and its environment, which can be read again.
 #[derive(Debug)]
@@ -160,7 +161,7 @@ fn takes_a_restart(key: &str) -> bool {
 fn prints(path: &Path, variables: &Variables, secret_files: &Mutex<SecretFiles>) -> Prints {
     let source = Source::first(path);
     let mut faults = Faults::of(source.clone());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = regular_file::read_text(path, LARGEST_CONFIGURATION).unwrap_or_default();
     let folder = Folder::of(&source);
     let mut prints = Prints::new();
     let Some(root) = document::read(&text, &source, variables, &mut faults) else {

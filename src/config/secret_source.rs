@@ -11,6 +11,7 @@ use crate::config::error::Faults;
 use crate::config::folder::Folder;
 use crate::config::reader::{Read, Written, text};
 use crate::config::tenants::placeholders::is_of_nobody;
+use crate::web::regular_file::{self, LARGEST_SECRET};
 
 /// What is written in a secret's place.
 #[derive(Clone)]
@@ -221,7 +222,7 @@ impl SecretSource {
             }
             Self::File(name) => {
                 let path = path(name);
-                let read = std::fs::read_to_string(&path).map_err(|error| {
+                let read = regular_file::read_text(&path, LARGEST_SECRET).map_err(|error| {
                     let path = path.display();
                     let what = format!("is to come from {path}, which can't be read ({error})");
                     let remedy = "put the secret there and let this process read it";

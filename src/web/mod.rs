@@ -1,7 +1,7 @@
 //! What all parts share of HTTP: bodies, addresses, the words of a request about itself. And the rules
 //! that must be the same wherever they are met: what is a navigation, what is this machine, whose
-//! cookie it is, whom a call of ours may reach, what strangers may cost. A leaf: it names no other part
-//! but the leaves.
+//! cookie it is, whom a call of ours may reach, what strangers may cost, how a file is read that a
+//! configuration names. A leaf: it names no other part but the leaves.
 
 pub mod activity;
 pub mod background;
@@ -20,6 +20,7 @@ pub mod pace;
 pub mod problem;
 pub mod public_origin;
 pub mod registration;
+pub mod regular_file;
 pub mod repeats;
 pub mod site_id;
 pub mod socket_url;

@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 
+use crate::web::regular_file::{self, LARGEST_SECRET};
+
 /// The roots of one PEM file; cheap to clone.
 #[derive(Clone)]
 pub struct Roots(Arc<Inner>);
@@ -47,10 +49,11 @@ impl Roots {
     ///
     /// See [`RootsFault`].
     pub fn read(path: &Path) -> Result<Self, RootsFault> {
-        let text = std::fs::read(path).map_err(|source| RootsFault::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            regular_file::read(path, LARGEST_SECRET).map_err(|source| RootsFault::Unreadable {
+                path: path.to_owned(),
+                source,
+            })?;
         let no_certificate = || RootsFault::NoCertificate(path.to_owned());
         let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<_, _>>()

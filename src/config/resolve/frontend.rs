@@ -1,7 +1,5 @@
 //! `[frontend]`: the app's files, or its development server.
 
-use std::io;
-
 use url::Url;
 
 use crate::config::error::Faults;
@@ -12,6 +10,7 @@ use crate::config::resolve::headers::{self, Direction};
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{Surroundings, table, upstream_url};
 use crate::frontend::{ErrorPage, FrontendSettings, LARGEST_ERROR_PAGE};
+use crate::web::regular_file;
 
 /// Where the browser app comes from.
 #[derive(Debug)]
@@ -156,13 +155,7 @@ pub(super) fn error_page(
         return None;
     }
     let path = surroundings.folder.public(written, &written.value);
-    let read = std::fs::metadata(&path).and_then(|found| {
-        if found.len() > LARGEST_ERROR_PAGE {
-            return Err(io::Error::other("it has more than 256 KiB"));
-        }
-        std::fs::read_to_string(&path)
-    });
-    match read {
+    match regular_file::read_text(&path, LARGEST_ERROR_PAGE) {
         Ok(html) => {
             let headers = frontend.headers.written();
             let headers = headers.and_then(|_| file_headers(&frontend.headers, faults));

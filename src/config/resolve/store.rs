@@ -15,6 +15,7 @@ use crate::session::store::redis::url::RedisUrl;
 use crate::session::store::{Limit, LimitScope, OnLimit};
 use crate::session::{StorePlace, StoreSettings};
 use crate::web::loopback::is_loopback_host;
+use crate::web::regular_file::{self, LARGEST_SECRET};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_STALENESS: Duration = Duration::from_secs(1);
@@ -51,7 +52,7 @@ pub(super) fn store(
     }
     let ca = session.store_ca.written().and_then(|written| {
         let path = surroundings.folder.private(written, &written.value);
-        if let Err(error) = std::fs::read(&path) {
+        if let Err(error) = regular_file::read(&path, LARGEST_SECRET) {
             written.refuse(
                 faults,
                 format!("names {}, which can't be read ({error})", path.display()),

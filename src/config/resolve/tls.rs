@@ -9,6 +9,7 @@ use crate::config::reader::{Field, Written};
 use crate::config::resolve::Surroundings;
 use crate::config::tls_table::TlsTable;
 use crate::server::{SiteCertificate, TlsError, TlsFiles, damage};
+use crate::web::regular_file::{self, LARGEST_SECRET};
 
 /// The files are there, and are what they have to be.
 pub(super) fn tls(
@@ -26,7 +27,7 @@ pub(super) fn tls(
             // Nothing is served.
             return Some(path);
         }
-        match std::fs::read_to_string(&path) {
+        match regular_file::read_text(&path, LARGEST_SECRET) {
             Ok(pem) if pem.contains(label) => Some(path),
             Ok(_) => {
                 written.refuse(

@@ -16,6 +16,7 @@ use crate::config::reader::{Field, Read as _, Written};
 use crate::config::resolve::Surroundings;
 use crate::config::site_file::{SiteFile, SiteName};
 use crate::config::tenants::draft::{self, Draft, Of};
+use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 use crate::web::site_id::SiteId;
 
 pub(super) use process::is_of_process;
@@ -228,7 +229,7 @@ fn own_document(
             "name it with up to 64 letters, digits and - _ . as in shop.toml",
         );
     }
-    let text = match fs::read_to_string(source.path()) {
+    let text = match regular_file::read_text(source.path(), LARGEST_CONFIGURATION) {
         Ok(text) => text,
         Err(error) => {
             let (what, remedy) = super::unreadable(&error);

@@ -4,6 +4,7 @@
 mod development;
 mod files;
 mod misplaced;
+mod pipes;
 mod provider;
 mod providers;
 #[cfg(feature = "dev")]

@@ -14,6 +14,7 @@ use super::der::Validity;
 use super::error::TlsError;
 use super::names::{CertificateNames, as_address};
 use crate::clock::Timestamp;
+use crate::web::regular_file::{self, LARGEST_SECRET};
 
 /// PEM files, read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -200,7 +201,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    fs::read(path)
+    regular_file::read(path, LARGEST_SECRET)
         .map(Zeroizing::new)
         .map_err(|source| TlsError::Unreadable {
             path: path.to_owned(),

@@ -10,6 +10,7 @@ use crate::config::here::Here;
 use crate::config::reader::{Read as _, Written};
 use crate::config::site_file::SiteFile;
 use crate::config::tenants::written::{TenantTable, TenantsTable};
+use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 
 /// A label's, as DNS has it.
 const LONGEST_NAME: usize = 63;
@@ -59,7 +60,7 @@ fn in_file(
     faults: &mut Faults,
 ) -> Option<TenantsTable> {
     let path = folder.private(written, &written.value);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match regular_file::read_text(&path, LARGEST_CONFIGURATION) {
         Ok(text) => text,
         Err(error) => {
             written.refuse(

@@ -33,7 +33,6 @@ mod sentinel;
 mod servers;
 mod trouble;
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +56,7 @@ use crate::session::store::record_store::{
 use crate::session::store::voice::Voice;
 use crate::session::store::{Cursor, OnLimit, Recency, StoreError, StoreFuture};
 use crate::web::ending::EndReason;
+use crate::web::regular_file::{self, LARGEST_SECRET};
 
 /// How much longer than its session a key lives: room for clocks that differ and for the sweep.
 const GRACE: Duration = Duration::from_hours(1);
@@ -260,7 +260,8 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, Trouble> {
         path: path.to_owned(),
         problem,
     };
-    let pem = fs::read(path).map_err(|error| trouble(format!("cannot be read: {error}")))?;
+    let pem = regular_file::read(path, LARGEST_SECRET)
+        .map_err(|error| trouble(format!("cannot be read: {error}")))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match certificates {
         Ok(certificates) if certificates.is_empty() => {
