@@ -467,17 +467,17 @@ fn no_provider_is_sent_a_secret_of_the_process() {
         "public_url = \"https://a.example.com\"\n{}",
         provider("client_secret", "\"file:../key\"")
     );
-    for (text, says) in [
+    for (files, says) in [
         (
-            plain,
+            site(&plain, "acme = {}"),
             "acme has a provider.client_secret that session.keys says as well, and its provider would be sent it; name the secret that this tenant's provider gave",
         ),
         (
-            alone,
+            Files::new(GROUND, &[("shop.toml", &alone)]),
             "provider.client_secret is what session.keys says as well, and the provider would be sent it; write the secret that this provider gave you",
         ),
     ] {
-        let files = site(&text, "acme = {}").with("key", &key);
+        let files = files.with("key", &key);
         let told = files.load_with(&[("SECRET_acme", &key)]);
         let told = files.plain(&told.unwrap_err().to_string());
         assert_eq!(told.lines().count(), 1, "{told}");
