@@ -62,7 +62,7 @@ TOML
   local before
   before=$(date +%s%N)
   BFF_CLIENT_SECRET=$(line provider 3) start "$1" 1 "$bff" serve --config "$work/$1.d/bff.toml"
-  until curl -fsS -o /dev/null "http://localhost:$port/bff/session" 2>/dev/null; do
+  until curl -fsS -o /dev/null -H "X-CSRF: 1" "http://localhost:$port/bff/session" 2>/dev/null; do
     kill -0 "$pid" || { cat "$work/$1.err" >&2; exit 1; }
     sleep 0.01
   done
