@@ -68,6 +68,13 @@ pub(super) enum Place {
     Variable(String),
 }
 
+impl Place {
+    /// Whether it is in a file beside bff.toml, which others may write.
+    pub(super) fn is_in_a_site(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.rank > 0)
+    }
+}
+
 /// As a sentence names it; a file as a whole has been named.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -327,9 +327,14 @@ fn client_secret(
     let written = field.written()?;
     let secret = written.resolve(surroundings.secrets(), faults)?;
     if let Some(own) = surroundings.own.name_of(&secret) {
-        let what = format!("is what {own} says as well, and the provider would be sent it");
-        written.refuse(faults, what, "write the secret that this provider gave you");
-        return None;
+        let what = format!("is what {own} says as well, and the provider is sent it");
+        let remedy = "write the secret that this provider gave you";
+        if written.place.is_in_a_site() {
+            written.refuse(faults, what, remedy);
+            return None;
+        }
+        // Whoever writes bff.toml has both in any case, and what ran goes on running.
+        written.warn(faults, what, remedy);
     }
     Some(ClientSecret::new(secret.as_str()))
 }

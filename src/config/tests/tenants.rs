@@ -474,7 +474,7 @@ fn no_provider_is_sent_a_secret_of_the_process() {
         ),
         (
             Files::new(GROUND, &[("shop.toml", &alone)]),
-            "provider.client_secret is what session.keys says as well, and the provider would be sent it; write the secret that this provider gave you",
+            "provider.client_secret is what session.keys says as well, and the provider is sent it; write the secret that this provider gave you",
         ),
     ] {
         let files = files.with("key", &key);
