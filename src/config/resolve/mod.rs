@@ -77,7 +77,7 @@ pub(super) fn resolve(
     faults: &mut Faults,
 ) -> Option<Config> {
     let file = &main.file;
-    let own = ProcessSecrets::of(file, surroundings);
+    let own = ProcessSecrets::of(file, surroundings.variables, surroundings.folder);
     let surroundings = Surroundings {
         own: &own,
         ..surroundings

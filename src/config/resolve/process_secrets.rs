@@ -5,10 +5,12 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::config::document::Variables;
 use crate::config::file::File;
+use crate::config::folder::Folder;
 use crate::config::lists::Named;
 use crate::config::reader::Written;
-use crate::config::resolve::{Surroundings, table};
+use crate::config::resolve::table;
 use crate::config::secret_source::SecretSource;
 
 /// What the session keys and the keys of administration are, each with the key that says so.
@@ -25,7 +27,7 @@ impl ProcessSecrets {
     pub(in crate::config) const NONE: &'static Self = &Self(Vec::new());
 
     /// Those that `file` names; what is wrong with one is said where it is used.
-    pub(super) fn of(file: &File, surroundings: Surroundings<'_>) -> Self {
+    pub(super) fn of(file: &File, variables: &Variables, folder: &Folder) -> Self {
         let (server, _) = table(&file.server);
         let (session, _) = table(&file.session);
         let named = server.admin_keys.or(Named::default()).0;
@@ -37,8 +39,8 @@ impl ProcessSecrets {
         let all = session.keys.or(Vec::new()).into_iter();
         let all = all.chain(server.admin_key.written().cloned()).chain(named);
         let found = all.filter_map(|written: Written<SecretSource>| {
-            let path = |name: &str| surroundings.folder.public(&written, name);
-            let found = written.value.look_up(surroundings.variables, path);
+            let path = |name: &str| folder.public(&written, name);
+            let found = written.value.look_up(variables, path);
             Some((written.key.clone(), found.ok()?))
         });
         Self(found.collect())
