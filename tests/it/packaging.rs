@@ -36,6 +36,7 @@ fn values<'a>(command: &'a str, option: &str) -> Vec<&'a str> {
     pairs.map(|pair| pair[1].trim_matches('"')).collect()
 }
 
+const CLIENT_SECRET: &str = "what the provider gave";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 /// The Dockerfile's `docker run` brings all that the README's configuration names: its variables, the
@@ -82,8 +83,12 @@ fn loaded(text: &str) -> (Config, String, tempfile::TempDir) {
     let pair = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
     fs::write(dir.path().join("tls.crt"), pair.cert.pem()).unwrap();
     fs::write(dir.path().join("tls.key"), pair.signing_key.serialize_pem()).unwrap();
-    for secret in ["admin_key", "client_secret", "session_key"] {
-        fs::write(dir.path().join(secret), KEY).unwrap();
+    for (secret, says) in [
+        ("admin_key", KEY),
+        ("client_secret", CLIENT_SECRET),
+        ("session_key", KEY),
+    ] {
+        fs::write(dir.path().join(secret), says).unwrap();
     }
     fs::write(dir.path().join("store_url"), "redis://127.0.0.1:1").unwrap();
     let file = dir.path().join("bff.toml");
@@ -93,8 +98,13 @@ fn loaded(text: &str) -> (Config, String, tempfile::TempDir) {
 }
 
 fn secrets() -> Variables {
-    let names = ["BFF_CLIENT_SECRET", "BFF_SESSION_KEY", "BFF_ADMIN_KEY"];
-    names.map(|name| (name.to_owned(), KEY.to_owned())).into()
+    let said = [
+        ("BFF_CLIENT_SECRET", CLIENT_SECRET),
+        ("BFF_SESSION_KEY", KEY),
+        ("BFF_ADMIN_KEY", KEY),
+    ];
+    said.map(|(name, says)| (name.to_owned(), says.to_owned()))
+        .into()
 }
 
 /// The README's production configuration starts as it stands, from the folder of its files.
