@@ -18,6 +18,23 @@ pub(super) struct Node {
     pub(super) place: Place,
 }
 
+impl Node {
+    /// The text that stands at this path of keys.
+    pub(super) fn text_at(&self, path: &[&str]) -> Option<&str> {
+        let mut node = self;
+        for key in path {
+            let Value::Table(entries) = &node.value else {
+                return None;
+            };
+            node = &entries.get(*key)?.node;
+        }
+        match &node.value {
+            Value::Text(text) | Value::Untyped(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// A value as TOML knows it.
 #[derive(Debug, Clone)]
 pub(super) enum Value {

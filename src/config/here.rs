@@ -36,7 +36,7 @@ type Key<'a> = &'a [&'a str];
 impl Here {
     /// As bff.toml says, in `root`; at `port`, where one was asked for.
     pub(super) fn of(root: &Node, port: Option<NonZeroU16>) -> Self {
-        let text = |key| text(root, &["server", key]);
+        let text = |key| root.text_at(&["server", key]);
         let listened = text("listen").and_then(|listen| listen.rsplit_once(':')?.1.parse().ok());
         let main = text("public_url").and_then(Parts::of);
         Self {
@@ -180,20 +180,6 @@ impl<'a> Parts<'a> {
         let is_plain = !host.is_empty() && !host.contains(['@', '*', '%', '\\', ' ']);
         let is_http = scheme == "http" || scheme == "https";
         (is_plain && is_http).then_some(Self { scheme, host, path })
-    }
-}
-
-fn text<'a>(root: &'a Node, key: Key<'_>) -> Option<&'a str> {
-    let mut node = root;
-    for name in key {
-        let Value::Table(entries) = &node.value else {
-            return None;
-        };
-        node = &entries.get(*name)?.node;
-    }
-    match &node.value {
-        Value::Text(text) | Value::Untyped(text) => Some(text),
-        _ => None,
     }
 }
 

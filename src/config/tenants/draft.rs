@@ -50,7 +50,8 @@ impl fmt::Debug for Draft {
 
 /// Whether the site of this document is one for each of its tenants.
 pub(in crate::config) fn is_tenanted(root: &Node, of: Of) -> bool {
-    text_at(root, of.public_url()).is_some_and(|url| url.contains(&written(TENANT)))
+    root.text_at(of.public_url())
+        .is_some_and(|url| url.contains(&written(TENANT)))
 }
 
 /// The site that a document describes.
@@ -83,7 +84,7 @@ impl Draft {
         if !is_tenanted(root, of) {
             return None;
         }
-        let public_url = text_at(root, of.public_url())?.to_owned();
+        let public_url = root.text_at(of.public_url())?.to_owned();
         let found = places::find(root);
         let mut kept = root.clone();
         leave_tenants_out(&mut kept);
@@ -163,20 +164,6 @@ fn leave_tenants_out(root: &mut Node) {
         && let Value::Table(server) = &mut server.node.value
     {
         server.retain(|key, _| !KEYS.contains(&key.as_str()));
-    }
-}
-
-fn text_at<'a>(root: &'a Node, path: &[&str]) -> Option<&'a str> {
-    let mut node = root;
-    for key in path {
-        let Value::Table(entries) = &node.value else {
-            return None;
-        };
-        node = &entries.get(*key)?.node;
-    }
-    match &node.value {
-        Value::Text(text) | Value::Untyped(text) => Some(text),
-        _ => None,
     }
 }
 
