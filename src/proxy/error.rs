@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::proxy::headers::response::AnswerFault;
 use crate::proxy::upload::UploadFault;
+use crate::proxy::wire::WireError;
 use crate::web::ending::EndReason;
 
 /// Why there is no answer to pass on, by whose fault it is.
@@ -28,15 +29,15 @@ pub enum ForwardError {
     Timeout,
     /// The upstream hung up without an answer: 502.
     #[error("the upstream closed the connection without an answer")]
-    Closed(#[source] hyper::Error),
+    Closed(#[source] WireError),
     /// What the upstream sent is not HTTP/1.1: 502.
     #[error("the upstream's answer cannot be read")]
-    Unreadable(#[source] hyper::Error),
+    Unreadable(#[source] WireError),
     /// The head of the upstream's answer has no end within our limits: 502.
     #[error(
         "the head of the upstream's answer has more fields than server.limits.upstream_fields, or more than 64 KiB"
     )]
-    AnswerHead(#[source] hyper::Error),
+    AnswerHead(#[source] WireError),
     /// What the upstream sent may not be passed on: 502.
     #[error("the upstream's answer is refused")]
     BadAnswer(#[source] AnswerFault),

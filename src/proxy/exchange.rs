@@ -3,15 +3,14 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::response::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::proxy::error::ForwardError;
@@ -19,6 +18,7 @@ use crate::proxy::headers::response::Trailers;
 use crate::proxy::headers::{Direction, clean_trailers};
 use crate::proxy::upload::{Outgoing, Progress};
 use crate::proxy::upstream::{Link, Upstreams};
+use crate::proxy::wire::WireError;
 use crate::web::body::{Body, BodyError};
 use crate::web::ending::{EndReason, Ending};
 
@@ -28,10 +28,10 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How an exchange failed.
 pub(super) enum Failure {
-    /// Nothing of the request left; here it is again.
-    Unsent(Box<Request<Outgoing>>, hyper::Error),
+    /// Nothing of the request left; here is its body again.
+    Unsent(Outgoing, WireError),
     /// The connection ended before an answer came, and the upstream may have seen the request.
-    Lost(hyper::Error),
+    Lost(WireError),
     /// As the caller will see it.
     Final(ForwardError),
 }
@@ -44,13 +44,8 @@ pub(super) struct Bounds<'a> {
     pub(super) ending: Option<&'a Ending>,
 }
 
-/// Sends the request and waits for the head of its answer.
-pub(super) async fn exchange(
-    link: &mut Link,
-    request: Request<Outgoing>,
-    bounds: &Bounds<'_>,
-) -> Result<Response<Incoming>, Failure> {
-    let mut answer = pin!(link.sender.try_send_request(request));
+/// Sends the request that was begun and waits for the head of its answer.
+pub(super) async fn exchange(link: &mut Link, bounds: &Bounds<'_>) -> Result<Parts, Failure> {
     let started = Instant::now();
     let mut last_progress = 0;
     let mut give_up = started + bounds.timeout;
@@ -60,25 +55,8 @@ pub(super) async fn exchange(
         None => give_up,
     };
     link.deadline.set(first_look);
-    // Only the connection, polled just before, can have brought it: no need to be woken for it.
-    let mut look = || {
-        answer
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-    };
-    let mut sent = false;
     let outcome = poll_fn(|ctx| {
-        // Whoever is woken after the request was sent finds the answer in nearly every case. A
-        // connection that held our waker then would only wake us once more, to say that we asked
-        // for the body.
-        if std::mem::replace(&mut sent, true) {
-            link.drive_unwatched();
-            if let Poll::Ready(outcome) = look() {
-                return Poll::Ready(Ok(outcome));
-            }
-        }
-        link.drive(ctx);
-        if let Poll::Ready(outcome) = look() {
+        if let Poll::Ready(outcome) = link.wire.poll_answer(ctx) {
             return Poll::Ready(Ok(outcome));
         }
         if let Some(end) = &mut end
@@ -111,26 +89,22 @@ pub(super) async fn exchange(
     .await;
     match outcome {
         Err(error) => Err(Failure::Final(error)),
-        Ok(Ok(response)) => match bounds.ending.and_then(Ending::reason) {
+        Ok(Ok(head)) => match bounds.ending.and_then(Ending::reason) {
             Some(reason) => Err(Failure::Final(ForwardError::Ended(reason))),
-            None => Ok(response),
+            None => Ok(head),
         },
-        Ok(Err(mut error)) => {
-            let unsent = error.take_message();
-            let error = error.into_error();
-            // A fault of the upload shows as one of the connection; it is the browser's all the same.
-            if let Some(fault) = bounds.progress.and_then(|progress| progress.fault()) {
-                return Err(Failure::Final(fault.into()));
+        Ok(Err(error)) => Err(match error {
+            WireError::Unsent(_) => Failure::Unsent(link.wire.take_body(), error),
+            // A fault of the browser's.
+            WireError::Upload(fault) => Failure::Final(fault.into()),
+            WireError::HeadTooLarge => Failure::Final(ForwardError::AnswerHead(error)),
+            WireError::Head(_) | WireError::Malformed(_) => {
+                Failure::Final(ForwardError::Unreadable(error))
             }
-            Err(match unsent {
-                Some(request) => Failure::Unsent(Box::new(request), error),
-                None if error.is_parse_too_large() => {
-                    Failure::Final(ForwardError::AnswerHead(error))
-                }
-                None if error.is_parse() => Failure::Final(ForwardError::Unreadable(error)),
-                None => Failure::Lost(error),
-            })
-        }
+            WireError::Broken(_) | WireError::Ended | WireError::Cut | WireError::Chunks(_) => {
+                Failure::Lost(error)
+            }
+        }),
     }
 }
 
@@ -148,45 +122,38 @@ pub(super) struct Tail {
 
 /// The body for the browser. What has come with the head already is handed over whole and the
 /// connection given back at once; the rest is streamed.
-pub(super) fn body(mut incoming: Incoming, mut tail: Tail) -> Body {
-    if incoming.is_end_stream() {
-        tail.upstreams.give_back(tail.link);
-        return Body::Empty;
-    }
-    let first = match poll_once(&mut incoming) {
+pub(super) fn body(mut tail: Tail) -> Body {
+    let first = match poll_unwatched(&mut tail.link) {
         Poll::Ready(None) => {
             tail.upstreams.give_back(tail.link);
             return Body::Empty;
         }
         Poll::Ready(first) => first,
-        Poll::Pending => return Body::stream(Download::new(incoming, tail, [None, None])),
+        Poll::Pending => return Body::stream(Download::new(tail, [None, None])),
     };
     let Some(data) = first
         .as_ref()
         .and_then(|piece| piece.as_ref().ok()?.data_ref().cloned())
     else {
-        return Body::stream(Download::new(incoming, tail, [first, None]));
+        return Body::stream(Download::new(tail, [first, None]));
     };
-    if !incoming.is_end_stream() {
+    if !tail.link.wire.is_read() {
         // The end of a short chunked body is in the connection's buffer already.
-        tail.link.drive_unwatched();
-        match poll_once(&mut incoming) {
+        match poll_unwatched(&mut tail.link) {
             Poll::Ready(None) => {}
-            Poll::Ready(second) => {
-                return Body::stream(Download::new(incoming, tail, [first, second]));
-            }
-            Poll::Pending => return Body::stream(Download::new(incoming, tail, [first, None])),
+            Poll::Ready(second) => return Body::stream(Download::new(tail, [first, second])),
+            Poll::Pending => return Body::stream(Download::new(tail, [first, None])),
         }
     }
     tail.upstreams.give_back(tail.link);
     Body::full(data)
 }
 
-type Piece = Result<Frame<Bytes>, hyper::Error>;
+type Piece = Result<Frame<Bytes>, WireError>;
 
-fn poll_once(incoming: &mut Incoming) -> Poll<Option<Piece>> {
-    // Only the connection feeds it, and whoever polls this drives that.
-    Pin::new(incoming).poll_frame(&mut Context::from_waker(Waker::noop()))
+/// What is there at once: whoever streams the rest is woken by it.
+fn poll_unwatched(link: &mut Link) -> Poll<Option<Piece>> {
+    link.wire.poll_body(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Why a download stopped before its end.
@@ -196,14 +163,11 @@ enum DownloadFault {
     Ended(EndReason),
     #[error("the upstream sent nothing for too long")]
     Idle,
-    #[error("the upstream's connection ended inside the body")]
-    Cut,
 }
 
 /// An answer's body on its way to the browser, driving the upstream's connection as it is asked for
 /// more; what the browser does not take is not read.
 struct Download {
-    incoming: Incoming,
     held: [Option<Piece>; 2],
     upstreams: Upstreams,
     /// `None` once it was given back, or the body broke off.
@@ -217,9 +181,8 @@ struct Download {
 }
 
 impl Download {
-    fn new(incoming: Incoming, tail: Tail, held: [Option<Piece>; 2]) -> Self {
+    fn new(tail: Tail, held: [Option<Piece>; 2]) -> Self {
         Self {
-            incoming,
             held,
             upstreams: tail.upstreams,
             link: Some(tail.link),
@@ -237,15 +200,10 @@ impl Download {
         if let Some(piece) = first.take().or_else(|| second.take()) {
             return Poll::Ready(Some(piece));
         }
-        let piece = poll_once(&mut self.incoming);
-        if piece.is_ready() {
-            return piece;
-        }
         match &mut self.link {
-            Some(link) => link.drive(ctx),
-            None => return Poll::Ready(None),
+            Some(link) => link.wire.poll_body(ctx),
+            None => Poll::Ready(None),
         }
-        poll_once(&mut self.incoming)
     }
 
     fn give_back(&mut self) {
@@ -257,9 +215,6 @@ impl Download {
     /// Nothing is there: the clock runs, and the session may end meanwhile.
     fn poll_waiting(&mut self, ctx: &mut Context<'_>) -> Poll<DownloadFault> {
         if let Some(link) = &mut self.link {
-            if link.ended {
-                return Poll::Ready(DownloadFault::Cut);
-            }
             if let Some(idle) = self.idle {
                 if !self.waiting {
                     self.waiting = true;
@@ -342,18 +297,20 @@ impl HttpBody for Download {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.iter().all(Option::is_none) && self.incoming.is_end_stream()
+        let is_read = self.link.as_ref().is_none_or(|link| link.wire.is_read());
+        is_read && self.held.iter().all(Option::is_none)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let Some(rest) = self.incoming.size_hint().exact() else {
-            return SizeHint::default();
-        };
-        let held = self.held.iter().flatten().filter_map(|piece| {
+        let link = self.link.as_ref();
+        let left = link.map_or(Some(0), |link| link.wire.length_left());
+        // Whatever is no data comes last, and not in a body of known length.
+        let held = self.held.iter().flatten().map(|piece| {
             let data = piece.as_ref().ok()?.data_ref()?;
             Some(data.len() as u64)
         });
-        SizeHint::with_exact(rest + held.sum::<u64>())
+        let length = held.chain([left]).sum::<Option<u64>>();
+        length.map(SizeHint::with_exact).unwrap_or_default()
     }
 }
 

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::proxy::PathRewrite;
 use crate::proxy::exchange::{self, Bounds, Failure, Tail};
 use crate::proxy::headers::location::Locations;
-use crate::proxy::headers::request::{self, Framing, HeadFor, MaxForwards};
+use crate::proxy::headers::request::{self, HeadFor, MaxForwards};
 use crate::proxy::headers::response::{self, Trailers};
 use crate::proxy::path::RequestPath;
 use crate::proxy::route::{Route, Upstream};
 use crate::proxy::upload::Outgoing;
 use crate::proxy::upstream::{Link, Upstreams};
+use crate::proxy::wire::{Framing, Outbound};
 use crate::web::body::Body;
 use crate::web::client_address::ClientAddress;
 use crate::web::cookie_names::CookieNames;
@@ -24,7 +25,7 @@ use crate::web::public_origin::PublicOrigin;
 
 pub use crate::proxy::error::ForwardError;
 pub use crate::proxy::headers::response::AnswerFault;
-pub use crate::proxy::upload::RequestBody;
+pub use crate::proxy::upload::{RequestBody, UploadFault};
 
 /// One request to forward.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl Upstreams {
         {
             return Err(ForwardError::BodyTooLarge);
         }
-        let framing = framing(call.parts, &call.body, length);
+        let framing = framing(&call, length);
         let body = std::mem::take(&mut call.body);
         let (mut body, progress) = Outgoing::new(body, self.upload_limits(call.route));
         let bounds = Bounds {
@@ -122,13 +123,19 @@ impl Upstreams {
                         break;
                     }
                 };
-                let request = build(&call, upstream, framing, body)?;
-                match exchange::exchange(&mut link, request, &bounds).await {
+                let target = target(&call, upstream)?;
+                let head = head_for(&call, upstream, &target, &framing);
+                let outbound = Outbound {
+                    framing: framing.clone(),
+                    body,
+                    is_head: call.parts.method == Method::HEAD,
+                };
+                link.wire
+                    .begin(outbound, |into| request::write(into, call.parts, &head));
+                match exchange::exchange(&mut link, &bounds).await {
                     Ok(answer) => return self.answer(call, upstream, link, answer),
                     Err(Failure::Final(error)) => return Err(error),
-                    Err(Failure::Unsent(request, _)) if reuse == Reuse::Allowed => {
-                        body = request.into_body();
-                    }
+                    Err(Failure::Unsent(unsent, _)) if reuse == Reuse::Allowed => body = unsent,
                     // The upstream hung up as the request set out: it cannot have begun it twice
                     // to any effect, and nothing of a body is lost.
                     Err(Failure::Lost(_))
@@ -185,9 +192,8 @@ impl Upstreams {
         call: Call<'_>,
         upstream: &Upstream,
         link: Box<Link>,
-        answer: Response<hyper::body::Incoming>,
+        mut parts: http::response::Parts,
     ) -> Result<Response<Body>, ForwardError> {
-        let (mut parts, incoming) = answer.into_parts();
         response::check(&parts).map_err(ForwardError::BadAnswer)?;
         let trailers = if request::wants_trailers(&call.parts.headers) {
             Trailers::Pass
@@ -204,34 +210,23 @@ impl Upstreams {
             idle,
             ending: call.ending,
         };
-        let body = exchange::body(incoming, tail);
+        let body = exchange::body(tail);
         Ok(Response::from_parts(parts, body))
     }
-}
-
-fn build(
-    call: &Call<'_>,
-    upstream: &Upstream,
-    framing: Framing,
-    body: Outgoing,
-) -> Result<Request<Outgoing>, ForwardError> {
-    let mut request = Request::new(body);
-    *request.method_mut() = call.parts.method.clone();
-    *request.uri_mut() = target(call, upstream)?;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = request::build(call.parts, head_for(call, upstream, framing));
-    Ok(request)
 }
 
 pub(super) fn head_for<'a>(
     call: &Call<'a>,
     upstream: &'a Upstream,
-    framing: Framing,
+    target: &'a PathAndQuery,
+    framing: &'a Framing,
 ) -> HeadFor<'a> {
     HeadFor {
+        target,
         host: call.route.host_sent(upstream, call.public, call.parts),
         prefix: upstream.forwarded_prefix(),
         framing,
+        becomes_websocket: false,
         authorization: call.authorization,
         client: call.client,
         public: call.public,
@@ -243,18 +238,21 @@ pub(super) fn head_for<'a>(
 }
 
 /// J7: one framing of our choosing.
-fn framing(parts: &Parts, body: &RequestBody, length: Option<u64>) -> Framing {
-    match (body, length) {
+fn framing(call: &Call<'_>, length: Option<u64>) -> Framing {
+    let parts = call.parts;
+    match (&call.body, length) {
         (RequestBody::Empty, _) => {
             let expected = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
-            if expected || parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+            if expected || parts.headers.contains_key(CONTENT_LENGTH) {
                 Framing::Length(0)
             } else {
                 Framing::None
             }
         }
         (_, Some(length)) => Framing::Length(length),
-        (_, None) => Framing::Chunked,
+        // Those trailers that are not announced stay here.
+        (_, None) if call.route.settings().passed_fields.is_some() => Framing::Chunked(Vec::new()),
+        (_, None) => Framing::Chunked(request::announced_trailers(&parts.headers)),
     }
 }
 
@@ -267,14 +265,16 @@ fn is_event_stream(parts: &http::response::Parts) -> bool {
 
 /// The request-target for this upstream: its base path, the path as the route rewrites it, and the
 /// query as it came.
-pub(super) fn target(call: &Call<'_>, upstream: &Upstream) -> Result<Uri, ForwardError> {
+pub(super) fn target(call: &Call<'_>, upstream: &Upstream) -> Result<PathAndQuery, ForwardError> {
     let rewrite = &call.route.settings().path_rewrite;
     if *rewrite == PathRewrite::Keep
         && upstream.base_path().is_empty()
         && call.path.is_as_it_came()
         && let Some(came) = call.parts.uri.path_and_query()
+        // One in absolute form may begin with its query.
+        && !came.as_str().starts_with('?')
     {
-        return Ok(Uri::from(came.clone()));
+        return Ok(came.clone());
     }
     let path = call.path.as_str();
     let prefix = call.route.settings().path.trim_end_matches('/');
@@ -293,6 +293,5 @@ pub(super) fn target(call: &Call<'_>, upstream: &Upstream) -> Result<Uri, Forwar
         text.push_str(query);
     }
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(text))
-        .map(Uri::from)
         .map_err(|error| ForwardError::Unbuildable(error.into()))
 }

@@ -19,6 +19,7 @@ mod exchange;
 pub mod forward;
 mod upload;
 pub mod upstream;
+pub mod wire;
 
 mod frames;
 mod tunnel;
@@ -188,6 +189,13 @@ pub struct HeaderChanges {
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// Removed.
     pub remove: Vec<HeaderName>,
+}
+
+impl HeaderChanges {
+    /// Whether a field of this name goes, or another takes its place.
+    fn touch(&self, name: &HeaderName) -> bool {
+        self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! Nothing but `websocket` is ever upgraded; other wishes in `Upgrade` are ignored, as RFC 9110
 //! §7.8 allows.
 
-use std::future::poll_fn;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,20 +12,20 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::error::ForwardError;
 use crate::proxy::exchange::{self, Bounds, Failure};
 use crate::proxy::forward::{AnswerFault, Call, Reuse, head_for, target};
-use crate::proxy::headers::request::{self, Framing};
+use crate::proxy::headers::request::{self, HeadFor};
 use crate::proxy::headers::response::{self, Trailers};
 use crate::proxy::headers::words;
-use crate::proxy::route::Upstream;
 use crate::proxy::tunnel::{self, Mask, Tunnel};
 use crate::proxy::upload::Outgoing;
 use crate::proxy::upstream::{Link, Upstreams};
+use crate::proxy::wire::{Framing, Outbound};
 use crate::web::body::Body;
 use crate::web::open_limits::OpenPermit;
 use crate::web::strangers::Turn;
@@ -180,19 +179,29 @@ impl Upstreams {
                     continue;
                 }
             };
-            let request = handshake_request(&call, upstream)?;
-            let answer = match exchange::exchange(&mut link, request, &bounds).await {
+            let target = target(&call, upstream)?;
+            let head = HeadFor {
+                becomes_websocket: true,
+                ..head_for(&call, upstream, &target, &Framing::None)
+            };
+            let outbound = Outbound {
+                framing: Framing::None,
+                body: Outgoing::Empty,
+                is_head: false,
+            };
+            link.wire
+                .begin(outbound, |into| request::write(into, call.parts, &head));
+            let mut parts = match exchange::exchange(&mut link, &bounds).await {
                 Ok(answer) => answer,
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Unsent(_, error) | Failure::Lost(error)) => {
                     return Err(ForwardError::Closed(error));
                 }
             };
-            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                let answer = self.answer(call, upstream, link, answer)?;
+            if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+                let answer = self.answer(call, upstream, link, parts)?;
                 return Ok(answer.map(|body| body.holding(upgrade.stranger)));
             }
-            let (mut parts, _) = answer.into_parts();
             upgrade
                 .handshake
                 .check_answer(&parts.headers)
@@ -210,22 +219,9 @@ impl Upstreams {
     }
 }
 
-fn handshake_request(
-    call: &Call<'_>,
-    upstream: &Upstream,
-) -> Result<Request<Outgoing>, ForwardError> {
-    let mut request = Request::new(Outgoing::Empty);
-    *request.uri_mut() = target(call, upstream)?;
-    let mut headers = request::build(call.parts, head_for(call, upstream, Framing::None));
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
 /// Joins the two connections. The browser's is free only after it was sent our 101, so all the
 /// bytes it sent before are still unread (J11).
-fn open_tunnel(call: Call<'_>, upgrade: Upgrade<'_>, mut link: Box<Link>) {
+fn open_tunnel(call: Call<'_>, upgrade: Upgrade<'_>, link: Box<Link>) {
     let ending = call.ending;
     let mask = Mask::new(upgrade.handshake.mask);
     let Upgrade {
@@ -240,22 +236,17 @@ fn open_tunnel(call: Call<'_>, upgrade: Upgrade<'_>, mut link: Box<Link>) {
         let Ok(browser) = browser.await else {
             return;
         };
-        if !link.ended {
-            let released = poll_fn(|ctx| link.connection.poll_without_shutdown(ctx)).await;
-            if released.is_err() {
-                return;
-            }
-        }
-        let upstream = link.connection.into_parts();
+        let Link { wire, room, .. } = *link;
+        let (upstream, early) = wire.into_parts();
         let tunnel = Tunnel {
             browser: hyper_util::rt::TokioIo::new(browser),
-            upstream: upstream.io.into_inner(),
-            early: upstream.read_buf,
+            upstream,
+            early,
             mask,
             ping,
         };
         tunnel::run(tunnel, ending, shutdown).await;
-        drop((permit, stranger, link.room));
+        drop((permit, stranger, room));
     }));
 }
 
@@ -280,6 +271,8 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
     use crate::proxy::headers::tests::map;
 

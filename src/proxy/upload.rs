@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -93,45 +93,35 @@ impl RequestBody {
     }
 }
 
-/// What is known of an upload while the connection has it.
+/// How far an upload has come, while the connection has it.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
-    bytes: AtomicU64,
-    fault: AtomicU8,
-}
+pub(super) struct Progress(AtomicU64);
 
 /// Why an upload broke off; all of it is the browser's doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[repr(u8)]
-pub(super) enum UploadFault {
+pub enum UploadFault {
+    /// It ended before its time, or is malformed.
     #[error("the browser's body broke off")]
-    Broken = 1,
+    Broken,
+    /// It has more bytes than the route allows.
     #[error("the body is larger than the route allows")]
-    TooLarge = 2,
+    TooLarge,
+    /// It stood still, or dripped.
     #[error("the browser sent nothing, or hardly anything, for too long")]
-    Idle = 3,
+    Idle,
 }
 
 impl Progress {
     /// The bytes that went by so far.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// What broke the upload off, if anything did.
-    pub(super) fn fault(&self) -> Option<UploadFault> {
-        match self.fault.load(Ordering::Relaxed) {
-            1 => Some(UploadFault::Broken),
-            2 => Some(UploadFault::TooLarge),
-            3 => Some(UploadFault::Idle),
-            _ => None,
-        }
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 /// What a connection sends as a request's body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Outgoing {
+    #[default]
     Empty,
     Upload(Box<Upload>),
 }
@@ -181,11 +171,6 @@ impl Outgoing {
 }
 
 impl Upload {
-    fn fail(&self, fault: UploadFault) -> UploadFault {
-        self.progress.fault.store(fault as u8, Ordering::Relaxed);
-        fault
-    }
-
     fn poll(&mut self, ctx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         let Poll::Ready(frame) = self.body.poll_frame(ctx) else {
             return self.poll_idle(ctx).map(|fault| Some(Err(fault)));
@@ -193,7 +178,7 @@ impl Upload {
         self.late_at = None;
         Poll::Ready(match frame {
             None => None,
-            Some(Err(_)) => Some(Err(self.fail(UploadFault::Broken))),
+            Some(Err(_)) => Some(Err(UploadFault::Broken)),
             Some(Ok(frame)) => Some(self.pass(frame)),
         })
     }
@@ -203,15 +188,15 @@ impl Upload {
             Ok(data) => {
                 let length = data.len() as u64;
                 let Some(left) = self.allowed.checked_sub(length) else {
-                    return Err(self.fail(UploadFault::TooLarge));
+                    return Err(UploadFault::TooLarge);
                 };
                 self.allowed = left;
                 self.pace.moves(length);
-                self.progress.bytes.fetch_add(length, Ordering::Relaxed);
+                self.progress.0.fetch_add(length, Ordering::Relaxed);
                 Ok(Frame::data(data))
             }
             Err(frame) => match frame.into_trailers() {
-                Ok(trailers) if has_blank_around(&trailers) => Err(self.fail(UploadFault::Broken)),
+                Ok(trailers) if has_blank_around(&trailers) => Err(UploadFault::Broken),
                 Ok(mut trailers) => {
                     clean_trailers(&mut trailers, Direction::ToUpstream);
                     Ok(Frame::trailers(trailers))
@@ -236,7 +221,7 @@ impl Upload {
             }
             std::task::ready!(timer.as_mut().poll(ctx));
             if look_at == late_at || self.pace.is_too_slow() {
-                return Poll::Ready(self.fail(UploadFault::Idle));
+                return Poll::Ready(UploadFault::Idle);
             }
         }
     }

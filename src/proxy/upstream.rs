@@ -9,18 +9,17 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 use crate::proxy::dial::{Dialer, Resolve, Socket, TRY_AGAIN};
 use crate::proxy::origin::Origin;
 use crate::proxy::route::Route;
-use crate::proxy::upload::{Outgoing, UploadLimits};
+use crate::proxy::upload::UploadLimits;
+use crate::proxy::wire::Wire;
 use crate::web::pace::LeastRate;
 
 /// Idle connections kept for one origin by one worker.
@@ -29,10 +28,6 @@ const MOST_IDLE: usize = 128;
 const IDLE_AGE: Duration = Duration::from_secs(30);
 /// How often the kept ones are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// An answer's head must fit in this, and no more of a body is read ahead.
-const READ_BUFFER: usize = 64 * 1024;
-/// Fields that the engine has room for on its stack; any other number costs it an allocation.
-const USUAL_FIELDS: usize = 100;
 
 /// One worker's connections to all upstreams; cheap to clone.
 #[derive(Clone)]
@@ -117,10 +112,7 @@ struct Idle {
 
 /// One connection, driven by whoever holds it.
 pub(super) struct Link {
-    pub(super) sender: http1::SendRequest<Outgoing>,
-    pub(super) connection: http1::Connection<TokioIo<Socket>, Outgoing>,
-    /// Whether the connection has said its last word; it must not be polled again.
-    pub(super) ended: bool,
+    pub(super) wire: Wire<Socket>,
     /// Whether it has served a request before.
     pub(super) reused: bool,
     pub(super) deadline: Deadline,
@@ -180,7 +172,7 @@ impl Upstreams {
         let now = Instant::now();
         loop {
             let Idle { mut link, until } = self.0.pop(origin)?;
-            if now < until && link.is_idle() {
+            if now < until && link.wire.is_idle() {
                 link.reused = true;
                 return Some(link);
             }
@@ -208,17 +200,6 @@ impl Upstreams {
         room: OwnedSemaphorePermit,
     ) -> io::Result<Box<Link>> {
         let socket = self.0.dialer.dial(origin).await?;
-        let mut builder = http1::Builder::new();
-        if self.0.limits.fields != USUAL_FIELDS {
-            builder.max_headers(self.0.limits.fields);
-        }
-        let (sender, connection) = builder
-            // One write of head and body: cheaper than a vectored one for what requests carry.
-            .writev(false)
-            .max_buf_size(READ_BUFFER)
-            .handshake(TokioIo::new(socket))
-            .await
-            .map_err(io::Error::other)?;
         if origin.note_back() {
             tracing::info!(
                 event = "upstream.back",
@@ -227,9 +208,7 @@ impl Upstreams {
             );
         }
         Ok(Box::new(Link {
-            sender,
-            connection,
-            ended: false,
+            wire: Wire::new(socket, self.0.limits.fields),
             reused: false,
             deadline: Deadline::new(),
             origin: Arc::clone(origin),
@@ -255,7 +234,7 @@ impl Upstreams {
     /// Takes a connection back whose exchange is over. One with anything unread or unsent is closed
     /// instead (J8).
     pub(super) fn give_back(&self, mut link: Box<Link>) {
-        if !link.is_idle() {
+        if !link.wire.is_idle() {
             return;
         }
         let until = link.old_at.min(Instant::now() + IDLE_AGE);
@@ -297,7 +276,7 @@ impl Shared {
         let now = Instant::now();
         let mut pool = self.lock();
         for idle in pool.idle.values_mut() {
-            idle.retain_mut(|idle| now < idle.until && idle.link.is_idle());
+            idle.retain_mut(|idle| now < idle.until && idle.link.wire.is_idle());
         }
         pool.idle.retain(|_, idle| !idle.is_empty());
         pool.kept = pool.idle.values().map(Vec::len).sum();
@@ -352,27 +331,6 @@ async fn try_again(shared: Weak<Shared>, origin: Arc<Origin>) {
         if let Ok(link) = upstreams.connect(&origin, room).await {
             upstreams.give_back(link);
         }
-    }
-}
-
-impl Link {
-    /// Drives the connection. Whatever it ends with shows in the answer as well.
-    pub(super) fn drive(&mut self, ctx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.connection).poll(ctx).is_ready() {
-            self.ended = true;
-        }
-    }
-
-    /// Drives the connection as far as it goes at once. Nobody is woken when there is more to do:
-    /// neither the last one that held an idle connection, nor one that will look again anyway.
-    pub(super) fn drive_unwatched(&mut self) {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-    }
-
-    /// Whether the last exchange is over on both sides and the connection open.
-    fn is_idle(&mut self) -> bool {
-        self.drive_unwatched();
-        !self.ended && self.sender.is_ready()
     }
 }
 

@@ -1,15 +1,14 @@
-//! The head that an upstream sees: built anew from what the browser sent, so that it can be built
+//! The head that an upstream sees: written anew from what the browser sent, so that it can be written
 //! again for a second try.
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, MAX_FORWARDS, TE, TRAILER,
-    TRANSFER_ENCODING, VIA,
-};
+use http::header::{AUTHORIZATION, COOKIE, HOST, MAX_FORWARDS, TE, TRAILER, VIA};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::{Nominated, PassedFields, X_REQUEST_ID, apply, cookies, kept_back, words};
+use super::{Nominated, PassedFields, X_REQUEST_ID, cookies, is_framing, kept_back, words};
 use crate::proxy::HeaderChanges;
+use crate::proxy::wire::{Framing, put_field};
 use crate::web::client_address::ClientAddress;
 use crate::web::cookie_names::CookieNames;
 use crate::web::public_origin::PublicOrigin;
@@ -26,23 +25,15 @@ const PSEUDONYM: &str = "bff";
 /// and none is eight deep (I7).
 const MOST_HOPS: usize = 8;
 
-/// How long the body is, in the words of HTTP/1.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum Framing {
-    /// No body, and no word about it.
-    None,
-    /// This many bytes.
-    Length(u64),
-    /// As many as come.
-    Chunked,
-}
-
 /// What the head is made of beside the browser's own.
 #[derive(Debug)]
 pub(in crate::proxy) struct HeadFor<'a> {
+    pub(in crate::proxy) target: &'a PathAndQuery,
     pub(in crate::proxy) host: HeaderValue,
     pub(in crate::proxy) prefix: Option<&'a HeaderValue>,
-    pub(in crate::proxy) framing: Framing,
+    pub(in crate::proxy) framing: &'a Framing,
+    /// Whether it asks for a WebSocket.
+    pub(in crate::proxy) becomes_websocket: bool,
     pub(in crate::proxy) authorization: Option<&'a HeaderValue>,
     pub(in crate::proxy) client: &'a ClientAddress,
     pub(in crate::proxy) public: &'a PublicOrigin,
@@ -52,12 +43,24 @@ pub(in crate::proxy) struct HeadFor<'a> {
     pub(in crate::proxy) changes: &'a HeaderChanges,
 }
 
-/// Builds the head: first what may pass, then ours, then the operator's changes.
-pub(in crate::proxy) fn build(parts: &Parts, head: HeadFor<'_>) -> HeaderMap {
+/// Writes the head: first what may pass, then ours, then the operator's changes.
+pub(in crate::proxy) fn write(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<'_>) {
     let came = &parts.headers;
     let nominated = Nominated::of(came);
-    let mut headers = HeaderMap::with_capacity(came.len() + 10);
-    headers.insert(HOST, head.host);
+    for word in [
+        parts.method.as_str(),
+        " ",
+        head.target.as_str(),
+        " HTTP/1.1\r\n",
+    ] {
+        into.extend_from_slice(word.as_bytes());
+    }
+    write_framing(into, parts, head);
+    let mut fields = Fields {
+        into,
+        changes: head.changes,
+    };
+    fields.put(&HOST, head.host.as_bytes());
     for (name, value) in came {
         let passes = match head.passed {
             // Which of its cookies pass is told below.
@@ -65,59 +68,92 @@ pub(in crate::proxy) fn build(parts: &Parts, head: HeadFor<'_>) -> HeaderMap {
             None => kept_back::reason(name.as_str()).is_none(),
         };
         if passes && !nominated.contains(name.as_str()) {
-            headers.append(name.clone(), value.clone());
+            fields.put(name, value.as_bytes());
         }
     }
     if head.passed.is_none_or(|passed| passed.contains(&COOKIE))
         && let Some(cookies) = cookies::remaining(came, head.strip)
     {
-        headers.insert(COOKIE, cookies);
+        fields.put(&COOKIE, cookies.as_bytes());
     }
+    if let MaxForwards::Left(left) = max_forwards(parts) {
+        fields.put(&MAX_FORWARDS, left.to_string().as_bytes());
+    }
+    let via: &[u8] = match parts.version {
+        Version::HTTP_2 => b"2.0 bff",
+        Version::HTTP_10 => b"1.0 bff",
+        _ => b"1.1 bff",
+    };
+    fields.put(&VIA, via);
+    if let Some(chain) = head.client.forwarded_for() {
+        fields.put(&X_FORWARDED_FOR, chain.as_bytes());
+    }
+    fields.put(&X_FORWARDED_PROTO, head.public.scheme().as_bytes());
+    fields.put(&X_FORWARDED_HOST, head.public.authority().as_bytes());
+    if let Some(prefix) = head.prefix {
+        fields.put(&X_FORWARDED_PREFIX, prefix.as_bytes());
+    }
+    fields.put(&X_REQUEST_ID, head.request_id.as_bytes());
+    if let Some(authorization) = head.authorization {
+        fields.put(&AUTHORIZATION, authorization.as_bytes());
+    }
+    fields.put_changes();
+    into.extend_from_slice(b"\r\n");
+}
+
+/// What the operator cannot change: how the message ends, and what is of the connection.
+fn write_framing(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<'_>) {
     match head.framing {
         Framing::None => {}
         Framing::Length(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            put_field(into, "content-length", length.to_string().as_bytes());
         }
-        // Said outright, since the engine takes a GET of unknown length for one without a body.
-        Framing::Chunked => {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            // Those that are not announced stay here.
-            if head.passed.is_none() {
-                for announced in came.get_all(TRAILER) {
-                    headers.append(TRAILER, announced.clone());
-                }
+        Framing::Chunked(announced) => {
+            put_field(into, "transfer-encoding", b"chunked");
+            for name in announced {
+                put_field(into, "trailer", name.as_str().as_bytes());
             }
         }
     }
-    if wants_trailers(came) {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    if head.becomes_websocket {
+        put_field(into, "connection", b"upgrade");
+        put_field(into, "upgrade", b"websocket");
+    } else if wants_trailers(&parts.headers) {
+        put_field(into, "te", b"trailers");
+        put_field(into, "connection", b"te");
     }
-    if let MaxForwards::Left(left) = max_forwards(parts) {
-        headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+}
+
+/// A head's fields, as far as the operator lets them stand.
+struct Fields<'a> {
+    into: &'a mut Vec<u8>,
+    changes: &'a HeaderChanges,
+}
+
+impl Fields<'_> {
+    fn put(&mut self, name: &HeaderName, value: &[u8]) {
+        if !self.changes.touch(name) {
+            put_field(self.into, name.as_str(), value);
+        }
     }
-    headers.append(
-        VIA,
-        HeaderValue::from_static(match parts.version {
-            Version::HTTP_2 => "2.0 bff",
-            Version::HTTP_10 => "1.0 bff",
-            _ => "1.1 bff",
-        }),
-    );
-    if let Some(chain) = head.client.forwarded_for() {
-        headers.insert(X_FORWARDED_FOR, chain);
+
+    fn put_changes(&mut self) {
+        for (name, value) in self
+            .changes
+            .set
+            .iter()
+            .filter(|(name, _)| !is_framing(name))
+        {
+            put_field(self.into, name.as_str(), value.as_bytes());
+        }
     }
-    headers.insert(X_FORWARDED_PROTO, head.public.scheme().clone());
-    headers.insert(X_FORWARDED_HOST, head.public.authority().clone());
-    if let Some(prefix) = head.prefix {
-        headers.insert(X_FORWARDED_PREFIX, prefix.clone());
-    }
-    headers.insert(X_REQUEST_ID, head.request_id.clone());
-    if let Some(authorization) = head.authorization {
-        headers.insert(AUTHORIZATION, authorization.clone());
-    }
-    apply(head.changes, &mut headers);
-    headers
+}
+
+/// The trailers that a browser's head announces (J12).
+pub(in crate::proxy) fn announced_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
+    words(headers, &TRAILER)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .collect()
 }
 
 /// Whether the browser said that it takes trailers (J12).
@@ -170,7 +206,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::proxy::headers::tests::{lines, map};
+    use crate::proxy::headers::tests::map;
     use crate::web::client_address::TrustedProxies;
 
     fn parts(fields: &[&str]) -> Parts {
@@ -195,9 +231,11 @@ mod tests {
             &TrustedProxies::default(),
         );
         let head = HeadFor {
+            target: &PathAndQuery::from_static("/x?y"),
             host: HeaderValue::from_static("orders.internal:9000"),
             prefix: None,
-            framing,
+            framing: &framing,
+            becomes_websocket: false,
             authorization: Some(&HeaderValue::from_static("Bearer ours")),
             client: &client,
             public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
@@ -206,7 +244,15 @@ mod tests {
             passed,
             changes,
         };
-        lines(&build(parts, head))
+        let mut written = Vec::new();
+        write(&mut written, parts, &head);
+        let text = String::from_utf8(written).unwrap();
+        let fields = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n");
+        let mut fields: Vec<String> = fields.map(ToOwned::to_owned).collect();
+        let line = fields.remove(0);
+        assert_eq!(line, format!("{} /x?y HTTP/1.1", parts.method));
+        fields.sort();
+        fields
     }
 
     const OURS: [&str; 7] = [
@@ -315,7 +361,8 @@ mod tests {
             "trailer: x-anything",
         ]);
         let none = HeaderChanges::default();
-        let built = built_of(&parts, Framing::Chunked, &none, Some(&passed));
+        let framing = Framing::Chunked(Vec::new());
+        let built = built_of(&parts, framing, &none, Some(&passed));
         let mut expected: Vec<&str> = OURS.to_vec();
         expected.extend([
             "accept: */*",
@@ -431,7 +478,8 @@ mod tests {
     fn framing_and_hops_are_said_anew() {
         let mut parts = parts(&["content-length: 77", "max-forwards: 3", "trailer: x-sum"]);
         let none = HeaderChanges::default();
-        let chunked = built(&parts, Framing::Chunked, &none);
+        let framing = Framing::Chunked(announced_trailers(&parts.headers));
+        let chunked = built(&parts, framing, &none);
         assert!(chunked.contains(&"transfer-encoding: chunked".to_owned()));
         assert!(chunked.contains(&"trailer: x-sum".to_owned()));
         assert!(

@@ -42,16 +42,16 @@ async fn an_improper_answer_is_refused() {
         ),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
-            "Unreadable",
+            "BadAnswer",
         ),
-        ("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "Unreadable"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "BadAnswer"),
         (
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
             "BadAnswer",
         ),
         (
             "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-            "Unreadable",
+            "BadAnswer",
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",

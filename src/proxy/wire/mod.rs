@@ -1,0 +1,275 @@
+//! One HTTP/1.1 connection to an upstream, driven by whoever holds it: a request out, its answer in.
+//!
+//! Ours, and not the engine's, since a request's head is written here straight from the browser's
+//! fields: the engine takes a map, a channel and a task's wake for each. It reads an answer as
+//! strictly.
+
+mod body;
+mod head;
+mod sending;
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http_body::Frame;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use self::body::{Decoded, Decoder};
+use self::head::Places;
+use self::sending::{Sending, Trouble};
+use crate::proxy::upload::{Outgoing, UploadFault};
+
+pub(in crate::proxy) use self::sending::{Framing, put_field};
+
+/// An answer's head must fit in this, and no more of a body is read ahead.
+const READ_BUFFER: usize = 64 * 1024;
+/// What is read at once from an upstream whose answers are small.
+const FIRST_READ: usize = 8 * 1024;
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The request cannot have been seen, not a byte of it.
+    #[error("nothing of the request could be sent")]
+    Unsent(#[source] io::Error),
+    /// The body that was to be sent broke off.
+    #[error("the body of the request broke off")]
+    Upload(#[source] UploadFault),
+    /// The connection failed.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// The connection ended before the head of an answer did.
+    #[error("the connection ended before an answer")]
+    Ended,
+    /// The head has no end within our limits.
+    #[error("the head of the answer is too large")]
+    HeadTooLarge,
+    /// The head is none of HTTP/1.1.
+    #[error("the head of the answer is not HTTP/1.1")]
+    Head(#[source] httparse::Error),
+    /// A status, or a field, that is none.
+    #[error("the head of the answer has {0}")]
+    Malformed(&'static str),
+    /// The connection ended inside the body.
+    #[error("the connection ended inside the body")]
+    Cut,
+    /// A body in chunks that is not.
+    #[error("the answer's chunks are malformed: {0}")]
+    Chunks(&'static str),
+}
+
+/// A request to send.
+#[derive(Debug)]
+pub(in crate::proxy) struct Outbound {
+    /// How its body is framed.
+    pub(in crate::proxy) framing: Framing,
+    pub(in crate::proxy) body: Outgoing,
+    /// Whether its answer has a head alone.
+    pub(in crate::proxy) is_head: bool,
+}
+
+/// A connection; at most one request is under way on it.
+pub(in crate::proxy) struct Wire<S> {
+    socket: S,
+    /// What came and was not used yet.
+    came: BytesMut,
+    /// How much is read at once: it follows what comes.
+    read_size: usize,
+    /// Fields that a head or trailers may have.
+    most_fields: usize,
+    places: Places,
+    sending: Sending,
+    reading: Reading,
+    /// Whether another request may follow the one under way.
+    keeps: bool,
+}
+
+/// Where in an answer a connection is.
+#[derive(Debug)]
+enum Reading {
+    /// In none.
+    Nothing,
+    Head {
+        of_head: bool,
+    },
+    Body(Decoder),
+    /// After a 101: what comes is no HTTP.
+    Switched,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// A connection that has served nobody; a head may have this many fields.
+    pub(in crate::proxy) fn new(socket: S, most_fields: usize) -> Self {
+        Self {
+            socket,
+            came: BytesMut::new(),
+            read_size: FIRST_READ,
+            most_fields,
+            places: Places::default(),
+            sending: Sending::default(),
+            reading: Reading::Nothing,
+            keeps: true,
+        }
+    }
+
+    /// Begins a request on a connection that [`is_idle`](Self::is_idle); `head` writes its head, to the
+    /// empty line.
+    pub(in crate::proxy) fn begin(&mut self, outbound: Outbound, head: impl FnOnce(&mut Vec<u8>)) {
+        let Outbound {
+            framing,
+            body,
+            is_head: of_head,
+        } = outbound;
+        self.sending.begin(head, framing, body);
+        self.reading = Reading::Head { of_head };
+    }
+
+    /// The body of a request of which nothing was sent.
+    pub(in crate::proxy) fn take_body(&mut self) -> Outgoing {
+        self.sending.take_body()
+    }
+
+    /// Sends, and reads up to the end of the answer's head; interim answers are passed over.
+    pub(in crate::proxy) fn poll_answer(
+        &mut self,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Result<Parts, WireError>> {
+        self.drive_sending(ctx)?;
+        let Reading::Head { of_head } = self.reading else {
+            return Poll::Ready(Err(WireError::Ended));
+        };
+        loop {
+            if let Some(head) = self.places.take(&mut self.came, self.most_fields)? {
+                if head.is_interim() {
+                    continue;
+                }
+                self.keeps = head.keeps_alive();
+                self.reading = if head.is_switch() {
+                    Reading::Switched
+                } else {
+                    match Decoder::of(&head, of_head, self.most_fields) {
+                        Some(decoder) => Reading::Body(decoder),
+                        None => Reading::Nothing,
+                    }
+                };
+                return Poll::Ready(Ok(head.parts));
+            }
+            if self.came.len() >= READ_BUFFER {
+                return Poll::Ready(Err(WireError::HeadTooLarge));
+            }
+            let room = self.read_size.min(READ_BUFFER - self.came.len());
+            match ready!(self.poll_read(room, ctx)) {
+                Ok(0) => return Poll::Ready(Err(WireError::Ended)),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(WireError::Broken(error))),
+            }
+        }
+    }
+
+    /// The next piece of the answer's body; `None` at its end. Sends what is left to send as well.
+    pub(in crate::proxy) fn poll_body(
+        &mut self,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
+        self.try_poll_body(ctx).map(Result::transpose)
+    }
+
+    fn try_poll_body(
+        &mut self,
+        ctx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, WireError>> {
+        self.drive_sending(ctx)?;
+        loop {
+            let Reading::Body(decoder) = &mut self.reading else {
+                return Poll::Ready(Ok(None));
+            };
+            let decoded = decoder.decode(&mut self.came)?;
+            if decoder.is_over() {
+                self.reading = Reading::Nothing;
+            }
+            let wanted = match decoded {
+                Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                Decoded::Trailers(trailers) => {
+                    return Poll::Ready(Ok(Some(Frame::trailers(trailers))));
+                }
+                Decoded::End => return Poll::Ready(Ok(None)),
+                Decoded::Wants(wanted) => wanted,
+            };
+            let room = wanted.clamp(self.read_size, READ_BUFFER);
+            match ready!(self.poll_read(room, ctx)) {
+                Ok(0) => {
+                    let Reading::Body(decoder) = &self.reading else {
+                        return Poll::Ready(Ok(None));
+                    };
+                    if !decoder.ends_with_the_connection() {
+                        return Poll::Ready(Err(WireError::Cut));
+                    }
+                    self.reading = Reading::Nothing;
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(WireError::Broken(error))),
+            }
+        }
+    }
+
+    /// Whether all of the body was given out.
+    pub(in crate::proxy) const fn is_read(&self) -> bool {
+        !matches!(self.reading, Reading::Body(_))
+    }
+
+    /// How much of the body is still to be given out, where that is known.
+    pub(in crate::proxy) const fn length_left(&self) -> Option<u64> {
+        match &self.reading {
+            Reading::Body(decoder) => decoder.length_left(),
+            _ => Some(0),
+        }
+    }
+
+    /// Whether the last exchange is over on both sides, nothing came after it, and the connection is
+    /// open (J8). Nobody is woken when that changes.
+    pub(in crate::proxy) fn is_idle(&mut self) -> bool {
+        let is_over = self.keeps
+            && matches!(self.reading, Reading::Nothing)
+            && self.came.is_empty()
+            && self.sending.is_over();
+        let mut octet = [0];
+        let mut room = ReadBuf::new(&mut octet);
+        let mut unwatched = Context::from_waker(Waker::noop());
+        is_over
+            && Pin::new(&mut self.socket)
+                .poll_read(&mut unwatched, &mut room)
+                .is_pending()
+    }
+
+    /// The socket, and what came on it that nobody has read.
+    pub(in crate::proxy) fn into_parts(self) -> (S, Bytes) {
+        (self.socket, self.came.freeze())
+    }
+
+    fn drive_sending(&mut self, ctx: &mut Context<'_>) -> Result<(), WireError> {
+        match self.sending.poll(&mut self.socket, ctx) {
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+            Poll::Ready(Err(Trouble::Body(fault))) => Err(WireError::Upload(fault)),
+            Poll::Ready(Err(Trouble::Unsent(error))) => Err(WireError::Unsent(error)),
+            // It may have answered before it hung up; if it has not, its silence says so.
+            Poll::Ready(Err(Trouble::Refused)) => {
+                self.keeps = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_read(&mut self, room: usize, ctx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.came.reserve(room);
+        let read = ready!(pin!(self.socket.read_buf(&mut self.came)).poll(ctx))?;
+        if read >= self.read_size {
+            self.read_size = (self.read_size * 2).min(READ_BUFFER);
+        } else if read < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(FIRST_READ);
+        }
+        Poll::Ready(Ok(read))
+    }
+}
