@@ -141,7 +141,8 @@ async fn downloads_that_stand_still_use_up_no_descriptors() {
         let reply = elsewhere(node.addr, target).await;
         assert_eq!((reply.status, reply.body.len()), (200, length), "{target}");
     }
-    assert!(!node.log().contains("ERROR"), "{}", node.log());
+    let log = node.log_up_to_now().await;
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 /// J17: files that one address leaves lying are counted, and cost next to nothing however many. (Each
@@ -228,7 +229,8 @@ async fn faults_of_every_request_are_told_once() {
     for _ in 0..5 {
         assert_eq!(elsewhere(node.addr, "/loop.js").await.status, 404);
     }
-    assert_eq!(node.log().matches("cannot be read").count(), 1);
+    let log = node.log_up_to_now().await;
+    assert_eq!(log.matches("cannot be read").count(), 1, "{log}");
 
     // As if all descriptors were taken by somebody.
     let process = Pid::from_raw(i32::try_from(node.id()).unwrap());
@@ -245,6 +247,7 @@ async fn faults_of_every_request_are_told_once() {
     }
     prlimit(process, Resource::Nofile, before).unwrap();
     assert_eq!(elsewhere(node.addr, "/").await.status, 200);
-    let told = node.log().matches("cannot accept connections").count();
-    assert_eq!(told, 1, "{}", node.log());
+    let log = node.log_up_to_now().await;
+    let told = log.matches("cannot accept connections").count();
+    assert_eq!(told, 1, "{log}");
 }

@@ -100,7 +100,8 @@ async fn nobody_is_signed_out(world: &World, people: &[Person], span: Duration) 
     };
     tokio::join!(calls, wait);
     for node in &world.nodes {
-        assert!(!node.log().contains("reason=\"expired\""), "{}", node.log());
+        let log = node.log_up_to_now().await;
+        assert!(!log.contains("reason=\"expired\""), "{log}");
     }
 }
 
@@ -132,7 +133,7 @@ async fn a_node_with_a_wrong_clock_ends_no_session(kind: Kind) {
     let ahead = skew(&world.nodes[2]).await;
     assert!((ahead - AHEAD_SECONDS).abs() < 5.0, "{ahead}");
     // Alone at first, it does not know whose clock is wrong.
-    let log = world.nodes[2].log();
+    let log = world.nodes[2].log_up_to_now().await;
     assert_eq!(log.matches("set this node's by NTP").count(), 1, "{log}");
 
     // Ends are ends, there as elsewhere; who signs in on another node is known there.

@@ -138,7 +138,8 @@ async fn reloads_lose_nothing(kind: Kind, reloads: usize, is_long: bool) {
         assert_eq!(person.told(node.addr).await, "200", "its session is alive");
     }
     let straddled = story.refreshes_are_spent_once();
-    story.log_tells_of_nothing(counted.logins.load(Ordering::Relaxed));
+    let logouts = counted.logins.load(Ordering::Relaxed);
+    story.log_tells_of_nothing(logouts).await;
     story.the_faulty_ones_are_told(reloads / 3).await;
     figure!(
         "{kind:?}: {reloads} reloads, a third of them faulty, beside {} clients in {took:?}: {} calls, {} events, {} echoes, {} logins, {} refreshes of which {straddled} straddled a swap; nothing lost; MiB at the {}th {:.1}, at the last {:.1}; open files before {}, at the {}th {}, at the last {}",
@@ -376,8 +377,8 @@ impl Story<'_> {
     }
 
     /// That no session ended but by those who signed out, and that nothing failed.
-    fn log_tells_of_nothing(&self, logouts: usize) {
-        let log = self.node.log();
+    async fn log_tells_of_nothing(&self, logouts: usize) {
+        let log = self.node.log_up_to_now().await;
         let lines = |needle: &str| log.lines().filter(|line| line.contains(needle)).count();
         assert_eq!(lines("session.ended"), logouts);
         for event in ["request.failed", "refresh.failed", "login.failed", "panic"] {
@@ -388,7 +389,7 @@ impl Story<'_> {
     /// In the log and in the metrics: whatever the faults are, the process that runs was asked. It looks at
     /// the files by itself as well.
     async fn the_faulty_ones_are_told(&self, least: usize) {
-        let log = self.node.log();
+        let log = self.node.log_up_to_now().await;
         let told = log.lines().filter(|line| line.contains("reload.refused"));
         assert!(told.count() >= least);
         let metrics = self.node.administration("/metrics").await.text();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::call::{Call, home};
+use super::call::{Call, HOST, home};
 use super::clock::soon;
 use super::process::{Ended, run};
 use super::wire::{Reply, find};
@@ -163,6 +163,21 @@ impl Node {
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.dir.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Everything that it logged up to now. Its log is written by a thread of its own, in order, so that a
+    /// request's line says that what came before it has been written.
+    pub(crate) async fn log_up_to_now(&self) -> String {
+        let mark = format!("/mark-{}", self.log().len());
+        let call = Call::bare("GET", &mark).header("Host", HOST);
+        drop(ask(self.addr, &call).await);
+        soon("the log to be written", async {
+            while !self.log().contains(&mark) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        self.log()
     }
 
     /// What `/readyz` answers.
