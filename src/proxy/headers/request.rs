@@ -55,7 +55,6 @@ pub(in crate::proxy) fn write(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<
     ] {
         into.extend_from_slice(word.as_bytes());
     }
-    write_framing(into, parts, head);
     let mut fields = Fields {
         into,
         changes: head.changes,
@@ -76,6 +75,7 @@ pub(in crate::proxy) fn write(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<
     {
         fields.put(&COOKIE, cookies.as_bytes());
     }
+    write_framing(fields.into, parts, head);
     if let MaxForwards::Left(left) = max_forwards(parts) {
         fields.put(&MAX_FORWARDS, left.to_string().as_bytes());
     }
