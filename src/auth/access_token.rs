@@ -14,10 +14,11 @@ use crate::auth::refresh::{Refresher, end};
 use crate::auth::token_error::Outcome;
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::TokenSet;
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
 use crate::session::record::{Session, Tokens};
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
+use crate::web::uniform::UniformState;
 
 pub use crate::auth::token_error::{NotNow, TokenError};
 

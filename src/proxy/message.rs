@@ -259,7 +259,7 @@ fn host_of(text: &str) -> Option<&str> {
         let end = text.find(']')? + 1;
         (text.get(..end)?, text.get(end..)?)
     } else {
-        text.find(':')
+        memchr::memchr(b':', text.as_bytes())
             .map_or(Some((text, "")), |at| text.split_at_checked(at))?
     };
     let port_fits = match port.strip_prefix(':') {

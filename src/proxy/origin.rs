@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ use crate::web::trust::Roots;
 /// What a connection is made to, and may be shared by.
 pub(super) struct Origin {
     url: String,
+    /// Of the URL; made once, since every request looks for a connection.
+    hash: u64,
     pub(super) security: Security,
     pub(super) host: String,
     pub(super) port: u16,
@@ -90,7 +92,7 @@ impl Eq for Origin {}
 
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.url.hash(state);
+        state.write_u64(self.hash);
     }
 }
 
@@ -125,6 +127,7 @@ impl Origins {
             return Some(Arc::clone(known));
         }
         let origin = Arc::new(Origin {
+            hash: BuildHasherDefault::<DefaultHasher>::default().hash_one(&key.0),
             url: key.0.clone(),
             security,
             // An IPv6 address is written without its brackets everywhere but in URLs.

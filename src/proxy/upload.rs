@@ -120,13 +120,16 @@ impl Progress {
 
 /// What a connection sends as a request's body.
 #[derive(Debug, Default)]
-pub(super) enum Outgoing {
+pub enum Outgoing {
+    /// Nothing.
     #[default]
     Empty,
+    /// What a browser sends.
     Upload(Box<Upload>),
 }
 
-pub(super) struct Upload {
+/// A browser's body, within its limits.
+pub struct Upload {
     body: RequestBody,
     progress: Arc<Progress>,
     /// How many bytes may still come.

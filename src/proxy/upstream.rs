@@ -21,6 +21,7 @@ use crate::proxy::route::Route;
 use crate::proxy::upload::UploadLimits;
 use crate::proxy::wire::Wire;
 use crate::web::pace::LeastRate;
+use crate::web::uniform::UniformState;
 
 /// Idle connections kept for one origin by one worker.
 const MOST_IDLE: usize = 128;
@@ -98,7 +99,7 @@ struct Shared {
 #[derive(Default)]
 struct Pool {
     /// The longest idle first.
-    idle: HashMap<Arc<Origin>, Vec<Idle>>,
+    idle: HashMap<Arc<Origin>, Vec<Idle>, UniformState>,
     /// How many that are.
     kept: usize,
     /// Whether a sweep is on its way.
@@ -232,9 +233,9 @@ impl Upstreams {
     }
 
     /// Takes a connection back whose exchange is over. One with anything unread or unsent is closed
-    /// instead (J8).
-    pub(super) fn give_back(&self, mut link: Box<Link>) {
-        if !link.wire.is_idle() {
+    /// instead (J8). Whether it is still open is looked at when it is taken again.
+    pub(super) fn give_back(&self, link: Box<Link>) {
+        if !link.wire.is_over() {
             return;
         }
         let until = link.old_at.min(Instant::now() + IDLE_AGE);

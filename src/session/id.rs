@@ -1,7 +1,7 @@
 //! Session ids: what the cookie seals, and the hash under which a session is kept.
 
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;
@@ -108,27 +108,3 @@ impl fmt::Debug for SessionHash {
         f.write_str("…")
     }
 }
-
-/// Passes the uniform bytes of a [`SessionHash`] through. Nobody can choose them: they are the
-/// hash of a random id that only a sealed cookie carries.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct UniformHasher(u64);
-
-impl Hasher for UniformHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
-/// Builds tables keyed by [`SessionHash`].
-pub type UniformState = BuildHasherDefault<UniformHasher>;

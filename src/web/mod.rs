@@ -26,5 +26,6 @@ pub mod site_id;
 pub mod socket_url;
 pub mod strangers;
 pub mod trust;
+pub mod uniform;
 pub mod user_agent;
 pub mod way_out;

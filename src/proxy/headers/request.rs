@@ -85,9 +85,7 @@ pub(in crate::proxy) fn write(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<
         _ => b"1.1 bff",
     };
     fields.put(&VIA, via);
-    if let Some(chain) = head.client.forwarded_for() {
-        fields.put(&X_FORWARDED_FOR, chain.as_bytes());
-    }
+    fields.put_forwarded_for(head.client);
     fields.put(&X_FORWARDED_PROTO, head.public.scheme().as_bytes());
     fields.put(&X_FORWARDED_HOST, head.public.authority().as_bytes());
     if let Some(prefix) = head.prefix {
@@ -134,6 +132,14 @@ impl Fields<'_> {
     fn put(&mut self, name: &HeaderName, value: &[u8]) {
         if !self.changes.touch(name) {
             put_field(self.into, name.as_str(), value);
+        }
+    }
+
+    fn put_forwarded_for(&mut self, client: &ClientAddress) {
+        if !self.changes.touch(&X_FORWARDED_FOR) {
+            self.into.extend_from_slice(b"x-forwarded-for: ");
+            client.write_forwarded_for(self.into);
+            self.into.extend_from_slice(b"\r\n");
         }
     }
 

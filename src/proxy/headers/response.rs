@@ -155,6 +155,11 @@ fn cookies(headers: &HeaderMap, locations: &Locations<'_>, ours: &CookieNames) -
 /// G12: the cookie of the browser's request does not keep shared caches away, as `Authorization`
 /// did on ours. And one browser may see two users.
 fn make_private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) && !headers.contains_key(VARY) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+        return;
+    }
     let mut stored = true;
     let mut private = false;
     let mut shared = false;

@@ -6,7 +6,7 @@ use httparse::Status;
 use memchr::memchr;
 
 use super::WireError;
-use super::head::Head;
+use super::head::{Coding, Head};
 
 /// Pieces up to this size are copied out of the buffer, which then need not be made anew.
 const COPIED: usize = 4 * 1024;
@@ -45,14 +45,11 @@ impl Decoder {
         if of_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             return None;
         }
-        if head.is_chunked() {
-            return Some(Self::Chunks(Chunks::new(most_fields)));
-        }
-        match head.length() {
-            _ if head.is_coded() => Some(Self::UntilTheEnd),
-            Some(0) => None,
-            Some(length) => Some(Self::Length(length)),
-            None => Some(Self::UntilTheEnd),
+        match (head.coding, head.length) {
+            (Coding::Chunked, _) => Some(Self::Chunks(Chunks::new(most_fields))),
+            (Coding::None, Some(0)) => None,
+            (Coding::None, Some(length)) => Some(Self::Length(length)),
+            (Coding::None, None) | (Coding::Other, _) => Some(Self::UntilTheEnd),
         }
     }
 

@@ -13,6 +13,8 @@ use super::WireError;
 
 /// Fields for which there is room without an allocation.
 const USUAL_FIELDS: usize = 100;
+/// Fields of ours that an answer will get: room for them is made at once.
+const OURS: usize = 6;
 
 /// Where in the bytes the fields of a head are; kept for the next head, so that it costs no allocation.
 #[derive(Debug, Default)]
@@ -22,9 +24,23 @@ pub(super) struct Places {
     looked_at: usize,
 }
 
-/// A head, and what it says of its connection.
+/// A head, and what it says of its body and its connection.
 pub(super) struct Head {
     pub(super) parts: Parts,
+    /// What its last `Content-Length` says, where that is a number.
+    pub(super) length: Option<u64>,
+    pub(super) coding: Coding,
+    /// Whether `Connection` says `close`, and `keep-alive`.
+    closes: bool,
+    stays: bool,
+}
+
+/// What `Transfer-Encoding` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    None,
+    Chunked,
+    Other,
 }
 
 impl Places {
@@ -48,8 +64,15 @@ impl Places {
         let mut parts = Response::new(()).into_parts().0;
         parts.status = found.status;
         parts.version = found.version;
-        parts.headers = self.map(&bytes)?;
-        Ok(Some(Head { parts }))
+        let mut head = Head {
+            parts,
+            length: None,
+            coding: Coding::None,
+            closes: false,
+            stays: false,
+        };
+        self.fill(&mut head, &bytes)?;
+        Ok(Some(head))
     }
 
     fn find(&mut self, came: &[u8], most_fields: usize) -> Result<Option<Found>, WireError> {
@@ -95,19 +118,22 @@ impl Places {
         }))
     }
 
-    /// The fields as a map; the values share the bytes.
-    fn map(&self, bytes: &Bytes) -> Result<HeaderMap, WireError> {
+    /// Reads the fields; their values share the bytes.
+    fn fill(&self, head: &mut Head, bytes: &Bytes) -> Result<(), WireError> {
         let too_many = |_| WireError::HeadTooLarge;
-        let mut headers = HeaderMap::try_with_capacity(self.fields.len()).map_err(too_many)?;
+        let mut headers =
+            HeaderMap::try_with_capacity(self.fields.len() + OURS).map_err(too_many)?;
         for (name, value) in &self.fields {
             let name = bytes.get(name.clone()).unwrap_or_default();
             let name = HeaderName::from_bytes(name)
                 .map_err(|_| WireError::Malformed("a field without a name"))?;
             let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()))
                 .map_err(|_| WireError::Malformed("a field with a control character"))?;
+            head.note(&name, value.as_bytes());
             headers.try_append(name, value).map_err(too_many)?;
         }
-        Ok(headers)
+        head.parts.headers = headers;
+        Ok(())
     }
 }
 
@@ -127,39 +153,28 @@ impl Head {
         self.parts.status == StatusCode::SWITCHING_PROTOCOLS
     }
 
-    /// RFC 9112 §9.3.
+    /// Whether its connection may serve on (RFC 9112 §9.3).
     pub(super) fn keeps_alive(&self) -> bool {
-        let lines = self.parts.headers.get_all(CONNECTION).iter();
-        let mut words = lines
-            .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-            .map(<[u8]>::trim_ascii);
-        if self.parts.version == Version::HTTP_10 {
-            words.any(|word| word.eq_ignore_ascii_case(b"keep-alive"))
-                && !words.any(|word| word.eq_ignore_ascii_case(b"close"))
-        } else {
-            !words.any(|word| word.eq_ignore_ascii_case(b"close"))
+        !self.closes && (self.stays || self.parts.version == Version::HTTP_11)
+    }
+
+    /// Notes what a field says of the body and of the connection.
+    fn note(&mut self, name: &HeaderName, value: &[u8]) {
+        if *name == CONTENT_LENGTH {
+            let text = str::from_utf8(value).ok();
+            self.length = text.and_then(|text| text.parse().ok());
+        } else if *name == TRANSFER_ENCODING {
+            let is_chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            self.coding = if is_chunked && self.coding == Coding::None {
+                Coding::Chunked
+            } else {
+                Coding::Other
+            };
+        } else if *name == CONNECTION {
+            for word in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                self.closes |= word.eq_ignore_ascii_case(b"close");
+                self.stays |= word.eq_ignore_ascii_case(b"keep-alive");
+            }
         }
-    }
-
-    /// Whether the body comes in chunks.
-    pub(super) fn is_chunked(&self) -> bool {
-        let coding = self.parts.headers.get(TRANSFER_ENCODING);
-        coding.is_some_and(|coding| {
-            coding
-                .as_bytes()
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"chunked")
-        })
-    }
-
-    pub(super) fn is_coded(&self) -> bool {
-        self.parts.headers.contains_key(TRANSFER_ENCODING)
-    }
-
-    /// What `Content-Length` says, where it is a number.
-    pub(super) fn length(&self) -> Option<u64> {
-        let length = self.parts.headers.get(CONTENT_LENGTH)?;
-        let text = str::from_utf8(length.as_bytes()).ok()?;
-        text.parse().ok()
     }
 }

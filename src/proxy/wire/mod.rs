@@ -8,6 +8,7 @@ mod body;
 mod head;
 mod sending;
 
+use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
@@ -20,9 +21,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use self::body::{Decoded, Decoder};
 use self::head::Places;
 use self::sending::{Sending, Trouble};
-use crate::proxy::upload::{Outgoing, UploadFault};
+use crate::proxy::upload::UploadFault;
 
-pub(in crate::proxy) use self::sending::{Framing, put_field};
+pub use self::sending::Framing;
+pub use crate::proxy::upload::Outgoing;
+
+pub(in crate::proxy) use self::sending::put_field;
 
 /// An answer's head must fit in this, and no more of a body is read ahead.
 const READ_BUFFER: usize = 64 * 1024;
@@ -63,16 +67,17 @@ pub enum WireError {
 
 /// A request to send.
 #[derive(Debug)]
-pub(in crate::proxy) struct Outbound {
+pub struct Outbound {
     /// How its body is framed.
-    pub(in crate::proxy) framing: Framing,
-    pub(in crate::proxy) body: Outgoing,
+    pub framing: Framing,
+    /// The body.
+    pub body: Outgoing,
     /// Whether its answer has a head alone.
-    pub(in crate::proxy) is_head: bool,
+    pub is_head: bool,
 }
 
 /// A connection; at most one request is under way on it.
-pub(in crate::proxy) struct Wire<S> {
+pub struct Wire<S> {
     socket: S,
     /// What came and was not used yet.
     came: BytesMut,
@@ -102,7 +107,7 @@ enum Reading {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A connection that has served nobody; a head may have this many fields.
-    pub(in crate::proxy) fn new(socket: S, most_fields: usize) -> Self {
+    pub fn new(socket: S, most_fields: usize) -> Self {
         Self {
             socket,
             came: BytesMut::new(),
@@ -117,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Begins a request on a connection that [`is_idle`](Self::is_idle); `head` writes its head, to the
     /// empty line.
-    pub(in crate::proxy) fn begin(&mut self, outbound: Outbound, head: impl FnOnce(&mut Vec<u8>)) {
+    pub fn begin(&mut self, outbound: Outbound, head: impl FnOnce(&mut Vec<u8>)) {
         let Outbound {
             framing,
             body,
@@ -128,15 +133,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The body of a request of which nothing was sent.
-    pub(in crate::proxy) fn take_body(&mut self) -> Outgoing {
+    pub fn take_body(&mut self) -> Outgoing {
         self.sending.take_body()
     }
 
     /// Sends, and reads up to the end of the answer's head; interim answers are passed over.
-    pub(in crate::proxy) fn poll_answer(
-        &mut self,
-        ctx: &mut Context<'_>,
-    ) -> Poll<Result<Parts, WireError>> {
+    pub fn poll_answer(&mut self, ctx: &mut Context<'_>) -> Poll<Result<Parts, WireError>> {
         self.drive_sending(ctx)?;
         let Reading::Head { of_head } = self.reading else {
             return Poll::Ready(Err(WireError::Ended));
@@ -170,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The next piece of the answer's body; `None` at its end. Sends what is left to send as well.
-    pub(in crate::proxy) fn poll_body(
+    pub fn poll_body(
         &mut self,
         ctx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, WireError>>> {
@@ -216,36 +218,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Whether all of the body was given out.
-    pub(in crate::proxy) const fn is_read(&self) -> bool {
+    pub const fn is_read(&self) -> bool {
         !matches!(self.reading, Reading::Body(_))
     }
 
     /// How much of the body is still to be given out, where that is known.
-    pub(in crate::proxy) const fn length_left(&self) -> Option<u64> {
+    pub const fn length_left(&self) -> Option<u64> {
         match &self.reading {
             Reading::Body(decoder) => decoder.length_left(),
             _ => Some(0),
         }
     }
 
-    /// Whether the last exchange is over on both sides, nothing came after it, and the connection is
-    /// open (J8). Nobody is woken when that changes.
-    pub(in crate::proxy) fn is_idle(&mut self) -> bool {
-        let is_over = self.keeps
+    /// Whether the last exchange is over on both sides, nothing came after it, and another may follow (J8).
+    pub fn is_over(&self) -> bool {
+        self.keeps
             && matches!(self.reading, Reading::Nothing)
             && self.came.is_empty()
-            && self.sending.is_over();
+            && self.sending.is_over()
+    }
+
+    /// The same, and it is still open. Nobody is woken when that changes.
+    pub fn is_idle(&mut self) -> bool {
         let mut octet = [0];
         let mut room = ReadBuf::new(&mut octet);
         let mut unwatched = Context::from_waker(Waker::noop());
-        is_over
+        self.is_over()
             && Pin::new(&mut self.socket)
                 .poll_read(&mut unwatched, &mut room)
                 .is_pending()
     }
 
     /// The socket, and what came on it that nobody has read.
-    pub(in crate::proxy) fn into_parts(self) -> (S, Bytes) {
+    pub fn into_parts(self) -> (S, Bytes) {
         (self.socket, self.came.freeze())
     }
 
@@ -262,14 +267,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// Reads once, about as much as `room`.
     fn poll_read(&mut self, room: usize, ctx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.came.reserve(room);
+        // What is left of the buffer will do, if it is no sliver.
+        if self.came.capacity() - self.came.len() < room / 2 {
+            self.came.reserve(room);
+        }
+        let room = self.came.capacity() - self.came.len();
         let read = ready!(pin!(self.socket.read_buf(&mut self.came)).poll(ctx))?;
-        if read >= self.read_size {
+        if read >= room {
             self.read_size = (self.read_size * 2).min(READ_BUFFER);
         } else if read < self.read_size / 4 {
             self.read_size = (self.read_size / 2).max(FIRST_READ);
         }
         Poll::Ready(Ok(read))
+    }
+}
+
+impl<S> fmt::Debug for Wire<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("reading", &self.reading)
+            .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@ const KEPT: usize = 4 * 1024;
 
 /// How long the body is, in the words of HTTP/1.1.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::proxy) enum Framing {
+pub enum Framing {
     /// No body, and no word about it.
     #[default]
     None,

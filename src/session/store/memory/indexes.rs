@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use super::{MemoryStore, lock};
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::store::{
     Cursor, Directory, Listed, Recency, StoreFuture, Within, begins_a_word, folded,
 };
+use crate::web::uniform::UniformState;
 
 /// By a word of the provider's alone: whose word it is, the sessions say.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use moka::sync::Cache;
 
 use self::indexes::Indexes;
 use crate::clock::Timestamp;
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
 use crate::session::record::{Session, Tokens};
 use crate::session::store::kept::Kept;
 use crate::session::store::{
@@ -26,6 +26,7 @@ use crate::session::store::{
 };
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
+use crate::web::uniform::UniformState;
 
 /// The default store: nothing outlives the process.
 #[derive(Debug)]

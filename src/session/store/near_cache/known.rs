@@ -7,11 +7,12 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Timestamp;
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::store::Lookups;
 use crate::session::store::record_store::{Event, Standing};
 use crate::web::ending::EndReason;
+use crate::web::uniform::UniformState;
 
 const SHARDS: usize = 64;
 

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
+use crate::web::uniform::UniformState;
 
 /// How many may wait. What does not fit is asked about when it is next used.
 const MOST: usize = 4096;
