@@ -24,7 +24,7 @@ use self::sending::{Sending, Trouble};
 use crate::proxy::upload::UploadFault;
 
 pub use self::sending::Framing;
-pub use crate::proxy::upload::Outgoing;
+pub use crate::proxy::upload::{Outgoing, Upload};
 
 pub(in crate::proxy) use self::sending::put_field;
 
