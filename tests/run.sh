@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, docs, tests, browser tests.
+# Everything that must hold before a change lands: format, lints, docs, tests, browser tests, and
+# what a request costs.
 # Installs what it needs (as root, or with sudo). Some steps alone: tests/run.sh lint test
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,12 +60,18 @@ e2e() {
   tests/e2e/run.sh
 }
 
-steps=(format lint docs tests features e2e)
+# What a request costs, in instructions: the same on a busy machine, so that it can be judged here.
+instructions() {
+  need valgrind curl redis-server
+  benches/instructions.sh
+}
+
+steps=(format lint docs tests features e2e instructions)
 [ $# -eq 0 ] || steps=("$@")
 for step in "${steps[@]}"; do
   case $step in
-    format | lint | docs | tests | features | e2e) say "$step"; "$step" ;;
-    *) echo "unknown step: $step; one of: format lint docs tests features e2e" >&2; exit 2 ;;
+    format | lint | docs | tests | features | e2e | instructions) say "$step"; "$step" ;;
+    *) echo "unknown step: $step; one of: format lint docs tests features e2e instructions" >&2; exit 2 ;;
   esac
 done
 say 'all steps passed'

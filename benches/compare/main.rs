@@ -7,6 +7,7 @@ mod logins;
 mod provider;
 mod requests;
 mod sessions;
+mod stored;
 mod stores;
 mod upstream;
 
@@ -25,10 +26,11 @@ const USAGE: &str = "usage: bench_cast port
        bench_cast provider PUBLIC_URL
        bench_cast sessions COUNT TOKEN_BYTES
        bench_cast store KIND URL COUNT
+       bench_cast stored PORT REDIS_URL COUNT ISSUER CLIENT_ID
        bench_cast logins PORT COUNT
        bench_cast idle PORT COUNT
        bench_cast flood KIND PORT SECONDS COOKIE
-       bench_cast requests PORT COUNT METHOD BODY_OCTETS COOKIE";
+       bench_cast requests PORT COUNT METHOD PATH BODY_OCTETS COOKIES";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,8 +43,11 @@ fn main() -> ExitCode {
         ["sessions", count, token_bytes] => sessions::fill(count, token_bytes),
         ["logins", port, count] => logins::run(port, count),
         ["store", kind, url, count] => stores::run(kind, url, count),
-        ["requests", port, count, method, body, cookie] => {
-            requests::run(port, count, method, body, cookie)
+        ["stored", port, url, count, issuer, client_id] => {
+            stored::run(port, url, count, issuer, client_id)
+        }
+        ["requests", port, count, method, path, body, cookies] => {
+            requests::run(port, count, method, path, body, cookies)
         }
         ["flood", kind, port, seconds, cookie] => flood::run(kind, port, seconds, cookie),
         ["idle", port, count] => sessions::hold_connections(port, count),

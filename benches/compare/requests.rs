@@ -8,9 +8,17 @@ use crate::{Outcome, tell};
 /// Kept connections; each has one request under way.
 const CONNECTIONS: usize = 8;
 
-/// Sends `count` requests for `/api/small` to the bff on `port`, with a body of `body` octets and
-/// this `Cookie`; fails where one is not answered 200.
-pub(crate) fn run(port: &str, count: &str, method: &str, body: &str, cookie: &str) -> Outcome {
+/// Sends `count` requests for `path` to the bff on `port`, with a body of `body` octets and a line of
+/// the file `cookies` each, one after the other and from the top again; fails where one is not answered
+/// 200.
+pub(crate) fn run(
+    port: &str,
+    count: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+    cookies: &str,
+) -> Outcome {
     let (port, count): (u16, usize) = (port.parse()?, count.parse()?);
     let body = "b".repeat(body.parse()?);
     let length = if body.is_empty() {
@@ -18,15 +26,18 @@ pub(crate) fn run(port: &str, count: &str, method: &str, body: &str, cookie: &st
     } else {
         format!("Content-Length: {}\r\n", body.len())
     };
-    let request = format!(
-        "{method} /api/small HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {cookie}\r\n\
-         X-CSRF: 1\r\nAccept: application/json\r\n{length}\r\n{body}"
-    );
+    let cookies = std::fs::read_to_string(cookies)?;
+    let mut cookies = cookies.lines().cycle();
     let mut connections = (0..CONNECTIONS)
         .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(BufReader::new))
         .collect::<Result<Vec<_>, _>>()?;
     for _ in 0..count / CONNECTIONS {
         for connection in &mut connections {
+            let cookie = cookies.next().ok_or("no cookie in the file")?;
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {cookie}\r\n\
+                 X-CSRF: 1\r\nAccept: application/json\r\n{length}\r\n{body}"
+            );
             connection.get_mut().write_all(request.as_bytes())?;
         }
         for connection in &mut connections {

@@ -32,7 +32,7 @@ use crate::{Outcome, one_thread, tell};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Steps under way at once: as many as a busy node has.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// Sessions of one user.
 const PER_USER: usize = 10;
 /// Looks, writes and ends that are timed one by one.
@@ -43,16 +43,18 @@ const SAMPLES: usize = 2000;
 pub(crate) fn run(kind: &str, url: &str, count: &str) -> Outcome {
     let count: usize = count.parse()?;
     let runtime = one_thread()?;
-    let store = open(kind, url, &runtime)?;
+    let keys = Keys::of(&SessionKey::random(&SystemRandomness));
+    let store = open(kind, url, keys, &runtime)?;
     runtime.block_on(measure(store, count))
 }
 
-fn open(
+/// A store of this kind with nothing in front of it that remembers.
+pub(crate) fn open(
     kind: &str,
     url: &str,
+    keys: Keys,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Arc<dyn SessionStore>, Box<dyn std::error::Error + Send + Sync>> {
-    let keys = Keys::of(&SessionKey::random(&SystemRandomness));
     let voice = Voice::new(keys.clone(), Arc::new(SystemRandomness));
     let sql = SqlSettings {
         timeout: TIMEOUT,
