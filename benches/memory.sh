@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # What bff holds in memory: idle, for a connection that idles, and for a million sessions.
 #
-#   benches/memory.sh [--sessions N] [--connections N] [--bin-dir DIR]
+#   benches/memory.sh [--sessions N] [--connections N] [--flood MIB] [--bin-dir DIR]
+#
+#   --flood MIB  instead: with so much session.memory, four times the logins that there is room for
 #
 # Fails where `bff serve` needs 20 MiB or more before anybody has called, or where a million
-# sessions with 2 KiB of tokens each need 4 GiB or more. An idle connection is aimed at 12 KiB.
+# sessions with 2 KiB of tokens each need 4 GiB or more. An idle connection is aimed at 12 KiB. A flood fails
+# where it takes more than session.memory, and 16 MiB beside for the connections and the codes that it uses up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sessions=1000000 connections=2000 bin_dir=
+sessions=1000000 connections=2000 flood=0 bin_dir=
 while [ $# -gt 0 ]; do
   case $1 in
     --sessions) sessions=$2; shift 2 ;;
     --connections) connections=$2; shift 2 ;;
+    --flood) flood=$2; shift 2 ;;
     --bin-dir) bin_dir=$2; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     *) echo "unknown option $1; see --help" >&2; exit 2 ;;
@@ -61,6 +65,10 @@ line() {
 
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 
+more=
+if [ "$flood" -gt 0 ]; then
+  more=$(printf '[session]\nmemory = "%sMiB"\nmax_per_user = "none"' "$flood")
+fi
 port=$("$cast" port)
 start provider "$cast" provider "http://localhost:$port/"
 cat >"$work/bff.toml" <<TOML
@@ -78,6 +86,8 @@ client_secret = "env:BFF_CLIENT_SECRET"
 path     = "/api"
 upstream = "http://127.0.0.1:9"
 
+$more
+
 [log]
 level = "warn"
 TOML
@@ -91,6 +101,19 @@ for _ in $(seq 100); do
 done
 idle=$(rss "$bff_pid")
 echo "bff serve, idle: $((idle / 1024)) MiB ($idle KiB)"
+
+if [ "$flood" -gt 0 ]; then
+  # A session takes about 3.5 KiB here.
+  room=$((flood * 1024 * 2 / 7))
+  for fill in 1 2 3 4; do
+    "$cast" logins "$port" "$room" >/dev/null
+    full=$(($(rss "$bff_pid") - idle))
+    echo "$((fill * room)) logins, $flood MiB for sessions: $((full / 1024)) MiB more than idle"
+  done
+  cat "$work/bff.err" >&2
+  [ "$full" -lt $(((flood + 16) * 1024)) ] || { echo "flood: not within session.memory" >&2; exit 1; }
+  exit 0
+fi
 
 start idle "$cast" idle "$port" "$connections"
 [ "$(line idle 1 60)" = "$connections" ]

@@ -106,7 +106,7 @@ fn refuse_a_forged_cookie(bencher: Bencher<'_, '_>) {
 fn carried(octets: usize) -> Option<(SessionCookie, HeaderMap)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(CookieStore::new(
-        100,
+        1 << 20,
         Arc::clone(&clock),
         Inherited::new(registration()),
     ));
@@ -217,7 +217,7 @@ fn new_session(id: &SessionId, access_token: &str) -> Option<NewSession> {
 
 /// `count` sessions and the cookies that find them.
 fn sessions(count: usize) -> (Sessions, Vec<OpenedCookie>) {
-    let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+    let (store, clock) = (Arc::new(MemoryStore::new(u64::MAX)), Arc::new(SystemClock));
     let sessions = Sessions::new(store, clock, SiteId::main(), &session_settings(), journal());
     let cookies = (0..count)
         .filter_map(|_| {

@@ -22,7 +22,7 @@ use crate::{Outcome, one_thread, tell, until_left_alone};
 pub(crate) fn fill(count: &str, token_bytes: &str) -> Outcome {
     let (count, token_bytes): (u64, usize) = (count.parse()?, token_bytes.parse()?);
     let sessions = Sessions::new(
-        Arc::new(MemoryStore::new()),
+        Arc::new(MemoryStore::new(u64::MAX)),
         Arc::new(SystemClock),
         SiteId::main(),
         &settings(),

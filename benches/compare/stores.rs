@@ -62,7 +62,7 @@ pub(crate) fn open(
     };
     let (kind, records): (&'static str, Arc<dyn RecordStore>) = match kind {
         "memory" => {
-            return Ok(Arc::new(MemoryStore::new()));
+            return Ok(Arc::new(MemoryStore::new(u64::MAX)));
         }
         "sqlite" => ("sqlite", Arc::new(SqliteStore::new(Path::new(url), sql))),
         "postgres" => (
@@ -82,7 +82,7 @@ pub(crate) fn open(
         kind,
         // Nothing is remembered, so that each look is a miss.
         max_staleness: Duration::ZERO,
-        capacity: 1,
+        memory: 1,
         timeout: TIMEOUT,
     };
     Ok(Arc::new(NearCache::new(

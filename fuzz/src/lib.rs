@@ -90,7 +90,7 @@ pub fn relying_party() -> RelyingParty {
         randomness.clone(),
         metrics.clone(),
     );
-    let store = Arc::new(MemoryStore::new(config.session.idle_timeout));
+    let store = Arc::new(MemoryStore::new(1 << 20));
     RelyingParty::new(RelyingPartyParts {
         settings: config.auth,
         provider,

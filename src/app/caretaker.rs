@@ -91,6 +91,9 @@ impl Caretaker {
             } = pressure;
             metrics.strangers(demand.as_str(), used, total, refused);
         }
+        if let Some(memory) = self.sessions.memory() {
+            metrics.session_memory(memory.used, memory.most);
+        }
         if let Some(lookups) = self.sessions.lookups() {
             metrics.lookups(lookups.from_memory, lookups.from_store);
         }

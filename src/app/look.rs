@@ -64,7 +64,7 @@ fn look(config: &mut Config, files: Files) -> Result<Sites, StartError> {
         metrics: metrics.clone(),
         journal: Journal::new(metrics, SubjectNames::Hashed(keys.clone())),
         keys,
-        sessions: Opened::in_memory(Arc::clone(&clock)),
+        sessions: Opened::in_memory(Arc::clone(&clock), 0),
         room_for_cookies: room_for_cookies(config.server.limits.head_bytes),
         background: Background::on(runtime.handle().clone()),
         strangers: account_of_strangers(&config.server, 1, &config.trusted_proxies),

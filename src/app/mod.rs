@@ -8,6 +8,7 @@ mod caretaker;
 mod develop;
 mod foundation;
 mod look;
+mod memory;
 mod pipelines;
 mod providers;
 mod readiness;

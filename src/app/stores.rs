@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::{self, Runtime};
 use tracing::dispatcher::{self, Dispatch};
 
-use crate::app::StartError;
+use crate::app::{StartError, memory};
 use crate::auth::AuthSettings;
 use crate::clock::{Clock, Randomness, SystemRandomness};
 use crate::config::{Config, SiteConfig};
@@ -64,10 +64,10 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Sessions in this process, none yet.
-    pub(super) fn in_memory(clock: Arc<dyn Clock>) -> Self {
+    /// Sessions in this process, none yet, and room for so many bytes.
+    pub(super) fn in_memory(clock: Arc<dyn Clock>, memory: u64) -> Self {
         Self {
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::new(MemoryStore::new(memory)),
             clock,
             carried: None,
         }
@@ -104,10 +104,11 @@ pub(super) fn open(store: &StoreSettings, around: &Around<'_>) -> Result<Opened,
         care,
     } = *around;
     let voice = Voice::new(keys.clone(), Arc::clone(randomness));
+    let memory = store.memory.unwrap_or_else(memory::for_sessions);
     if matches!(store.place, StorePlace::Cookie) {
         let clock = Arc::clone(clock);
         let inherited = inherited.clone();
-        let carried = CookieStore::new(store.near_cache, Arc::clone(&clock), inherited);
+        let carried = CookieStore::new(memory, Arc::clone(&clock), inherited);
         let carried = Arc::new(carried);
         return Ok(Opened {
             store: Arc::clone(&carried) as _,
@@ -116,12 +117,12 @@ pub(super) fn open(store: &StoreSettings, around: &Around<'_>) -> Result<Opened,
         });
     }
     let Some(records) = open_records(store, voice)? else {
-        return Ok(Opened::in_memory(Arc::clone(clock)));
+        return Ok(Opened::in_memory(Arc::clone(clock), memory));
     };
     let near_cache = NearCacheSettings {
         kind: store.place.kind(),
         max_staleness: store.max_staleness,
-        capacity: store.near_cache,
+        memory,
         timeout: store.timeout,
     };
     let store = NearCache::new(

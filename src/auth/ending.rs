@@ -52,7 +52,7 @@ pub const fn follows(reason: EndReason) -> Aftermath {
         }
         EndReason::ProviderLogout => (Tokens::OfALogoutThere, false),
         EndReason::Superseded => (Tokens::OfAReplacedSession, true),
-        EndReason::Expired => (Tokens::OfAnAbandonedSession, false),
+        EndReason::Expired | EndReason::Evicted => (Tokens::OfAnAbandonedSession, false),
         EndReason::RefreshRefused => (Tokens::Dead, false),
     };
     Aftermath {
@@ -74,7 +74,7 @@ pub struct RevocationRules {
     pub on_logout: bool,
     /// After another login took the session's place: `session.revoke_superseded`.
     pub superseded: bool,
-    /// After the session ran into a limit: `session.revoke_abandoned`.
+    /// After the session ran into a limit, or there was no room for it: `session.revoke_abandoned`.
     pub abandoned: bool,
 }
 

@@ -261,7 +261,10 @@ table! {
         migrate: bool,
         /// How old what a node remembers of the store may be; "0s" asks it each time. Default "1s".
         max_staleness: Duration,
-        /// Sessions that a node remembers. Default 100000.
+        /// The memory that sessions of this process may take, such as "512MiB". Default half of what is
+        /// available at start.
+        memory: Size,
+        /// Sessions that a node remembers, counted at 4 KiB each: the former way to say session.memory.
         near_cache: u64,
         /// How many sessions a user may have; "none" for any number. Default 64; with the store
         /// "cookie" any number, since nobody counts them.

@@ -149,6 +149,7 @@ fn takes_a_restart(key: &str) -> bool {
                 | "store_timeout"
                 | "migrate"
                 | "max_staleness"
+                | "memory"
                 | "near_cache"
         ),
         Some(("log" | "dev", _)) => true,

@@ -253,7 +253,7 @@ mod tests {
                 secure: true,
                 ..fixture::cookie()
             };
-            let store = CookieStore::new(100, clock.clone(), fixture::inherited());
+            let store = CookieStore::new(1 << 20, clock.clone(), fixture::inherited());
             let store = Arc::new(store);
             let carrier = carrier(&store, room);
             let cookie = SessionCookie::carrying(settings, keys.clone(), carrier);

@@ -53,6 +53,9 @@ impl fmt::Debug for SessionId {
 pub struct SessionHash([u8; 32]);
 
 impl SessionHash {
+    /// The first in their order.
+    pub(in crate::session) const FIRST: Self = Self([0; 32]);
+
     /// The hash whose bytes these are: 32 of them.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         Some(Self(bytes.try_into().ok()?))

@@ -17,6 +17,7 @@ pub mod seal;
 mod sessions;
 mod settings;
 pub mod store;
+mod weight;
 
 pub use crate::web::activity::Activity;
 pub use everywhere::{Everywhere, KnownUser};

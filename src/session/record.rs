@@ -74,6 +74,10 @@ pub struct Session {
     last_seen: AtomicI64,
     /// When it ends if nothing more is heard of it, by its site's word at its last use.
     expires: AtomicI64,
+    /// When anybody here last looked at it, which is written down nowhere.
+    looked_at: AtomicI64,
+    /// As of when this process knows it to be as its store has it, where that is another process.
+    known_at: AtomicI64,
     tokens: ArcSwap<Tokens>,
 }
 
@@ -208,6 +212,8 @@ impl Session {
             changes: Notify::new(),
             last_seen: AtomicI64::new(times.seen.unix_millis()),
             expires: AtomicI64::new(times.expires.unix_millis()),
+            looked_at: AtomicI64::new(times.seen.unix_millis()),
+            known_at: AtomicI64::new(i64::MIN),
             tokens: ArcSwap::from_pointee(tokens),
         }
     }
@@ -229,6 +235,27 @@ impl Session {
             .fetch_max(seen.unix_millis(), Ordering::Relaxed);
         self.expires
             .fetch_max(expires.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// Notes that somebody looked at it: it is no session that nobody uses.
+    pub(in crate::session) fn look_at(&self, now: Timestamp) {
+        self.looked_at.store(now.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// When it was last used or looked at, as far as this process knows.
+    pub(in crate::session) fn last_looked_at(&self) -> Timestamp {
+        let looked_at = Timestamp::from_unix_millis(self.looked_at.load(Ordering::Relaxed));
+        looked_at.max(self.last_seen())
+    }
+
+    /// As of when it is known to be as its store has it.
+    pub(in crate::session) fn known_at(&self) -> Timestamp {
+        Timestamp::from_unix_millis(self.known_at.load(Ordering::Relaxed))
+    }
+
+    /// It is known to be as its store has it, as of then.
+    pub(in crate::session) fn know_at(&self, moment: Timestamp) {
+        self.known_at.store(moment.unix_millis(), Ordering::Relaxed);
     }
 
     /// The moment at which it ends if nothing more is heard of it, as it was last written down.

@@ -11,8 +11,8 @@ use crate::session::record::{NewSession, Session, Times, Tokens};
 use crate::session::seal::Keys;
 use crate::session::settings::SessionSettings;
 use crate::session::store::{
-    Admission, Condition, Found, Limit, Listed, Lookups, Note, SaveOutcome, SessionStore,
-    SiteFilter, StoreError, Who, Within,
+    Admission, Condition, Found, Limit, Listed, Lookups, Memory, Note, Over, SaveOutcome,
+    SessionStore, SiteFilter, StoreError, Who, Within,
 };
 use crate::web::activity::Activity;
 use crate::web::ending::EndReason;
@@ -115,11 +115,9 @@ impl Sessions {
         let now = self.clock.now();
         let inserted = self.store.insert(Arc::clone(session), self.limit, now);
         let admission = inserted.await?;
-        if let Admission::Admitted(superseded) = &admission {
+        if let Admission::Admitted(over) = &admission {
             self.journal.started(session);
-            for ended in superseded {
-                self.follow(ended, EndReason::Superseded.into());
-            }
+            self.follow_all(over);
         }
         Ok(admission)
     }
@@ -169,6 +167,7 @@ impl Sessions {
         if let Some(reason) = session.ending.reason() {
             return Ok(Found::Ended(reason));
         }
+        session.look_at(now);
         if now >= session.expires_within(self.idle_timeout)
             && let Some(over) = Box::pin(self.expire(&session, now)).await?
         {
@@ -266,6 +265,12 @@ impl Sessions {
         self.journal.ended(session, end);
         if let Some(on_end) = &self.on_end {
             on_end.ended(session, &end);
+        }
+    }
+
+    fn follow_all(&self, over: &[Over]) {
+        for Over { session, reason } in over {
+            self.follow(session, (*reason).into());
         }
     }
 
@@ -430,17 +435,15 @@ impl Sessions {
         session.expires_within(self.idle_timeout)
     }
 
-    /// Ends what has expired; what this process ended. To be called a few times a second.
+    /// Ends what has expired, and what there is no room for; what this process ended. To be called a few times a second.
     ///
     /// # Errors
     ///
     /// The store could not be asked; the next call goes on.
-    pub async fn sweep(&self) -> Result<Vec<Arc<Session>>, StoreError> {
-        let ended = self.store.sweep(self.clock.now()).await?;
-        for session in &ended {
-            self.follow(session, EndReason::Expired.into());
-        }
-        Ok(ended)
+    pub async fn sweep(&self) -> Result<Vec<Over>, StoreError> {
+        let over = self.store.sweep(self.clock.now()).await?;
+        self.follow_all(&over);
+        Ok(over)
     }
 
     /// Does what no request waits for; runs for ever.
@@ -468,6 +471,11 @@ impl Sessions {
         self.store.lookups()
     }
 
+    /// The memory of this process that sessions take, where they have a bound.
+    pub fn memory(&self) -> Option<Memory> {
+        self.store.memory()
+    }
+
     /// How far this node's clock is ahead of the store's, in milliseconds, where the store has one of
     /// its own.
     pub fn clock_skew(&self) -> Option<i64> {
@@ -493,7 +501,7 @@ mod tests {
     fn sessions() -> (Sessions, Arc<ManualClock>) {
         let now = Timestamp::from_unix_seconds(1_000_000);
         let clock = Arc::new(ManualClock::starting_at(now));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(MemoryStore::new(1 << 20));
         let sessions = of_site(store, &clock, "", &fixture::settings());
         (sessions, clock)
     }
@@ -653,7 +661,7 @@ mod tests {
     async fn each_session_lives_by_its_own_sites_limits() {
         let now = Timestamp::from_unix_seconds(1_000_000);
         let clock = Arc::new(ManualClock::starting_at(now));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(MemoryStore::new(1 << 20));
         let short = SessionSettings {
             idle_timeout: 5 * MINUTE,
             max_lifetime: 10 * MINUTE,
@@ -665,7 +673,7 @@ mod tests {
         let (of_main, cookie) = begin(&main).await;
         clock.advance(5 * MINUTE);
         let ended = main.sweep().await.unwrap();
-        let hashes: Vec<_> = ended.iter().map(|session| session.hash).collect();
+        let hashes: Vec<_> = ended.iter().map(|over| over.session.hash).collect();
         assert_eq!(hashes, [of_shop.hash], "whoever sweeps");
         assert!(lives(&main, &cookie, Activity::Slides).await);
         clock.advance(25 * MINUTE);
@@ -678,7 +686,7 @@ mod tests {
     async fn a_session_is_its_own_sites() {
         let now = Timestamp::from_unix_seconds(1_000_000);
         let clock = Arc::new(ManualClock::starting_at(now));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(MemoryStore::new(1 << 20));
         let settings = fixture::settings();
         let shop = of_site(Arc::clone(&store), &clock, "shop", &settings);
         let main = of_site(store, &clock, "", &settings);
@@ -706,7 +714,7 @@ mod tests {
     async fn all_sessions_of_a_site_end_together() {
         let now = Timestamp::from_unix_seconds(1_000_000);
         let clock = Arc::new(ManualClock::starting_at(now));
-        let store = Arc::new(MemoryStore::new());
+        let store = Arc::new(MemoryStore::new(1 << 20));
         let settings = fixture::settings();
         let [main, shop, acme] = ["", "shop", "shop/acme"]
             .map(|site| of_site(Arc::clone(&store), &clock, site, &settings));

@@ -29,8 +29,8 @@ pub struct StoreSettings {
     pub timeout: Duration,
     /// How old what is remembered of it may be.
     pub max_staleness: Duration,
-    /// How many sessions are remembered.
-    pub near_cache: usize,
+    /// The bytes that sessions of this process may take; `None` for what suits the machine.
+    pub memory: Option<u64>,
     /// Whether its schema is brought up to date at start.
     pub migrate: bool,
     /// The roots that its certificate is held against, in PEM; `None` for the machine's own.
@@ -44,7 +44,7 @@ impl StoreSettings {
             place: StorePlace::Memory,
             timeout: Duration::from_secs(2),
             max_staleness: Duration::from_secs(1),
-            near_cache: 100_000,
+            memory: None,
             migrate: true,
             ca: None,
         }

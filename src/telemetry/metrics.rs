@@ -18,8 +18,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use super::names::{
     BUILD, CERTIFICATE_EXPIRES, CLOCK_SKEW, CONFIG_IN_USE_SINCE, CONFIG_REFUSED_SINCE, LOGINS,
     LOGOUTS, LOOKUPS, PROVIDER_CALLS, PROVIDER_SECONDS, REFRESHES, RELOADS, REQUESTS,
-    SECRET_EXPIRES, SESSIONS, SESSIONS_ENDED, SOCKETS, STORE_ERRORS, STORE_SECONDS, STRANGERS,
-    STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
+    SECRET_EXPIRES, SESSION_MEMORY, SESSION_MEMORY_MAX, SESSIONS, SESSIONS_ENDED, SOCKETS,
+    STORE_ERRORS, STORE_SECONDS, STRANGERS, STRANGERS_BUDGET, STRANGERS_REFUSED, STREAMS, describe,
 };
 use super::of_site::{EverySite, Labelled, SiteLabels};
 use super::outcome::{LoginOutcome, LogoutOutcome, RefreshOutcome, ReloadOutcome};
@@ -205,6 +205,14 @@ impl Metrics {
             reason = "exact below 2^53 sessions, and a gauge is a float"
         )]
         self.0.sessions.set(count as f64);
+    }
+
+    /// How much of this process's memory sessions take, about, and how much they may.
+    pub fn session_memory(&self, used: u64, most: u64) {
+        for (name, bytes) in [(SESSION_MEMORY, used), (SESSION_MEMORY_MAX, most)] {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            self.gauge(name, Vec::new()).set(float(bytes));
+        }
     }
 
     /// How many event streams and WebSockets are open.

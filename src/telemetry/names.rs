@@ -8,6 +8,8 @@ pub(super) const REQUESTS: &str = "bff_requests_total";
 pub(super) const REQUEST_SECONDS: &str = "bff_request_duration_seconds";
 pub(super) const UPSTREAM_SECONDS: &str = "bff_upstream_head_duration_seconds";
 pub(super) const SESSIONS: &str = "bff_sessions";
+pub(super) const SESSION_MEMORY: &str = "bff_session_memory_bytes";
+pub(super) const SESSION_MEMORY_MAX: &str = "bff_session_memory_max_bytes";
 pub(super) const SESSIONS_ENDED: &str = "bff_sessions_ended_total";
 pub(super) const LOOKUPS: &str = "bff_session_lookups_total";
 pub(super) const STORE_SECONDS: &str = "bff_session_store_call_duration_seconds";
@@ -63,11 +65,19 @@ const COUNTERS: [(&str, &str); 10] = [
     ),
 ];
 
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 13] = [
     (BUILD, "1, with the version that runs."),
     (
         SESSIONS,
         "Live sessions, of all nodes that share the store.",
+    ),
+    (
+        SESSION_MEMORY,
+        "Memory that sessions take in this process, about.",
+    ),
+    (
+        SESSION_MEMORY_MAX,
+        "Memory that sessions may take in this process.",
     ),
     (
         CLOCK_SKEW,

@@ -27,6 +27,8 @@ pub enum EndReason {
     ProviderLogout = 7,
     /// The user, from another browser.
     SignedOutElsewhere = 8,
+    /// There was no room for it any more in the memory that sessions may take.
+    Evicted = 9,
 }
 
 impl EndReason {
@@ -39,6 +41,7 @@ impl EndReason {
         Self::Revoked,
         Self::ProviderLogout,
         Self::SignedOutElsewhere,
+        Self::Evicted,
     ];
 
     /// The word for logs, metrics and events.
@@ -51,6 +54,7 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::ProviderLogout => "provider_logout",
             Self::SignedOutElsewhere => "signed_out_elsewhere",
+            Self::Evicted => "evicted",
         }
     }
 
@@ -64,6 +68,7 @@ impl EndReason {
             5 => Self::Revoked,
             7 => Self::ProviderLogout,
             8 => Self::SignedOutElsewhere,
+            9 => Self::Evicted,
             _ => return None,
         })
     }

@@ -63,6 +63,7 @@ mod reload;
 mod return_to;
 mod rules;
 mod session;
+mod session_memory;
 mod sessions_endpoint;
 mod several_providers;
 mod site_journey;

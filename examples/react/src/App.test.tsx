@@ -74,6 +74,7 @@ async function press(name: string, within?: ParentNode) {
 test.each([
   ['signed_out_elsewhere', 'You were signed out elsewhere'],
   ['expired', 'Your session expired'],
+  ['evicted', 'You were signed out'],
   ['superseded', 'Another sign-in took its place'],
   ['revoked', 'An administrator ended your session'],
   ['provider_logout', 'Signed out at your identity provider'],

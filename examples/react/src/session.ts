@@ -21,7 +21,7 @@ export interface Session {
 
 /** Why a session is over: bff's words of docs/endings.md, or the code of a refusal that could not say more. */
 export type EndReason =
-  | ('logout' | 'expired' | 'superseded' | 'refresh_refused' | 'revoked' | 'provider_logout' | 'signed_out_elsewhere')
+  | ('logout' | 'expired' | 'superseded' | 'refresh_refused' | 'revoked' | 'provider_logout' | 'signed_out_elsewhere' | 'evicted')
   | ('login_required' | 'session_expired' | 'session_superseded')
 
 export interface SessionState {

@@ -11,8 +11,9 @@ use crate::session::id::{SessionHash, SessionId};
 use crate::session::journal::{Journal, SubjectNames};
 use crate::session::record::{Authentication, Details, Facts, NewSession, Session, Times, Tokens};
 use crate::session::store::{
-    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Note, Notes, Recency,
-    SaveOutcome, SessionStore, StoreError, StoreFuture, Within, begins_a_word, folded,
+    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Memory, Note, Notes,
+    Over, Recency, SaveOutcome, SessionStore, StoreError, StoreFuture, Within, begins_a_word,
+    folded,
 };
 use crate::session::{SessionSettings, Sessions, fixture};
 use crate::telemetry::Metrics;
@@ -203,7 +204,7 @@ impl SessionStore for Shelf {
         self.answer(|| false)
     }
 
-    fn sweep(&self, _: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
+    fn sweep(&self, _: Timestamp) -> StoreFuture<'_, Vec<Over>> {
         self.answer(Vec::new)
     }
 
@@ -213,6 +214,10 @@ impl SessionStore for Shelf {
 
     fn count(&self) -> u64 {
         self.rows.lock().unwrap().len() as u64
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        None
     }
 
     fn kind(&self) -> &'static str {

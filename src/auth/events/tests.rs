@@ -57,7 +57,7 @@ impl Stage {
         let began = Timestamp::from_unix_seconds(BEGAN);
         let clock = Arc::new(ManualClock::starting_at(began));
         let sessions = Sessions::new(
-            Arc::new(MemoryStore::new()),
+            Arc::new(MemoryStore::new(1 << 20)),
             clock.clone(),
             SiteId::main(),
             &fixture::settings(),

@@ -20,7 +20,10 @@ use crate::web::regular_file::{self, LARGEST_SECRET};
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_STALENESS: Duration = Duration::from_secs(1);
 const LONG_STALENESS: Duration = Duration::from_mins(1);
-const NEAR_CACHE: usize = 100_000;
+/// What one of `session.near_cache` stands for.
+const REMEMBERED: u64 = 4 << 10;
+/// A few hundred sessions.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 /// Which store, in the word of the file.
 pub(super) fn kind(session: &SessionTable) -> Store {
@@ -66,10 +69,38 @@ pub(super) fn store(
         place: url?,
         timeout: span(&session.store_timeout, TIMEOUT, faults),
         max_staleness,
-        near_cache: count(&session.near_cache, NEAR_CACHE, 1, 100_000_000, faults),
+        memory: memory(session, faults),
         migrate: session.migrate.or(true),
         ca,
     })
+}
+
+/// `session.memory`, or `session.near_cache`, which counted sessions.
+fn memory(session: &SessionTable, faults: &mut Faults) -> Option<u64> {
+    let counted = session.near_cache.written().map(|written| {
+        let most = 100_000_000;
+        let sessions: u64 = count(&session.near_cache, 0, 1, most, faults);
+        if session.memory.stands() {
+            written.refuse(
+                faults,
+                "bounds what session.memory bounds too",
+                "leave near_cache out",
+            );
+        }
+        sessions * REMEMBERED
+    });
+    let Some(written) = session.memory.written() else {
+        return counted.map(|bytes| bytes.max(LEAST_MEMORY));
+    };
+    let bytes = written.value.0;
+    if bytes < LEAST_MEMORY {
+        written.refuse(
+            faults,
+            "has room for no session",
+            "write \"1MiB\" or more: a session takes about 4 KiB",
+        );
+    }
+    Some(bytes)
 }
 
 /// What sessions in the cookie cannot do, a sentence each.

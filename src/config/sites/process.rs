@@ -10,7 +10,7 @@ use crate::config::error::Faults;
 const TABLES: [&str; 4] = ["server", "log", "metrics", "dev"];
 
 /// Keys of `[session]` that are the process's: where sessions are kept, and what seals them.
-const OF_SESSION: [&str; 8] = [
+const OF_SESSION: [&str; 9] = [
     "keys",
     "store",
     "store_url",
@@ -18,6 +18,7 @@ const OF_SESSION: [&str; 8] = [
     "store_timeout",
     "migrate",
     "max_staleness",
+    "memory",
     "near_cache",
 ];
 

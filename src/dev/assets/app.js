@@ -199,6 +199,7 @@ const WHY = {
   provider_logout: ['Signed out at the identity provider', 'It told bff through its back channel, and bff told this page.'],
   superseded: ['Another sign-in took its place', 'Your account was signed in to again, and that session replaced this one.'],
   expired: ['Your session expired', 'It was idle for too long, or it reached its longest life.'],
+  evicted: ['No room for your session', 'session.memory was full, and yours had not been used for the longest time.'],
   refresh_refused: ['The provider no longer vouches for you', 'bff wanted to renew the access token, and the provider refused the refresh token.'],
 }
 WHY.session_superseded = WHY.superseded

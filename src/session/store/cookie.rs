@@ -19,8 +19,8 @@ use crate::session::record::{Session, Tokens};
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::revocations::Revocations;
 use crate::session::store::{
-    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Note, Notes, Recency,
-    SaveOutcome, SessionStore, StoreFuture, Who, Within,
+    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Memory, Note, Notes,
+    Over, Recency, SaveOutcome, SessionStore, StoreFuture, Who, Within,
 };
 use crate::web::ending::EndReason;
 
@@ -42,20 +42,18 @@ pub struct CookieStore {
     outgrown: Cache<SessionHash, u64>,
     clock: Arc<dyn Clock>,
     inherited: Inherited,
-    capacity: usize,
 }
 
 impl CookieStore {
-    /// A store that has seen nothing; keeps `capacity` at hand. What a cookie carries that names no
-    /// registration is of the inherited one.
-    pub fn new(capacity: usize, clock: Arc<dyn Clock>, inherited: Inherited) -> Self {
+    /// A store that has seen nothing; keeps so many bytes of sessions at hand. What a cookie carries that names
+    /// no registration is of the inherited one.
+    pub fn new(memory: u64, clock: Arc<dyn Clock>, inherited: Inherited) -> Self {
         Self {
-            seen: MemoryStore::new(),
+            seen: MemoryStore::forgetting(memory),
             over: Mutex::new(Revocations::new(MOST_ENDS)),
             outgrown: Cache::new(MOST_OUTGROWN),
             clock,
             inherited,
-            capacity,
         }
     }
 
@@ -99,6 +97,7 @@ impl CookieStore {
         if let Some(session) = self.seen.get(&carried.hash) {
             session.replace_tokens(&carried.tokens());
             session.seen_at(carried.last_seen(), carried.expires());
+            self.seen.moved_on(&session);
             return;
         }
         // Not the session's end: its browser may hold a later cookie than this one.
@@ -113,14 +112,6 @@ impl CookieStore {
             return;
         }
         self.seen.put(Arc::new(carried));
-        drop(over);
-        self.make_room();
-    }
-
-    /// Lets go of those that were used least lately and that nothing waits for: their cookies bring
-    /// them back.
-    fn make_room(&self) {
-        while self.seen.len() > self.capacity && self.seen.let_go_of_the_idlest() {}
     }
 }
 
@@ -147,11 +138,7 @@ impl SessionStore for CookieStore {
         limit: Option<Limit>,
         now: Timestamp,
     ) -> StoreFuture<'_, Admission> {
-        Box::pin(async move {
-            let admission = self.seen.insert(session, limit, now).await;
-            self.make_room();
-            admission
-        })
+        self.seen.insert(session, limit, now)
     }
 
     fn save_tokens<'a>(
@@ -186,7 +173,7 @@ impl SessionStore for CookieStore {
         self.seen.expire(hash, now)
     }
 
-    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Over>> {
         lock(&self.over).forget(now);
         self.seen.sweep(now)
     }
@@ -197,6 +184,10 @@ impl SessionStore for CookieStore {
 
     fn count(&self) -> u64 {
         self.seen.count()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.seen.memory()
     }
 
     fn kind(&self) -> &'static str {
@@ -299,17 +290,33 @@ mod tests {
     use crate::session::id::SessionId;
     use crate::session::record::Times;
     use crate::session::store::SiteFilter;
+    use crate::session::weight;
     use crate::web::registration::Registration;
     use crate::web::site_id::SiteId;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    fn store(capacity: usize) -> (CookieStore, Arc<ManualClock>) {
+    fn store(memory: u64) -> (CookieStore, Arc<ManualClock>) {
         let now = Timestamp::from_unix_seconds(1_000_000);
         let clock = Arc::new(ManualClock::starting_at(now));
-        let store = CookieStore::new(capacity, clock.clone(), fixture::inherited());
+        let store = CookieStore::new(memory, clock.clone(), fixture::inherited());
         store.outlast(60 * MINUTE);
         (store, clock)
+    }
+
+    /// A store with room for so many.
+    fn room_for(sessions: u64) -> (CookieStore, Arc<ManualClock>) {
+        let (_, clock) = store(1);
+        let id = SessionId::random(&SystemRandomness);
+        let one = carried(&clock, "alice", "one", &id);
+        store(sessions * u64::from(weight::of(&one)))
+    }
+
+    /// Until it has let go of what there is no room for: what moka pushed out is dropped by whoever comes by.
+    async fn settle(store: &CookieStore) {
+        for _ in 0..1000 {
+            store.sweep(store.clock.now()).await.unwrap();
+        }
     }
 
     /// The session of a cookie that was written now: its bytes are what a copy of it holds.
@@ -394,7 +401,7 @@ mod tests {
             ("of nobody", of("carol"), [false; 3]),
         ] {
             for seen in [true, false] {
-                let (store, clock) = store(100);
+                let (store, clock) = store(1 << 20);
                 let people = [("alice", "one"), ("alice", "two"), ("bob", "three")];
                 let ids = people.map(|_| SessionId::random(&SystemRandomness));
                 let sessions: Vec<Session> = people
@@ -429,7 +436,7 @@ mod tests {
     /// All others of a user end, and the one that asked goes on, also when it has to be read anew.
     #[tokio::test]
     async fn one_session_can_be_spared() {
-        let (store, clock) = store(100);
+        let (store, clock) = room_for(1);
         let [own, other] = [(); 2].map(|()| SessionId::random(&SystemRandomness));
         let session = carried(&clock, "alice", "one", &own);
         store.take_in(again(&session, &own));
@@ -442,7 +449,13 @@ mod tests {
         };
         let ended = end_all(&store, who, Some(&spared), reason).await;
         assert_eq!(ended, 0);
-        assert!(store.seen.let_go_of_the_idlest());
+        let stranger = SessionId::random(&SystemRandomness);
+        store.take_in(carried(&clock, "bob", "three", &stranger));
+        settle(&store).await;
+        assert!(
+            store.seen.get(&own.hash()).is_none(),
+            "it is to be read anew"
+        );
         assert_eq!(is_over(&store, session).await, None);
         let unseen = carried(&clock, "alice", "two", &other);
         assert_eq!(is_over(&store, unseen).await, Some(reason));
@@ -451,7 +464,7 @@ mod tests {
     /// E13: an end is remembered for as long as its session could have lived, and no longer.
     #[tokio::test]
     async fn ends_are_remembered_while_they_matter() {
-        let (store, clock) = store(100);
+        let (store, clock) = store(1 << 20);
         let id = SessionId::random(&SystemRandomness);
         let session = carried(&clock, "alice", "one", &id);
         store.take_in(again(&session, &id));
@@ -472,7 +485,7 @@ mod tests {
     /// they had ended or not; those that this process has at hand go on.
     #[tokio::test]
     async fn a_forgotten_end_brings_nobody_back() {
-        let (mut store, clock) = store(100);
+        let (mut store, clock) = store(1 << 20);
         store.over = Mutex::new(Revocations::new(3));
         store.outlast(60 * MINUTE);
         let mut cookies = Vec::new();
@@ -501,7 +514,7 @@ mod tests {
     /// later one.
     #[tokio::test]
     async fn an_expired_cookie_ends_no_session() {
-        let (store, clock) = store(100);
+        let (store, clock) = store(1 << 20);
         let id = SessionId::random(&SystemRandomness);
         let session = carried(&clock, "alice", "one", &id);
         clock.advance(30 * MINUTE);
@@ -512,11 +525,11 @@ mod tests {
         assert_eq!(is_over(&store, later).await, None);
     }
 
-    /// A process keeps as many at hand as it is told; who is in use stays, and others come back by their
+    /// A process keeps as much at hand as it is told; who is in use stays, and others come back by their
     /// cookies.
     #[tokio::test]
     async fn room_is_made_for_those_who_come() {
-        let (store, clock) = store(10);
+        let (store, clock) = room_for(10);
         let ids = [(); 20].map(|()| SessionId::random(&SystemRandomness));
         let mut endings = Vec::new();
         for (at, id) in ids.iter().enumerate() {
@@ -527,15 +540,18 @@ mod tests {
             }
             clock.advance(Duration::from_secs(1));
         }
-        assert_eq!(store.count(), 10);
+        settle(&store).await;
         let living = |id: &SessionId| store.seen.get(&id.hash()).is_some();
         assert!(ids[..5].iter().all(living), "a stream is open");
-        assert!(ids[15..].iter().all(living), "used last");
-        assert!(!ids[5..15].iter().any(living));
+        assert!(!ids[5..10].iter().any(living));
+        assert!(ids[10..].iter().all(living), "used last");
         drop(endings);
         store.take_in(carried(&clock, "alice", "one", &ids[7]));
+        settle(&store).await;
         assert!(living(&ids[7]));
         assert_eq!(store.count(), 10);
+        let own = Within::of_client(&fixture::registration());
+        assert_eq!(store.of_subject("alice", &own).await.unwrap().len(), 10);
     }
 
     /// §7: an end is the client's and the site's that it is of; names of others mean nobody here.
@@ -556,7 +572,7 @@ mod tests {
             ("of another", by(&other, None), [false, false, true]),
             ("of the site", Who::Site(&of_shop), [false, true, true]),
         ] {
-            let (store, clock) = store(100);
+            let (store, clock) = store(1 << 20);
             let main = SiteId::main();
             let sessions =
                 [(&own, &main), (&own, &shop), (&other, &tenant)].map(|(registration, site)| {

@@ -2,6 +2,7 @@
 
 pub mod cookie;
 pub mod directory;
+mod due;
 mod freshness;
 mod health;
 mod kept;
@@ -14,6 +15,7 @@ pub mod record_store;
 pub mod redis;
 mod revocations;
 pub(in crate::session) mod sealed;
+mod shelf;
 mod skew;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
@@ -97,9 +99,27 @@ pub enum SaveOutcome {
 #[derive(Debug)]
 pub enum Admission {
     /// It is kept, in the place of these, which have ended.
-    Admitted(Vec<Arc<Session>>),
+    Admitted(Vec<Over>),
     /// The user has as many as there may be.
     Refused,
+}
+
+/// A session that a step ended on its way.
+#[derive(Debug)]
+pub struct Over {
+    /// As it was last stored.
+    pub session: Arc<Session>,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+/// The memory of this process that sessions take, about, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// That they take.
+    pub used: u64,
+    /// That they may take.
+    pub most: u64,
 }
 
 /// Finds and keeps sessions, as this process sees them; lists them, keeps notes, and lets one node alone
@@ -113,7 +133,8 @@ pub trait SessionStore: Directory + Notes + Lease + Send + Sync + fmt::Debug {
     fn find<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, Found>;
 
     /// Takes a new session in; it is kept once this answers. The oldest of the same user beyond the
-    /// limit are ended as superseded, on every node and however many log in at once.
+    /// limit are ended as superseded, on every node and however many log in at once. A store that has no room
+    /// ends others as evicted.
     fn insert(
         &self,
         session: Arc<Session>,
@@ -142,9 +163,9 @@ pub trait SessionStore: Directory + Notes + Lease + Send + Sync + fmt::Debug {
     /// Ends a session that seems to have run into a limit, if it has: whether this ended it.
     fn expire<'a>(&'a self, hash: &'a SessionHash, now: Timestamp) -> StoreFuture<'a, bool>;
 
-    /// Ends what has expired at `now`; those that this process ended, for their tokens. Called a few
-    /// times a second.
-    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>>;
+    /// Ends what has expired at `now`, and what there is no room for; those that this process ended, for
+    /// what follows. Called a few times a second.
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Over>>;
 
     /// Does what no request waits for, for as long as the process runs: hears what other nodes tell,
     /// and whether it still hears them.
@@ -152,6 +173,9 @@ pub trait SessionStore: Directory + Notes + Lease + Send + Sync + fmt::Debug {
 
     /// How many sessions there are, about.
     fn count(&self) -> u64;
+
+    /// The memory of this process that sessions take, where they have a bound.
+    fn memory(&self) -> Option<Memory>;
 
     /// How looks at sessions were answered, where some go further than this process.
     fn lookups(&self) -> Option<Lookups> {

@@ -55,7 +55,7 @@ impl InProcess {
             NearCacheSettings {
                 kind: store.word(),
                 max_staleness: STALENESS,
-                capacity: 100_000,
+                memory: 64 << 20,
                 timeout: Duration::from_secs(10),
             },
             (keys.clone(), Inherited::new(registration())),

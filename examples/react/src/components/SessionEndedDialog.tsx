@@ -22,6 +22,7 @@ const WHY: Record<EndReason, { title: string; text: string }> = {
   logout: { title: 'You signed out', text: 'You did so in another tab of this browser.' },
   signed_out_elsewhere: { title: 'You were signed out elsewhere', text: 'This session was ended from another of your browsers.' },
   expired: EXPIRED,
+  evicted: { title: 'You were signed out', text: 'You had not been here for a while, and many others were. Sign in to go on.' },
   superseded: SUPERSEDED,
   revoked: { title: 'An administrator ended your session', text: 'If you expected to go on working, ask them why.' },
   provider_logout: {

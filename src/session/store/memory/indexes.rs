@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::{MemoryStore, lock};
 use crate::session::id::SessionHash;
@@ -14,61 +15,63 @@ use crate::web::uniform::UniformState;
 /// By a word of the provider's alone: whose word it is, the sessions say.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    /// Under each subject its sessions by age: the number tells apart those of one millisecond.
-    by_subject: HashMap<Box<str>, BTreeMap<u64, SessionHash>>,
-    by_provider_sid: HashMap<Box<str>, BTreeMap<u64, SessionHash>>,
+    by_subject: ByWord,
+    by_provider_sid: ByWord,
     by_name: BTreeSet<(Box<str>, SessionHash)>,
     pub(super) numbers: HashMap<SessionHash, u64, UniformState>,
     next: u64,
 }
 
+/// Under each word its sessions by age: the number tells apart those of one millisecond.
+#[derive(Debug, Default)]
+struct ByWord(BTreeMap<(Arc<str>, u64), SessionHash>);
+
+impl ByWord {
+    fn add(&mut self, word: &str, number: u64, hash: SessionHash) {
+        self.0.insert((word.into(), number), hash);
+    }
+
+    fn remove(&mut self, word: &str, number: u64) {
+        self.0.remove(&(word.into(), number));
+    }
+
+    fn of(&self, word: &str) -> Vec<SessionHash> {
+        let own = self.0.range((word.into(), 0)..);
+        let own = own.take_while(|((own, _), _)| **own == *word);
+        own.map(|(_, hash)| *hash).collect()
+    }
+}
+
 impl Indexes {
     pub(super) fn add(&mut self, session: &Session) {
-        let number = self.next;
+        let (number, hash) = (self.next, session.hash);
         self.next += 1;
-        self.numbers.insert(session.hash, number);
-        self.by_subject
-            .entry(session.subject.clone())
-            .or_default()
-            .insert(number, session.hash);
+        self.numbers.insert(hash, number);
+        self.by_subject.add(&session.subject, number, hash);
         if let Some(sid) = &session.provider_sid {
-            self.by_provider_sid
-                .entry(sid.clone())
-                .or_default()
-                .insert(number, session.hash);
+            self.by_provider_sid.add(sid, number, hash);
         }
-        self.by_name
-            .insert((folded(&session.name).into(), session.hash));
+        self.by_name.insert((folded(&session.name).into(), hash));
     }
 
     pub(super) fn remove(&mut self, session: &Session) {
         let Some(number) = self.numbers.remove(&session.hash) else {
             return;
         };
-        let forget = |index: &mut HashMap<Box<str>, BTreeMap<u64, SessionHash>>, key: &str| {
-            if let Some(own) = index.get_mut(key) {
-                own.remove(&number);
-                if own.is_empty() {
-                    index.remove(key);
-                }
-            }
-        };
-        forget(&mut self.by_subject, &session.subject);
+        self.by_subject.remove(&session.subject, number);
         if let Some(sid) = &session.provider_sid {
-            forget(&mut self.by_provider_sid, sid);
+            self.by_provider_sid.remove(sid, number);
         }
         self.by_name
             .remove(&(folded(&session.name).into(), session.hash));
     }
 
     pub(super) fn of_subject(&self, subject: &str) -> Vec<SessionHash> {
-        let own = self.by_subject.get(subject).into_iter();
-        own.flat_map(BTreeMap::values).copied().collect()
+        self.by_subject.of(subject)
     }
 
     fn of_provider_sid(&self, sid: &str) -> Vec<SessionHash> {
-        let own = self.by_provider_sid.get(sid).into_iter();
-        own.flat_map(BTreeMap::values).copied().collect()
+        self.by_provider_sid.of(sid)
     }
 
     /// In the order of the list; `at_most` of those that are `taken`.

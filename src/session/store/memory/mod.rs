@@ -1,12 +1,12 @@
-//! Sessions in this process: a map in shards, and a queue of when each ends.
+//! Sessions in this process, within so many bytes.
 //!
-//! A cache that evicts would keep books at every look-up, for which a store that lets nothing go has
-//! no use: they cost a request eight times what finding the session does.
+//! Where there is no room for all, those end that nobody would miss ([`ranks`]): a login that has just succeeded
+//! stays, and so does whoever is busy. moka's own bound lies a little above ours, a net that nothing should
+//! fall into. Only what the cookie store has seen lives by moka's order, since it merely forgets.
 
 mod indexes;
+mod ranks;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,14 +16,18 @@ use moka::Expiry;
 use moka::sync::Cache;
 
 use self::indexes::Indexes;
+use self::ranks::Ranks;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::record::{Session, Tokens};
+use crate::session::store::due::Due;
 use crate::session::store::kept::Kept;
+use crate::session::store::shelf::Shelf;
 use crate::session::store::{
-    Admission, Condition, Found, Lease, Limit, Listed, Note, Notes, OnLimit, SaveOutcome,
-    SessionStore, StoreError, StoreFuture, Within,
+    Admission, Condition, Found, Lease, Limit, Listed, Memory, Note, Notes, OnLimit, Over,
+    SaveOutcome, SessionStore, StoreError, StoreFuture, Within,
 };
+use crate::session::weight;
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
 use crate::web::uniform::UniformState;
@@ -31,16 +35,31 @@ use crate::web::uniform::UniformState;
 /// The default store: nothing outlives the process.
 #[derive(Debug)]
 pub struct MemoryStore {
-    shards: Box<[Mutex<Shard>]>,
-    /// Each session once, at the end it had when it was queued. One that was used meanwhile is
-    /// queued again when its turn comes, so that a request never touches this lock.
-    ends: Mutex<BinaryHeap<Reverse<(Timestamp, SessionHash)>>>,
-    /// What finds a session otherwise than by its cookie. Locked before a shard, never after one.
+    shelf: Shelf,
+    /// Locked after the indexes.
+    due: Mutex<Due>,
+    /// What finds a session otherwise than by its cookie. Locked before all else, and by whoever takes a
+    /// session in or out.
     indexes: Mutex<Indexes>,
+    /// Who goes first where there is no room. Locked after the indexes.
+    ranks: Mutex<Ranks>,
+    when_full: WhenFull,
     /// Why sessions ended, for their browsers, each for as long as it could have lived. Bounded: who is
     /// pushed out is told the general thing.
-    ended: Cache<SessionHash, Ended>,
+    ended: Cache<SessionHash, Ended, UniformState>,
     kept: Mutex<Kept>,
+    /// When it was last said that there is no room.
+    told: Mutex<Option<Timestamp>>,
+    most: u64,
+}
+
+/// What becomes of sessions that there is no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenFull {
+    /// They end.
+    Ends,
+    /// They are forgotten, since a cookie brings them back.
+    Forgets,
 }
 
 /// A session that has ended.
@@ -60,58 +79,50 @@ impl Expiry<SessionHash, Ended> for InItsTime {
     }
 }
 
-type Shard = HashMap<SessionHash, Arc<Session>, UniformState>;
-
-/// Enough that two workers seldom meet at one lock, which is held for one look-up.
-const SHARDS: usize = 64;
-
-/// Ends that are remembered, at about 100 bytes each.
+/// Ends that are remembered, at about 300 bytes each: so many, or a sixteenth of the sessions' memory.
 const ENDS_REMEMBERED: u64 = 100_000;
+const AN_END: u64 = 300;
 
-/// Sessions that are looked at for one that can be let go.
-const LOOKED_AT_FOR_ROOM: usize = 32;
+/// Between our bound and moka's.
+const SPARE: u64 = 16;
+
+/// How often it is said that there is no room.
+const TOLD_EVERY: Duration = Duration::from_hours(1);
 
 impl MemoryStore {
-    /// An empty store.
-    pub fn new() -> Self {
-        Self {
-            shards: std::iter::repeat_with(Mutex::default)
-                .take(SHARDS)
-                .collect(),
-            ends: Mutex::default(),
-            indexes: Mutex::default(),
-            ended: Cache::builder()
-                .max_capacity(ENDS_REMEMBERED)
-                .expire_after(InItsTime)
-                .build(),
-            kept: Mutex::default(),
-        }
+    /// An empty store for sessions of so many bytes; beyond that some end.
+    pub fn new(most: u64) -> Self {
+        Self::with(most, WhenFull::Ends)
     }
 
-    /// The shard of a session, locked. `None` never comes: the last byte names a shard in every case.
-    fn shard(&self, hash: &SessionHash) -> Option<MutexGuard<'_, Shard>> {
-        let [.., last] = hash.as_bytes();
-        let shard = self.shards.get(usize::from(*last) % SHARDS)?;
-        Some(lock(shard))
+    /// The same, for sessions that can be forgotten.
+    pub(super) fn forgetting(most: u64) -> Self {
+        Self::with(most, WhenFull::Forgets)
+    }
+
+    fn with(most: u64, when_full: WhenFull) -> Self {
+        Self {
+            shelf: Shelf::new(most),
+            due: Mutex::default(),
+            indexes: Mutex::default(),
+            ranks: Mutex::default(),
+            when_full,
+            ended: Cache::builder()
+                .max_capacity(ENDS_REMEMBERED.min(most / SPARE / AN_END).max(1000))
+                .expire_after(InItsTime)
+                .build_with_hasher(UniformState::default()),
+            kept: Mutex::default(),
+            told: Mutex::default(),
+            most,
+        }
     }
 
     pub(super) fn get(&self, hash: &SessionHash) -> Option<Arc<Session>> {
-        self.shard(hash)?.get(hash).cloned()
+        self.shelf.get(hash)
     }
 
     fn queue(&self, session: &Session) {
-        let end = Reverse((session.expires(), session.hash));
-        lock(&self.ends).push(end);
-    }
-
-    fn pop_due(&self, now: Timestamp) -> Option<SessionHash> {
-        let mut ends = lock(&self.ends);
-        let Reverse((end, hash)) = ends.peek().copied()?;
-        if end > now {
-            return None;
-        }
-        ends.pop();
-        Some(hash)
+        lock(&self.due).put(session.hash, session.expires());
     }
 
     pub(super) fn remove(&self, hash: &SessionHash, reason: EndReason) -> Option<Arc<Session>> {
@@ -124,21 +135,27 @@ impl MemoryStore {
         hash: &SessionHash,
         reason: EndReason,
     ) -> Option<Arc<Session>> {
-        let mut shard = self.shard(hash)?;
-        let session = shard.remove(hash)?;
+        let session = self.shelf.get(hash)?;
         // Whoever finds it gone finds the reason as well.
         let remember = session.ends.since(session.created);
         self.ended.insert(*hash, Ended { reason, remember });
-        drop(shard);
-        indexes.remove(&session);
+        self.shelf.take(hash);
+        self.forget(indexes, &session);
         session.ending.come(reason);
         Some(session)
+    }
+
+    /// Lets go of what else is known of a session that is gone.
+    fn forget(&self, indexes: &mut Indexes, session: &Session) {
+        indexes.remove(session);
+        lock(&self.ranks).remove(&session.hash);
+        lock(&self.due).remove(&session.hash);
     }
 
     /// One step under one lock: of logins that come together as many stay as may (§4).
     fn admit(&self, session: Arc<Session>, limit: Option<Limit>, now: Timestamp) -> Admission {
         let mut indexes = lock(&self.indexes);
-        let mut superseded = Vec::new();
+        let mut over = Vec::new();
         if let Some(limit) = limit {
             let own = indexes.of_subject(&session.subject);
             let among = limit.scope.around(&session);
@@ -155,14 +172,59 @@ impl MemoryStore {
                         living.truncate(living.len() + 1 - limit.most);
                         for hash in living {
                             let reason = EndReason::Superseded;
-                            superseded.extend(self.remove_from(&mut indexes, &hash, reason));
+                            let ended = self.remove_from(&mut indexes, &hash, reason);
+                            over.extend(ended.map(|session| Over { session, reason }));
                         }
                     }
                 }
             }
         }
+        // Before it comes, so that it is not the one who goes.
+        over.extend(self.make_room(&mut indexes, weight::of(&session), now));
         self.put_into(&mut indexes, session);
-        Admission::Admitted(superseded)
+        Admission::Admitted(over)
+    }
+
+    /// Ends sessions until there is room for so many bytes.
+    fn make_room(&self, indexes: &mut Indexes, bytes: u32, now: Timestamp) -> Vec<Over> {
+        let mut over = Vec::new();
+        if self.when_full == WhenFull::Forgets {
+            return over;
+        }
+        let room = (self.most - self.most / SPARE).saturating_sub(u64::from(bytes));
+        loop {
+            let mut ranks = lock(&self.ranks);
+            let next = (ranks.bytes() > room).then(|| ranks.next(now, |hash| self.get(hash)));
+            drop(ranks);
+            let Some(hash) = next.flatten() else {
+                break;
+            };
+            over.extend(self.evict(indexes, &hash));
+        }
+        if !over.is_empty() {
+            self.tell(now);
+        }
+        over
+    }
+
+    fn evict(&self, indexes: &mut Indexes, hash: &SessionHash) -> Option<Over> {
+        let reason = EndReason::Evicted;
+        let session = self.remove_from(indexes, hash, reason)?;
+        Some(Over { session, reason })
+    }
+
+    /// What whoever runs this should do about it.
+    fn tell(&self, now: Timestamp) {
+        let mut told = lock(&self.told);
+        if told.is_none_or(|at| now.since(at) >= TOLD_EVERY) {
+            *told = Some(now);
+            tracing::warn!(
+                event = "store.full",
+                remedy = "raise session.memory, or take a shared store (docs/stores.md)",
+                "sessions take all of session.memory, {} MiB: for each that begins another ends, the longest unused",
+                self.most >> 20
+            );
+        }
     }
 
     /// Takes a session in that this process has not seen.
@@ -173,58 +235,31 @@ impl MemoryStore {
     fn put_into(&self, indexes: &mut Indexes, session: Arc<Session>) {
         self.queue(&session);
         indexes.add(&session);
-        if let Some(mut shard) = self.shard(&session.hash) {
-            shard.insert(session.hash, session);
+        lock(&self.ranks).add(&session, weight::of(&session));
+        self.shelf.put(session);
+    }
+
+    /// A session was used, or has other tokens than before.
+    pub(super) fn moved_on(&self, session: &Arc<Session>) {
+        if lock(&self.ranks).weigh(&session.hash, weight::of(session)) {
+            self.shelf.weigh(session);
         }
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        lock(&self.indexes).numbers.len()
-    }
-
-    /// Lets go, without an end, of the session that was used least lately, to a tenth of the idle
-    /// timeout; `false` where whatever was looked at is in use.
-    pub(super) fn let_go_of_the_idlest(&self) -> bool {
-        let mut in_use = Vec::new();
-        let mut gone = false;
-        for _ in 0..LOOKED_AT_FOR_ROOM {
-            let Some(Reverse((end, hash))) = lock(&self.ends).pop() else {
-                break;
-            };
-            let Some(session) = self.get(&hash) else {
-                continue;
-            };
-            if session.expires() > end {
-                self.queue(&session);
-            } else {
-                drop(session);
-                gone = self.let_go(&hash);
-                if gone {
-                    break;
-                }
-                in_use.push(Reverse((end, hash)));
-            }
-        }
-        lock(&self.ends).extend(in_use);
-        gone
-    }
-
-    /// Lets go of a session that neither a request nor anything open holds.
-    fn let_go(&self, hash: &SessionHash) -> bool {
+    /// Has done with what moka pushed out, and with what there is no room for since tokens have grown.
+    fn settle(&self, now: Timestamp) -> Vec<Over> {
         let mut indexes = lock(&self.indexes);
-        let Some(mut shard) = self.shard(hash) else {
-            return false;
-        };
-        // Whoever comes to hold it does so under this lock.
-        let is_idle = shard
-            .get(hash)
-            .is_some_and(|session| Arc::strong_count(session) == 1 && !session.ending.is_awaited());
-        if is_idle && let Some(session) = shard.remove(hash) {
-            drop(shard);
-            indexes.remove(&session);
+        if self.when_full == WhenFull::Forgets {
+            for session in self.shelf.settle() {
+                self.forget(&mut indexes, &session);
+            }
+            return Vec::new();
         }
-        is_idle
+        let mut over = self.make_room(&mut indexes, 0, now);
+        for session in self.shelf.pushed_out() {
+            over.extend(self.evict(&mut indexes, &session.hash));
+        }
+        over
     }
 
     fn listed(
@@ -235,12 +270,6 @@ impl MemoryStore {
         let sessions = hashes.into_iter().filter_map(|hash| self.get(&hash));
         let sessions = sessions.filter(|session| within.takes(session));
         sessions.map(Listed::of).collect()
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -279,6 +308,7 @@ impl SessionStore for MemoryStore {
             // Stored first, looked at second; an end is written first and read second. So either
             // we see the end, or whoever ends the session sees these tokens and revokes them.
             session.replace_tokens(&tokens);
+            self.moved_on(session);
             Ok(match session.ending.reason() {
                 None => SaveOutcome::Saved,
                 Some(_) => SaveOutcome::Ended,
@@ -288,6 +318,7 @@ impl SessionStore for MemoryStore {
 
     fn slide(&self, session: &Arc<Session>, seen: Timestamp, expires: Timestamp) {
         session.seen_at(seen, expires);
+        self.shelf.used(session);
         session.changes.notify_waiters();
     }
 
@@ -308,20 +339,27 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Over>> {
         Box::pin(async move {
-            let mut ended = Vec::new();
-            while let Some(hash) = self.pop_due(now) {
+            let mut over = Vec::new();
+            loop {
+                let next = lock(&self.due).pop(now);
+                let Some(hash) = next else {
+                    break;
+                };
                 let Some(session) = self.get(&hash) else {
                     continue;
                 };
                 if session.expires() > now {
                     self.queue(&session);
                 } else {
-                    ended.extend(self.remove(&hash, EndReason::Expired));
+                    let reason = EndReason::Expired;
+                    let ended = self.remove(&hash, reason);
+                    over.extend(ended.map(|session| Over { session, reason }));
                 }
             }
-            Ok(ended)
+            over.extend(self.settle(now));
+            Ok(over)
         })
     }
 
@@ -330,8 +368,14 @@ impl SessionStore for MemoryStore {
     }
 
     fn count(&self) -> u64 {
-        let sizes = self.shards.iter().map(|shard| lock(shard).len() as u64);
-        sizes.sum()
+        self.shelf.len() as u64
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        Some(Memory {
+            used: lock(&self.ranks).bytes(),
+            most: self.most,
+        })
     }
 
     fn kind(&self) -> &'static str {
@@ -412,7 +456,7 @@ mod tests {
     fn one_alone_is_the_first_to_keep_a_key() {
         const THREADS: usize = 4;
         const ROUNDS: usize = 2000;
-        let store = MemoryStore::new();
+        let store = MemoryStore::new(1 << 20);
         let barrier = Barrier::new(THREADS);
         let firsts = || {
             let first = |round: usize| {

@@ -81,7 +81,7 @@ impl NearCache {
         let known = &self.0.known;
         let mut ended = Vec::new();
         while let Some(hash) = known.pop_due(now) {
-            let Some(Entry::Live(session, _)) = known.get(&hash) else {
+            let Some(Entry::Live(session)) = known.get(&hash) else {
                 continue;
             };
             if session.expires() > now {

@@ -1,50 +1,58 @@
 //! What this process knows of sessions: each once, as it was at some moment or later, or that it is
 //! over. It never asks; what it is told, it takes in.
 
-use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use moka::sync::Cache;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
-use crate::session::store::Lookups;
+use crate::session::store::due::Due;
 use crate::session::store::record_store::{Event, Standing};
+use crate::session::store::shelf::Shelf;
+use crate::session::store::{Lookups, Memory};
 use crate::web::ending::EndReason;
 use crate::web::uniform::UniformState;
 
 const SHARDS: usize = 64;
 
+/// Ends that are remembered, at about 200 bytes each.
+const ENDS_REMEMBERED: u64 = 100_000;
+
 /// What is known since this moment, before all others, is never fresh: the next look asks the store.
 const NEVER: Timestamp = Timestamp::from_unix_millis(i64::MIN);
 
-/// The sessions that are remembered.
+/// The sessions that are remembered. A session says itself as of when it is known; that is changed under
+/// the lock of its shard alone.
 pub(super) struct Known {
+    sessions: Shelf,
     shards: Box<[Mutex<Shard>]>,
-    /// Each remembered session once, at the end it had when it was queued.
-    ends: Mutex<BinaryHeap<Reverse<(Timestamp, SessionHash)>>>,
-    /// How many of a shard are young.
-    room: usize,
+    /// Sessions that are over, which never changes again.
+    ended: Cache<SessionHash, EndReason, UniformState>,
+    ends: Mutex<Due>,
+    counts: Box<[Count]>,
+    most: u64,
 }
 
-/// What is known of some sessions. Two generations: a full one pushes the older one out.
+/// What is heard of sessions while they are looked up: as many as there are look-ups.
+type Shard = HashMap<SessionHash, Heard, UniformState>;
+
+/// How looks at some of the sessions were answered.
 #[derive(Default)]
-struct Shard {
-    young: HashMap<SessionHash, Entry, UniformState>,
-    old: HashMap<SessionHash, Entry, UniformState>,
-    /// What is heard of sessions while they are looked up: as many as there are look-ups.
-    looked_up: HashMap<SessionHash, Heard, UniformState>,
-    /// How looks were answered: counted under the lock that each takes anyway.
-    lookups: Lookups,
+struct Count {
+    from_memory: AtomicU64,
+    from_store: AtomicU64,
 }
 
 /// What is known of a session.
-#[derive(Clone)]
 pub(super) enum Entry {
-    /// A session, as it was at that moment or later.
-    Live(Arc<Session>, Timestamp),
-    /// It is over, which never changes again.
+    /// It lives, as far as is known.
+    Live(Arc<Session>),
+    /// It is over.
     Ended(EndReason),
 }
 
@@ -74,21 +82,26 @@ pub(super) struct Taken {
 }
 
 impl Known {
-    /// Nothing yet.
-    pub(super) fn new(capacity: usize) -> Self {
+    /// Nothing yet, and room for so many bytes.
+    pub(super) fn new(most: u64) -> Self {
         Self {
+            sessions: Shelf::new(most),
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
+            ended: Cache::builder()
+                .max_capacity(ENDS_REMEMBERED)
+                .build_with_hasher(UniformState::default()),
             ends: Mutex::default(),
-            room: (capacity / SHARDS / 2).max(1),
+            counts: std::iter::repeat_with(Count::default)
+                .take(SHARDS)
+                .collect(),
+            most,
         }
     }
 
     fn shard(&self, hash: &SessionHash) -> Option<MutexGuard<'_, Shard>> {
-        let [.., last] = hash.as_bytes();
-        let shard = self.shards.get(usize::from(*last) % SHARDS)?;
-        Some(lock(shard))
+        Some(lock(self.shards.get(place(hash))?))
     }
 
     /// A session that is known to be as it was at a moment that `is_fresh`.
@@ -97,12 +110,14 @@ impl Known {
         hash: &SessionHash,
         is_fresh: impl Fn(Timestamp) -> bool,
     ) -> Option<Arc<Session>> {
-        let mut shard = self.shard(hash)?;
-        let found = shard.at_hand(hash, is_fresh);
-        if found.is_some() {
-            shard.lookups.from_memory += 1;
-        } else {
-            shard.lookups.from_store += 1;
+        let found = self.sessions.get(hash);
+        let found = found.filter(|session| is_fresh(session.known_at()));
+        if let Some(count) = self.counts.get(place(hash)) {
+            let answered = match found {
+                Some(_) => &count.from_memory,
+                None => &count.from_store,
+            };
+            answered.fetch_add(1, Ordering::Relaxed);
         }
         found
     }
@@ -110,26 +125,48 @@ impl Known {
     /// How looks were answered so far.
     pub(super) fn lookups(&self) -> Lookups {
         let mut all = Lookups::default();
-        for shard in &self.shards {
-            let Lookups {
-                from_memory,
-                from_store,
-            } = lock(shard).lookups;
-            all.from_memory += from_memory;
-            all.from_store += from_store;
+        for count in &self.counts {
+            all.from_memory += count.from_memory.load(Ordering::Relaxed);
+            all.from_store += count.from_store.load(Ordering::Relaxed);
         }
         all
     }
 
+    /// What the sessions take of this process's memory.
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            used: self.sessions.bytes(),
+            most: self.most,
+        }
+    }
+
     /// What is known of a session.
     pub(super) fn get(&self, hash: &SessionHash) -> Option<Entry> {
-        self.shard(hash)?.get(hash)
+        let live = self.sessions.get(hash).map(Entry::Live);
+        live.or_else(|| self.ended.get(hash).map(Entry::Ended))
+    }
+
+    /// A session was used here.
+    pub(super) fn used(&self, session: &Arc<Session>) {
+        self.sessions.used(session);
+    }
+
+    /// A session has other tokens than before.
+    pub(super) fn weigh(&self, session: &Arc<Session>) {
+        self.sessions.weigh(session);
+    }
+
+    /// Lets go of what there is no room for and nobody has.
+    pub(super) fn settle(&self) {
+        for session in self.sessions.settle() {
+            lock(&self.ends).remove(&session.hash);
+        }
     }
 
     /// Begins a look-up at `now`.
     pub(super) fn look(&self, hash: SessionHash, now: Timestamp) -> Look<'_> {
         if let Some(mut shard) = self.shard(&hash) {
-            shard.looked_up.entry(hash).or_default().looks += 1;
+            shard.entry(hash).or_default().looks += 1;
         }
         Look {
             known: self,
@@ -144,14 +181,14 @@ impl Known {
         let Some(mut shard) = self.shard(hash) else {
             return;
         };
-        shard.hear_of_end(hash);
-        let before = shard.get(hash);
-        match reason {
-            Some(reason) => shard.insert(*hash, Entry::Ended(reason), self.room),
-            None => drop(shard.young.remove(hash)),
+        hear_of_end(&mut shard, hash);
+        if let Some(reason) = reason {
+            self.ended.insert(*hash, reason);
         }
+        let before = self.sessions.take(hash);
+        lock(&self.ends).remove(hash);
         drop(shard);
-        if let Some(Entry::Live(session, _)) = before {
+        if let Some(session) = before {
             session.ending.come(reason.unwrap_or(EndReason::Expired));
         }
     }
@@ -164,10 +201,10 @@ impl Known {
             return false;
         };
         match event {
-            Event::Ended(..) => shard.hear_of_end(&hash),
-            Event::Changed(_, version) => shard.hear_of_version(&hash, version),
+            Event::Ended(..) => hear_of_end(&mut shard, &hash),
+            Event::Changed(_, version) => hear_of_version(&mut shard, &hash, version),
         }
-        let Some(Entry::Live(session, _)) = shard.get(&hash) else {
+        let Some(session) = self.sessions.get(&hash) else {
             return false;
         };
         match event {
@@ -177,23 +214,22 @@ impl Known {
             }
             Event::Changed(..) => return false,
         }
-        shard.young.insert(hash, Entry::Live(session, NEVER));
+        session.know_at(NEVER);
         matches!(event, Event::Ended(..))
     }
 
     /// Whether a session is remembered or looked up: whether it matters what becomes of it.
     pub(super) fn concerns(&self, hash: &SessionHash) -> bool {
-        self.shard(hash).is_some_and(|mut shard| {
-            shard.looked_up.contains_key(hash) || matches!(shard.get(hash), Some(Entry::Live(..)))
-        })
+        self.shard(hash)
+            .is_some_and(|shard| shard.contains_key(hash) || self.sessions.get(hash).is_some())
     }
 
     /// The next look at a session asks the store.
     pub(super) fn invalidate(&self, hash: &SessionHash) {
-        if let Some(mut shard) = self.shard(hash)
-            && let Some(Entry::Live(session, _)) = shard.get(hash)
+        if let Some(_shard) = self.shard(hash)
+            && let Some(session) = self.sessions.get(hash)
         {
-            shard.young.insert(*hash, Entry::Live(session, NEVER));
+            session.know_at(NEVER);
         }
     }
 
@@ -201,13 +237,12 @@ impl Known {
     pub(super) fn stands(&self, hash: &SessionHash, standing: Standing, asked: Timestamp) {
         match standing {
             Standing::Live(version) => {
-                let Some(mut shard) = self.shard(hash) else {
+                let Some(shard) = self.shard(hash) else {
                     return;
                 };
-                match shard.get(hash) {
-                    Some(Entry::Live(session, known_at)) if session.tokens().version >= version => {
-                        let entry = Entry::Live(session, asked.max(known_at));
-                        shard.young.insert(*hash, entry);
+                match self.sessions.get(hash) {
+                    Some(session) if session.tokens().version >= version => {
+                        session.know_at(asked.max(session.known_at()));
                     }
                     _ => {
                         drop(shard);
@@ -222,18 +257,10 @@ impl Known {
 
     /// Sessions in use that are not known as of a moment that `is_fresh`.
     pub(super) fn stale(&self, is_fresh: impl Fn(Timestamp) -> bool) -> Vec<SessionHash> {
-        let mut stale = Vec::new();
-        for shard in &self.shards {
-            let shard = lock(shard);
-            let entries = shard.young.iter().chain(&shard.old);
-            stale.extend(entries.filter_map(|(hash, entry)| match entry {
-                Entry::Live(session, known_at) if session.ending.is_awaited() => {
-                    (!is_fresh(*known_at)).then_some(*hash)
-                }
-                Entry::Live(..) | Entry::Ended(_) => None,
-            }));
-        }
-        stale
+        let stale =
+            |session: &Arc<Session>| session.ending.is_awaited() && !is_fresh(session.known_at());
+        let stale = self.sessions.those(stale).into_iter();
+        stale.map(|session| session.hash).collect()
     }
 
     /// Has a session looked at when it ends, unless it is used.
@@ -243,24 +270,17 @@ impl Known {
 
     /// Has a session looked at then.
     pub(super) fn queue_at(&self, hash: SessionHash, moment: Timestamp) {
-        lock(&self.ends).push(Reverse((moment, hash)));
+        lock(&self.ends).put(hash, moment);
     }
 
     /// Whether some session's end, as it was queued, has come.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        let ends = lock(&self.ends);
-        ends.peek().is_some_and(|Reverse((end, _))| *end <= now)
+        lock(&self.ends).is_due(now)
     }
 
     /// The next session whose end, as it was queued, has come.
     pub(super) fn pop_due(&self, now: Timestamp) -> Option<SessionHash> {
-        let mut ends = lock(&self.ends);
-        let Reverse((end, hash)) = ends.peek().copied()?;
-        if end > now {
-            return None;
-        }
-        ends.pop();
-        Some(hash)
+        lock(&self.ends).pop(now)
     }
 }
 
@@ -271,43 +291,41 @@ impl Look<'_> {
             session,
             is_overtaken: false,
         };
-        let Some(mut shard) = self.known.shard(&self.hash) else {
+        let Some(shard) = self.known.shard(&self.hash) else {
             return alone(read);
         };
+        let sessions = &self.known.sessions;
         let version = read.tokens().version;
-        let heard = shard.looked_up.get(&self.hash);
+        let heard = shard.get(&self.hash);
         let is_overtaken = heard.is_some_and(|heard| heard.is_over || heard.version > version);
-        let known_at = if is_overtaken { NEVER } else { self.asked };
-        match shard.get(&self.hash) {
-            Some(Entry::Live(session, before)) => {
-                session.replace_tokens(&read.tokens());
-                session.seen_at(read.last_seen(), read.expires());
-                let known_at = if is_overtaken {
-                    NEVER
-                } else {
-                    known_at.max(before)
-                };
-                let entry = Entry::Live(Arc::clone(&session), known_at);
-                shard.young.insert(self.hash, entry);
-                Taken {
-                    session,
-                    is_overtaken,
+        let session = match self.known.get(&self.hash) {
+            Some(Entry::Live(session)) => {
+                if session.tokens().version < version {
+                    session.replace_tokens(&read.tokens());
+                    sessions.weigh(&session);
                 }
+                session.seen_at(read.last_seen(), read.expires());
+                session
             }
             Some(Entry::Ended(reason)) => {
                 read.ending.come(reason);
-                alone(read)
+                return alone(read);
             }
             None => {
-                let entry = Entry::Live(Arc::clone(&read), known_at);
-                shard.insert(self.hash, entry, self.known.room);
-                drop(shard);
                 self.known.queue(&read);
-                Taken {
-                    session: read,
-                    is_overtaken,
-                }
+                sessions.put(Arc::clone(&read));
+                read
             }
+        };
+        session.know_at(if is_overtaken {
+            NEVER
+        } else {
+            self.asked.max(session.known_at())
+        });
+        drop(shard);
+        Taken {
+            session,
+            is_overtaken,
         }
     }
 }
@@ -315,7 +333,7 @@ impl Look<'_> {
 impl Drop for Look<'_> {
     fn drop(&mut self) {
         if let Some(mut shard) = self.known.shard(&self.hash)
-            && let Slot::Occupied(mut heard) = shard.looked_up.entry(self.hash)
+            && let Slot::Occupied(mut heard) = shard.entry(self.hash)
         {
             heard.get_mut().looks -= 1;
             if heard.get().looks == 0 {
@@ -325,58 +343,21 @@ impl Drop for Look<'_> {
     }
 }
 
-impl Shard {
-    fn at_hand(
-        &mut self,
-        hash: &SessionHash,
-        is_fresh: impl Fn(Timestamp) -> bool,
-    ) -> Option<Arc<Session>> {
-        if let Some(Entry::Live(session, known_at)) = self.young.get(hash) {
-            return is_fresh(*known_at).then(|| Arc::clone(session));
-        }
-        match self.get(hash)? {
-            Entry::Live(session, known_at) => is_fresh(known_at).then_some(session),
-            Entry::Ended(_) => None,
-        }
-    }
+/// Which shard a session is in: its last byte names one in every case.
+fn place(hash: &SessionHash) -> usize {
+    let [.., last] = hash.as_bytes();
+    usize::from(*last) % SHARDS
+}
 
-    fn hear_of_end(&mut self, hash: &SessionHash) {
-        if let Some(heard) = self.looked_up.get_mut(hash) {
-            heard.is_over = true;
-        }
+fn hear_of_end(shard: &mut Shard, hash: &SessionHash) {
+    if let Some(heard) = shard.get_mut(hash) {
+        heard.is_over = true;
     }
+}
 
-    fn hear_of_version(&mut self, hash: &SessionHash, version: u64) {
-        if let Some(heard) = self.looked_up.get_mut(hash) {
-            heard.version = heard.version.max(version);
-        }
-    }
-
-    /// What is known of a session; found among the older, it is young again.
-    fn get(&mut self, hash: &SessionHash) -> Option<Entry> {
-        if let Some(entry) = self.young.get(hash) {
-            return Some(entry.clone());
-        }
-        let entry = self.old.remove(hash)?;
-        self.young.insert(*hash, entry.clone());
-        Some(entry)
-    }
-
-    fn insert(&mut self, hash: SessionHash, entry: Entry, room: usize) {
-        self.old.remove(&hash);
-        self.young.insert(hash, entry);
-        if self.young.len() > room {
-            let pushed_out = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-            // What somebody holds must learn of its end, and stay the only one of its kind.
-            let held = |entry: &Entry| match entry {
-                Entry::Live(session, _) => {
-                    Arc::strong_count(session) > 1 || session.ending.is_awaited()
-                }
-                Entry::Ended(_) => false,
-            };
-            self.young
-                .extend(pushed_out.into_iter().filter(|(_, entry)| held(entry)));
-        }
+fn hear_of_version(shard: &mut Shard, hash: &SessionHash, version: u64) {
+    if let Some(heard) = shard.get_mut(hash) {
+        heard.version = heard.version.max(version);
     }
 }
 
@@ -393,6 +374,7 @@ mod tests {
     use crate::session::record::Times;
 
     const HOUR: Duration = Duration::from_hours(1);
+    const ROOM: u64 = 1 << 20;
     const ALL: fn(Timestamp) -> bool = |known_at| known_at != NEVER;
 
     fn at(millis: i64) -> Timestamp {
@@ -410,7 +392,7 @@ mod tests {
     }
 
     fn known() -> Known {
-        Known::new(1000)
+        Known::new(ROOM)
     }
 
     /// What is heard while the store is asked counts for its own session, if the answer lacks it.
@@ -455,7 +437,7 @@ mod tests {
         assert!(other.take_in(read(1)).is_overtaken);
         drop(other);
         let shard = known.shard(&hash()).unwrap();
-        assert!(shard.looked_up.is_empty());
+        assert!(shard.is_empty());
         drop(shard);
         assert!(!known.look(hash(), at(3)).take_in(read(1)).is_overtaken);
     }

@@ -40,8 +40,8 @@ use crate::session::store::record_store::{Counted, Insertion, RecordStore, Repla
 use crate::session::store::sealed::Sealer;
 use crate::session::store::skew::{HouseClock, Skew};
 use crate::session::store::{
-    Admission, Condition, Found, Limit, Lookups, SaveOutcome, SessionStore, StoreError,
-    StoreFuture, Within,
+    Admission, Condition, Found, Limit, Lookups, Memory, Over, SaveOutcome, SessionStore,
+    StoreError, StoreFuture, Within,
 };
 use crate::telemetry::StoreMetrics;
 use crate::web::ending::EndReason;
@@ -53,8 +53,8 @@ pub struct NearCacheSettings {
     pub kind: &'static str,
     /// How old an answer may be; zero asks the store each time.
     pub max_staleness: Duration,
-    /// Sessions that are remembered; those with open streams come on top.
-    pub capacity: usize,
+    /// The bytes of sessions that are remembered; those in use come on top.
+    pub memory: u64,
     /// How long the store may take for an answer.
     pub timeout: Duration,
 }
@@ -110,7 +110,7 @@ impl NearCache {
         };
         Self(Arc::new(Inner {
             freshness: Freshness::new(records.is_shared(), settings.max_staleness),
-            known: Known::new(settings.capacity),
+            known: Known::new(settings.memory),
             unconfirmed: Unconfirmed::default(),
             records,
             settings,
@@ -213,6 +213,10 @@ impl SessionStore for NearCache {
             .at_hand(hash, |known_at| freshness.is_fresh(known_at, now))
     }
 
+    fn memory(&self) -> Option<Memory> {
+        Some(self.0.known.memory())
+    }
+
     fn lookups(&self) -> Option<Lookups> {
         Some(self.0.known.lookups())
     }
@@ -221,7 +225,7 @@ impl SessionStore for NearCache {
         Box::pin(async move {
             match self.0.known.get(hash) {
                 Some(Entry::Ended(reason)) => Ok(Found::Ended(reason)),
-                Some(Entry::Live(..)) | None => self.load(*hash).await,
+                Some(Entry::Live(_)) | None => self.load(*hash).await,
             }
         })
     }
@@ -250,11 +254,13 @@ impl SessionStore for NearCache {
                     if look.take_in(session).is_overtaken {
                         self.load(hash).await?;
                     }
-                    let mut superseded = Vec::new();
+                    let mut over = Vec::new();
                     for hash in beyond {
-                        superseded.extend(self.end(&hash, EndReason::Superseded).await?);
+                        let reason = EndReason::Superseded;
+                        let ended = self.end(&hash, reason).await?;
+                        over.extend(ended.map(|session| Over { session, reason }));
                     }
-                    Ok(Admission::Admitted(superseded))
+                    Ok(Admission::Admitted(over))
                 }
             }
         })
@@ -274,6 +280,7 @@ impl SessionStore for NearCache {
             Ok(match replaced.await? {
                 Replacement::Saved => {
                     session.replace_tokens(&tokens);
+                    self.0.known.weigh(session);
                     SaveOutcome::Saved
                 }
                 Replacement::Ended => {
@@ -296,6 +303,7 @@ impl SessionStore for NearCache {
     fn slide(&self, session: &Arc<Session>, seen: Timestamp, expires: Timestamp) {
         let before = session.times();
         session.seen_at(seen, expires);
+        self.0.known.used(session);
         let used = Times {
             seen,
             expires,
@@ -343,8 +351,13 @@ impl SessionStore for NearCache {
         Box::pin(self.end_if_expired(*hash, now))
     }
 
-    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Arc<Session>>> {
-        Box::pin(self.end_expired_sessions(now))
+    fn sweep(&self, now: Timestamp) -> StoreFuture<'_, Vec<Over>> {
+        self.0.known.settle();
+        Box::pin(async move {
+            let ended = self.end_expired_sessions(now).await?.into_iter();
+            let reason = EndReason::Expired;
+            Ok(ended.map(|session| Over { session, reason }).collect())
+        })
     }
 
     fn tend(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
