@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::clock::Timestamp;
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
+use crate::web::uniform::UniformState;
 
 /// Each session once, at the end that it had when it was put here. One that was used meanwhile is put here
 /// again when its turn comes, so that no request is held up by this.

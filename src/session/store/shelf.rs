@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
 use crate::session::record::Session;
 use crate::session::weight;
+use crate::web::uniform::UniformState;
 
 /// Enough that two workers seldom meet at one lock, which is held for one look-up.
 const SHARDS: usize = 64;

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::session::id::{SessionHash, UniformState};
+use crate::session::id::SessionHash;
 use crate::session::record::Session;
+use crate::web::uniform::UniformState;
 
 /// As many sessions as a person's browsers have. Users with no more are alike, and the longest unused of all
 /// theirs goes: else one of two busy sessions would go before a million that nobody uses.
