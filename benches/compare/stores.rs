@@ -32,7 +32,7 @@ use crate::{Outcome, one_thread, tell};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Steps under way at once: as many as a busy node has.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// Sessions of one user.
 const PER_USER: usize = 10;
 /// Looks, writes and ends that are timed one by one.
@@ -43,16 +43,18 @@ const SAMPLES: usize = 2000;
 pub(crate) fn run(kind: &str, url: &str, count: &str) -> Outcome {
     let count: usize = count.parse()?;
     let runtime = one_thread()?;
-    let store = open(kind, url, &runtime)?;
+    let keys = Keys::of(&SessionKey::random(&SystemRandomness));
+    let store = open(kind, url, keys, &runtime)?;
     runtime.block_on(measure(store, count))
 }
 
-fn open(
+/// The store of this kind as bff has it, but for what it remembers.
+pub(crate) fn open(
     kind: &str,
     url: &str,
+    keys: Keys,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Arc<dyn SessionStore>, Box<dyn std::error::Error + Send + Sync>> {
-    let keys = Keys::of(&SessionKey::random(&SystemRandomness));
     let voice = Voice::new(keys.clone(), Arc::new(SystemRandomness));
     let sql = SqlSettings {
         timeout: TIMEOUT,
@@ -94,16 +96,19 @@ fn open(
     )))
 }
 
-async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
-    let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
-    let clock = Arc::new(SystemClock);
-    let sessions = Sessions::new(
-        Arc::clone(&store),
-        clock,
+/// The sessions of a site in a store.
+pub(crate) fn sessions(store: &Arc<dyn SessionStore>) -> Sessions {
+    Sessions::new(
+        Arc::clone(store),
+        Arc::new(SystemClock),
         SiteId::main(),
         &settings(),
-        journal,
-    );
+        Journal::new(Metrics::new(), SubjectNames::Clear),
+    )
+}
+
+async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
+    let sessions = sessions(&store);
     let now = SystemClock.now();
     let subject = |at: usize| format!("user-{}", at / PER_USER);
 
