@@ -15,9 +15,6 @@ use crate::{Outcome, one_thread};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How often something is said.
-const BEAT: Duration = Duration::from_millis(5);
-
 /// Connections that hear.
 pub(super) struct Ears(Arc<Heard>);
 
@@ -99,7 +96,7 @@ pub(super) fn say(
         });
         let message = wire.say(&"x".repeat(octets));
         let mut said = 0;
-        let mut beat = interval(BEAT);
+        let mut beat = interval(super::beat(rate));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let began = Instant::now();
         while began.elapsed() < span {

@@ -126,6 +126,11 @@ impl Run {
     }
 }
 
+/// How often something is begun: one by one where a timer can, for what comes together costs less.
+fn beat(rate: u32) -> Duration {
+    (Duration::from_secs(1) / rate.max(1)).max(Duration::from_millis(1))
+}
+
 /// The key that the nodes have.
 fn keys() -> Fallible<Keys> {
     let key = match std::env::var("BFF_SESSION_KEY") {

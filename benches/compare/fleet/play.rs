@@ -19,8 +19,6 @@ use crate::stores::{self, AT_ONCE};
 const MOVED: usize = 2000;
 /// What nodes tell twice in a store's first seconds, for fear of an older one, is not measured.
 const PLAINLY_FOR: Duration = Duration::from_secs(11);
-/// How often a share of the changes is begun.
-const BEAT: Duration = Duration::from_millis(5);
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -79,7 +77,7 @@ impl Play {
     pub(super) async fn run(&mut self, rate: u32, span: Duration) -> Fallible<(u64, u64)> {
         let (mut begun, mut told) = (0, 0);
         let began = Instant::now();
-        let mut beat = interval(BEAT);
+        let mut beat = interval(super::beat(rate));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut under_way = FuturesUnordered::new();
         while began.elapsed() < span {
