@@ -2,6 +2,7 @@
 //! binary.
 
 mod bare_proxy;
+mod fleet;
 mod flood;
 mod logins;
 mod provider;
@@ -27,6 +28,9 @@ const USAGE: &str = "usage: bench_cast port
        bench_cast sessions COUNT TOKEN_BYTES
        bench_cast store KIND URL COUNT
        bench_cast stored PORT REDIS_URL COUNT ISSUER CLIENT_ID
+       bench_cast fleet fill KIND URL COUNT
+       bench_cast fleet play KIND URL RATE SECONDS EARS NODE_PIDS STORE_PIDS
+       bench_cast fleet say KIND URL OCTETS RATE SECONDS EARS NODE_PIDS STORE_PIDS
        bench_cast logins PORT COUNT
        bench_cast idle PORT COUNT
        bench_cast flood KIND PORT SECONDS COOKIE
@@ -50,6 +54,9 @@ fn main() -> ExitCode {
             requests::run(port, count, method, path, body, cookies)
         }
         ["flood", kind, port, seconds, cookie] => flood::run(kind, port, seconds, cookie),
+        ["fleet", "fill", kind, url, count] => fleet::fill(kind, url, count),
+        ["fleet", "play", kind, url, run @ ..] => fleet::play(kind, url, run),
+        ["fleet", "say", kind, url, octets, run @ ..] => fleet::say(kind, url, octets, run),
         ["idle", port, count] => sessions::hold_connections(port, count),
         _ => {
             say(USAGE);

@@ -48,7 +48,7 @@ pub(crate) fn run(kind: &str, url: &str, count: &str) -> Outcome {
     runtime.block_on(measure(store, count))
 }
 
-/// A store of this kind with nothing in front of it that remembers.
+/// The store of this kind as bff has it, but for what it remembers.
 pub(crate) fn open(
     kind: &str,
     url: &str,
@@ -96,16 +96,19 @@ pub(crate) fn open(
     )))
 }
 
-async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
-    let journal = Journal::new(Metrics::new(), SubjectNames::Clear);
-    let clock = Arc::new(SystemClock);
-    let sessions = Sessions::new(
-        Arc::clone(&store),
-        clock,
+/// The sessions of a site in a store.
+pub(crate) fn sessions(store: &Arc<dyn SessionStore>) -> Sessions {
+    Sessions::new(
+        Arc::clone(store),
+        Arc::new(SystemClock),
         SiteId::main(),
         &settings(),
-        journal,
-    );
+        Journal::new(Metrics::new(), SubjectNames::Clear),
+    )
+}
+
+async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
+    let sessions = sessions(&store);
     let now = SystemClock.now();
     let subject = |at: usize| format!("user-{}", at / PER_USER);
 

@@ -297,6 +297,11 @@ pub trait RecordStore: Send + Sync + fmt::Debug + 'static {
     /// listener is told of it with [`Listener::echoed`].
     fn announce<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()>;
 
+    /// As [`announce`](Self::announce), of a heartbeat that none but this node has to be told of.
+    fn prove<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()> {
+        self.announce(heartbeat)
+    }
+
     /// What the store's own clock shows, which all nodes share; `None` where it has none, or may not
     /// be asked.
     fn time(&self) -> StoreFuture<'_, Option<Timestamp>>;

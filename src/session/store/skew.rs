@@ -30,7 +30,7 @@ const BLUR: i64 = 1_000;
 /// sent round by somebody else.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
-/// Nodes whose heartbeats are remembered.
+/// Nodes whose heartbeats are remembered. Of a larger house these are a sample, which is as good a judge.
 const NODES: usize = 256;
 
 const UNKNOWN: i64 = i64::MIN;

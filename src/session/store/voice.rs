@@ -15,8 +15,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::{Randomness, Timestamp};
+use crate::secret::random_base64url;
 use crate::session::id::SessionHash;
-use crate::session::seal::{FieldReader, FieldWriter, Keys};
+use crate::session::seal::Keys;
 use crate::session::store::record_store::Event;
 use crate::web::ending::EndReason;
 
@@ -29,6 +30,10 @@ const LONGEST: usize = 512;
 /// What events are bound to.
 const EVENT: &str = "event on the store's channel";
 
+/// The kinds of events.
+const ENDED: u8 = 0;
+const CHANGED: u8 = 1;
+
 /// The voice of one node, which knows those of the others. Cheap to clone.
 #[derive(Clone)]
 pub struct Voice(Arc<Inner>);
@@ -36,6 +41,7 @@ pub struct Voice(Arc<Inner>);
 struct Inner {
     keys: Keys,
     randomness: Arc<dyn Randomness>,
+    ear: String,
     /// When a node of the release before was last heard.
     older: Mutex<Instant>,
 }
@@ -58,32 +64,38 @@ impl Voice {
     pub fn new(keys: Keys, randomness: Arc<dyn Randomness>) -> Self {
         Self(Arc::new(Inner {
             keys,
+            ear: random_base64url::<9>(&*randomness),
             randomness,
             // One that was not heard yet may be there.
             older: Mutex::new(Instant::now()),
         }))
     }
 
-    /// An event, sealed.
+    /// The name by which this node hears itself, where a store has such a channel. It says nothing of it.
+    pub(super) fn ear(&self) -> &str {
+        &self.0.ear
+    }
+
+    /// An event, sealed: as short as may be, since every node hears it.
     pub(super) fn event(&self, event: Event) -> String {
         let (kind, hash, number) = match event {
-            Event::Ended(hash, reason) => (0, hash, i64::from(reason as u8)),
-            Event::Changed(hash, version) => (1, hash, i64::try_from(version).unwrap_or(i64::MAX)),
+            Event::Ended(hash, reason) => (ENDED, hash, u32::from(reason as u8)),
+            Event::Changed(hash, version) => (CHANGED, hash, version_told(version)),
         };
-        let fields = FieldWriter::default().number(kind).bytes(hash.as_bytes());
-        self.seal(EVENT, fields.number(number).finish())
+        let number = number.to_be_bytes();
+        self.seal(EVENT, &[&[kind], &hash.as_bytes()[..], &number].concat())
     }
 
     /// The event that one of us told.
     pub(super) fn read_event(&self, sealed: &str) -> Option<Event> {
         let opened = self.open(EVENT, sealed)?;
-        let mut fields = FieldReader::new(&opened);
-        let kind = fields.number()?;
-        let hash = SessionHash::from_slice(fields.bytes()?)?;
-        let number = u64::try_from(fields.number()?).ok()?;
+        let (&kind, rest) = opened.split_first()?;
+        let (hash, number) = rest.split_last_chunk()?;
+        let hash = SessionHash::from_slice(hash)?;
+        let number = u64::from(u32::from_be_bytes(*number));
         match kind {
-            0 => Some(Event::Ended(hash, reason_of(number))),
-            1 => Some(Event::Changed(hash, number)),
+            ENDED => Some(Event::Ended(hash, reason_of(number))),
+            CHANGED => Some(Event::Changed(hash, number)),
             _ => None,
         }
     }
@@ -150,6 +162,11 @@ impl Heartbeat {
             },
         })
     }
+}
+
+/// No session gets so many tokens; one that did would be asked for once more than needed.
+fn version_told(version: u64) -> u32 {
+    u32::try_from(version).unwrap_or(u32::MAX)
 }
 
 /// A reason that a newer node knows and we do not is an end all the same.

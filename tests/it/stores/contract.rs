@@ -1342,7 +1342,7 @@ async fn told_of_own(
 }
 
 /// Whose event it is.
-fn of(event: &Event) -> SessionHash {
+pub(crate) fn of(event: &Event) -> SessionHash {
     match event {
         Event::Ended(hash, _) | Event::Changed(hash, _) => *hash,
     }

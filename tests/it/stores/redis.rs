@@ -10,6 +10,7 @@ use bff::session::store::StoreError;
 use bff::session::store::record_store::{Event, Lookup, RecordStore, Rows};
 use bff::session::store::redis::RedisStore;
 use bff::web::ending::EndReason;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -580,4 +581,133 @@ async fn keys_live_as_long_as_their_sessions() {
     assert_eq!(expired, [hash(2)]);
     assert_eq!(store.count().await.unwrap(), 1);
     assert_eq!(redis.cli(&["ZCARD", "bff:n"]), "1");
+}
+
+/// Lines of Redis as somebody hears them who subscribed to all of the channel.
+async fn overhear(redis: &Redis) -> BufReader<TcpStream> {
+    let mut ears = TcpStream::connect(redis.address()).await.unwrap();
+    let subscribe = b"SUBSCRIBE bff:events\r\n";
+    ears.write_all(subscribe).await.unwrap();
+    let mut ears = BufReader::new(ears);
+    overheard(&mut ears, ":1").await;
+    ears
+}
+
+/// How many messages are overheard until one has this in it, itself among them.
+async fn overheard(ears: &mut BufReader<TcpStream>, last: &str) -> usize {
+    let mut messages = 0;
+    soon(last, async {
+        loop {
+            let mut line = String::new();
+            ears.read_line(&mut line).await.unwrap();
+            messages += usize::from(line.trim_end() == "message");
+            if line.contains(last) {
+                return messages;
+            }
+        }
+    })
+    .await
+}
+
+/// §4: each event was a message of its own, which the store sent to each node: 20,000 changes a second and
+/// a hundred nodes were more than a Redis can hand on. What comes within a moment comes together.
+#[tokio::test]
+async fn what_is_told_within_a_moment_is_few_messages() {
+    if !is_here() {
+        return;
+    }
+    let redis = Redis::start(&[]).await;
+    let (one, other) = (store(&redis.url()), store(&redis.url()));
+    let ended: Vec<_> = (0..200).map(hash).collect();
+    for number in 0..200 {
+        one.insert(&row(number), None, now()).await.unwrap();
+    }
+    let mut ears = overhear(&redis).await;
+    let mut told = listening(&other).await;
+    let began = Instant::now();
+    let ends = ended
+        .iter()
+        .map(|hash| one.end(hash, EndReason::Logout, now()));
+    futures_util::future::try_join_all(ends).await.unwrap();
+    let took = began.elapsed();
+    let mut events = told_until(&one, &mut told, "word").await;
+    events.dedup();
+    let all = ended
+        .iter()
+        .map(|hash| Event::Ended(*hash, EndReason::Logout));
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(super::contract::of);
+    assert_eq!(events, all, "each, once");
+    // In the clear to nodes of the release before, for fear that one is there; those are messages each.
+    let messages = overheard(&mut ears, "w ").await - 200;
+    let moments = usize::try_from(took.as_millis() / 20).unwrap() + 3;
+    assert!(messages <= moments, "{messages} messages in {took:?}");
+}
+
+/// §4: what waits is told though its node is gone: by the next heartbeat of any, and before it.
+#[tokio::test]
+async fn a_heartbeat_tells_what_a_dead_node_left_waiting() {
+    if !is_here() {
+        return;
+    }
+    let redis = Redis::start(&[]).await;
+    let (one, other) = (store(&redis.url()), store(&redis.url()));
+    let mut told = listening(&other).await;
+    let left = format!("c 2 {}", hash(1).to_hex());
+    redis.cli(&["RPUSH", "bff:told", &left]);
+    redis.cli(&["SET", "bff:told:turn", "", "PX", "60000"]);
+    one.announce("word").await.unwrap();
+    let heard = soon("what waited", told.recv()).await;
+    assert_eq!(heard, Some(Told::Hint(Event::Changed(hash(1), 2))));
+    let heard = soon("the word", told.recv()).await;
+    assert_eq!(heard, Some(Told::Echo("word".to_owned())));
+}
+
+/// §4: a heartbeat for every node, of every node, is the square of them.
+#[tokio::test]
+async fn a_node_proves_to_itself_alone_that_it_hears() {
+    if !is_here() {
+        return;
+    }
+    let redis = Redis::start(&[]).await;
+    let cluster = Cluster::start().await;
+    for url in [redis.url(), cluster.url()] {
+        let (one, other) = (store(&url), store(&url));
+        let (mut told_one, mut told_other) = (listening(&one).await, listening(&other).await);
+        for word in ["first", "second"] {
+            one.prove(word).await.unwrap();
+            assert_eq!(
+                soon(word, told_one.recv()).await,
+                Some(Told::Echo(word.to_owned()))
+            );
+        }
+        // Behind both of them.
+        one.announce("third").await.unwrap();
+        let heard = soon("the third", told_other.recv()).await;
+        assert_eq!(heard, Some(Told::Echo("third".to_owned())), "{url}");
+    }
+}
+
+/// §4: a user with the rights of the release before has everything told as it was then.
+#[tokio::test]
+async fn who_may_not_keep_a_list_tells_each_event_at_once() {
+    if !is_here() {
+        return;
+    }
+    let redis = Redis::start(&[]).await;
+    let mut rights = vec!["ACL", "SETUSER", "bff", "on", ">word", "~bff:*"];
+    rights.extend(["resetchannels", "&bff:events", "+@all", "-rpush", "-lrange"]);
+    assert_eq!(redis.cli(&rights), "OK");
+    let url = format!("redis://bff:word@{}", redis.address());
+    let (one, other) = (store(&url), store(&url));
+    let mut told = listening(&other).await;
+    for number in 1..20 {
+        one.insert(&row(number), None, now()).await.unwrap();
+        one.end(&hash(number), EndReason::Logout, now())
+            .await
+            .unwrap();
+        one.prove(&format!("word {number}")).await.unwrap();
+    }
+    let events = told_until(&one, &mut told, "word").await;
+    assert_eq!(events.len(), 19, "{events:?}");
 }

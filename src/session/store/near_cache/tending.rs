@@ -26,6 +26,9 @@ const BETWEEN_CONFIRMATIONS: Duration = Duration::from_millis(20);
 /// How often the store's clock is looked at: a clock that was moved is noticed within this.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the other nodes are told how our clock stands: well within the time for which they believe it.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
 /// Before the push channel is opened again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -44,14 +47,14 @@ impl NearCache {
     }
 
     /// Sends heartbeats round the channel, each of which proves that all before it was heard, and tells the
-    /// others how our clock stands.
+    /// others with some of them how our clock stands.
     pub(super) async fn prove(&self) {
         let Some(every) = self.0.freshness.heartbeat_every() else {
             return std::future::pending().await;
         };
         let mut tick = interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut compared = None;
+        let (mut compared, mut told) = (None, None);
         loop {
             tick.tick().await;
             if compared.is_none_or(|at: Instant| at.elapsed() >= COMPARE_EVERY) {
@@ -66,7 +69,13 @@ impl NearCache {
                 ahead: self.0.skew.ahead(),
             }
             .to_string();
-            let announced = timeout(self.0.settings.timeout, self.0.records.announce(&heartbeat));
+            let sent = if told.is_none_or(|at: Instant| at.elapsed() >= TELL_EVERY) {
+                told = Some(Instant::now());
+                self.0.records.announce(&heartbeat)
+            } else {
+                self.0.records.prove(&heartbeat)
+            };
+            let announced = timeout(self.0.settings.timeout, sent);
             if let Err(error) = announced.await.unwrap_or_else(|_| Err(self.0.late())) {
                 self.0.health.failed(&error);
             }

@@ -14,6 +14,7 @@ use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout};
 
+use super::masters::{self, Master};
 use super::names::SCHEMA;
 use super::scripts::{Call, Scripts};
 use super::sentinel::Sentinel;
@@ -35,7 +36,7 @@ pub(super) struct Link {
     servers: Servers,
     pub(super) scripts: Scripts,
     live: tokio::sync::Mutex<Option<Live>>,
-    masters: Mutex<Option<Arc<[Address]>>>,
+    masters: Mutex<Option<Arc<[Master]>>>,
     sentinels: Vec<Sentinel>,
 }
 
@@ -47,6 +48,8 @@ enum Request<'a> {
     Script(&'a Call<'a>),
     /// Of this node.
     Node(&'a Address, &'a Cmd),
+    /// As a script, on this node.
+    NodeScript(&'a Address, &'a Call<'a>),
     /// Of some node.
     AnyNode(&'a Cmd),
 }
@@ -92,6 +95,11 @@ impl Link {
         self.servers.place()
     }
 
+    /// Whether keys are spread over several masters.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.servers.url.place, Place::Cluster { .. })
+    }
+
     /// Asks the node that has the key.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Trouble> {
         let value = self.ask(Request::Command(command)).await?;
@@ -120,18 +128,25 @@ impl Link {
         Ok(redis::from_redis_value(value)?)
     }
 
+    /// Runs a script on one of the [`masters`](Self::masters).
+    pub(super) async fn call_master<T: FromRedisValue>(
+        &self,
+        at: &Address,
+        call: Call<'_>,
+    ) -> Result<T, Trouble> {
+        let value = self.ask(Request::NodeScript(at, &call)).await?;
+        Ok(redis::from_redis_value(value)?)
+    }
+
     /// The masters of this moment, in order.
-    pub(super) async fn masters(&self) -> Result<Arc<[Address]>, Trouble> {
-        let masters: Arc<[Address]> = match &self.servers.url.place {
-            Place::One { address, .. } => Arc::new([address.clone()]),
-            Place::Sentinel { .. } => Arc::new([self.ask_sentinels().await?]),
+    pub(super) async fn masters(&self) -> Result<Arc<[Master]>, Trouble> {
+        let masters: Arc<[Master]> = match &self.servers.url.place {
+            Place::One { address, .. } => Arc::new([Master::alone(address.clone())]),
+            Place::Sentinel { .. } => Arc::new([Master::alone(self.ask_sentinels().await?)]),
             Place::Cluster { nodes } => {
                 let mut question = redis::cmd("CLUSTER");
                 let slots: Value = self.query_any(question.arg("SLOTS")).await?;
-                let mut masters = masters_of(&slots, nodes);
-                masters.sort_by(|one, other| (&one.host, one.port).cmp(&(&other.host, other.port)));
-                masters.dedup();
-                masters.into()
+                masters::read(&slots, nodes).into()
             }
         };
         let mut known = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +155,7 @@ impl Link {
     }
 
     /// The masters, as they were when last asked for.
-    pub(super) async fn known_masters(&self) -> Result<Arc<[Address]>, Trouble> {
+    pub(super) async fn known_masters(&self) -> Result<Arc<[Master]>, Trouble> {
         let known = {
             let known = self.masters.lock().unwrap_or_else(PoisonError::into_inner);
             known.clone()
@@ -300,18 +315,17 @@ impl Connection {
         match request {
             Request::Command(command) => self.command(command).await,
             Request::Script(call) => match self.command(&call.by_digest()).await {
-                // This server has not seen the script yet, or has been restarted since.
-                Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-                    self.command(&call.written_out()).await
-                }
+                Err(error) if is_unseen(&error) => self.command(&call.written_out()).await,
                 outcome => outcome,
             },
-            Request::Node(address, command) => {
-                let node = SingleNodeRoutingInfo::ByAddress {
-                    host: address.host.to_string(),
-                    port: address.port,
-                };
-                self.routed(command, node).await
+            Request::Node(address, command) => self.routed(command, route(address)).await,
+            Request::NodeScript(at, call) => {
+                match self.routed(&call.by_digest(), route(at)).await {
+                    Err(error) if is_unseen(&error) => {
+                        self.routed(&call.written_out(), route(at)).await
+                    }
+                    outcome => outcome,
+                }
             }
             Request::AnyNode(command) => self.routed(command, SingleNodeRoutingInfo::Random).await,
         }
@@ -337,6 +351,18 @@ impl Connection {
     }
 }
 
+/// Whether a server has not seen a script yet, or has been restarted since.
+fn is_unseen(error: &RedisError) -> bool {
+    error.kind() == ServerErrorKind::NoScript.into()
+}
+
+fn route(address: &Address) -> SingleNodeRoutingInfo {
+    SingleNodeRoutingInfo::ByAddress {
+        host: address.host.to_string(),
+        port: address.port,
+    }
+}
+
 async fn is_master(connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
     let role = connection.req_packed_command(&redis::cmd("ROLE")).await;
     let role = role.and_then(Value::extract_error)?;
@@ -345,31 +371,4 @@ async fn is_master(connection: &mut MultiplexedConnection) -> Result<(), Trouble
         Some(Value::BulkString(word)) if word == b"master" => Ok(()),
         _ => Err(Trouble::NoMaster),
     }
-}
-
-/// The masters in an answer to `CLUSTER SLOTS`, named as the Cluster's client names them.
-fn masters_of(slots: &Value, nodes: &[Address]) -> Vec<Address> {
-    let ranges = slots.as_sequence().unwrap_or_default();
-    ranges
-        .iter()
-        .filter_map(|range| {
-            let [host, port, ..] = range.as_sequence()?.get(2)?.as_sequence()? else {
-                return None;
-            };
-            let Value::Int(port) = port else { return None };
-            let host = match host {
-                Value::BulkString(host) => std::str::from_utf8(host).ok()?,
-                _ => "",
-            };
-            // A node that does not know its own address is where we found it.
-            let host = match host {
-                "" | "0.0.0.0" | "::" => &nodes.first()?.host,
-                host => host,
-            };
-            Some(Address {
-                host: host.into(),
-                port: u16::try_from(*port).ok()?,
-            })
-        })
-        .collect()
 }

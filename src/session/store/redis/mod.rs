@@ -1,7 +1,7 @@
 //! Sessions in Redis 7 or Valkey (6.2 at the least): one server, Sentinel or Cluster.
 //!
 //! Keys and indexes are explained in [`names`], the steps in [`scripts`], the limit of sessions in
-//! [`limit`], the push channel in [`channel`]. Times to live clean up behind us and decide nothing:
+//! [`limit`], the push channel in [`channel`] and [`telling`]. Times to live clean up behind us and decide nothing:
 //! whether a session has expired is judged by the times in its record and the `now` of the caller.
 //!
 //! Redis copies to its replicas after it has answered: what was written in the last moment before a
@@ -11,11 +11,14 @@
 //! a Cluster, `info` and `config|get` for the warnings at start alone):
 //!
 //! ```text
-//! ACL SETUSER bff on >PASSWORD resetkeys ~bff:* resetchannels &bff:events -@all
+//! ACL SETUSER bff on >PASSWORD resetkeys ~bff:* resetchannels &bff:events &bff:events:* -@all
 //!   +eval +evalsha +hget +hmget +hset +exists +del +get +getdel +set +pexpire +pttl
-//!   +zadd +zrem +zrange +zrangebylex +zrangebyscore +zscore +zcard
+//!   +zadd +zrem +zrange +zrangebylex +zrangebyscore +zscore +zcard +rpush +lrange
 //!   +publish +subscribe +ping +time +select +role +cluster|slots +asking +info +config|get
 //! ```
+//!
+//! One who may not `rpush`, `lrange` or hear `bff:events:*`, which releases before did not need, tells each
+//! event by itself and each heartbeat to all: enough for some tens of nodes.
 
 pub mod url;
 
@@ -25,12 +28,14 @@ mod indexes;
 mod limit;
 mod link;
 mod lists;
+mod masters;
 mod names;
 mod notes;
 mod rows;
 mod scripts;
 mod sentinel;
 mod servers;
+mod telling;
 mod trouble;
 
 use std::path::Path;
@@ -42,6 +47,7 @@ use redis::{Cmd, TlsCertificates, Value};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use self::channel::Channel;
 use self::indexes::{index, time_to_live};
 use self::link::{Link, Servers};
 use self::rows::Values;
@@ -66,8 +72,8 @@ const LOOKS: usize = 8;
 /// Keeps rows in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    link: Link,
-    voice: Voice,
+    link: Arc<Link>,
+    channel: Channel,
     /// Whether its clock may be asked.
     shows_time: AtomicBool,
 }
@@ -91,9 +97,10 @@ impl RedisStore {
             root_cert: Some(ca),
         });
         let servers = Servers::new(url, certificates, timeout);
+        let link = Arc::new(Link::new(servers)?);
         Ok(Self {
-            link: Link::new(servers)?,
-            voice,
+            channel: Channel::new(Arc::clone(&link), voice),
+            link,
             shows_time: AtomicBool::new(true),
         })
     }
@@ -105,7 +112,11 @@ impl RedisStore {
         }
         let masters = self.link.known_masters().await?;
         let first = masters.first().ok_or(Trouble::NoMaster)?;
-        match self.link.query_master(first, &command("TIME")).await {
+        match self
+            .link
+            .query_master(&first.address, &command("TIME"))
+            .await
+        {
             Ok((seconds, micros)) => {
                 let (seconds, micros): (i64, i64) = (seconds, micros);
                 let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
@@ -164,12 +175,19 @@ impl RedisStore {
         version: u64,
         sealed: &[u8],
     ) -> Result<Replacement, Trouble> {
-        let call = self.link.scripts.replace.on(names::record(hash));
-        let told = channel::tellings(&self.voice, Event::Changed(*hash, version));
-        let call = call.number(version).bytes(sealed).telling(told);
-        match self.link.call::<String>(call).await?.as_str() {
-            "saved" => Ok(Replacement::Saved),
-            "ended" => Ok(Replacement::Ended),
+        let key = names::record(hash);
+        let list = telling::list(&self.link, &key).await;
+        let told = self.channel.telling(Event::Changed(*hash, version));
+        let call = self.link.scripts.replace.on(key).number(version);
+        let call = call.bytes(sealed).telling(&list, told);
+        let answer = self.link.call::<Vec<String>>(call).await?;
+        let answer: Vec<_> = answer.iter().map(String::as_str).collect();
+        match answer.as_slice() {
+            ["saved", waiting] => {
+                telling::told(&self.link, list, waiting.parse().unwrap_or_default());
+                Ok(Replacement::Saved)
+            }
+            ["ended"] => Ok(Replacement::Ended),
             _ => Ok(Replacement::Overtaken),
         }
     }
@@ -199,12 +217,14 @@ impl RedisStore {
         now: Timestamp,
         that_expired: bool,
     ) -> Result<Option<Row>, Trouble> {
-        let call = self.link.scripts.end.on(names::record(hash));
-        let told = channel::tellings(&self.voice, Event::Ended(*hash, reason));
-        let call = call.number(reason as u8).number(now.unix_millis());
+        let key = names::record(hash);
+        let list = telling::list(&self.link, &key).await;
+        let told = self.channel.telling(Event::Ended(*hash, reason));
+        let call = self.link.scripts.end.on(key).number(reason as u8);
         let only = if that_expired { "expired" } else { "" };
-        let call = call.bytes(only).telling(told);
-        let values: Values = match self.link.call::<Value>(call).await? {
+        let call = call.number(now.unix_millis()).bytes(only);
+        let call = call.telling(&list, told);
+        let mut values: Values = match self.link.call::<Value>(call).await? {
             Value::Array(values) => redis::from_redis_value(Value::Array(values))?,
             Value::BulkString(expires) => {
                 self.put_off(hash, rows::time(Some(expires))?).await;
@@ -216,6 +236,7 @@ impl RedisStore {
                 return Ok(None);
             }
         };
+        telling::told(&self.link, list, rows::number(values.pop().flatten())?);
         let Lookup::Row(row) = rows::lookup(hash, values)? else {
             return Err(Trouble::NoRecord);
         };
@@ -362,8 +383,8 @@ impl RecordStore for RedisStore {
     }
 
     fn forget(&self, _now: Timestamp) -> StoreFuture<'_, ()> {
-        // Redis does.
-        Box::pin(std::future::ready(Ok(())))
+        // Redis does, but for what nobody is left to tell.
+        Box::pin(async move { Ok(telling::tidy(&self.link).await?) })
     }
 
     fn of_subject<'a>(&'a self, subject: &'a str, among: &'a Rows) -> StoreFuture<'a, Vec<Row>> {
@@ -438,14 +459,17 @@ impl RecordStore for RedisStore {
 
     fn listen(&self, listener: Arc<dyn Listener>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            Err(channel::listen(&self.link, &self.voice, listener.as_ref())
-                .await
-                .into())
+            let trouble = self.channel.listen(listener.as_ref()).await;
+            Err(trouble.into())
         })
     }
 
     fn announce<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(async move { Ok(channel::announce(&self.link, &self.voice, heartbeat).await?) })
+        Box::pin(async move { Ok(self.channel.announce(heartbeat, true).await?) })
+    }
+
+    fn prove<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move { Ok(self.channel.announce(heartbeat, false).await?) })
     }
 
     fn time(&self) -> StoreFuture<'_, Option<Timestamp>> {

@@ -11,12 +11,24 @@ use crate::session::store::Cursor;
 
 /// Where nodes tell each other of ends and changes.
 pub(super) const EVENTS: &str = "bff:events";
+/// What waits to be told, where there is one server.
+pub(super) const TOLD: &str = "bff:told";
 /// Which version of bff wrote here.
 pub(super) const SCHEMA: &str = "bff:schema";
 /// All sessions by the time they expire.
 pub(super) const BY_EXPIRY: &str = "bff:x";
 /// All sessions by name.
 pub(super) const BY_NAME: &str = "bff:n";
+
+/// Where a node hears what it says to itself.
+pub(super) fn own_events(node: &str) -> String {
+    format!("{EVENTS}:{node}")
+}
+
+/// What waits to be told, on the master that has this tag.
+pub(super) fn told(tag: u32) -> String {
+    format!("{TOLD}:{{{tag}}}")
+}
 
 /// The record of a session, or what is remembered of it.
 pub(super) fn record(hash: &SessionHash) -> String {

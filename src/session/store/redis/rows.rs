@@ -122,7 +122,8 @@ pub(super) fn reason_of(text: &[u8]) -> EndReason {
         .unwrap_or(EndReason::Expired)
 }
 
-fn number<T: std::str::FromStr>(value: Option<Vec<u8>>) -> Result<T, Trouble> {
+/// A number, as Redis writes it.
+pub(super) fn number<T: std::str::FromStr>(value: Option<Vec<u8>>) -> Result<T, Trouble> {
     text(value)?.parse().map_err(|_| Trouble::NoRecord)
 }
 

@@ -1,5 +1,5 @@
 //! The steps that read and write at once, in Lua. Each touches one key, and what it tells the other
-//! nodes it tells in the same step.
+//! nodes it tells in the same step, by way of a list (telling.rs).
 
 use aws_lc_rs::digest;
 use redis::Cmd;
@@ -14,15 +14,57 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 ";
 
-/// ARGV: version, data, then what to tell.
-const REPLACE: &str = "
+/// `tell` says a line and all that waits in the list, or has it wait too: then it answers how many do.
+/// Where there is no list for it (another master has it by now, or we lack the right), it is said at
+/// once. `publish` says each node's own to it alone.
+macro_rules! telling {
+    ($script:literal) => {
+        concat!(
+            "
+local function publish(told)
+  local all = {}
+  for _, line in ipairs(told) do
+    if string.sub(line, 1, 2) ~= 'o ' then all[#all + 1] = line end
+  end
+  if #all > 0 then redis.call('PUBLISH', 'bff:events', table.concat(all, '\\n')) end
+  if #all == #told then return end
+  for _, line in ipairs(told) do
+    local node, said = string.match(line, '^o (%S+) (.*)$')
+    if node then redis.call('PUBLISH', 'bff:events:' .. node, said) end
+  end
+end
+local function tell(list, span, line)
+  local told = {}
+  if list ~= '' then
+    local turn = redis.pcall('SET', list .. ':turn', '', 'NX', 'PX', span)
+    local waiting = not turn and redis.pcall('RPUSH', list, line)
+    if type(waiting) == 'number' and waiting < 1000 then return waiting end
+    told = redis.pcall('LRANGE', list, 0, -1)
+    if told.err then told = {} end
+  end
+  if #told > 0 then redis.call('DEL', list) end
+  if told[#told] ~= line then told[#told + 1] = line end
+  publish(told)
+  return 0
+end
+",
+            $script
+        )
+    };
+}
+
+/// ARGV: version, data, then the list (or nothing), its span, what to tell, and perhaps what to tell in the
+/// clear. What became of it, and how many lines wait.
+const REPLACE: &str = telling!(
+    "
 local version = redis.call('HGET', KEYS[1], 'version')
-if not version then return 'ended' end
-if tonumber(version) + 1 ~= tonumber(ARGV[1]) then return 'overtaken' end
+if not version then return {'ended'} end
+if tonumber(version) + 1 ~= tonumber(ARGV[1]) then return {'overtaken'} end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'data', ARGV[2])
-for i = 3, #ARGV do redis.call('PUBLISH', 'bff:events', ARGV[i]) end
-return 'saved'
-";
+if ARGV[6] then redis.call('PUBLISH', 'bff:events', ARGV[6]) end
+return {'saved', tostring(tell(ARGV[3], ARGV[4], ARGV[5]))}
+"
+);
 
 /// ARGV: version, data.
 const RESEAL: &str = "
@@ -42,10 +84,11 @@ redis.call('HSET', KEYS[1], 'expires', ARGV[2])
 return ARGV[2]
 ";
 
-/// ARGV: reason, the present, whether only an expired session is to end (or nothing), then what to tell.
-/// The record as it was; `expires` of one that lives on; nothing where there was none. The end is
-/// remembered for as long as the session could have lived.
-const END: &str = "
+/// ARGV: reason, the present, whether only an expired session is to end (or nothing), then as
+/// [`REPLACE`]. The record as it was, and how many lines wait; `expires` of one that lives on; nothing where
+/// there was none. The end is remembered for as long as the session could have lived.
+const END: &str = telling!(
+    "
 local row = redis.call('HMGET', KEYS[1], 'version', 'created', 'seen', 'expires', 'ends',
   'subject', 'sid', 'name', 'data', 'ended', 'site', 'issuer', 'client')
 if not row[1] then return false end
@@ -56,9 +99,26 @@ if left > 0 then
   redis.call('HSET', KEYS[1], 'ended', ARGV[1])
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left))
 end
-for i = 4, #ARGV do redis.call('PUBLISH', 'bff:events', ARGV[i]) end
+if ARGV[7] then redis.call('PUBLISH', 'bff:events', ARGV[7]) end
+row[14] = tostring(tell(ARGV[4], ARGV[5], ARGV[6]))
 return row
-";
+"
+);
+
+/// ARGV: a list of this very server, its span, what to tell. How many lines wait.
+const SAY: &str = telling!("return tell(ARGV[1], ARGV[2], ARGV[3])");
+
+/// ARGV: a span, for which what comes next has to wait.
+const SAY_WHAT_WAITS: &str = telling!(
+    "
+local told = redis.pcall('LRANGE', KEYS[1], 0, -1)
+if told.err or #told == 0 then return 0 end
+redis.call('DEL', KEYS[1])
+publish(told)
+redis.pcall('SET', KEYS[1] .. ':turn', '', 'PX', ARGV[1])
+return 0
+"
+);
 
 /// ARGV: score, member, time to live. The key lives as long as its longest member.
 const INDEX: &str = "
@@ -135,6 +195,8 @@ pub(super) struct Scripts {
     pub(super) release: Script,
     pub(super) keep: Script,
     pub(super) schema: Script,
+    pub(super) say: Script,
+    pub(super) say_what_waits: Script,
 }
 
 impl Scripts {
@@ -152,6 +214,8 @@ impl Scripts {
             release: Script::new(RELEASE),
             keep: Script::new(KEEP),
             schema: Script::new(SCHEMA),
+            say: Script::new(SAY),
+            say_what_waits: Script::new(SAY_WHAT_WAITS),
         }
     }
 }
@@ -177,7 +241,16 @@ impl Script {
     pub(super) fn on(&self, key: impl Into<Vec<u8>>) -> Call<'_> {
         Call {
             script: self,
-            key: key.into(),
+            key: Some(key.into()),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// A call of it that names no key: it runs on the server that is asked, and on no other.
+    pub(super) const fn here(&self) -> Call<'_> {
+        Call {
+            script: self,
+            key: None,
             arguments: Vec::new(),
         }
     }
@@ -187,7 +260,7 @@ impl Script {
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     script: &'a Script,
-    key: Vec<u8>,
+    key: Option<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
 }
 
@@ -199,11 +272,6 @@ impl Call<'_> {
 
     pub(super) fn number(self, argument: impl Copy + ToString) -> Self {
         self.bytes(argument.to_string())
-    }
-
-    /// What the step tells the others.
-    pub(super) fn telling(self, told: Vec<String>) -> Self {
-        told.into_iter().fold(self, Self::bytes)
     }
 
     /// By its digest, which is short, and fails where the server has not seen the script.
@@ -218,7 +286,8 @@ impl Call<'_> {
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(1).arg(&self.key);
+        command.arg(script).arg(usize::from(self.key.is_some()));
+        command.arg(&self.key);
         for argument in &self.arguments {
             command.arg(argument);
         }

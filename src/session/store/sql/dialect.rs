@@ -33,6 +33,8 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
     const STANDINGS: &'static str;
     /// `$1` hash, `$2` version, `$3` sealed, and from `$4` on what to tell → a row where it was replaced.
     const REPLACE: &'static str;
+    /// → how many live, about: each node asks every few seconds.
+    const COUNT: &'static str;
     /// The time in milliseconds; empty where that is the machine's.
     const TIME: &'static str;
     /// Holds back other inserts of the subject `$1` until the transaction ends; empty where no

@@ -31,7 +31,7 @@ use row::{
     to_standing,
 };
 use statements::{
-    COUNT, EXPIRED, FORGET_NOTES, INSERT, IS_LIVE, KEEP, LATEST, LIVE_OF_SUBJECT, OF_PROVIDER_SID,
+    EXPIRED, FORGET_NOTES, INSERT, IS_LIVE, KEEP, LATEST, LIVE_OF_SUBJECT, OF_PROVIDER_SID,
     OF_SUBJECT, PAGE, PEEK, RELEASE, RESEAL, SLIDE, TAKE,
 };
 
@@ -355,7 +355,7 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
 
     fn count(&self) -> StoreFuture<'_, u64> {
         Box::pin(async move {
-            let counts = self.ask_each(COUNT, &[], |row| row.int(0)).await?;
+            let counts = self.ask_each(D::COUNT, &[], |row| row.int(0)).await?;
             let count = counts.into_iter().next().flatten().unwrap_or(0);
             Ok(u64::try_from(count).unwrap_or(0))
         })

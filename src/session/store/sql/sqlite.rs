@@ -101,6 +101,7 @@ impl Dialect for Sqlite {
     const REPLACE: &'static str = "UPDATE bff_sessions SET version = $2, sealed = $3 \
         WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING version";
     const TIME: &'static str = "";
+    const COUNT: &'static str = "SELECT count(*) FROM bff_sessions WHERE ended IS NULL";
     const LOCK_SUBJECT: &'static str = "";
     const LEASE: &'static str = concat!(
         "INSERT INTO bff_leases (name, owner, expires) VALUES ($1, $2, ",

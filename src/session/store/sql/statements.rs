@@ -85,8 +85,6 @@ pub(super) const LATEST: &str = concat!(
     " ORDER BY seen DESC, hash DESC LIMIT $8"
 );
 
-pub(super) const COUNT: &str = "SELECT count(*) FROM bff_sessions WHERE ended IS NULL";
-
 pub(super) const RELEASE: &str = "DELETE FROM bff_leases WHERE name = $1 AND owner = $2";
 
 pub(super) const KEEP: &str = "INSERT INTO bff_notes (key, value, expires) VALUES ($1, $2, $3) \
