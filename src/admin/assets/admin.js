@@ -153,6 +153,8 @@ function showKey(shown) {
 
 /** Back to the first screen. `why` where it was not the person's own wish. */
 function leave(why) {
+  // Where nothing was shown yet, the address says what is to be.
+  if (!byId('dashboard').hidden) putInAddress(EVERYWHERE)
   stop()
   remember(null)
   for (const dialog of [byId('confirm'), byId('drawer')]) if (dialog.open) dialog.close()
@@ -180,6 +182,8 @@ function start() {
   byId('dashboard').hidden = false
   byId('connected').hidden = false
   byId('pulse').textContent = 'Connecting'
+  at = placeInAddress()
+  noteSites(at.site === null ? [] : [{ ...at, tenant: null }, at])
   pollStats()
   openList('')
   loadSites()
@@ -724,8 +728,21 @@ const picked = (select) => (select.value === '' ? null : select.value.slice(1))
 
 function openAt(place) {
   at = place
+  putInAddress(place)
   drawSites()
   openList(query)
+}
+
+/** So that it is the same after a reload, and can be told to others. */
+function putInAddress(place) {
+  const said = new URLSearchParams(Object.entries(place).filter(([, name]) => name !== null))
+  const fragment = place.site === null ? '' : `#${said}`
+  if (location.hash !== fragment) history.replaceState(null, '', location.pathname + location.search + fragment)
+}
+
+function placeInAddress() {
+  const said = new URLSearchParams(location.hash.slice(1))
+  return said.has('site') ? { site: said.get('site'), tenant: said.get('tenant') } : EVERYWHERE
 }
 
 function placeName({ site, tenant }) {
@@ -1212,6 +1229,12 @@ byId('sort').addEventListener('change', () => {
 })
 byId('site').addEventListener('change', () => openAt({ site: picked(byId('site')), tenant: null }))
 byId('tenant').addEventListener('change', () => openAt({ ...at, tenant: picked(byId('tenant')) }))
+addEventListener('hashchange', () => {
+  if (byId('dashboard').hidden) return
+  const place = placeInAddress()
+  noteSites(place.site === null ? [] : [{ ...place, tenant: null }, place])
+  openAt(place)
+})
 byId('end-site').addEventListener('click', () => confirmEndAt(at))
 addEventListener('keydown', (event) => {
   const writes = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement || event.ctrlKey || event.metaKey || event.altKey

@@ -57,10 +57,10 @@ function nameOf({ site, tenant }) {
   return [site || 'app', tenant].filter(Boolean)
 }
 
-/** Where there is no room for all, the site is cut and the tenant stays. */
+/** Where there is no room for all, the site gives way and the tenant stays. */
 function shown(here) {
   const [site, tenant] = here ? nameOf(here) : ['bff dev']
-  const own = tenant ? [el('span', 'own', ` / ${tenant}`)] : []
+  const own = tenant ? [el('span', 'own', tenant)] : []
   return el('span', 'name', el('span', '', site), ...own)
 }
 

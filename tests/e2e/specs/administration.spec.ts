@@ -133,6 +133,24 @@ test('people are found by last name and e-mail address, and sorted by last use, 
   }
 })
 
+test.describe('with a site beside', () => {
+  test.use({ sites: ['shop'] })
+
+  test('the chosen site stays over a reload, and is in the address', async ({ world, anotherBrowser }) => {
+    const admin = await anotherBrowser()
+    await admin.goto(world.adminOrigin)
+    await open(admin)
+    await admin.getByLabel('Site').selectOption('shop')
+    await expect(admin).toHaveURL(`${world.adminOrigin}/#site=shop`)
+    await admin.reload()
+    await expect(admin.getByLabel('Site')).toHaveValue('=shop')
+    await expect(admin.getByRole('button', { name: 'End all sessions of this site' })).toBeVisible()
+
+    await admin.getByRole('button', { name: 'Forget key' }).click()
+    await expect(admin).toHaveURL(`${world.adminOrigin}/`)
+  })
+})
+
 async function open(admin: Page) {
   await admin.getByLabel('Key', { exact: true }).fill(ADMIN_KEY)
   await admin.getByRole('button', { name: 'Open' }).click()
