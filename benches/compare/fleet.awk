@@ -23,6 +23,17 @@ function in_messages(events) {
   return most > 0 && m_event * events > most ? most : m_event * events
 }
 
+# What the store carries beside so many nodes, at a price. Where what is told waits for more, messages do not
+# grow with it, nor with the nodes.
+function carried(n, price,   beside, each) {
+  beside = n * a_node * price
+  each = a_change * price + fan_out(n, 0, share * o_event)
+  if (most > 0) beside += fan_out(n, most, n * o_node)
+  else { beside += fan_out(n, n * m_node, n * o_node); each += fan_out(n, share * m_event, 0) }
+  beside = servers * cores * 1e6 - beside
+  return beside > 0 ? beside / each : 0
+}
+
 END {
   for (run in runs) {
     changes[run] /= runs[run]; told[run] /= runs[run]; hearing[run] /= runs[run]
@@ -61,30 +72,26 @@ END {
   foretold(ears " ears", "store", changes["ears"] * a_change +                         \
     fan_out(ears, in_messages(told["ears"]), o_event * told["ears"]), serving["ears"])
 
+  # A server that is busy does more at each turn, and each thing for less: between the two prices lies what
+  # a fleet pays.
+  busy = (serving["flat"] - fan_out(1, messages["flat"], octets["flat"])) / changes["flat"] / a_change
+  if (busy > 1) busy = 1
   servers = store == "cluster" ? 3 : 1
   cores = store == "postgres" ? 8 : 1
-  printf "  changes a second that a fleet carries (a core of each Redis, eight of PostgreSQL; 10 Gbit/s of each server; a core of a node)\n"
-  printf "    %5s %10s %10s %10s %12s %14s  %s\n", "nodes", "store", "network", "a node", "CPU at 20000", "Gbit/s at 20000", "what ends it"
   share = told["steps"] / changes["steps"]
+  printf "  changes a second that a fleet carries (a core of each Redis, eight of PostgreSQL; 10 Gbit/s of each server; a core of a node)\n"
+  printf "    %5s %12s %12s %10s %10s %16s  %s\n", "nodes", "store, quiet", "store, busy", "network", "a node", "Gbit/s at 20000", "what ends it"
   count = split("10 100 300", fleet, " ")
   for (at = 1; at <= count; at++) {
     n = fleet[at]
-    beats = n * a_node + fan_out(n, n * m_node, n * o_node)
-    # Where messages no longer grow with events, octets alone do.
-    a_load = a_change + fan_out(n, 0, share * o_event)
-    if (most == 0) a_load += fan_out(n, share * m_event, 0); else beats += fan_out(n, most, 0)
-    by_store = (servers * cores * 1e6 - beats) / a_load
     by_network = (servers * 1.25e9 - n * n * o_node) / (n * share * o_event)
     by_node = (1e6 - idle) / (share * an_event)
-    ends = by_store <= by_network ? (by_store <= by_node ? "the store's CPU" : "a node's CPU") : \
+    by_store = carried(n, busy)
+    ends = by_store <= by_network && by_store <= by_node ? "the store's CPU" : \
       (by_network <= by_node ? "the network" : "a node's CPU")
-    if (by_store < 0) by_store = 0
     # NOTIFY holds a lock until the commit is on the disk: all that is told is written one after the other.
-    if (store == "postgres" && most == 0 && changes["flat"] < by_store && changes["flat"] < by_network) {
-      by_store = changes["flat"]; ends = "NOTIFY: a commit after the other"
-    }
-    printf "    %5d %10.0f %10.0f %10.0f %12.2f %14.2f  %s\n", n, by_store, by_network, by_node,
-      (beats + 20000 * a_load) / 1e6 / servers,
+    if (store == "postgres" && most == 0 && changes["flat"] < by_store) ends = "NOTIFY: a commit after the other"
+    printf "    %5d %12.0f %12.0f %10.0f %10.0f %16.2f  %s\n", n, carried(n, 1), by_store, by_network, by_node,
       8e-9 * n * (20000 * share * o_event + n * o_node) / servers, ends
   }
 }
