@@ -2,7 +2,8 @@
 # A fleet of nodes on one store: what a change costs each node that hears of it, and the store; and from
 # that, how many changes a second a larger fleet carries, and what ends it.
 #
-#   benches/fleet.sh [--sessions N] [--nodes N] [--ears N] [--rate N] [--seconds N] [--bin-dir DIR] [STORE…]
+#   benches/fleet.sh [--sessions N] [--nodes N] [--ears N] [--rate N] [--seconds N]
+#                   [--rounds N] [--bin-dir DIR] [STORE…]
 #
 #   STORE          redis, cluster (Redis, three masters), postgres; default all three
 #   --sessions N   sessions in the store, 2 KiB of tokens each; default 1000000
@@ -10,6 +11,7 @@
 #   --ears N       connections that hear and discard, in a run of their own; default 100
 #   --rate N       changes a second, of twenty one login, nine slides, nine refreshes, one end; default 1000
 #   --seconds N    a measurement; default 5
+#   --rounds N     of all measurements in turn, whose means count; default 2
 #   --bin-dir DIR  take bff and examples/bench_cast from there instead of building them
 #
 # Not a timed test: what counts is the CPU time of processes, which other work on the machine changes
@@ -18,7 +20,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sessions=1000000 nodes=8 ears=100 rate=1000 seconds=5 bin_dir=
+sessions=1000000 nodes=8 ears=100 rate=1000 seconds=5 rounds=2 bin_dir=
 stores=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -27,6 +29,7 @@ while [ $# -gt 0 ]; do
     --ears) ears=$2; shift 2 ;;
     --rate) rate=$2; shift 2 ;;
     --seconds) seconds=$2; shift 2 ;;
+    --rounds) rounds=$2; shift 2 ;;
     --bin-dir) bin_dir=$2; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     redis | cluster | postgres) stores+=("$1"); shift ;;
@@ -103,6 +106,12 @@ start_store() {
   esac
 }
 
+# sql STATEMENT…
+sql() {
+  local statement
+  for statement in "$@"; do as_postgres "$pg_bin/psql" "$url" -qAtc "$statement" >/dev/null; done
+}
+
 # start_nodes STORE COUNT: as many as are missing; their processes in $node_pids.
 start_nodes() {
   local number port
@@ -145,41 +154,45 @@ start provider "$all_cores" "$cast" provider "http://localhost:$public_port/"
 BFF_CLIENT_SECRET=$(line provider 3)
 export BFF_CLIENT_SECRET
 
-# play NAME RATE EARS: a line of figures for the model, in a file by its name.
+# play NAME RATE EARS: a line of figures for the model.
 play() {
-  "$cast" fleet play "$kind" "$url" "$2" "$seconds" "$3" "$node_pids" "$store_pids" >"$work/run.$1"
+  "$cast" fleet play "$kind" "$url" "$2" "$seconds" "$3" "$node_pids" "$store_pids" >"$work/figures"
+  echo "$1 $(cat "$work/figures")" >>"$work/runs"
 }
 # say NAME OCTETS RATE EARS
 say() {
-  "$cast" fleet say "$kind" "$url" "$2" "$3" "$seconds" "$4" "" "$store_pids" >"$work/run.$1"
+  "$cast" fleet say "$kind" "$url" "$2" "$3" "$seconds" "$4" "" "$store_pids" >"$work/figures"
+  echo "$1 $(cat "$work/figures")" >>"$work/runs"
 }
 
 echo "$("$bff" --version); $sessions sessions, $rate changes a second, $seconds s a measurement, $(nproc) cores"
 for store in "${stores[@]}"; do
   start_store "$store"
   node_pids=
+  # A million rows need not be safe one by one; and what a database does behind them is none of the fleet's.
+  [ "$store" != postgres ] || sql 'ALTER SYSTEM SET synchronous_commit = off' 'SELECT pg_reload_conf()'
   "$cast" fleet fill "$kind" "$url" "$sessions" >/dev/null
-  # What a database does after so many rows is none of the fleet's.
-  if [ "$store" = postgres ]; then
-    as_postgres "$pg_bin/psql" "$url" -qc 'VACUUM ANALYZE' -c 'CHECKPOINT'
-  fi
-  say one 150 500 1
-  say small 150 500 31
-  say large 6000 200 31
-  play steps "$rate" 1
-  play flat 1000000 1
-  start_nodes "$store" 2
-  play idle 1 1
-  play two "$rate" 1
-  start_nodes "$store" "$nodes"
-  play nodes "$rate" 1
-  for process in $node_pids; do kill "$process"; done
-  node_pids=
-  sleep 1
-  play ears "$rate" "$ears"
+  [ "$store" != postgres ] || sql 'ALTER SYSTEM RESET synchronous_commit' 'SELECT pg_reload_conf()' \
+    'VACUUM ANALYZE' CHECKPOINT
+  : >"$work/runs"
+  for ((round = 0; round < rounds; round++)); do
+    say one 150 500 1
+    say small 150 500 "$ears"
+    say large 6000 100 "$ears"
+    play steps "$rate" 1
+    play flat 1000000 1
+    start_nodes "$store" 2
+    play idle 1 1
+    play two "$rate" 1
+    start_nodes "$store" "$nodes"
+    play nodes "$rate" 1
+    for process in $node_pids; do kill "$process"; done
+    node_pids=
+    sleep 1
+    play ears "$rate" "$ears"
+  done
   echo
   echo "$store"
-  for run in one small large steps flat idle two nodes ears; do echo "$run $(cat "$work/run.$run")"; done |
-    awk -v store="$store" -v nodes="$nodes" -v ears="$ears" -f benches/compare/fleet.awk
+  awk -v store="$store" -v nodes="$nodes" -v ears="$ears" -f benches/compare/fleet.awk "$work/runs"
   for process in $store_pids; do kill "$process"; done
 done

@@ -132,6 +132,10 @@ fn beat(rate: u32) -> Duration {
 }
 
 /// The key that the nodes have.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the script tells it as it tells the nodes"
+)]
 fn keys() -> Fallible<Keys> {
     let key = match std::env::var("BFF_SESSION_KEY") {
         Ok(text) => SessionKey::parse(&text).ok_or("BFF_SESSION_KEY is no key")?,

@@ -83,7 +83,7 @@ impl Play {
         while began.elapsed() < span {
             beat.tick().await;
             let due = began.elapsed().as_micros() * u128::from(rate) / 1_000_000;
-            while u128::from(begun) < due {
+            while u128::from(begun) < due && began.elapsed() < span {
                 let change = Change::at(self.count);
                 self.count += 1;
                 begun += 1;

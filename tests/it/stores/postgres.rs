@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bff::session::store::record_store::{Lookup, RecordStore};
+use bff::session::store::record_store::{Event, Lookup, RecordStore};
 use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::web::ending::EndReason;
@@ -224,6 +224,75 @@ async fn nodes_that_start_together_migrate_once() {
     nodes.join_all().await;
     checking.prepare().await.unwrap();
     assert_eq!(checking.count().await.unwrap(), 8);
+}
+
+/// §4: each event was a NOTIFY in the commit that made it true, which holds a lock until that is on the disk:
+/// changes were written one after the other, and each woke every node. What comes within a moment is said
+/// together.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_within_a_moment_is_few_notifications() {
+    let Some(server) = Postgres::start().await else {
+        return;
+    };
+    let url = server.fresh_database().await;
+    let (one, other) = (store(&url), store(&url));
+    let ended: Vec<_> = (0..200).map(hash).collect();
+    for number in 0..200 {
+        one.insert(&row(number), None, now()).await.unwrap();
+    }
+    let mut ears = sqlx::postgres::PgListener::connect(&url).await.unwrap();
+    ears.listen("bff_events").await.unwrap();
+    let mut told = listening(&other).await;
+    let began = tokio::time::Instant::now();
+    let ends = ended
+        .iter()
+        .map(|hash| one.end(hash, EndReason::Logout, now()));
+    futures_util::future::try_join_all(ends).await.unwrap();
+    let events = told_until(&one, &mut told, "word").await;
+    let took = began.elapsed();
+    let expected = ended
+        .iter()
+        .map(|hash| Event::Ended(*hash, EndReason::Logout));
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort_by_key(contract::of);
+    assert_eq!(events, expected, "each, once");
+    let mut messages = 0;
+    loop {
+        let heard = soon("a message", ears.recv()).await.unwrap();
+        // Those in the clear, for fear of a node of the release before, are by themselves.
+        messages += usize::from(!heard.payload().starts_with('e'));
+        if heard.payload().lines().any(|line| line.starts_with('w')) {
+            break;
+        }
+    }
+    // Forty to a message, and one each fifty milliseconds.
+    let most = usize::try_from(took.as_millis() / 50).unwrap() + 200 / 40 + 2;
+    assert!(messages <= most, "{messages} messages in {took:?}");
+}
+
+/// §4: a role with the rights of the release before has everything told as it was then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_have_it_wait_tells_each_change_at_once() {
+    let Some(server) = Postgres::start().await else {
+        return;
+    };
+    let url = server.fresh_database().await;
+    store(&url).prepare().await.unwrap();
+    let database = url.rsplit('/').next().unwrap();
+    let database = database.split('?').next().unwrap();
+    let rights = "CREATE ROLE plain LOGIN PASSWORD 'word'; \
+        GRANT SELECT ON bff_schema TO plain; \
+        GRANT SELECT, INSERT, UPDATE, DELETE ON bff_sessions, bff_leases, bff_notes TO plain";
+    server.run(database, rights).await;
+    let plain = server.url_as("plain", "word", database);
+    let (one, other) = (store(&plain), store(&plain));
+    let mut told = listening(&other).await;
+    one.insert(&row(1), None, now()).await.unwrap();
+    one.replace(&hash(1), 2, b"new").await.unwrap();
+    one.end(&hash(1), EndReason::Logout, now()).await.unwrap();
+    let events = told_until(&one, &mut told, "word").await;
+    let ended = Event::Ended(hash(1), EndReason::Logout);
+    assert_eq!(events, [Event::Changed(hash(1), 2), ended]);
 }
 
 /// §4: each node had all sessions counted every five seconds; a hundred nodes of ten million kept twenty

@@ -31,8 +31,6 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
     const LOAD: &'static str;
     /// `$1` hashes one behind the other, `$2` how many → for each version, ended.
     const STANDINGS: &'static str;
-    /// `$1` hash, `$2` version, `$3` sealed, and from `$4` on what to tell → a row where it was replaced.
-    const REPLACE: &'static str;
     /// → how many live, about: each node asks every few seconds.
     const COUNT: &'static str;
     /// The time in milliseconds; empty where that is the machine's.
@@ -42,6 +40,11 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
     const LOCK_SUBJECT: &'static str;
     /// `$1` name, `$2` owner, `$3` span → a row where the lease was taken.
     const LEASE: &'static str;
+    /// Says what waits, if it is our turn → a row where it was. Unused where nothing
+    /// [`waits`](Self::waits).
+    const SAY: &'static str = "";
+    /// → a row where something waits.
+    const WAITING: &'static str = "";
     /// Removes what is over in the store's own time.
     const FORGET: [&'static str; 2];
 
@@ -61,12 +64,21 @@ pub trait Dialect: Send + Sync + fmt::Debug + Sized + 'static {
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
 
+    /// `$1` hash, `$2` version, `$3` sealed, and from `$4` on what to tell → a row where it was replaced.
+    fn replace(&self) -> &'static str;
+
+    /// Whether what is told waits in the database for who says it.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// What the others are told of an event; where there are none, nothing.
     fn tellings(&self, event: Event) -> Vec<String>;
 
     /// Ends a session whose `expires` is not after `due`, if it lives, and tells the others. It is
     /// remembered for as long as it could have lived from `now` on.
     fn end(
+        &self,
         connection: &mut Self::Connection,
         hash: &SessionHash,
         reason: EndReason,

@@ -7,6 +7,9 @@ pub mod dialect;
 mod pool;
 mod row;
 mod statements;
+#[cfg(feature = "postgres")]
+mod tables;
+mod telling;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -34,6 +37,7 @@ use statements::{
     EXPIRED, FORGET_NOTES, INSERT, IS_LIVE, KEEP, LATEST, LIVE_OF_SUBJECT, OF_PROVIDER_SID,
     OF_SUBJECT, PAGE, PEEK, RELEASE, RESEAL, SLIDE, TAKE,
 };
+use telling::Telling;
 
 /// How a store in a database is used.
 #[derive(Debug, Clone, Copy)]
@@ -56,13 +60,16 @@ pub enum Migrations {
 /// Rows in a database.
 #[derive(Debug)]
 pub struct SqlStore<D: Dialect> {
-    pool: Pool<D>,
+    pool: Arc<Pool<D>>,
+    telling: Telling<D>,
 }
 
 impl<D: Dialect> SqlStore<D> {
     fn over(dialect: D, timeout: Duration) -> Self {
+        let pool = Arc::new(Pool::new(dialect, timeout));
         Self {
-            pool: Pool::new(dialect, timeout),
+            telling: Telling::new(&pool),
+            pool,
         }
     }
 
@@ -100,14 +107,21 @@ impl<D: Dialect> SqlStore<D> {
         now: Timestamp,
         due: i64,
     ) -> Result<Option<Row>, StoreError> {
-        self.pool
-            .step(async {
-                let mut held = self.pool.hold().await?;
-                let told = self.pool.dialect().tellings(Event::Ended(*hash, reason));
-                let row = D::end(&mut held.connection, hash, reason, now, due, &told).await?;
-                Ok((held, row))
-            })
-            .await
+        let ending = self.pool.step(async {
+            let mut held = self.pool.hold().await?;
+            let dialect = self.pool.dialect();
+            let told = dialect.tellings(Event::Ended(*hash, reason));
+            let connection = &mut held.connection;
+            let row = dialect
+                .end(connection, hash, reason, now, due, &told)
+                .await?;
+            Ok((held, row))
+        });
+        let row = ending.await?;
+        if row.is_some() {
+            self.telling.say();
+        }
+        Ok(row)
     }
 
     async fn insert_within(
@@ -207,7 +221,9 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
                 Value::Bytes(sealed),
             ];
             values.extend(told.iter().map(|told| Value::Text(told)));
-            if !self.ask(D::REPLACE, &values).await?.is_empty() {
+            let replace = self.pool.dialect().replace();
+            if !self.ask(replace, &values).await?.is_empty() {
+                self.telling.say();
                 return Ok(Replacement::Saved);
             }
             let live = self.ask(IS_LIVE, &[bytes_of(hash)]).await?;
@@ -421,12 +437,17 @@ impl<D: Dialect> RecordStore for SqlStore<D> {
     }
 
     fn announce<'a>(&'a self, heartbeat: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(self.pool.step(async {
-            let mut held = self.pool.hold().await?;
-            let dialect = self.pool.dialect();
-            dialect.announce(&mut held.connection, heartbeat).await?;
-            Ok((held, ()))
-        }))
+        Box::pin(async move {
+            let announcing = self.pool.step(async {
+                let mut held = self.pool.hold().await?;
+                let dialect = self.pool.dialect();
+                dialect.announce(&mut held.connection, heartbeat).await?;
+                Ok((held, ()))
+            });
+            announcing.await?;
+            self.telling.say();
+            Ok(())
+        })
     }
 
     fn time(&self) -> StoreFuture<'_, Option<Timestamp>> {

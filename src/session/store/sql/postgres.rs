@@ -1,12 +1,16 @@
 //! Sessions in PostgreSQL, for several nodes.
 //!
-//! What one node changes, the others hear by `NOTIFY`, sent in the statement that makes the change:
-//! PostgreSQL delivers in the order of commits. Leases and remembered ends run by the database's
-//! clock.
+//! What one node changes, the others hear by `NOTIFY`, which PostgreSQL delivers in the order of commits.
+//! It holds one lock of the whole server until the commit is on the disk: changes that told by it were
+//! written one after the other. So what is told waits in a table, which the statement writes that makes the
+//! change, and is said in a transaction that has nothing to put on the disk ([`telling`](super::telling)). The
+//! table is not logged: a crash empties it, and cuts off everybody who could have heard. A user without
+//! rights on it tells in the statement itself. Leases and remembered ends run by the database's clock.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPoolOptions, PgRow,
@@ -22,11 +26,11 @@ use crate::session::store::voice::{Voice, reason_of};
 use crate::web::ending::EndReason;
 
 use super::dialect::{
-    Dialect, SCHEMA_VERSION, Schema, SchemaState, Trouble, Value, away, judge_schema, speak,
-    unusable,
+    Dialect, Schema, SchemaState, Trouble, Value, away, judge_schema, speak, unusable,
 };
 use super::row::{bytes_of, to_row};
 use super::statements::columns;
+use super::tables::{MAY_WAIT, SCHEMA, SITES};
 use super::{SqlSettings, SqlStore};
 
 /// Sessions in a PostgreSQL database.
@@ -57,6 +61,7 @@ impl PostgresStore {
             options,
             settings,
             voice,
+            waits: AtomicBool::new(false),
         };
         Ok(Self::over(postgres, settings.timeout))
     }
@@ -68,6 +73,8 @@ pub struct Postgres {
     options: PgConnectOptions,
     settings: SqlSettings,
     voice: Voice,
+    /// Whether we may have what is told wait.
+    waits: AtomicBool,
 }
 
 /// Where nodes hear each other.
@@ -85,19 +92,43 @@ macro_rules! clock {
 
 /// The row as it was, with the others told. It is locked before it is emptied, so that of several
 /// callers one finds it, and `expires` is judged by the latest use.
-const END: &str = concat!(
-    "WITH found AS (SELECT * FROM bff_sessions \
-        WHERE hash = $1 AND ended IS NULL AND expires <= $4 FOR UPDATE), \
-     emptied AS (UPDATE bff_sessions SET ended = $2, forget_at = ",
-    clock!(),
-    " + greatest(found.ends - $3, 0), subject = '', provider_sid = NULL, name = '', \
-            folded = '', sealed = '' \
-        FROM found WHERE bff_sessions.hash = found.hash RETURNING bff_sessions.hash AS gone) \
-     SELECT ",
-    columns!(),
-    ", pg_notify('bff_events', $5), pg_notify('bff_events', $6) \
-     FROM found JOIN emptied ON hash = gone"
+macro_rules! end {
+    ($waits:literal, $told:literal) => {
+        concat!(
+            "WITH found AS (SELECT * FROM bff_sessions \
+                WHERE hash = $1 AND ended IS NULL AND expires <= $4 FOR UPDATE), \
+             emptied AS (UPDATE bff_sessions SET ended = $2, forget_at = ",
+            clock!(),
+            " + greatest(found.ends - $3, 0), subject = '', provider_sid = NULL, name = '', \
+                    folded = '', sealed = '' \
+                FROM found WHERE bff_sessions.hash = found.hash \
+                RETURNING bff_sessions.hash AS gone)",
+            $waits,
+            " SELECT ",
+            columns!(),
+            $told,
+            " FROM found JOIN emptied ON hash = gone"
+        )
+    };
+}
+const END: &str = end!(
+    "",
+    ", pg_notify('bff_events', $5), pg_notify('bff_events', $6)"
 );
+const END_AND_WAIT: &str = end!(
+    ", told AS (INSERT INTO bff_told (line) SELECT $5 FROM emptied)",
+    ", CASE WHEN $6 <> '' THEN pg_notify('bff_events', $6) END"
+);
+
+const REPLACE: &str = "WITH changed AS (UPDATE bff_sessions \
+        SET version = $2, sealed = $3 \
+        WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING hash) \
+    SELECT pg_notify('bff_events', $4), pg_notify('bff_events', $5) FROM changed";
+const REPLACE_AND_WAIT: &str = "WITH changed AS (UPDATE bff_sessions \
+        SET version = $2, sealed = $3 \
+        WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING hash), \
+     told AS (INSERT INTO bff_told (line) SELECT $4 FROM changed) \
+    SELECT CASE WHEN $5 <> '' THEN pg_notify('bff_events', $5) END FROM changed";
 
 // PostgreSQL's texts hold no NUL; a name that does is shown with a mark in its place.
 speak!(PgRow, PgConnection, |text| text.replace('\0', "\u{fffd}"));
@@ -123,10 +154,6 @@ impl Dialect for Postgres {
         clock!(),
         ") ORDER BY place"
     );
-    const REPLACE: &'static str = "WITH changed AS (UPDATE bff_sessions \
-            SET version = $2, sealed = $3 \
-            WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING hash) \
-        SELECT pg_notify('bff_events', $4), pg_notify('bff_events', $5) FROM changed";
     const TIME: &'static str = concat!("SELECT ", clock!());
     /// To count ten million takes a second, of each of a hundred nodes. Beyond some it is what the database
     /// last found the index of the living to hold.
@@ -134,6 +161,21 @@ impl Dialect for Postgres {
             THEN (SELECT count(*) FROM bff_sessions WHERE ended IS NULL) \
             ELSE reltuples::bigint END \
         FROM pg_class WHERE oid = to_regclass('bff_sessions_expires')";
+    /// Events before heartbeats, some to a message, which may be no longer than 8,000 octets.
+    const SAY: &'static str = concat!(
+        "WITH turn AS (INSERT INTO bff_turns (name, expires) VALUES ('told', ",
+        clock!(),
+        " + 50) ON CONFLICT (name) DO UPDATE SET expires = excluded.expires \
+            WHERE bff_turns.expires <= ",
+        clock!(),
+        " RETURNING name), \
+         said AS (DELETE FROM bff_told WHERE EXISTS (SELECT FROM turn) RETURNING line), \
+         placed AS (SELECT line, (row_number() OVER (ORDER BY line) - 1) / 40 AS place FROM said), \
+         messages AS (SELECT string_agg(line, E'\\n' ORDER BY line) AS message FROM placed \
+            GROUP BY place ORDER BY place) \
+         SELECT pg_notify('bff_events', message) FROM messages"
+    );
+    const WAITING: &'static str = "SELECT 1 FROM bff_told LIMIT 1";
     const LOCK_SUBJECT: &'static str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     const LEASE: &'static str = concat!(
         "INSERT INTO bff_leases (name, owner, expires) VALUES ($1, $2, ",
@@ -152,6 +194,8 @@ impl Dialect for Postgres {
     async fn connect(&self) -> Result<PgConnection, Trouble> {
         let mut connection = self.options.connect().await?;
         self.inspect(&mut connection).await?;
+        let waits = sqlx::query(MAY_WAIT).fetch_one(&mut connection).await?;
+        self.waits.store(waits.try_get(0)?, Ordering::Relaxed);
         Ok(connection)
     }
 
@@ -187,7 +231,20 @@ impl Dialect for Postgres {
         fetch(connection, statement, values).await
     }
 
-    /// Two, since statements tell two: PostgreSQL sends the same twice of one transaction but once.
+    fn replace(&self) -> &'static str {
+        if self.waits() {
+            REPLACE_AND_WAIT
+        } else {
+            REPLACE
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Two, since statements tell two: PostgreSQL sends the same twice of one transaction but once, and
+    /// nothing is told where the second may be left out.
     fn tellings(&self, event: Event) -> Vec<String> {
         let sealed = format!("s{}", self.voice.event(event));
         let second = if self.voice.speaks_plainly() {
@@ -195,6 +252,8 @@ impl Dialect for Postgres {
                 Event::Ended(hash, reason) => format!("e{}{}", hash.to_hex(), reason as u8),
                 Event::Changed(hash, version) => format!("c{}{version}", hash.to_hex()),
             }
+        } else if self.waits() {
+            String::new()
         } else {
             sealed.clone()
         };
@@ -202,6 +261,7 @@ impl Dialect for Postgres {
     }
 
     async fn end(
+        &self,
         connection: &mut PgConnection,
         hash: &SessionHash,
         reason: EndReason,
@@ -216,7 +276,8 @@ impl Dialect for Postgres {
             Value::Int(due),
         ];
         values.extend(told.iter().map(|told| Value::Text(told)));
-        let ended = fetch(connection, END, &values).await?;
+        let end = if self.waits() { END_AND_WAIT } else { END };
+        let ended = fetch(connection, end, &values).await?;
         ended.first().map(to_row).transpose()
     }
 
@@ -238,7 +299,11 @@ impl Dialect for Postgres {
         listener.subscribed();
         loop {
             match timeout(deadline, channel.try_recv()).await {
-                Ok(Ok(Some(told))) => self.tell(&*listener, told.payload()),
+                Ok(Ok(Some(told))) => {
+                    for line in told.payload().split('\n') {
+                        self.tell(&*listener, line);
+                    }
+                }
                 Ok(Ok(None)) => {
                     let sentence = format!("{} cut off the listening connection", self.place());
                     return Err(away(sentence).into());
@@ -259,7 +324,11 @@ impl Dialect for Postgres {
         heartbeat: &str,
     ) -> Result<(), sqlx::Error> {
         let sealed = format!("w{}", self.voice.heartbeat(SERVER, heartbeat));
-        let statement = "SELECT pg_notify('bff_events', $1)";
+        let statement = if self.waits() {
+            "INSERT INTO bff_told (line) VALUES ($1)"
+        } else {
+            "SELECT pg_notify('bff_events', $1)"
+        };
         fetch(connection, statement, &[Value::Text(&sealed)]).await?;
         Ok(())
     }
@@ -349,7 +418,8 @@ impl Postgres {
         let known = sqlx::query(known).fetch_one(&mut *connection).await?;
         let found = if known.try_get(0)? {
             let found = sqlx::query(
-                "SELECT max(version), EXISTS (SELECT 1 FROM pg_attribute \
+                "SELECT max(version), to_regclass('bff_turns') IS NOT NULL \
+                 AND EXISTS (SELECT 1 FROM pg_attribute \
                  WHERE attrelid = to_regclass('bff_sessions') AND attname = 'site' \
                  AND NOT attisdropped) FROM bff_schema",
             );
@@ -403,52 +473,3 @@ fn read_event(kind: &str, rest: &str) -> Option<Event> {
         _ => None,
     }
 }
-
-/// Subjects and the provider's ids are found by hash: a B-tree takes no long ones.
-const SCHEMA: &str = "
-    CREATE TABLE bff_schema (version bigint NOT NULL);
-    CREATE TABLE bff_sessions (
-        hash bytea PRIMARY KEY,
-        version bigint NOT NULL,
-        subject text NOT NULL,
-        provider_sid text,
-        name text NOT NULL,
-        folded text COLLATE \"C\" NOT NULL,
-        created bigint NOT NULL,
-        seen bigint NOT NULL,
-        expires bigint NOT NULL,
-        ends bigint NOT NULL,
-        sealed bytea NOT NULL,
-        ended bigint,
-        forget_at bigint,
-        site text COLLATE \"C\",
-        issuer text,
-        client_id text
-    );
-    CREATE INDEX bff_sessions_subject ON bff_sessions USING hash (subject) WHERE ended IS NULL;
-    CREATE INDEX bff_sessions_sid ON bff_sessions USING hash (provider_sid) WHERE ended IS NULL;
-    CREATE INDEX bff_sessions_name ON bff_sessions (folded, hash) WHERE ended IS NULL;
-    CREATE INDEX bff_sessions_expires ON bff_sessions (expires, hash) WHERE ended IS NULL;
-    CREATE INDEX bff_sessions_forget ON bff_sessions (forget_at) WHERE forget_at IS NOT NULL;
-    CREATE TABLE bff_leases (
-        name text PRIMARY KEY,
-        owner text NOT NULL,
-        expires bigint NOT NULL
-    );
-    CREATE TABLE bff_notes (
-        key text PRIMARY KEY,
-        value bytea NOT NULL,
-        expires bigint NOT NULL
-    );
-    CREATE INDEX bff_notes_expires ON bff_notes (expires);
-    INSERT INTO bff_schema (version) VALUES (1);";
-
-/// What a schema from before sites lacks. A `bff` from then reads and writes past it.
-const SITES: &str = "
-    ALTER TABLE bff_sessions
-        ADD COLUMN site text COLLATE \"C\",
-        ADD COLUMN issuer text,
-        ADD COLUMN client_id text;";
-
-// The number in the text of the schema.
-const _: () = assert!(SCHEMA_VERSION == 1);

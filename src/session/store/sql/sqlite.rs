@@ -98,8 +98,6 @@ impl Dialect for Sqlite {
         clock!(),
         ") ORDER BY place"
     );
-    const REPLACE: &'static str = "UPDATE bff_sessions SET version = $2, sealed = $3 \
-        WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING version";
     const TIME: &'static str = "";
     const COUNT: &'static str = "SELECT count(*) FROM bff_sessions WHERE ended IS NULL";
     const LOCK_SUBJECT: &'static str = "";
@@ -149,11 +147,17 @@ impl Dialect for Sqlite {
         fetch(connection, statement, values).await
     }
 
+    fn replace(&self) -> &'static str {
+        "UPDATE bff_sessions SET version = $2, sealed = $3 \
+         WHERE hash = $1 AND version = $2 - 1 AND ended IS NULL RETURNING version"
+    }
+
     fn tellings(&self, _: Event) -> Vec<String> {
         Vec::new()
     }
 
     async fn end(
+        &self,
         connection: &mut SqliteConnection,
         hash: &SessionHash,
         reason: EndReason,
