@@ -264,7 +264,8 @@ table! {
         /// The memory that sessions of this process may take, such as "512MiB". Default half of what is
         /// available at start.
         memory: Size,
-        /// Sessions that a node remembers, counted at 4 KiB each: the former way to say session.memory.
+        /// Sessions that a node remembers of another store than "memory", at 4 KiB each: the former way to say
+        /// session.memory.
         near_cache: u64,
         /// How many sessions a user may have; "none" for any number. Default 64; with the store
         /// "cookie" any number, since nobody counts them.

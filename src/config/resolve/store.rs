@@ -69,14 +69,14 @@ pub(super) fn store(
         place: url?,
         timeout: span(&session.store_timeout, TIMEOUT, faults),
         max_staleness,
-        memory: memory(session, faults),
+        memory: memory(session, kind, faults),
         migrate: session.migrate.or(true),
         ca,
     })
 }
 
-/// `session.memory`, or `session.near_cache`, which counted sessions.
-fn memory(session: &SessionTable, faults: &mut Faults) -> Option<u64> {
+/// `session.memory`, or `session.near_cache`, which counted what is remembered of a store elsewhere.
+fn memory(session: &SessionTable, kind: Store, faults: &mut Faults) -> Option<u64> {
     let counted = session.near_cache.written().map(|written| {
         let most = 100_000_000;
         let sessions: u64 = count(&session.near_cache, 0, 1, most, faults);
@@ -90,7 +90,8 @@ fn memory(session: &SessionTable, faults: &mut Faults) -> Option<u64> {
         sessions * REMEMBERED
     });
     let Some(written) = session.memory.written() else {
-        return counted.map(|bytes| bytes.max(LEAST_MEMORY));
+        let remembered = counted.filter(|_| kind != Store::Memory);
+        return remembered.map(|bytes| bytes.max(LEAST_MEMORY));
     };
     let bytes = written.value.0;
     if bytes < LEAST_MEMORY {

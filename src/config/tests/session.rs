@@ -106,6 +106,27 @@ fn a_user_has_64_sessions_at_most_by_default() {
     assert_eq!(most("store = \"cookie\"\nmax_per_user = \"none\""), None);
 }
 
+/// §4: sessions take so much memory; what 0.2.0 counted in sessions stays good, and bounds what it bounded.
+#[test]
+fn sessions_have_so_much_memory() {
+    let memory = |session: &str| {
+        let file = file_with("session", session);
+        serve(&file).unwrap().0.store.memory
+    };
+    assert_eq!(memory(""), None);
+    assert_eq!(memory("memory = \"512MiB\""), Some(512 << 20));
+    let in_cookies = "store = \"cookie\"\n";
+    for (session, expected) in [
+        ("near_cache = 100000", 400_000 << 10),
+        ("near_cache = 1", 1 << 20),
+        ("memory = \"1GiB\"", 1 << 30),
+    ] {
+        assert_eq!(memory(&format!("{in_cookies}{session}")), Some(expected));
+    }
+    // It ends nobody's session that it let live.
+    assert_eq!(memory("near_cache = 1000"), None);
+}
+
 /// §7: a user's sessions count at each site for themselves, unless the file says otherwise.
 #[test]
 fn sessions_count_at_each_site_or_at_all_of_an_issuer() {
@@ -204,6 +225,12 @@ fn a_store_that_cannot_work_is_refused() {
             "the variable NOWHERE, which is not set",
         ),
         case("session", "max_per_user = 0", "session.max_per_user"),
+        case("session", "memory = \"1000KiB\"", "write \"1MiB\" or more"),
+        case(
+            "session",
+            "memory = \"1GiB\"\nnear_cache = 5000",
+            "leave near_cache out",
+        ),
         case(
             "session",
             "on_limit = \"refuse\"\nmax_per_user = \"none\"",

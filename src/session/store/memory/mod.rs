@@ -6,6 +6,8 @@
 
 mod indexes;
 mod ranks;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use self::indexes::Indexes;
@@ -109,6 +112,8 @@ impl MemoryStore {
             when_full,
             ended: Cache::builder()
                 .max_capacity(ENDS_REMEMBERED.min(most / SPARE / AN_END).max(1000))
+                // The last end is remembered, whatever came before.
+                .eviction_policy(EvictionPolicy::lru())
                 .expire_after(InItsTime)
                 .build_with_hasher(UniformState::default()),
             kept: Mutex::default(),
@@ -429,49 +434,4 @@ fn key(note: Note<'_>) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::thread;
-
-    use futures_util::FutureExt as _;
-
-    use super::*;
-    use crate::web::site_id::SiteId;
-
-    const MINUTE: Duration = Duration::from_mins(1);
-    const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
-
-    fn keep(store: &MemoryStore, suffix: &str) -> bool {
-        let site = &SiteId::main();
-        let note = Note::UsedState { site, suffix };
-        let kept = store.keep(note, b"", MINUTE, NOW).now_or_never();
-        kept.unwrap().unwrap()
-    }
-
-    /// C6: of threads that use a state at the same moment, one is the first.
-    #[test]
-    fn one_alone_is_the_first_to_keep_a_key() {
-        const THREADS: usize = 4;
-        const ROUNDS: usize = 2000;
-        let store = MemoryStore::new(1 << 20);
-        let barrier = Barrier::new(THREADS);
-        let firsts = || {
-            let first = |round: usize| {
-                barrier.wait();
-                keep(&store, &format!("state {round}"))
-            };
-            (0..ROUNDS).filter(|round| first(*round)).count()
-        };
-        let firsts: usize = thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(firsts)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
-        });
-        assert_eq!(firsts, ROUNDS);
-    }
 }

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::clock::Timestamp;
@@ -91,6 +92,7 @@ impl Known {
                 .collect(),
             ended: Cache::builder()
                 .max_capacity(ENDS_REMEMBERED)
+                .eviction_policy(EvictionPolicy::lru())
                 .build_with_hasher(UniformState::default()),
             ends: Mutex::default(),
             counts: std::iter::repeat_with(Count::default)
@@ -159,7 +161,12 @@ impl Known {
     /// Lets go of what there is no room for and nobody has.
     pub(super) fn settle(&self) {
         for session in self.sessions.settle() {
-            lock(&self.ends).remove(&session.hash);
+            // Unless it was read again meanwhile, which is done under this lock.
+            if let Some(_shard) = self.shard(&session.hash)
+                && self.sessions.get(&session.hash).is_none()
+            {
+                lock(&self.ends).remove(&session.hash);
+            }
         }
     }
 
