@@ -30,6 +30,7 @@ mod tenants;
     expect(dead_code, reason = "`bff dev` alone brings sites here")
 )]
 mod here;
+mod without;
 
 #[cfg(feature = "dev")]
 mod development;
@@ -72,6 +73,7 @@ use crate::web::outbound::OutboundSettings;
 use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 use crate::web::site_id::SiteId;
 
+pub(crate) use capped::with_commas;
 #[cfg(feature = "dev")]
 pub use development::{PathInDevelopment, SiteInDevelopment};
 #[cfg(feature = "dev")]
@@ -388,6 +390,7 @@ fn parse(
         let here = purpose.here(&root);
         if let Some(here) = &here {
             here.bring_main(&mut root, file);
+            without::leave_out(&mut root, variables, &folder, &mut faults);
         }
         let surroundings = Surroundings {
             purpose,
