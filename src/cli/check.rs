@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::app::{self, StartError};
 use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load, online};
-use crate::config::{Config, SiteConfig, Variables, with_commas};
+use crate::config::{Config, SiteConfig, Variables};
 use crate::server::Listen;
 use crate::session::store::{Limit, OnLimit};
+use crate::web::printable::with_commas;
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -65,7 +66,9 @@ pub(super) fn check(
         config.server.listen,
         routes(config.faces().map(|site| site.routes.len()).sum()),
     );
-    if let Some(warning) = nobody_speaks_tls(&config) {
+    // Whoever asks around is told of it there.
+    let warning = nobody_speaks_tls(&config).filter(|_| !options.online);
+    if let Some(warning) = warning {
         writeln!(terminal.err, "warning: {warning}")?;
     }
     let limit = config.faces().find_map(|site| site.session.limit);

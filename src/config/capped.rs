@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::error::{Faults, Place};
-
-/// As many as somebody reads.
-pub(super) const MOST: usize = 10;
+use crate::config::error::{Faults, MOST, Place};
+use crate::web::printable::with_commas;
 
 /// Counts what is refused or warned of, by what is wrong.
 #[derive(Debug, Default)]
@@ -78,17 +76,4 @@ impl Many {
         let more = with_commas(self.count - MOST);
         Some((place, format!("and {more} more like the {MOST} before")))
     }
-}
-
-/// As in `19,990`.
-pub(crate) fn with_commas(count: usize) -> String {
-    let digits = count.to_string();
-    let mut said = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            said.push(',');
-        }
-        said.push(digit);
-    }
-    said
 }

@@ -6,9 +6,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::capped::{MOST, with_commas};
 use crate::oidc::TableName;
-use crate::web::printable;
+use crate::web::printable::{self, with_commas};
+
+/// As many of one kind as somebody reads.
+pub(super) const MOST: usize = 10;
 
 /// A file of the configuration. They are told of in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -73,7 +73,6 @@ use crate::web::outbound::OutboundSettings;
 use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 use crate::web::site_id::SiteId;
 
-pub(crate) use capped::with_commas;
 #[cfg(feature = "dev")]
 pub use development::{PathInDevelopment, SiteInDevelopment};
 #[cfg(feature = "dev")]

@@ -14,6 +14,19 @@ pub fn in_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |char| is_unseen(char) && !matches!(char, '\n' | '\t'))
 }
 
+/// As in `19,990`.
+pub fn with_commas(count: usize) -> String {
+    let digits = count.to_string();
+    let mut said = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            said.push(',');
+        }
+        said.push(digit);
+    }
+    said
+}
+
 fn escaped(text: &str, is_unseen: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_unseen) {
         return Cow::Borrowed(text);
