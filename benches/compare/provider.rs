@@ -28,6 +28,7 @@ pub(crate) fn run(public_url: &str) -> Outcome {
         origin: public_url,
         mount: String::new(),
         base_path: "/bff".to_owned(),
+        providers: Vec::new(),
     };
     let servers = dev::start(
         &settings,
@@ -36,8 +37,8 @@ pub(crate) fn run(public_url: &str) -> Outcome {
         Arc::new(SystemRandomness),
     )?;
     tell(&servers.issuer);
-    let main = SiteId::main();
-    tell(servers.clients.id(&main));
-    tell(servers.clients.secret(&main).expose());
+    let client_id = servers.clients.id(&SiteId::main(), None);
+    tell(&client_id);
+    tell(servers.clients.secret(&client_id).expose());
     until_left_alone()
 }

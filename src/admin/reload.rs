@@ -8,6 +8,7 @@ use serde_json::json;
 use super::json_answer;
 use super::refusal::Refusal;
 use crate::web::body::Body;
+use crate::web::changes::Changes;
 
 /// Who reads the configuration again.
 pub trait Reloads: Send + Sync + fmt::Debug {
@@ -25,6 +26,10 @@ pub struct ReloadAnswer {
     pub needs_restart: Vec<String>,
     /// Why all stays as it was, a fault each; empty where it does not.
     pub faults: Vec<String>,
+    /// The sites beside bff.toml, by their files' names.
+    pub sites: Changes,
+    /// The tenants, as in `shop/acme`.
+    pub tenants: Changes,
 }
 
 /// The answer to whoever asked for it.
@@ -37,10 +42,26 @@ pub(super) fn answer(came: Option<ReloadAnswer>) -> Result<Response<Body>, Refus
         changed,
         needs_restart,
         faults,
+        sites,
+        tenants,
     } = came.ok_or(Refusal::ReadAtStart)?;
     if !faults.is_empty() {
         return Err(Refusal::Configuration(faults.join("\n")));
     }
-    let told = json!({ "changed": changed, "needs_restart": needs_restart });
+    let told = json!({
+        "changed": changed,
+        "needs_restart": needs_restart,
+        "sites": counts(&sites),
+        "tenants": counts(&tenants),
+    });
     Ok(json_answer(StatusCode::OK, &told))
+}
+
+fn counts(changes: &Changes) -> serde_json::Value {
+    json!({
+        "came": changes.came.len(),
+        "went": changes.went.len(),
+        "changed": changes.changed.len(),
+        "told": changes.sentence(),
+    })
 }

@@ -7,7 +7,7 @@ use crate::app::service_manager::ServiceManager;
 use crate::app::signals::Signals;
 use crate::app::{Environment, RunningApp, StartError};
 use crate::config::{Config, DevelopmentServers, SiteConfig, SiteInDevelopment, Warnings};
-use crate::dev::{self, DevApp};
+use crate::dev::{self, DevApp, DevClient};
 use crate::pipeline::developer::Audience;
 use crate::telemetry;
 
@@ -31,6 +31,11 @@ pub fn develop(
     let environment = Environment::system(None);
     let apps = apps(&config);
     let endpoints = apps.first().ok_or(StartError::NoSite)?.endpoints();
+    let choice = config.faces().next().and_then(|site| {
+        let choices = &site.auth.choices;
+        let first = choices.all.first().filter(|_| choices.must_be_made());
+        first.map(|choice| choice.name.to_string())
+    });
     let servers = dev::start(
         &config.dev,
         apps,
@@ -50,6 +55,7 @@ pub fn develop(
     announce(&Development {
         sites,
         endpoints: endpoints.to_string(),
+        provider: choice,
         issuer: servers.issuer.clone(),
         control_url: servers.control_url.to_string(),
         users,
@@ -74,7 +80,13 @@ fn apps(config: &Config) -> Vec<DevApp> {
 }
 
 fn app(site: &SiteConfig) -> DevApp {
+    let choices = &site.auth.choices;
+    let providers = choices.all.iter().map(|choice| DevClient {
+        name: choice.name.to_string(),
+        has_own_addresses: choices.default.as_ref() != Some(&choice.name),
+    });
     DevApp {
+        providers: providers.collect(),
         id: site.id.clone(),
         origin: site.auth.public_url.clone(),
         mount: site.auth.mount.clone(),
@@ -89,6 +101,8 @@ pub struct Development {
     pub sites: Vec<SiteInDevelopment>,
     /// What the addresses of the first one's endpoints begin with.
     pub endpoints: String,
+    /// What a login link there has to name, where a person would have to choose.
+    pub provider: Option<String>,
     /// The development provider.
     pub issuer: String,
     /// The page that makes it misbehave.

@@ -13,6 +13,7 @@ use crate::pipeline::sites::{Sites, Table};
 use crate::secret::SessionKey;
 use crate::server::{self, Certificates, ServerSettings};
 use crate::telemetry::{LogLines, ReloadOutcome, chain};
+use crate::web::changes::Changes;
 
 /// Takes configurations into use.
 pub(super) struct Reloader {
@@ -38,8 +39,12 @@ struct State {
 enum Reloaded {
     /// Nothing says anything else than what is in use.
     Unchanged,
-    /// These keys are in use as they stand now.
-    Applied { changed: Vec<String> },
+    /// These keys are in use as they stand now, which are of these sites and tenants.
+    Applied {
+        changed: Vec<String>,
+        sites: Changes,
+        tenants: Changes,
+    },
     /// All stays as it was, for these faults.
     Refused { faults: Vec<String> },
 }
@@ -120,17 +125,22 @@ impl Reloader {
         Some(reloaded.answer(needs_restart))
     }
 
-    fn apply(&self, source: &Reload, reread: Reread) -> Reloaded {
-        let changed = reread.changed.clone();
+    fn apply(&self, source: &Reload, mut reread: Reread) -> Reloaded {
+        let changed = std::mem::take(&mut reread.changed);
         if changed.is_empty() {
             return Reloaded::Unchanged;
         }
+        let sites = std::mem::take(&mut reread.sites);
         let (config, warnings, prints) = reread.into_parts();
         match self.swap(config) {
-            Ok(()) => {
+            Ok(tenants) => {
                 warnings.log();
                 source.accept(prints);
-                Reloaded::Applied { changed }
+                Reloaded::Applied {
+                    changed,
+                    sites,
+                    tenants,
+                }
             }
             Err(fault) => Reloaded::Refused {
                 faults: vec![fault],
@@ -138,16 +148,17 @@ impl Reloader {
         }
     }
 
-    /// All of `config`, or its fault and nothing of it.
-    fn swap(&self, config: Config) -> Result<(), String> {
+    /// All of `config`, and what differs of its tenants; or its fault and nothing of it.
+    fn swap(&self, config: Config) -> Result<Changes, String> {
         match self.table(&config.server, config.sites, config.tenanted) {
             Ok(table) => {
                 if self.ground.keys.replace(&config.keys) {
                     told_of(&config.keys);
                 }
                 self.ground.now_under(&table);
+                let tenants = table.tenants_since(&self.sites.table());
                 self.sites.replace(table);
-                Ok(())
+                Ok(tenants)
             }
             Err(fault) => {
                 // Whatever it was to be at is let go of.
@@ -185,12 +196,18 @@ impl Reloader {
                     "nothing has changed that can be taken into use"
                 );
             }
-            Reloaded::Applied { changed } => {
+            Reloaded::Applied {
+                changed,
+                sites,
+                tenants,
+            } => {
                 metrics.reload(ReloadOutcome::Applied, now);
                 tracing::info!(
                     event = "reload.applied",
                     changed = changed.join(", "),
                     sites = self.sites.ids().len(),
+                    of_sites = sites.sentence(),
+                    of_tenants = tenants.sentence(),
                     "the configuration is in use as it stands now"
                 );
             }
@@ -214,15 +231,26 @@ impl Reloader {
 
 impl Reloaded {
     fn answer(self, needs_restart: Vec<String>) -> ReloadAnswer {
-        let (changed, faults) = match self {
-            Self::Unchanged => (Vec::new(), Vec::new()),
-            Self::Applied { changed } => (changed, Vec::new()),
-            Self::Refused { faults } => (Vec::new(), faults),
+        let answer = match self {
+            Self::Unchanged => ReloadAnswer::default(),
+            Self::Applied {
+                changed,
+                sites,
+                tenants,
+            } => ReloadAnswer {
+                changed,
+                sites,
+                tenants,
+                ..ReloadAnswer::default()
+            },
+            Self::Refused { faults } => ReloadAnswer {
+                faults,
+                ..ReloadAnswer::default()
+            },
         };
         ReloadAnswer {
-            changed,
             needs_restart,
-            faults,
+            ..answer
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Makes the sites of tenants as they are asked for, from what their site says of all of them.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -66,6 +67,12 @@ impl MakesSites for Maker {
     fn tenant(&self, index: usize) -> Option<(&str, &str)> {
         let tenant = self.tenants.get(index)?;
         Some((&tenant.name, &tenant.host))
+    }
+
+    fn digest(&self, index: usize) -> u64 {
+        let mut digest = DefaultHasher::new();
+        self.tenants.get(index).hash(&mut digest);
+        digest.finish()
     }
 
     fn make(&self, index: usize, neighbours: Neighbours) -> Result<Site, String> {

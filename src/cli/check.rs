@@ -11,6 +11,7 @@ use crate::cli::{CheckOptions, CommandError, Exit, Terminal, largest_head, load,
 use crate::config::{Config, SiteConfig, Variables};
 use crate::server::Listen;
 use crate::session::store::{Limit, OnLimit};
+use crate::web::printable::with_commas;
 
 /// A health check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -65,6 +66,11 @@ pub(super) fn check(
         config.server.listen,
         routes(config.faces().map(|site| site.routes.len()).sum()),
     );
+    // Whoever asks around is told of it there.
+    let warning = nobody_speaks_tls(&config).filter(|_| !options.online);
+    if let Some(warning) = warning {
+        writeln!(terminal.err, "warning: {warning}")?;
+    }
     let limit = config.faces().find_map(|site| site.session.limit);
     let mut notes: Vec<String> = limit
         .map(sessions_a_user)
@@ -116,6 +122,18 @@ fn another_port(config: &Config) -> Option<String> {
             "note: browsers come to port {public} (server.public_url), and it listens on {listens}: something must lead from one to the other, such as docker run --publish {public}:{listens}"
         )
     })
+}
+
+/// Where browsers speak TLS to somebody before us whom nobody has named: what they say of the caller is then
+/// not believed, and where there is nobody, no browser gets through.
+fn nobody_speaks_tls(config: &Config) -> Option<&'static str> {
+    let server = &config.server;
+    let is_https = |site: &SiteConfig| site.auth.public_url.scheme() == "https";
+    let is_alone = !server.speaks_tls() && config.trusted_proxies.is_empty();
+    let is_met = server.listen.tcp().is_some() && config.faces().any(is_https);
+    (is_alone && is_met).then_some(
+        "browsers come by https (public_url), and it listens without TLS, behind no proxy that it knows; write server.tls, or server.trusted_proxies with the address of whoever ends TLS before it",
+    )
 }
 
 /// Sites that a browser takes for one: a script of the one may do what the other may.
@@ -170,10 +188,9 @@ fn origins(config: &Config) -> String {
 
 /// As in `10,000 tenants`.
 fn tenants(count: usize) -> String {
-    match (count, count / 1000) {
-        (1, _) => "1 tenant".to_owned(),
-        (count, 0) => format!("{count} tenants"),
-        (count, thousands) => format!("{thousands},{:03} tenants", count % 1000),
+    match count {
+        1 => "1 tenant".to_owned(),
+        count => format!("{} tenants", with_commas(count)),
     }
 }
 

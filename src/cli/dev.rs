@@ -87,12 +87,15 @@ fn banner(development: &app::Development, config: Option<&Path>) -> String {
     let app::Development {
         sites,
         endpoints,
+        provider,
         issuer,
         control_url,
         users,
     } = development;
     let first = users.first().map_or("alice", String::as_str);
     let users = users.join(", ");
+    let provider = provider.as_ref().map(|name| format!("&provider={name}"));
+    let provider = provider.unwrap_or_default();
     let config = config.map_or_else(
         || "none: there is no bff.toml in this folder, so this is the demo".to_owned(),
         |path| path.display().to_string(),
@@ -117,7 +120,7 @@ fn banner(development: &app::Development, config: Option<&Path>) -> String {
         "\n".to_owned(),
         line(
             "script",
-            &format!("curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}' -o /dev/null"),
+            &format!("curl -sL -c jar -b jar '{endpoints}/login?login_hint={first}{provider}' -o /dev/null"),
         ),
         line(
             "",
@@ -192,6 +195,7 @@ mod tests {
         let development = app::Development {
             sites: loaded.unwrap().0.sites_in_development(),
             endpoints: "http://localhost:8080/bff".to_owned(),
+            provider: None,
             issuer: "http://127.0.0.1:9100".to_owned(),
             control_url: "http://127.0.0.1:9100/control".to_owned(),
             users: vec!["alice".to_owned(), "bob".to_owned()],

@@ -12,9 +12,10 @@ mod largest_head;
 mod online;
 mod reload;
 mod sessions;
+mod terminal;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 #[cfg(feature = "dev")]
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -25,19 +26,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::{self, StartError};
 use crate::config::{self, Config, ConfigErrors, Reload, Variables, Warnings};
 
-/// Where a command writes.
-pub struct Terminal<'a> {
-    /// What was asked for.
-    pub out: &'a mut dyn Write,
-    /// What went wrong or is unwise.
-    pub err: &'a mut dyn Write,
-}
-
-impl std::fmt::Debug for Terminal<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Terminal")
-    }
-}
+use terminal::Printable;
+pub use terminal::Terminal;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,6 +245,10 @@ pub fn run(
     variables: &Variables,
     terminal: &mut Terminal<'_>,
 ) -> Exit {
+    let terminal = &mut Terminal {
+        out: &mut Printable(terminal.out),
+        err: &mut Printable(terminal.err),
+    };
     let command = match CommandLine::try_parse_from(arguments) {
         Ok(command_line) => command_line.command,
         Err(asked) => {

@@ -64,6 +64,12 @@ pub(super) fn reload(
             "nothing has changed that can be taken into use"
         )?,
     }
+    for of in ["sites", "tenants"] {
+        let told = answer.get(of).and_then(|changes| changes.get("told"));
+        if let Some(told) = told.and_then(Value::as_str) {
+            writeln!(terminal.out, "{of}: {told}")?;
+        }
+    }
     if let Some(needs_restart) = names(&answer, "needs_restart") {
         writeln!(
             terminal.err,

@@ -1,7 +1,7 @@
 //! What each command prints and which exit code it ends with.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
@@ -616,7 +616,10 @@ fn check_says_that_all_is_fine_and_what_is_unwise() {
     note: a user may have 64 sessions at once, and one more ends the oldest (session.max_per_user)
     note: the largest head that it sends has about 9 KiB; a proxy before it must take that (nginx: proxy_buffer_size 16k)
     ");
-    assert_snapshot!(err, @"warning: bff.toml:7:10: provider.issuer is http, which only a provider on this machine may be; write an https issuer in production");
+    assert_snapshot!(err, @r"
+    warning: bff.toml:7:10: provider.issuer is http, which only a provider on this machine may be; write an https issuer in production
+    warning: browsers come by https (public_url), and it listens without TLS, behind no proxy that it knows; write server.tls, or server.trusted_proxies with the address of whoever ends TLS before it
+    ");
 }
 
 /// How many tenants there are, and not each.
@@ -1116,4 +1119,42 @@ fn check_reads_the_address_of_the_store() {
     fs::write(folder.path().join("dist/index.html"), "").unwrap();
     let (exit, _, err) = folder.run("check");
     assert_eq!(exit, Exit::Usage, "{err}");
+}
+
+/// §7: names of tenants, of files and of browsers' words stood on the terminal as they came, so that one could
+/// clear it and write "is fine" there, or begin a line of its own.
+#[test]
+fn no_name_commands_the_terminal() {
+    let folder = Folder::with(&format!(
+        "{CONFIG}\n[\"a\\u001b[2J\\nwarning: all is well\\u202e\"]\nx = 1\n"
+    ));
+    let (exit, _, err) = folder.run("check");
+    assert_eq!(exit, Exit::Usage);
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(
+        err.contains("a\\u001b[2J\\u000awarning: all is well\\u202e is not a known table"),
+        "{err}"
+    );
+    let (_, _, err) = run_alone("bff explain \u{1b}[31m /x");
+    assert!(!err.contains('\u{1b}'), "{err:?}");
+}
+
+/// N2: a site that browsers come to by https, on a listener without TLS that knows of no proxy, was said to be
+/// fine.
+#[test]
+fn check_asks_who_speaks_tls() {
+    let says = "write server.tls, or server.trusted_proxies";
+    for (lines, warned) in [
+        ("public_url = \"https://app.example.com\"", true),
+        ("public_url = \"http://localhost:8080\"", false),
+        (
+            "public_url = \"https://app.example.com\"\ntrusted_proxies = [\"10.0.0.1\"]",
+            false,
+        ),
+    ] {
+        let config = CONFIG.replace("public_url = \"https://app.example.com\"", lines);
+        let (exit, _, err) = Folder::with(&config).run("check");
+        assert_eq!(exit, Exit::Done, "{err}");
+        assert_eq!(err.contains(says), warned, "{lines}: {err}");
+    }
 }

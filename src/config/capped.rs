@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::error::{Faults, Place};
+use crate::config::error::{Faults, MOST, Place};
+use crate::web::printable::with_commas;
 
-/// As many as somebody reads.
-const MOST: usize = 20;
-
-/// Counts what is refused, by what is wrong.
+/// Counts what is refused or warned of, by what is wrong.
 #[derive(Debug, Default)]
-pub(super) struct Capped(BTreeMap<String, Many>);
+pub(super) struct Capped {
+    refused: BTreeMap<String, Many>,
+    warned: BTreeMap<String, Many>,
+}
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Many {
     count: usize,
     /// Of the first that is not told.
@@ -28,26 +29,51 @@ impl Capped {
         remedy: impl Into<String>,
         faults: &mut Faults,
     ) {
-        let many = self.0.entry(group.to_owned()).or_insert(Many {
-            count: 0,
-            untold: None,
-        });
-        many.count += 1;
-        if many.count <= MOST {
+        if is_told(&mut self.refused, group, place) {
             faults.refuse(place, key, what, remedy);
-        } else if many.untold.is_none() {
-            many.untold = Some(place.clone());
+        }
+    }
+
+    /// Notes something unwise in the same way.
+    pub(super) fn warn(
+        &mut self,
+        group: &str,
+        (place, key): (&Place, &str),
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+        faults: &mut Faults,
+    ) {
+        if is_told(&mut self.warned, group, place) {
+            faults.warn(place, key, what, remedy);
         }
     }
 
     /// Says how many more there are.
     pub(super) fn conclude(self, faults: &mut Faults) {
-        for many in self.0.into_values() {
-            if let Some(place) = many.untold {
-                let more = many.count - MOST;
-                let what = format!("and {more} more like the {MOST} before");
-                faults.refuse(&place, "", what, "mend those, and look again");
-            }
+        const REMEDY: &str = "mend those, and look again";
+        for (place, what) in self.refused.into_values().filter_map(Many::rest) {
+            faults.refuse(&place, "", what, REMEDY);
         }
+        for (place, what) in self.warned.into_values().filter_map(Many::rest) {
+            faults.warn(&place, "", what, REMEDY);
+        }
+    }
+}
+
+fn is_told(groups: &mut BTreeMap<String, Many>, group: &str, place: &Place) -> bool {
+    let many = groups.entry(group.to_owned()).or_default();
+    many.count += 1;
+    if many.count > MOST && many.untold.is_none() {
+        many.untold = Some(place.clone());
+    }
+    many.count <= MOST
+}
+
+impl Many {
+    /// Those that were not told, and where they begin.
+    fn rest(self) -> Option<(Place, String)> {
+        let place = self.untold?;
+        let more = with_commas(self.count - MOST);
+        Some((place, format!("and {more} more like the {MOST} before")))
     }
 }

@@ -7,6 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::oidc::TableName;
+use crate::web::printable::{self, with_commas};
+
+/// As many of one kind as somebody reads.
+pub(super) const MOST: usize = 10;
 
 /// A file of the configuration. They are told of in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +50,8 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())
+        let path = self.path.display().to_string();
+        f.write_str(&printable::on_one_line(&path))
     }
 }
 
@@ -229,10 +234,28 @@ impl Faults {
         Self::of(self.source.clone())
     }
 
+    /// What is to be [taken in](Self::take_in_some) afterwards.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            refused: BTreeSet::new(),
+            warned: BTreeSet::new(),
+            every_key: self.every_key,
+            provider: self.provider.clone(),
+            stand_ins: self.stand_ins.clone(),
+        }
+    }
+
     /// What was noted apart counts as well.
     pub(super) fn take_in(&mut self, apart: Self) {
         self.refused.extend(apart.refused);
         self.warned.extend(apart.warned);
+    }
+
+    /// As [`take_in`](Self::take_in), but no more than somebody reads.
+    pub(super) fn take_in_some(&mut self, apart: Self) {
+        self.refused.extend(some_of(apart.refused));
+        self.warned.extend(some_of(apart.warned));
     }
 
     /// `stand_in` is read in place of what is `written`, and nobody is to see it.
@@ -307,11 +330,13 @@ impl Faults {
             } => At::File(source.clone(), Some((*line, *column))),
             Place::Variable(name) => At::Variable(name.clone()),
         };
+        // A key may be any text, and so may a file's name.
+        let tell = |said: String| printable::on_one_line(&said).into_owned();
         Fault {
             at,
-            key: self.provider.tell(key),
-            what: self.as_written(self.provider.tell(what)),
-            remedy: self.as_written(self.provider.tell(remedy)),
+            key: tell(self.provider.tell(key)),
+            what: tell(self.as_written(self.provider.tell(what))),
+            remedy: tell(self.as_written(self.provider.tell(remedy))),
         }
     }
 
@@ -342,6 +367,19 @@ impl Faults {
             }
         }
     }
+}
+
+/// The first of many, and how many more there are.
+fn some_of(faults: BTreeSet<Fault>) -> impl Iterator<Item = Fault> {
+    let more = faults.len().saturating_sub(MOST);
+    let mut rest = faults.iter().skip(MOST);
+    let rest = rest.next().map(|first| Fault {
+        at: first.at.clone(),
+        key: String::new(),
+        what: format!("and {} more after the {MOST} before", with_commas(more)),
+        remedy: "mend those, and look again".to_owned(),
+    });
+    faults.into_iter().take(MOST).chain(rest)
 }
 
 /// Once for what stands in one place, however many inherit it.

@@ -1,6 +1,7 @@
 //! The folders that the paths of a configuration start from, and which files it names for bff alone.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub(super) struct Folder {
     path: PathBuf,
     /// In the order in which they were asked for.
     private: RefCell<Vec<Private>>,
+    /// Whose content is a part of what was configured.
+    counted: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// A file that nobody but bff has business with.
@@ -31,6 +34,7 @@ impl Folder {
         let folder = Self {
             path: file.folder().to_owned(),
             private: RefCell::default(),
+            counted: RefCell::default(),
         };
         folder.keep_private(file);
         folder
@@ -66,6 +70,16 @@ impl Folder {
             known.push(private);
         }
         path
+    }
+
+    /// The content of this file counts as what was configured.
+    pub(super) fn count(&self, path: &Path) {
+        self.counted.borrow_mut().insert(path.to_owned());
+    }
+
+    /// All whose content counts.
+    pub(super) fn into_counted(self) -> BTreeSet<PathBuf> {
+        self.counted.into_inner()
     }
 
     /// What of all that was named for bff alone so far lies below `dir`, links followed.

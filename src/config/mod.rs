@@ -30,6 +30,7 @@ mod tenants;
     expect(dead_code, reason = "`bff dev` alone brings sites here")
 )]
 mod here;
+mod without;
 
 #[cfg(feature = "dev")]
 mod development;
@@ -388,6 +389,7 @@ fn parse(
         let here = purpose.here(&root);
         if let Some(here) = &here {
             here.bring_main(&mut root, file);
+            without::leave_out(&mut root, variables, &folder, &mut faults);
         }
         let surroundings = Surroundings {
             purpose,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -36,6 +36,18 @@ impl Print {
         let mut digest = Context::new(&SHA256);
         digest.update(&self.0);
         digest.update(text.as_bytes());
+        Self(digest.finish().as_ref().to_vec())
+    }
+
+    /// Of the content of files, with their paths; of one that cannot be read, that it cannot.
+    pub(super) fn of_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for path in paths {
+            let content = regular_file::read(path, LARGEST_CONFIGURATION).ok();
+            let length = content.as_ref().map(Vec::len);
+            digest.update(format!("{} {length:?}", path.display()).as_bytes());
+            digest.update(&content.unwrap_or_default());
+        }
         Self(digest.finish().as_ref().to_vec())
     }
 
@@ -93,10 +105,11 @@ fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Folder) {
     match &node.value {
         Value::Text(value) | Value::Untyped(value) => {
             text("text", value);
-            if let Some(file) = file_in(node, key, value, folder)
-                && let Ok(content) = regular_file::read(&file, largest(key))
-            {
-                digest.update(&content);
+            if let Some(file) = file_in(node, key, value, folder) {
+                folder.count(&file);
+                if let Ok(content) = regular_file::read(&file, largest(key)) {
+                    digest.update(&content);
+                }
             }
         }
         Value::Integer(value) => text("number", &value.to_string()),

@@ -1,6 +1,7 @@
 //! The configuration read again while running: what has changed, and what of that a start alone reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use crate::config::reader::Read as _;
 use crate::config::resolve::{self, Purpose};
 use crate::config::tenants::draft::{self, Draft, Of};
 use crate::config::{Config, Variables, sites};
+use crate::web::changes::Changes;
 use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
 
 /// A file and its environment, which can be read again.
@@ -24,7 +26,7 @@ pub struct Reload {
     at_start: Prints,
     /// As they are in use.
     in_use: Mutex<Prints>,
-    secret_files: Mutex<SecretFiles>,
+    looked: Mutex<Looked>,
 }
 
 /// What another reading found; it counts as in use once it is [`accepted`](Reload::accept).
@@ -38,27 +40,50 @@ pub struct Reread {
     pub changed: Vec<String>,
     /// The keys that say something else than at the start, and are read only there.
     pub needs_restart: Vec<String>,
+    /// The sites beside bff.toml that came, went and say something else than what is in use.
+    pub sites: Changes,
     prints: Prints,
 }
+
+/// How the keys of sites begin.
+const OF_SITES: &str = "sites.";
 
 /// What each key says, as a digest: some say secrets.
 type Prints = BTreeMap<String, Print>;
 
-/// The files of tenants' secrets, each with the key that names it, and what the configuration said then:
-/// tens of thousands of tenants are not read every time that somebody looks for changes.
+/// What was found at the last look. Tens of thousands of tenants are not read into a document every time
+/// that somebody looks for changes, wherever they are written.
 #[derive(Debug, Default)]
-struct SecretFiles {
-    said: Print,
-    files: Vec<(String, PathBuf)>,
+struct Looked {
+    /// Of the files below, as they were before they were read; nothing's where others were read.
+    files: Print,
+    /// The folder of sites, whose files are in use whatever they are called.
+    sites: Option<PathBuf>,
+    /// All other files whose content counts.
+    counted: BTreeSet<PathBuf>,
+    prints: Prints,
+    /// The files of tenants' secrets, each with the key that names it.
+    secret_files: Vec<(String, PathBuf)>,
+}
+
+impl Looked {
+    /// The files as they are now: the same where nothing has changed but perhaps a tenant's secret.
+    fn files_now(&self) -> Print {
+        let of_sites = self.sites.iter().flat_map(fs::read_dir).flatten().flatten();
+        let of_sites = of_sites.map(|entry| entry.path());
+        let mut all = self.counted.clone();
+        all.extend(of_sites.filter(|path| path.extension().is_some_and(|ending| ending == "toml")));
+        Print::of_files(all.iter().map(PathBuf::as_path))
+    }
 }
 
 impl Reload {
     /// Of the configuration at `path` as it stands now, with these variables.
     pub fn new(path: PathBuf, variables: Variables) -> Self {
-        let secret_files = Mutex::default();
-        let prints = prints(&path, &variables, &secret_files);
+        let looked = Mutex::default();
+        let prints = prints(&path, &variables, &looked);
         Self {
-            secret_files,
+            looked,
             path,
             variables,
             at_start: prints.clone(),
@@ -75,6 +100,7 @@ impl Reload {
         let prints = self.prints();
         let (config, warnings) = super::load(&self.path, &self.variables, Purpose::Reload)?;
         let (mut changed, mut needs_restart) = (differing(&self.in_use(), &prints), Vec::new());
+        let sites = changes_of_sites(&self.in_use(), &prints, &changed);
         changed.retain(|key| !takes_a_restart(key));
         needs_restart.extend(differing(&self.at_start, &prints));
         needs_restart.retain(|key| takes_a_restart(key));
@@ -83,6 +109,7 @@ impl Reload {
             warnings,
             changed,
             needs_restart,
+            sites,
             prints,
         })
     }
@@ -98,7 +125,7 @@ impl Reload {
     }
 
     fn prints(&self) -> Prints {
-        prints(&self.path, &self.variables, &self.secret_files)
+        prints(&self.path, &self.variables, &self.looked)
     }
 
     fn in_use(&self) -> MutexGuard<'_, Prints> {
@@ -114,6 +141,43 @@ impl Reread {
     /// The configuration, and what to [accept](Reload::accept) once it is in use.
     pub fn into_parts(self) -> (Config, Warnings, AcceptedPrints) {
         (self.config, self.warnings, AcceptedPrints(self.prints))
+    }
+}
+
+/// Which sites two readings tell differently.
+fn changes_of_sites(before: &Prints, now: &Prints, differing: &[String]) -> Changes {
+    /// What stands for a site as a whole has no print of its own.
+    fn names(prints: &Prints) -> BTreeSet<&str> {
+        let wholes = prints
+            .iter()
+            .filter(|(_, print)| **print == Print::default());
+        wholes
+            .filter_map(|(key, _)| key.strip_prefix(OF_SITES))
+            .collect()
+    }
+    let (before, now) = (names(before), names(now));
+    let not_in = |those: &BTreeSet<&str>, others: &BTreeSet<&str>| {
+        let only = those.difference(others);
+        only.map(|name| (*name).to_owned()).collect()
+    };
+    // One name may begin another, as a and a.b do: a key is of the longer.
+    let of = |key: &str| {
+        let all = now.union(&before);
+        let owners = all.filter(|name| {
+            let rest = key.strip_prefix(**name);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        });
+        owners.copied().max_by_key(|name| name.len())
+    };
+    let keys = differing.iter();
+    let keys = keys.filter_map(|key| of(key.strip_prefix(OF_SITES)?));
+    let others: BTreeSet<&str> = keys.collect();
+    let is_another = |name: &&&str| others.contains(**name);
+    let changed = now.intersection(&before).filter(is_another);
+    Changes {
+        came: not_in(&now, &before),
+        went: not_in(&before, &now),
+        changed: changed.map(|name| (*name).to_owned()).collect(),
     }
 }
 
@@ -159,23 +223,46 @@ fn takes_a_restart(key: &str) -> bool {
 
 /// The prints of all keys, the files that they name and those of sites included. Empty where bff.toml is
 /// no TOML.
-fn prints(path: &Path, variables: &Variables, secret_files: &Mutex<SecretFiles>) -> Prints {
+fn prints(path: &Path, variables: &Variables, looked: &Mutex<Looked>) -> Prints {
+    let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+    // Before they are read: what changes between the two is then seen again, not missed.
+    let now = looked.files_now();
+    if looked.files != now {
+        let mut found = look(path, variables);
+        if (&found.sites, &found.counted) == (&looked.sites, &looked.counted) {
+            found.files = now;
+        }
+        *looked = found;
+    }
+    let mut prints = looked.prints.clone();
+    for (key, path) in &looked.secret_files {
+        take_down_file(key, path, &mut prints);
+    }
+    prints
+}
+
+/// All that a look finds in the documents.
+fn look(path: &Path, variables: &Variables) -> Looked {
     let source = Source::first(path);
     let mut faults = Faults::of(source.clone());
     let text = regular_file::read_text(path, LARGEST_CONFIGURATION).unwrap_or_default();
     let folder = Folder::of(&source);
-    let mut prints = Prints::new();
+    folder.count(path);
+    let mut looked = Looked::default();
+    let prints = &mut looked.prints;
     let Some(root) = document::read(&text, &source, variables, &mut faults) else {
-        return prints;
+        looked.counted = folder.into_counted();
+        return looked;
     };
-    take_down(&root, "", &folder, &mut prints);
+    take_down(&root, "", &folder, prints);
     let mut tenanted = Vec::new();
     if let Some(file) = File::read(&root, "", &mut faults) {
+        looked.sites = sites::folder(&file, &folder);
         for site in sites::own_documents(&file, variables, &folder, &mut faults) {
-            let name = format!("sites.{}", site.name);
+            let name = format!("{OF_SITES}{}", site.name);
             prints.insert(name.clone(), Print::default());
             let Some(own) = site.root else { continue };
-            take_down(&own, &name, &folder, &mut prints);
+            take_down(&own, &name, &folder, prints);
             if draft::is_tenanted(&own, Of::ASite) {
                 let whole = sites::whole(&root, own, &mut faults);
                 tenanted.push((whole, Of::ASite, site.source, name));
@@ -185,20 +272,11 @@ fn prints(path: &Path, variables: &Variables, secret_files: &Mutex<SecretFiles>)
     if draft::is_tenanted(&root, Of::BffToml) {
         tenanted.push((root, Of::BffToml, source, String::new()));
     }
-    let said = Print::of_all(&prints);
-    let mut known = secret_files.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.said != said {
-        let files = tenanted.into_iter();
-        let files = files.flat_map(|tenanted| secret_files_of(tenanted, &folder));
-        *known = SecretFiles {
-            said,
-            files: files.collect(),
-        };
-    }
-    for (key, path) in &known.files {
-        take_down_file(key, path, &mut prints);
-    }
-    prints
+    let files = tenanted.into_iter();
+    let files = files.flat_map(|tenanted| secret_files_of(tenanted, &folder));
+    looked.secret_files = files.collect();
+    looked.counted = folder.into_counted();
+    looked
 }
 
 /// All keys of a document, of which its tenants are one, be there tens of thousands.
@@ -246,7 +324,7 @@ fn secret_files_of(
 /// A file as a part of the key that names it. It is looked at from outside: there may be tens of
 /// thousands.
 fn take_down_file(key: &str, path: &Path, prints: &mut Prints) {
-    let stamp = std::fs::metadata(path).map(|found| (found.len(), found.modified().ok()));
+    let stamp = fs::metadata(path).map(|found| (found.len(), found.modified().ok()));
     let stamp = format!("{} {stamp:?}", path.display());
     let print = prints.entry(key.to_owned()).or_default();
     *print = print.with(&stamp);
@@ -317,7 +395,7 @@ mod tests {
         ];
         let folder = tempfile::tempdir().unwrap();
         let (file, secret) = (folder.path().join("bff.toml"), folder.path().join("secret"));
-        std::fs::write(&secret, "a client secret of some length").unwrap();
+        fs::write(&secret, "a client secret of some length").unwrap();
         let variables = [("KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")];
         let second = ("KEY2", "HRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEAAAE");
         let variables = variables.into_iter().chain([second]);
@@ -325,13 +403,13 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let start = || {
-            std::fs::write(&file, BEFORE).unwrap();
+            fs::write(&file, BEFORE).unwrap();
             Reload::new(file.clone(), variables.clone())
         };
         for (name, from, to, changed, needs_restart) in cases {
             let reload = start();
             let before = reload.stamp();
-            std::fs::write(&file, BEFORE.replacen(from, to, 1)).unwrap();
+            fs::write(&file, BEFORE.replacen(from, to, 1)).unwrap();
             let is_as_before = changed.is_empty() && needs_restart.is_empty();
             assert_eq!(reload.stamp() == before, is_as_before, "{name}");
             let reread = reload.read().unwrap();
@@ -345,7 +423,7 @@ mod tests {
         }
         let reload = start();
         let before = reload.read().unwrap().config;
-        std::fs::write(&secret, "another client secret").unwrap();
+        fs::write(&secret, "another client secret").unwrap();
         let reread = reload.read().unwrap();
         assert_eq!(
             reread.changed,
@@ -356,7 +434,71 @@ mod tests {
             before.sites[0].provider_print,
             reread.config.sites[0].provider_print
         );
-        std::fs::write(&file, "[server").unwrap();
+        fs::write(&file, "[server").unwrap();
         assert!(reload.read().is_err());
+    }
+
+    /// §7: of many sites it was keys alone that a reload named.
+    #[test]
+    fn the_sites_that_have_changed_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("sites")).unwrap();
+        let main = BEFORE.replace(
+            "public_url = \"https://app.example.com\"",
+            "sites = \"sites\"",
+        );
+        fs::write(at("bff.toml"), main).unwrap();
+        fs::write(at("secret"), "a client secret of some length").unwrap();
+        let write = |name: &str, more: &str| {
+            let text = format!("public_url = \"https://{name}.example.com\"\n{more}");
+            fs::write(at(&format!("sites/{name}.toml")), text).unwrap();
+        };
+        for name in ["a", "a.b", "c", "d"] {
+            write(name, "");
+        }
+        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        let variables = Variables::from([("KEY".to_owned(), key.to_owned())]);
+        let reload = Reload::new(at("bff.toml"), variables);
+        assert_eq!(reload.read().unwrap().sites, Changes::default());
+        write("a.b", "allow_semicolon = true");
+        write("e", "");
+        fs::remove_file(at("sites/d.toml")).unwrap();
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(
+            reload.read().unwrap().sites,
+            Changes {
+                came: named(&["e"]),
+                went: named(&["d"]),
+                changed: named(&["a.b"]),
+            }
+        );
+    }
+    /// What nobody has changed is not read into a document every two seconds: tens of thousands of tenants may
+    /// stand in bff.toml itself.
+    #[test]
+    fn what_has_not_changed_is_not_parsed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("bff.toml"), BEFORE).unwrap();
+        fs::write(at("secret"), "a client secret of some length").unwrap();
+        let reload = Reload::new(at("bff.toml"), Variables::new());
+        reload.stamp();
+        let mark = || {
+            let mut looked = reload.looked.lock().unwrap();
+            looked.prints.insert("mark".to_owned(), Print::default());
+        };
+        let is_marked = || reload.prints().contains_key("mark");
+        mark();
+        assert!(is_marked());
+        for (name, text) in [
+            ("secret", "a client secret of same length"),
+            ("bff.toml", &BEFORE.replace("30m", "31m")),
+        ] {
+            fs::write(at(name), text).unwrap();
+            assert!(!is_marked(), "{name}");
+            mark();
+            assert!(is_marked(), "{name}");
+        }
     }
 }

@@ -129,6 +129,13 @@ impl Read for AddressSource {
     }
 }
 
+impl AddressSource {
+    /// Where it is, if not here.
+    pub(super) const fn source(&self) -> &SecretSource {
+        &self.0
+    }
+}
+
 impl Written<AddressSource> {
     /// The address; `None` after noting why there is none.
     pub(super) fn resolve(
@@ -188,6 +195,33 @@ pub(super) fn is_beyond_a_shell(variable: &str) -> bool {
 }
 
 impl SecretSource {
+    /// What it is in, as everybody calls it; `path` makes a file's of a name.
+    pub(super) fn name(&self, path: impl Fn(&str) -> PathBuf) -> Option<String> {
+        match self {
+            Self::Variable(name) => Some(format!("env:{name}")),
+            // Without the dots that say the same.
+            Self::File(name) => {
+                let path: PathBuf = path(name).components().collect();
+                Some(format!("file:{}", path.display()))
+            }
+            Self::Literal(_) => None,
+        }
+    }
+
+    /// The one that `text` names, where it names one.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("env", name) => Some(Self::Variable(name.to_owned())),
+            ("file", path) => Some(Self::File(path.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Whether each tenant has one of its own.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        self.text().is_some_and(is_of_nobody)
+    }
+
     /// The name of what it is in.
     fn text(&self) -> Option<&str> {
         match self {

@@ -27,6 +27,17 @@ pub struct DevApp {
     pub mount: String,
     /// The path of its endpoints.
     pub base_path: String,
+    /// Those that people choose among, where there are several: the development provider is each of them.
+    pub providers: Vec<DevClient>,
+}
+
+/// One of several providers, as an app has it.
+#[derive(Debug, Clone)]
+pub struct DevClient {
+    /// What the app calls it.
+    pub name: String,
+    /// Whether its name stands in the addresses that it sends browsers to.
+    pub has_own_addresses: bool,
 }
 
 impl DevApp {
@@ -65,23 +76,27 @@ impl Clients {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
-    /// The `client_id` of an app.
-    pub fn id(&self, app: &SiteId) -> String {
-        if app.is_main() {
+    /// The `client_id` of an app, at the provider of this name where it has several.
+    pub fn id(&self, app: &SiteId, provider: Option<&str>) -> String {
+        let id = if app.is_main() {
             CLIENT_ID.to_owned()
         } else {
             format!("{CLIENT_ID}/{app}")
+        };
+        match provider {
+            Some(name) => format!("{id}:{name}"),
+            None => id,
         }
     }
 
-    /// The secret of an app.
-    pub fn secret(&self, app: &SiteId) -> ClientSecret {
-        ClientSecret::new(self.password(app))
+    /// The secret of this client.
+    pub fn secret(&self, client_id: &str) -> ClientSecret {
+        ClientSecret::new(self.password(client_id))
     }
 
     /// The same, as the provider keeps it.
-    pub(super) fn password(&self, app: &SiteId) -> String {
-        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, self.id(app).as_bytes()))
+    pub(super) fn password(&self, client_id: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, client_id.as_bytes()))
     }
 }
 
@@ -152,10 +167,11 @@ mod tests {
         let clients = Clients::new(&SystemRandomness);
         let (main, shop) = (SiteId::main(), SiteId::new("shop"));
         let acme = shop.tenant("acme");
-        let ids = [&main, &shop, &acme].map(|app| clients.id(app));
+        let ids = [&main, &shop, &acme].map(|app| clients.id(app, None));
         assert_eq!(ids, ["bff-dev", "bff-dev/shop", "bff-dev/shop/acme"]);
-        assert_eq!(clients.password(&shop), clients.password(&shop));
-        assert_ne!(clients.password(&shop), clients.password(&acme));
+        assert_ne!(clients.password(&ids[1]), clients.password(&ids[2]));
+        let corp = clients.id(&shop, Some("corp"));
+        assert_ne!(clients.password(&ids[1]), clients.password(&corp));
         let names = ids.each_ref().map(|id| name_of(id));
         assert_eq!(names, ["app", "shop", "shop/acme"]);
         assert_eq!(name_of("somebody"), "somebody");
@@ -168,6 +184,7 @@ mod tests {
             origin: origin.parse().unwrap(),
             mount: mount.to_owned(),
             base_path: format!("{mount}/bff"),
+            providers: Vec::new(),
         };
         let desk = SiteId::new("desk");
         let apps = Apps::new(vec![

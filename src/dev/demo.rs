@@ -126,6 +126,7 @@ mod tests {
             origin: origin.parse().unwrap(),
             mount: mount.to_owned(),
             base_path: base_path.to_owned(),
+            providers: Vec::new(),
         }
     }
 

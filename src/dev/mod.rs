@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use apps::{Clients, DevApp};
+pub use apps::{Clients, DevApp, DevClient};
 pub use serve::Dropped;
 
 use self::api::Api;
@@ -116,7 +116,10 @@ pub fn start(
         CoreSettings {
             issuer: issuer.clone(),
             users: settings.users.clone(),
-            relying_parties: apps.iter().map(|app| registered(app, &clients)).collect(),
+            relying_parties: apps
+                .iter()
+                .flat_map(|app| registered(app, &clients))
+                .collect(),
             access_token_seconds: settings.access_token_seconds,
         },
         Arc::clone(&clock),
@@ -188,14 +191,35 @@ impl Drop for DevServers {
     }
 }
 
-/// What the provider knows of an app.
-fn registered(app: &DevApp, clients: &Clients) -> RelyingParty {
+/// What the provider knows of an app: a client, or one for each of several providers that it is to it.
+fn registered(app: &DevApp, clients: &Clients) -> Vec<RelyingParty> {
+    if app.providers.is_empty() {
+        return vec![relying_party(app, None, "", clients)];
+    }
+    let each = app.providers.iter().map(|provider| {
+        let own = if provider.has_own_addresses {
+            format!("/{}", provider.name)
+        } else {
+            String::new()
+        };
+        relying_party(app, Some(&provider.name), &own, clients)
+    });
+    each.collect()
+}
+
+fn relying_party(
+    app: &DevApp,
+    provider: Option<&str>,
+    own: &str,
+    clients: &Clients,
+) -> RelyingParty {
+    let client_id = clients.id(&app.id, provider);
     RelyingParty {
-        client_id: clients.id(&app.id),
-        proof: Proof::Secret(clients.password(&app.id)),
-        redirect_uris: vec![app.endpoint("callback").to_string()],
+        proof: Proof::Secret(clients.password(&client_id)),
+        client_id,
+        redirect_uris: vec![app.endpoint(&format!("callback{own}")).to_string()],
         post_logout_redirect_uris: vec![app.endpoint("logout/callback").to_string()],
-        backchannel_logout_uri: Some(app.endpoint("backchannel-logout")),
+        backchannel_logout_uri: Some(app.endpoint(&format!("backchannel-logout{own}"))),
         frontchannel_logout_uri: None,
         id_token_alg: "RS256".to_owned(),
     }

@@ -9,6 +9,7 @@ use http::HeaderValue;
 
 use crate::pipeline::site::{Neighbours, Site};
 use crate::pipeline::tenancy::Tenancy;
+use crate::web::changes::Changes;
 use crate::web::cookie_names::CookieNames;
 use crate::web::site_id::SiteId;
 
@@ -116,6 +117,28 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// What differs of the tenants from those of `before`.
+    pub fn tenants_since(&self, before: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for tenancy in &self.tenancies {
+            tenancy.since(before.tenancy(tenancy.id()), &mut changes);
+        }
+        for tenancy in &before.tenancies {
+            let now = self.tenancy(tenancy.id());
+            let names = tenancy.tenants().map(|(_, name, _)| name);
+            let gone = names.filter(|name| now.and_then(|now| now.find(name)).is_none());
+            let gone = gone.map(|name| tenancy.id().tenant(name).as_str().to_owned());
+            changes.went.extend(gone);
+        }
+        changes
+    }
+
+    fn tenancy(&self, id: &SiteId) -> Option<&Tenancy> {
+        let mut all = self.tenancies.iter();
+        let found = all.find(|tenancy| tenancy.id() == id);
+        found.map(AsRef::as_ref)
     }
 
     /// Every site but those of tenants.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 
 use crate::pipeline::site::{Neighbours, Site};
+use crate::web::changes::Changes;
 use crate::web::cookie_names::CookieNames;
 use crate::web::host_pattern::HostPattern;
 use crate::web::site_id::SiteId;
@@ -23,6 +24,9 @@ pub trait MakesSites: Send + Sync + fmt::Debug {
 
     /// The name and the host, in lower case, of the tenant at `index`; by name they are in order.
     fn tenant(&self, index: usize) -> Option<(&str, &str)>;
+
+    /// Another one where the tenant at `index` has another host or other values.
+    fn digest(&self, index: usize) -> u64;
 
     /// The site of the tenant at `index`, beside these. Reads the secrets that it names.
     ///
@@ -135,6 +139,21 @@ impl Tenancy {
             let (name, host) = self.maker.tenant(index)?;
             Some((index, name, host))
         })
+    }
+
+    /// What differs of its tenants from those that it had `before`, by their names. Both are in order.
+    pub(super) fn since(&self, before: Option<&Self>, changes: &mut Changes) {
+        for (index, name, _) in self.tenants() {
+            let known = before.and_then(|before| Some((before, before.find(name)?.0)));
+            let now = || self.id.tenant(name).as_str().to_owned();
+            match known {
+                None => changes.came.push(now()),
+                Some((before, at)) if before.maker.digest(at) != self.maker.digest(index) => {
+                    changes.changed.push(now());
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     /// The index and the host of the tenant of this name.

@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod background;
 pub mod body;
+pub mod changes;
 pub mod client_address;
 pub mod cookie_line;
 pub mod cookie_names;
@@ -17,6 +18,7 @@ pub mod open_limits;
 pub mod outbound;
 pub mod own_hosts;
 pub mod pace;
+pub mod printable;
 pub mod problem;
 pub mod public_origin;
 pub mod registration;

@@ -253,3 +253,37 @@ async fn bff_dev_serves_tenants() {
     process.terminate().await;
     assert_eq!(process.ended().await, Some(0));
 }
+
+/// DESIGN §7: the choice of a provider is seen here too, and each of several signs in; all of them were one, and
+/// the page was first met in production.
+#[tokio::test]
+async fn bff_dev_shows_the_choice_of_a_provider() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let main = format!(
+        "[server]\nlisten = \"127.0.0.1:{port}\"\n\
+         [provider]\nclient_id = \"app\"\nclient_secret = \"env:NOT_HERE\"\n\
+         [providers.corp]\nissuer = \"https://id.example.com\"\nlabel = \"Staff\"\n\
+         [providers.social]\nissuer = \"https://social.example.com\"\n"
+    );
+    fs::write(folder.path().join("bff.toml"), main).unwrap();
+    let mut process = Process::start(&["dev"], folder.path(), &BTreeMap::new());
+    let script = process.line("script  ").await;
+    assert!(script.contains("&provider=corp'"), "{script}");
+    let app = Place::at("localhost", port, "", "/bff");
+    let mut browser = Browser::new(nine_o_clock());
+    let page = browser.open(&format!("{}bff/login", app.url())).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    for label in ["Staff", "social"] {
+        assert!(page.text().contains(label), "{label}: {page:?}");
+    }
+    for name in ["corp", "social"] {
+        let hint = format!("?provider={name}&login_hint=alice");
+        app.sign_in(&mut browser, &hint).await;
+        assert_eq!(app.session(&mut browser).await["provider"], name);
+        app.sign_out(&mut browser).await;
+        assert_eq!(app.user(&mut browser).await, Value::Null);
+    }
+    process.terminate().await;
+    assert_eq!(process.ended().await, Some(0));
+}

@@ -237,7 +237,7 @@ async fn who_comes_to_nobodys_host_is_sent_to_choose() {
 }
 
 /// DESIGN §7: tenants come and go with a reload; whoever is signed in at another stays so, and so is whoever
-/// was signed in at one that comes back.
+/// was signed in at one that comes back. The answer says who came and went; it named the file alone.
 #[tokio::test]
 async fn tenants_come_and_go_with_a_reload() {
     let idp = Idp::start(&nine_o_clock());
@@ -263,15 +263,38 @@ async fn tenants_come_and_go_with_a_reload() {
             .await;
         (reply.status == 200).then(|| reply.json()["authenticated"] == true)
     };
-    for (content, acmes, initechs) in [
-        ("initech = {}\nanother = {}\n", None, Some(true)),
-        ("acme = {}\n", Some(true), None),
-        ("acme = {}\ninitech = {}\n", Some(true), Some(true)),
+    for (content, acmes, initechs, told) in [
+        (
+            "initech = {}\nanother = {}\n",
+            None,
+            Some(true),
+            "1 came (desk/another), 1 went (desk/acme)",
+        ),
+        (
+            "acme = {}\n",
+            Some(true),
+            None,
+            "1 came (desk/acme), 2 went (desk/another, desk/initech)",
+        ),
+        (
+            "acme = { host = \"acme.example\" }\ninitech = {}\n",
+            None,
+            Some(true),
+            "1 came (desk/initech), 1 changed (desk/acme)",
+        ),
+        (
+            "acme = {}\ninitech = {}\n",
+            Some(true),
+            Some(true),
+            "1 changed (desk/acme)",
+        ),
     ] {
         std::fs::write(&file, content).unwrap();
         let reply = bff.administer("POST", "/reload").await;
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.json()["changed"], json!(["sites.desk.tenants_file"]));
+        assert_eq!(reply.json()["tenants"]["told"], json!(told));
+        assert_eq!(reply.json()["sites"]["told"], json!("1 changed (desk)"));
         assert_eq!(is_signed_in(acme, &of_acme).await, acmes, "acme: {content}");
         assert_eq!(
             is_signed_in(initech, &of_initech).await,

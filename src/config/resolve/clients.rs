@@ -6,7 +6,8 @@ use url::{Origin, Url};
 
 use crate::auth::choices::{Choice, Choices};
 use crate::config::ClientConfig;
-use crate::config::error::Faults;
+use crate::config::document::OF_SITES;
+use crate::config::error::{Faults, Place, Source};
 use crate::config::file::ProviderTable;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::described::Described;
@@ -33,8 +34,7 @@ pub(super) fn clients(
     if several.is_empty() {
         warn_of_no_choice(file, faults);
     }
-    // Under `bff dev` there is one provider, whatever the file says.
-    if several.is_empty() || surroundings.purpose.is_development() {
+    if several.is_empty() {
         let only = Client {
             field: &file.provider,
             name: None,
@@ -117,7 +117,11 @@ impl Client<'_> {
         let outbound = OutboundSettings {
             way_out,
             in_clear: settings.as_ref().and_then(asked_in_clear),
-            roots: roots(&table(field).0.ca, "the provider's", surroundings, faults),
+            roots: if surroundings.purpose.is_without_provider() {
+                None
+            } else {
+                roots(&table(field).0.ca, "the provider's", surroundings, faults)
+            },
         };
         let auth = provider::auth(field, &site.file.session, public, faults);
         let mut settings = settings?;
@@ -135,7 +139,8 @@ impl Client<'_> {
 /// What to say where a provider has no secret. One that was written for another issuer is not inherited,
 /// and whoever sent it to this one would give it away.
 fn missing_secret(site: &Described<'_>, name: Option<&str>) -> MissingSecret {
-    let has_secret = |table: &ProviderTable| table.client_secret.stands();
+    let has_secret =
+        |table: &ProviderTable| table.client_secret.stands() || table.client_key.stands();
     let ground = site.ground.and_then(|ground| match name {
         Some(name) => {
             let several = ground.providers.written()?;
@@ -155,7 +160,50 @@ fn missing_secret(site: &Described<'_>, name: Option<&str>) -> MissingSecret {
     } else {
         return MissingSecret::default();
     };
-    MissingSecret::not_inherited(of, name.unwrap_or(site.id.as_str()))
+    let own = match name {
+        Some(name) => {
+            let several = site.file.providers.written().map(|all| &all.value.0);
+            let mut several = several.into_iter().flatten();
+            let own = several.find(|own| own.value.0 == name);
+            own.map(|own| &own.value.1)
+        }
+        None => site.file.provider.written().map(|own| &own.value),
+    };
+    let astray = own.and_then(|own| astray(own, site.source));
+    MissingSecret::not_inherited(of, astray, name.unwrap_or(site.id.as_str()))
+}
+
+/// The first key of a provider that stands in `source` and says where the client's secret goes, be the issuer
+/// inherited.
+fn astray(provider: &ProviderTable, source: &Source) -> Option<(String, Place)> {
+    fn at<T>(field: &Field<T>) -> Option<(String, Place)> {
+        let written = field.written()?;
+        Some((written.key.clone(), written.place.clone()))
+    }
+    let is_own = |place: &Place| match place {
+        Place::File { source: own, .. } => own == source,
+        Place::Variable(name) => name.starts_with(OF_SITES),
+        Place::Whole => false,
+    };
+    if at(&provider.issuer).is_some_and(|(_, place)| is_own(&place)) {
+        return None;
+    }
+    let ProviderTable {
+        internal_url,
+        internal_http,
+        endpoints,
+        proxy,
+        ca,
+        ..
+    } = provider;
+    let keys = [
+        at(internal_url),
+        at(internal_http),
+        at(endpoints),
+        at(proxy),
+        at(ca),
+    ];
+    keys.into_iter().flatten().find(|(_, place)| is_own(place))
 }
 
 /// A7: the one address beyond this machine where the operator has us ask over http.

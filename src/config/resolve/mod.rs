@@ -5,6 +5,7 @@
 
 mod between;
 mod certificates;
+mod chooser;
 mod clients;
 pub(super) mod described;
 mod frontend;
@@ -120,7 +121,7 @@ pub(super) fn resolve(
         .iter()
         .map(|site| site::site(site, surroundings, faults))
         .collect();
-    between::judge(&described, &resolved, faults);
+    between::judge(&described, &resolved, &own, surroundings.folder, faults);
     certificates::judge(&described, &resolved, surroundings, faults);
     faults.turn_to(&main.source);
     let certificates = resolved.iter().flat_map(|site| site.certificates.clone());

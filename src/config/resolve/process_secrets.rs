@@ -14,17 +14,24 @@ use crate::config::resolve::table;
 use crate::config::secret_source::SecretSource;
 
 /// What the session keys and the keys of administration are, each with the key that says so.
-pub(in crate::config) struct ProcessSecrets(Vec<(String, Zeroizing<String>)>);
+pub(in crate::config) struct ProcessSecrets {
+    said: Vec<(String, Zeroizing<String>)>,
+    /// What they are in, and the store's address as well.
+    named: Vec<(String, String)>,
+}
 
 impl fmt::Debug for ProcessSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProcessSecrets({} of them)", self.0.len())
+        write!(f, "ProcessSecrets({} of them)", self.said.len())
     }
 }
 
 impl ProcessSecrets {
     /// Where nothing is judged.
-    pub(in crate::config) const NONE: &'static Self = &Self(Vec::new());
+    pub(in crate::config) const NONE: &'static Self = &Self {
+        said: Vec::new(),
+        named: Vec::new(),
+    };
 
     /// Those that `file` names; what is wrong with one is said where it is used.
     pub(super) fn of(file: &File, variables: &Variables, folder: &Folder) -> Self {
@@ -38,18 +45,36 @@ impl ProcessSecrets {
         });
         let all = session.keys.or(Vec::new()).into_iter();
         let all = all.chain(server.admin_key.written().cloned()).chain(named);
-        let found = all.filter_map(|written: Written<SecretSource>| {
-            let path = |name: &str| folder.public(&written, name);
+        let all: Vec<Written<SecretSource>> = all.collect();
+        let said = all.iter().filter_map(|written| {
+            let path = |name: &str| folder.public(written, name);
             let found = written.value.look_up(variables, path);
             Some((written.key.clone(), found.ok()?))
         });
-        Self(found.collect())
+        let said = said.collect();
+        let store = session.store_url.written().map(|written| Written {
+            key: written.key.clone(),
+            place: written.place.clone(),
+            value: written.value.source().clone(),
+        });
+        let named = all.iter().chain(&store).filter_map(|written| {
+            let name = written.value.name(|path| folder.public(written, path));
+            Some((name?, written.key.clone()))
+        });
+        let named = named.collect();
+        Self { said, named }
     }
 
     /// The key that says this as well.
     pub(super) fn name_of(&self, secret: &str) -> Option<&str> {
-        let mut all = self.0.iter();
+        let mut all = self.said.iter();
         let found = all.find(|(_, own)| own.as_str() == secret);
         found.map(|(key, _)| key.as_str())
+    }
+
+    /// What they are in, each with the key that says so.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.named.iter();
+        named.map(|(name, key)| (name.as_str(), key.as_str()))
     }
 }

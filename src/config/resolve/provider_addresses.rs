@@ -191,7 +191,8 @@ pub(super) fn way_out(
     let Some(written) = provider.proxy.written() else {
         return named_by_environment(surroundings, faults);
     };
-    if !surroundings.purpose.needs_secrets() {
+    // The development provider is on this machine.
+    if surroundings.purpose.is_without_provider() {
         return WayOut::straight();
     }
     let Some(text) = written.resolve(surroundings.secrets(), faults) else {

@@ -1,6 +1,6 @@
 //! `public_url` and `base_path`: where browsers find a site.
 
-use url::Url;
+use url::{Host, Url};
 
 use crate::config::error::Faults;
 use crate::config::file::ServerTable;
@@ -37,8 +37,7 @@ impl Public {
 
     /// Its host in lower case and in A-labels, as sites are told apart by.
     pub(super) fn host(&self) -> &str {
-        let host = self.url.host_str().unwrap_or_default();
-        host.strip_suffix('.').unwrap_or(host)
+        self.url.host_str().unwrap_or_default()
     }
 
     /// Where browsers find the endpoints.
@@ -79,6 +78,14 @@ pub(super) fn public(
     })
 }
 
+/// A host in the one form that hosts are compared in: lower case, in A-labels, without a dot at its end.
+pub(super) fn host_of(text: &str) -> Option<Host> {
+    match Host::parse(text.strip_suffix('.').unwrap_or(text)).ok()? {
+        Host::Domain(name) if name.ends_with('.') => None,
+        host => Some(host),
+    }
+}
+
 /// B9: the origin is the operator's word, never a request's.
 fn public_url(
     written: &Written<String>,
@@ -91,6 +98,17 @@ fn public_url(
             faults,
             format!("has braces in its host: {:?}", written.value),
             "write {tenant} alone in it, or none",
+        );
+        return None;
+    }
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')) {
+        written.refuse(
+            faults,
+            format!(
+                "has a dot at the end of its host, which makes another origin of it: {:?}",
+                written.value
+            ),
+            format!("write the host as people do: {host}"),
         );
         return None;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::error::Faults;
 use crate::config::file::RouteTable;
@@ -11,7 +11,7 @@ use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
-use crate::config::resolve::public::Public;
+use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::{Purpose, Surroundings, path_prefix, roots, span, upstream_url};
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
@@ -307,11 +307,10 @@ fn upstreams(
     read.into_iter().collect()
 }
 
-/// A host as browsers send it: lower case, no port.
+/// A host as browsers send it, without a port.
 fn host(field: &Field<String>, faults: &mut Faults) -> Option<String> {
     let written = field.written()?;
-    let host = Host::parse(&written.value)
-        .ok()
+    let host = host_of(&written.value)
         .filter(|_| !written.value.contains(['*', '%', '/', '@']))
         .map(|host| host.to_string());
     if host.is_none() {

@@ -8,7 +8,9 @@ use crate::config::reader::Written;
 use crate::config::resolve::described::Described;
 use crate::config::resolve::public::{Public, public};
 use crate::config::resolve::tenancy::{self, Tenancy};
-use crate::config::resolve::{Surroundings, clients, frontend, route, session, table, tls};
+use crate::config::resolve::{
+    Surroundings, chooser, clients, frontend, route, session, table, tls,
+};
 use crate::config::site_file::SiteFile;
 use crate::config::{ClientConfig, SiteConfig};
 use crate::proxy::path::PathRules;
@@ -95,7 +97,7 @@ fn settings(
         outbound,
         provider_print,
     } = own;
-    Some(SiteConfig {
+    let settings = SiteConfig {
         id: site.id.clone(),
         file: site.source.path().to_owned(),
         path_rules,
@@ -108,7 +110,9 @@ fn settings(
         routes: routes?,
         frontend: frontend?.files(),
         error_page,
-    })
+    };
+    chooser::judge(&file.choose_provider_url, &settings, faults);
+    Some(settings)
 }
 
 /// A service worker stands before all pages of its scope: that of a site on a path ends where the site

@@ -9,9 +9,13 @@ use crate::config::document::{Entry, Node, Value};
 use crate::config::error::Place;
 use crate::config::sites::process;
 
+/// What proves who we are. It goes to the addresses that were written beside it, and to no other: whoever
+/// may write a site's file need not be one who may read it.
+const SECRETS: &[&str] = &["client_secret", "client_key", "client_secret_expires"];
+
 /// What leaves with a key of bff.toml where a site writes another: it would contradict the new one, or
 /// would have what one provider was trusted with go to another.
-const LEAVES: [(&str, &str, &[&str]); 7] = [
+const LEAVES: [(&str, &str, &[&str]); 12] = [
     ("", "providers", &["default_provider"]),
     (
         "provider",
@@ -26,6 +30,11 @@ const LEAVES: [(&str, &str, &[&str]); 7] = [
             "client_secret_expires",
         ],
     ),
+    ("provider", "internal_url", SECRETS),
+    ("provider", "internal_http", SECRETS),
+    ("provider", "endpoints", SECRETS),
+    ("provider", "proxy", SECRETS),
+    ("provider", "ca", SECRETS),
     (
         "provider",
         "client_secret",

@@ -104,6 +104,13 @@ pub(super) fn whole(ground: &Node, mut own: Node, faults: &mut Faults) -> Node {
     whole
 }
 
+/// The folder that bff.toml names, where it names one.
+pub(super) fn folder(file: &File, folder: &Folder) -> Option<PathBuf> {
+    let server = file.server.written()?;
+    let written = server.value.sites.written()?;
+    Some(folder.public(written, &written.value))
+}
+
 /// What the files of sites say themselves, with their variables laid over it.
 pub(super) fn own_documents(
     file: &File,
@@ -248,18 +255,32 @@ fn prefix(name: &str) -> String {
     format!("{OF_SITES}{name}__")
 }
 
-/// A variable for a site that is not there was meant for one that is.
+/// A variable for a site that is not there was meant for one that is, and one for two was meant for one.
 fn refuse_strays(variables: &Variables, names: &[&str], faults: &mut Faults) {
-    let prefixes: Vec<String> = names.iter().map(|name| prefix(name)).collect();
+    let prefixes: Vec<(&str, String)> = names.iter().map(|name| (*name, prefix(name))).collect();
     let of_sites = variables.keys().filter(|name| name.starts_with(OF_SITES));
-    for name in of_sites {
-        if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
-            faults.refuse(
-                &Place::Variable(name.clone()),
+    for variable in of_sites {
+        let is_for = |(_, prefix): &&(&str, String)| variable.starts_with(prefix);
+        let meant: Vec<String> = prefixes
+            .iter()
+            .filter(is_for)
+            .map(|(name, _)| format!("{name}.toml"))
+            .collect();
+        let place = Place::Variable(variable.clone());
+        match &meant[..] {
+            [] => faults.refuse(
+                &place,
                 "",
                 "is for a site whose file is not there",
                 "name it after the file, as in BFF_SITES__SHOP__PROVIDER__CLIENT_ID for shop.toml in the folder of server.sites",
-            );
+            ),
+            [_] => {}
+            [..] => faults.refuse(
+                &place,
+                "",
+                format!("is for {} alike", meant.join(" and ")),
+                "give one of the files another name, or write the key in the file that is meant",
+            ),
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) use template::Process;
 pub use template::{Template, TenantedSite};
 
 /// One of those that a site is made for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tenant {
     /// As in `acme`.
     pub name: Box<str>,

@@ -71,9 +71,24 @@ impl Spot {
         matches!(names(&self.path)[..], ["provider", ..])
     }
 
+    /// Whether it says where a secret is.
+    pub(in crate::config) fn names_a_secret(&self) -> bool {
+        let beginning = self.text.beginning();
+        self.kind == Kind::Secret
+            && (beginning.starts_with("env:") || beginning.starts_with("file:"))
+    }
+
+    /// Whether `other` says where this secret is sent.
+    pub(in crate::config) fn goes_to(&self, other: &Self) -> bool {
+        let is_address = matches!(other.kind, Kind::Address | Kind::Endpoint);
+        let table = self.key.rsplit_once('.').map(|(table, _)| table);
+        let below = table.and_then(|table| other.key.strip_prefix(table));
+        is_address && below.is_some_and(|below| below.starts_with('.'))
+    }
+
     /// Whether each tenant may have the file of a secret here.
     pub(in crate::config) fn names_a_secret_file(&self) -> bool {
-        self.kind == Kind::Secret && self.text.beginning().starts_with("file:")
+        self.names_a_secret() && self.text.beginning().starts_with("file:")
     }
 }
 

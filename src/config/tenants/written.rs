@@ -9,8 +9,25 @@ use crate::config::reader::{Field, Read, Written, wrong_type};
 use crate::config::tenants::placeholders::{TENANT, is_name};
 use crate::config::tls_table::TlsTable;
 
-/// All tenants of one file, by name.
-pub(in crate::config) type TenantsTable = Named<TenantTable>;
+/// All tenants of one file, by name, in the order written.
+#[derive(Debug, Clone, Default)]
+pub(in crate::config) struct TenantsTable(
+    pub(in crate::config) Vec<Written<(String, TenantTable)>>,
+);
+
+/// Of what cannot be read in thousands of them, some is told.
+impl Read for TenantsTable {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let mut own = faults.apart();
+        let read = Named::read(node, key, &mut own);
+        faults.take_in_some(own);
+        read.map(|Named(tenants)| Self(tenants))
+    }
+
+    fn schema() -> serde_json::Value {
+        Named::<TenantTable>::schema()
+    }
+}
 
 /// What is said of one tenant.
 #[derive(Debug, Clone, Default)]

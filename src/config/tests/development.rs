@@ -203,6 +203,68 @@ fn production_secrets_are_not_needed() {
     assert!(config.keys.is_empty());
 }
 
+/// What `bff dev` does without need not be set: it asked for the store of production, its keys and those of its
+/// administration.
+#[test]
+fn what_is_not_used_here_need_not_be_here() {
+    let text = file_with(
+        "session",
+        "store = \"redis\"\nstore_url = \"env:MISSING_URL\"\nstore_ca = \"missing.pem\"",
+    );
+    let admin = "[server]\nadmin_listen = \"127.0.0.1:0\"\nadmin_key = \"env:MISSING\"\nadmin_keys = { ops = \"file:missing\" }";
+    let text = text.replacen("[server]", admin, 1);
+    let text = text.replace(
+        "[provider]",
+        "[provider]\nproxy = \"env:MISSING\"\nca = \"missing.pem\"",
+    );
+    let (config, warnings) = develop(&text).unwrap();
+    assert_eq!(config.store_name, "memory");
+    assert!(config.admin.is_some());
+    assert_snapshot!(warnings, @r#"bff.toml:16:13: session.store_url is not here, so bff dev keeps sessions in memory; put it there to try store = "redis""#);
+    let mut variables = variables();
+    let url = (
+        "MISSING_URL".to_owned(),
+        "redis://localhost:6379".to_owned(),
+    );
+    variables.extend([url]);
+    let text = text.replace("store_ca = \"missing.pem\"", "");
+    let (config, _) = parse(&text, Path::new("bff.toml"), &variables, DEVELOP).unwrap();
+    assert_eq!(config.store_name, "redis", "where it is there it is used");
+}
+
+/// DESIGN §7: the choice of a provider could not be seen here, since all of several were one.
+#[test]
+fn each_of_several_providers_is_here() {
+    let several = r#"
+[provider]
+client_id = "app"
+[providers.corp]
+issuer = "https://id.example.com"
+client_secret = "env:MISSING"
+label = "Staff"
+[providers.social]
+issuer = "https://social.example.com"
+"#;
+    let (mut config, warnings) = develop(several).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let servers = dev_servers();
+    config.use_development_servers(&servers);
+    let site = &config.sites[0];
+    let all = [
+        (&site.auth, &site.provider),
+        (&site.others[0].auth, &site.others[0].provider),
+    ];
+    let ids = all.map(|(_, provider)| provider.client_id.as_str());
+    assert_eq!(ids, ["bff-dev:corp", "bff-dev:social"]);
+    for (auth, provider) in all {
+        assert_eq!(provider.issuer, servers.issuer);
+        let name = auth.choices.name_of(&provider.registration());
+        assert_eq!(name, auth.name.as_deref());
+    }
+    assert!(site.auth.choices.must_be_made());
+    assert_eq!(&*site.auth.choices.all[0].label, "Staff");
+}
+
 /// It was another at each start, so that no API could be told where to ask.
 #[test]
 fn the_provider_may_keep_its_port() {

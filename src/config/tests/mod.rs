@@ -14,6 +14,8 @@ mod server;
 mod session;
 mod sites;
 mod tenants;
+mod tenants_apart;
+mod trust;
 
 use std::fmt::Write as _;
 use std::fs;

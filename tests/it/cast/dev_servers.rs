@@ -34,6 +34,7 @@ fn servers_of(app: &Upstream) -> DevServers {
         origin: origin_of(app).parse().unwrap(),
         mount: String::new(),
         base_path: "/bff".to_owned(),
+        providers: Vec::new(),
     };
     start(
         &settings,
@@ -51,9 +52,9 @@ fn origin_of(app: &Upstream) -> String {
 
 fn relying_party(servers: &DevServers, app: &Upstream) -> RelyingParty {
     let main = SiteId::main();
-    let secret = servers.clients.secret(&main);
-    RelyingParty::new(&servers.issuer, &servers.clients.id(&main), secret.expose())
-        .at(&origin_of(app))
+    let client_id = servers.clients.id(&main, None);
+    let secret = servers.clients.secret(&client_id);
+    RelyingParty::new(&servers.issuer, &client_id, secret.expose()).at(&origin_of(app))
 }
 
 /// A page of another site can have its own name point at this machine (DNS rebinding), where the control

@@ -1,15 +1,23 @@
 //! What holds between sites: each has a place of its own, and its own name in the browser and in stores.
 
+mod secrets;
 mod tenants;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::config::SiteConfig;
 use crate::config::error::Faults;
+use crate::config::folder::Folder;
+use crate::config::reader::Written;
 use crate::config::resolve::described::Described;
-use crate::config::resolve::public::Public;
+use crate::config::resolve::process_secrets::ProcessSecrets;
+use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::route::is_below;
 use crate::config::resolve::site::Resolved;
-use crate::config::resolve::tenancy::Tenancy;
+use crate::config::resolve::tenancy::{self, Tenancy};
 use crate::proxy::RouteSettings;
+use crate::web::site_id::SiteId;
 
 /// A site with all that the others are held against.
 struct Known<'a> {
@@ -20,7 +28,13 @@ struct Known<'a> {
 }
 
 /// Judges each site against those before it.
-pub(super) fn judge(described: &[Described<'_>], resolved: &[Resolved], faults: &mut Faults) {
+pub(super) fn judge(
+    described: &[Described<'_>],
+    resolved: &[Resolved],
+    own: &ProcessSecrets,
+    folder: &Folder,
+    faults: &mut Faults,
+) {
     let known: Vec<Known<'_>> = described
         .iter()
         .zip(resolved)
@@ -33,21 +47,70 @@ pub(super) fn judge(described: &[Described<'_>], resolved: &[Resolved], faults: 
             })
         })
         .collect();
+    let hosts = Hosts::of(&known);
+    let mut names: HashMap<&SiteId, &Known<'_>> = HashMap::new();
     for (index, site) in known.iter().enumerate() {
         faults.turn_to(site.described.source);
-        let earlier = known.get(..index).unwrap_or_default();
         // What a site has in common with several is one fault, and told of the first of them.
-        if let Some(other) = earlier.iter().find(|other| has_its_name(site, other)) {
-            refuse_one_name(site, other, faults);
-        }
-        judge_on_host(site, earlier, faults);
-        for other in &known {
-            if !std::ptr::eq(site, other) {
-                hosts_of_routes(site, other, faults);
+        match names.entry(&site.described.id) {
+            Entry::Occupied(other) => refuse_one_name(site, other.get(), faults),
+            Entry::Vacant(first) => {
+                first.insert(site);
             }
         }
+        judge_on_host(site, &hosts.earlier(index, site), faults);
+        hosts_of_routes(site, &hosts, faults);
     }
-    tenants::judge(&known, faults);
+    tenants::judge(&known, &hosts, faults);
+    secrets::judge(&known, own, folder, faults);
+}
+
+/// Who is at which host: there may be thousands of sites and of tenants, and none is held against all others.
+struct Hosts<'a> {
+    /// The sites by host, or by pattern, and the place of each in the order of all.
+    sites: HashMap<&'a str, Vec<(usize, &'a Known<'a>)>>,
+    /// At each host the first tenant of each site that has one there.
+    tenants: HashMap<&'a str, BTreeMap<usize, &'a tenancy::Known>>,
+}
+
+impl<'a> Hosts<'a> {
+    fn of(known: &'a [Known<'a>]) -> Self {
+        let mut hosts = Self {
+            sites: HashMap::new(),
+            tenants: HashMap::new(),
+        };
+        for (index, site) in known.iter().enumerate() {
+            let there = hosts.sites.entry(site.public.host()).or_default();
+            there.push((index, site));
+            let tenants = site.tenancy.into_iter();
+            for tenant in tenants.flat_map(|tenancy| &tenancy.tenants) {
+                let there = hosts.tenants.entry(&tenant.tenant.host).or_default();
+                let first = there.entry(index).or_insert(tenant);
+                if tenant.place < first.place {
+                    *first = tenant;
+                }
+            }
+        }
+        hosts
+    }
+
+    /// The first that has this host for its own.
+    fn site_at(&self, host: &str) -> Option<&'a Known<'a>> {
+        let mut there = self.sites.get(host)?.iter().map(|(_, site)| *site);
+        there.find(|site| site.tenancy.is_none())
+    }
+
+    /// Those before `site` on its host.
+    fn earlier(&self, index: usize, site: &Known<'_>) -> Vec<&'a Known<'a>> {
+        let there = self.sites.get(site.public.host()).into_iter();
+        let earlier = there.flatten().filter(|(other, _)| *other < index);
+        earlier.map(|(_, other)| *other).collect()
+    }
+
+    /// The first tenant of the site at `index` at this host.
+    fn tenant_of(&self, index: usize, host: &str) -> Option<&'a tenancy::Known> {
+        self.tenants.get(host)?.get(&index).copied()
+    }
 }
 
 /// What holds between two sites on one host, each at a path of its own.
@@ -59,10 +122,8 @@ fn share_a_host(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
 }
 
 /// What holds between sites that share a host.
-fn judge_on_host(site: &Known<'_>, earlier: &[Known<'_>], faults: &mut Faults) {
-    let neighbours = earlier
-        .iter()
-        .filter(|other| site.public.host() == other.public.host());
+fn judge_on_host(site: &Known<'_>, earlier: &[&Known<'_>], faults: &mut Faults) {
+    let neighbours = earlier.iter();
     let mut in_its_place = neighbours
         .clone()
         .filter(|other| site.public.mount == other.public.mount);
@@ -110,10 +171,6 @@ impl Known<'_> {
 }
 
 /// Stores, seals and logs tell sites apart by their names alone.
-fn has_its_name(site: &Known<'_>, other: &Known<'_>) -> bool {
-    site.described.id == other.described.id
-}
-
 fn refuse_one_name(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
     let what = format!("is the name of {} too", other.file());
     let remedy = "give each site a name of its own: the file's, or id";
@@ -257,14 +314,10 @@ fn is_derived(name: &str, of: &str) -> bool {
 }
 
 /// A host that a route names is nobody else's.
-fn hosts_of_routes(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
-    let routes = site.described.file.route.or(Vec::new());
-    for route in &routes {
-        let Some(written) = route.value.host.written() else {
-            continue;
-        };
-        let host = written.value.to_ascii_lowercase();
-        if host == other.public.host() && host != site.public.host() {
+fn hosts_of_routes(site: &Known<'_>, hosts: &Hosts<'_>, faults: &mut Faults) {
+    for (written, host) in routes_with_hosts(site) {
+        let elsewhere = host != site.public.host();
+        if let Some(other) = hosts.site_at(&host).filter(|_| elsewhere) {
             written.refuse(
                 faults,
                 format!("is the host of the site in {}", other.file()),
@@ -272,4 +325,15 @@ fn hosts_of_routes(site: &Known<'_>, other: &Known<'_>, faults: &mut Faults) {
             );
         }
     }
+}
+
+/// The hosts that a site's routes name, as they are written and as they are compared.
+fn routes_with_hosts(site: &Known<'_>) -> Vec<(Written<String>, String)> {
+    let routes = site.described.file.route.written();
+    let routes = routes.into_iter().flat_map(|routes| &routes.value);
+    let named = routes.filter_map(|route| {
+        let written = route.value.host.written()?;
+        Some((written.clone(), host_of(&written.value)?.to_string()))
+    });
+    named.collect()
 }

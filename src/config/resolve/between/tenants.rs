@@ -1,17 +1,17 @@
 //! What holds between tenants and whoever else has a host: no host is two's.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::config::capped::Capped;
 use crate::config::error::Faults;
-use crate::config::reader::Written;
-use crate::config::resolve::between::{Known, share_a_host};
-use crate::config::resolve::tenancy::{self, Tenancy};
+use crate::config::resolve::between::{Hosts, Known, routes_with_hosts, share_a_host};
+use crate::config::resolve::public::host_of;
+use crate::config::resolve::tenancy::Tenancy;
 
 /// Judges the sites of tenants against all sites.
-pub(super) fn judge(known: &[Known<'_>], faults: &mut Faults) {
-    let domains = Domains::of(known);
+pub(super) fn judge(known: &[Known<'_>], hosts: &Hosts<'_>, faults: &mut Faults) {
+    let choosers = choosers(known);
     for (index, site) in known.iter().enumerate() {
         let Some(tenancy) = site.tenancy else {
             continue;
@@ -24,13 +24,14 @@ pub(super) fn judge(known: &[Known<'_>], faults: &mut Faults) {
                 }
                 Some(_) => {}
                 None => {
+                    route_at_a_tenant((index, site), other, hosts, faults);
                     let order = other_index.cmp(&index);
                     fixed((site, tenancy), other, order, faults);
                 }
             }
         }
-        domains_of(index, known, &domains, faults);
-        no_tenant(site, tenancy, known, faults);
+        domains(index, known, (hosts, &choosers), faults);
+        no_tenant(site, tenancy, hosts, faults);
     }
 }
 
@@ -61,10 +62,6 @@ fn fixed(
     faults: &mut Faults,
 ) {
     let host = other.public.host();
-    if let Some((written, tenant)) = route_at_a_tenant(tenancy, other) {
-        let what = format!("is the host of the tenant {tenant} in {}", site.file());
-        written.refuse(faults, what, "write another host");
-    }
     let Some(name) = tenancy.pattern.name_in(host) else {
         return;
     };
@@ -91,114 +88,112 @@ fn fixed(
     }
 }
 
-/// A route's host that is a tenant's.
-fn route_at_a_tenant<'a>(
-    tenancy: &'a Tenancy,
+/// The first host of a route that is a tenant's.
+fn route_at_a_tenant(
+    (index, site): (usize, &Known<'_>),
     other: &Known<'_>,
-) -> Option<(Written<String>, &'a str)> {
-    let routes = other.described.file.route.or(Vec::new());
-    routes.iter().find_map(|route| {
-        let written = route.value.host.written()?;
-        let host = written.value.to_ascii_lowercase();
-        let tenant = tenancy.at(&host)?;
-        Some((written.clone(), &*tenant.tenant.name))
-    })
-}
-
-/// Domains that tenants have of their own, and whose they are.
-struct Domains<'a>(HashMap<&'a str, Vec<(usize, &'a tenancy::Known)>>);
-
-impl<'a> Domains<'a> {
-    fn of(known: &[Known<'a>]) -> Self {
-        let mut domains: HashMap<_, Vec<_>> = HashMap::new();
-        for (index, site) in known.iter().enumerate() {
-            let tenants = site
-                .tenancy
-                .into_iter()
-                .flat_map(|tenancy| &tenancy.tenants);
-            for tenant in tenants.filter(|tenant| !tenant.is_by_pattern) {
-                let host = &*tenant.tenant.host;
-                domains.entry(host).or_default().push((index, tenant));
-            }
-        }
-        Self(domains)
+    hosts: &Hosts<'_>,
+    faults: &mut Faults,
+) {
+    let taken = routes_with_hosts(other)
+        .into_iter()
+        .find_map(|(written, host)| {
+            let tenant = hosts.tenant_of(index, &host)?;
+            Some((written, &tenant.tenant.name))
+        });
+    if let Some((written, tenant)) = taken {
+        let what = format!("is the host of the tenant {tenant} in {}", site.file());
+        written.refuse(faults, what, "write another host");
     }
 }
 
+/// The hosts where those are sent who are at nobody's, and the file that says so.
+type Choosers = HashMap<String, String>;
+
+fn choosers(known: &[Known<'_>]) -> Choosers {
+    let choosers = known.iter().filter_map(|site| {
+        let url = site.tenancy?.no_tenant.as_ref()?;
+        let host = host_of(url.host_str()?)?;
+        Some((host.to_string(), site.file()))
+    });
+    choosers.collect()
+}
+
 /// The domains of one site's tenants, each of which is a host like any other.
-fn domains_of(index: usize, known: &[Known<'_>], domains: &Domains<'_>, faults: &mut Faults) {
+fn domains(
+    index: usize,
+    known: &[Known<'_>],
+    (hosts, choosers): (&Hosts<'_>, &Choosers),
+    faults: &mut Faults,
+) {
     let Some(site) = known.get(index) else { return };
     let tenants = site
         .tenancy
         .into_iter()
         .flat_map(|tenancy| &tenancy.tenants);
     let mut capped = Capped::default();
-    let mut sharing = Vec::new();
+    let mut sharing = BTreeSet::new();
     for tenant in tenants.filter(|tenant| !tenant.is_by_pattern) {
         let host = &*tenant.tenant.host;
         let key = format!("{}.host", tenant.key);
-        let mut refuse = |whose: String, faults: &mut Faults| {
-            let what = format!("is where {whose} is too: {host}");
-            capped.refuse(
-                "domain",
-                (&tenant.place, &key),
-                what,
-                "write another host",
-                faults,
-            );
+        let mut refuse = |what: String, faults: &mut Faults| {
+            let at = (&tenant.place, key.as_str());
+            capped.refuse("domain", at, what, "write another host", faults);
         };
-        let others = domains.0.get(host).into_iter().flatten();
-        for (other_index, other) in others {
+        if let Some(file) = choosers.get(host) {
+            let what = format!("is where no_tenant of {file} sends whoever is no tenant's: {host}");
+            refuse(what, faults);
+        }
+        // On whichever path: a tenant's line must not bring an app to the origin of another.
+        if let Some(whose) = whose(host, hosts) {
+            refuse(format!("is where {whose} is too: {host}"), faults);
+        }
+        let others = hosts.tenants.get(host).into_iter().flatten();
+        let mut in_its_place = None;
+        for (other_index, other) in others.filter(|(_, other)| !other.is_by_pattern) {
             let is_earlier = (*other_index, &other.place) < (index, &tenant.place);
             let Some(other_site) = known.get(*other_index).filter(|_| is_earlier) else {
                 continue;
             };
-            if site.public.mount == other_site.public.mount {
-                refuse(
-                    format!("the tenant {} ({})", other.tenant.name, other.place),
-                    faults,
-                );
-            } else {
-                sharing.push(*other_index);
+            if site.public.mount != other_site.public.mount {
+                sharing.insert(*other_index);
+            } else if in_its_place.is_none() {
+                in_its_place = Some(other);
             }
         }
-        for (other_index, other) in known.iter().enumerate() {
-            let Some(whose) = whose(host, other).filter(|_| other_index != index) else {
-                continue;
-            };
-            // On whichever path: a tenant's line must not bring an app to the origin of another.
-            refuse(whose, faults);
+        if let Some(other) = in_its_place {
+            let (name, place) = (&other.tenant.name, &other.place);
+            refuse(
+                format!("is where the tenant {name} ({place}) is too: {host}"),
+                faults,
+            );
         }
     }
     capped.conclude(faults);
-    sharing.sort_unstable();
-    sharing.dedup();
     for other in sharing.into_iter().filter_map(|other| known.get(other)) {
         share_a_host(site, other, faults);
     }
 }
 
-/// Who is at `host` in another site: the site itself, or a tenant that has no domain of its own.
-fn whose(host: &str, other: &Known<'_>) -> Option<String> {
-    let Some(tenancy) = other.tenancy else {
-        return (other.public.host() == host).then(|| other.file());
-    };
-    let tenant = tenancy.by_pattern(tenancy.pattern.name_in(host)?)?;
-    Some(format!(
-        "the tenant {} ({})",
-        tenant.tenant.name, tenant.place
-    ))
+/// Who is at `host`: a site, or a tenant that has no domain of its own.
+fn whose(host: &str, hosts: &Hosts<'_>) -> Option<String> {
+    if let Some(site) = hosts.site_at(host) {
+        return Some(site.file());
+    }
+    let mut tenants = hosts.tenants.get(host)?.values();
+    let tenant = tenants.find(|tenant| tenant.is_by_pattern)?;
+    let (name, place) = (&tenant.tenant.name, &tenant.place);
+    Some(format!("the tenant {name} ({place})"))
 }
 
 /// Whoever is sent to a host that is nobody's again would be sent there for ever.
-fn no_tenant(site: &Known<'_>, tenancy: &Tenancy, known: &[Known<'_>], faults: &mut Faults) {
+fn no_tenant(site: &Known<'_>, tenancy: &Tenancy, hosts: &Hosts<'_>, faults: &mut Faults) {
     let written = site.described.file.no_tenant.written();
     let (Some(url), Some(written)) = (&tenancy.no_tenant, written) else {
         return;
     };
     let host = url.host_str().unwrap_or_default();
-    let is_known = || known.iter().any(|other| whose(host, other).is_some());
-    if tenancy.pattern.name_in(host).is_some() && !is_known() {
+    if tenancy.pattern.name_in(host).is_some() && whose(host, hosts).is_none() {
         let what =
             format!("leads to {host}, where no tenant is: browsers would go round in circles");
         written.refuse(

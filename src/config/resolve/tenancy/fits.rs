@@ -146,11 +146,8 @@ impl<'a> Rule<'a> {
             key: self.spot.key.clone(),
             place: self.spot.place.clone(),
         };
-        let source = match filled.split_once(':') {
-            Some(("env", name)) => SecretSource::Variable(name.to_owned()),
-            Some(("file", path)) => SecretSource::File(path.to_owned()),
-            _ => SecretSource::Literal(filled.to_owned().into()),
-        };
+        let named = SecretSource::named(filled);
+        let source = named.unwrap_or_else(|| SecretSource::Literal(filled.to_owned().into()));
         if let SecretSource::File(path) = &source {
             let path = surroundings.folder.public(&stands, path);
             folders.extend(path.parent().map(PathBuf::from));

@@ -72,7 +72,7 @@ fn own(
 ) -> Option<TenantHost> {
     let written = tenant.table.host.written()?;
     let at = (&written.place, written.key.as_str());
-    let host = name_of(&written.value).map(|host| host.trim_end_matches('.').to_owned());
+    let host = name_of(&written.value);
     let is_plain = |host: &String| {
         let (longest_label, longest) = LONGEST;
         let is_label = |label: &str| {

@@ -7,6 +7,8 @@ mod fits;
 mod hosts;
 mod values;
 
+pub(super) use values::NamedSecret;
+
 use std::path::PathBuf;
 
 use url::{Host, Url};
@@ -17,7 +19,7 @@ use crate::config::folder::Folder;
 use crate::config::reader::Field;
 use crate::config::resolve::Surroundings;
 use crate::config::resolve::described::Described;
-use crate::config::resolve::public::Public;
+use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::tls;
 use crate::config::site_file::SiteFile;
 use crate::config::tenants::Tenant;
@@ -35,6 +37,8 @@ pub(super) struct Tenancy {
     pub(super) no_tenant: Option<Url>,
     /// In the order of their names.
     pub(super) tenants: Vec<Known>,
+    /// Where their secrets are, as they are written.
+    pub(super) secrets: Vec<NamedSecret>,
 }
 
 /// A tenant, and where it is written.
@@ -68,7 +72,7 @@ pub(super) fn tenancy(
         (surroundings.folder, surroundings.here),
         faults,
     );
-    let values = values::values(draft, &declared, surroundings, faults);
+    let (values, secrets) = values::values(draft, &declared, surroundings, faults);
     let no_tenant = no_tenant(&site.file, faults);
     let public = public?;
     let pattern = pattern(site, draft, public, faults)?;
@@ -95,6 +99,7 @@ pub(super) fn tenancy(
         pattern,
         no_tenant,
         tenants,
+        secrets,
     })
 }
 
@@ -191,13 +196,6 @@ impl Tenancy {
         known.filter(|known| known.is_by_pattern)
     }
 
-    /// The tenant that is found at `host`.
-    pub(super) fn at(&self, host: &str) -> Option<&Known> {
-        self.tenants
-            .iter()
-            .find(|known| *known.tenant.host == *host)
-    }
-
     /// What is shown to browsers that ask for these hosts: each tenant's own, else the site's.
     pub(super) fn certificates(
         &self,
@@ -258,7 +256,7 @@ impl Tenancy {
 
 /// A host in lower case and in A-labels, where it is a name.
 fn name_of(host: &str) -> Option<String> {
-    match Host::parse(host).ok()? {
+    match host_of(host)? {
         Host::Domain(name) => Some(name),
         Host::Ipv4(_) | Host::Ipv6(_) => None,
     }

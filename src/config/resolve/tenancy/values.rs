@@ -10,6 +10,7 @@ use crate::config::reader::Written;
 use crate::config::resolve::Surroundings;
 use crate::config::resolve::tenancy::declared::Declared;
 use crate::config::resolve::tenancy::fits::Rule;
+use crate::config::secret_source::SecretSource;
 use crate::config::tenants::draft::Draft;
 use crate::config::tenants::placeholders::{TENANT, written};
 use crate::config::tenants::places::Spot;
@@ -22,7 +23,30 @@ type Said = Written<(String, Option<Variable>)>;
 /// Variables by name, where each is first written.
 type First<'a> = BTreeMap<&'a str, &'a Said>;
 
-/// The value of each variable of the site, tenant by tenant, in the order of the variables' names.
+/// What a tenant's values make of the place where its secret is.
+#[derive(Debug)]
+pub(in crate::config::resolve) struct NamedSecret {
+    /// The variable or the file.
+    pub(in crate::config::resolve) name: String,
+    /// The key of the site that names it.
+    pub(in crate::config::resolve) key: String,
+    /// Where it is sent: the addresses of that provider for this tenant.
+    addresses: Vec<String>,
+    pub(in crate::config::resolve) tenant: String,
+    pub(in crate::config::resolve) tenant_place: Place,
+    /// The tenant's line that most likely says so.
+    pub(in crate::config::resolve) said: (Place, String),
+}
+
+impl NamedSecret {
+    /// Where it is sent, as far as tenants differ.
+    pub(in crate::config::resolve) fn goes_to(&self) -> (&str, &[String]) {
+        (&self.key, &self.addresses)
+    }
+}
+
+/// The value of each variable of the site, tenant by tenant, in the order of the variables' names, and where
+/// their secrets are.
 ///
 /// What is wrong is noted; a value that is missing is then empty.
 pub(super) fn values(
@@ -30,7 +54,7 @@ pub(super) fn values(
     declared: &[Declared],
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
-) -> Vec<Vec<Box<str>>> {
+) -> (Vec<Vec<Box<str>>>, Vec<NamedSecret>) {
     let first = first_of_each(declared);
     refuse_strays(draft, &first, faults);
     warn_of_unused(draft, &first, faults);
@@ -56,7 +80,49 @@ pub(super) fn values(
             .map(|name| value(tenant, name).unwrap_or_default().into());
         values.collect()
     };
-    declared.iter().map(of_tenant).collect()
+    let values = declared.iter().map(of_tenant).collect();
+    (values, secrets(draft, declared, surroundings))
+}
+
+/// Where the secrets of all tenants are, if anybody is to be sent them.
+fn secrets(
+    draft: &Draft,
+    declared: &[Declared],
+    surroundings: Surroundings<'_>,
+) -> Vec<NamedSecret> {
+    if surroundings.purpose.is_without_provider() {
+        return Vec::new();
+    }
+    let spots: Vec<&Spot> = draft.spots_in_use().collect();
+    let mut secrets = Vec::new();
+    for spot in spots.iter().filter(|spot| spot.names_a_secret()) {
+        let beside: Vec<&Spot> = spots
+            .iter()
+            .copied()
+            .filter(|other| spot.goes_to(other))
+            .collect();
+        let written = at(&spot.key, &spot.place);
+        secrets.extend(declared.iter().filter_map(|tenant| {
+            let source = SecretSource::named(&filled(spot, tenant)?)?;
+            let mut names = spot.text.names().filter(|name| *name != TENANT);
+            let said = names.find_map(|name| written_by(tenant, name));
+            let said = said.map_or((&tenant.place, &tenant.key), |said| {
+                (&said.place, &said.key)
+            });
+            Some(NamedSecret {
+                name: source.name(|path| surroundings.folder.public(&written, path))?,
+                key: spot.key.clone(),
+                addresses: beside
+                    .iter()
+                    .filter_map(|other| filled(other, tenant))
+                    .collect(),
+                tenant: tenant.name.clone(),
+                tenant_place: tenant.place.clone(),
+                said: (said.0.clone(), said.1.clone()),
+            })
+        }));
+    }
+    secrets
 }
 
 /// What a tenant says of a variable, be it readable or not.
@@ -104,16 +170,23 @@ fn refuse_strays(draft: &Draft, first: &First<'_>, faults: &mut Faults) {
 }
 
 fn warn_of_unused(draft: &Draft, first: &First<'_>, faults: &mut Faults) {
-    let used = draft.names();
-    for (name, variable) in first {
-        let is_stray = draft.strays.iter().any(|stray| stray.name == *name);
-        if !used.contains(name) && !is_stray {
-            let written = written(name);
-            let what =
-                format!("is a variable that is used nowhere: no key of the site holds {written}");
-            variable.warn(faults, what, "use it, or leave it out for all tenants");
-        }
+    let strays = draft.strays.iter().map(|stray| stray.name.as_str());
+    let used: BTreeSet<&str> = draft.names().into_iter().chain(strays).collect();
+    let mut unused: Vec<_> = first
+        .iter()
+        .filter(|(name, _)| !used.contains(**name))
+        .collect();
+    unused.sort_by_key(|(_, variable)| &variable.place);
+    let mut capped = Capped::default();
+    for (name, variable) in unused {
+        let written = written(name);
+        let what =
+            format!("is a variable that is used nowhere: no key of the site holds {written}");
+        let at = (&variable.place, variable.key.as_str());
+        let remedy = "use it, or leave it out for all tenants";
+        capped.warn("unused", at, what, remedy, faults);
     }
+    capped.conclude(faults);
 }
 
 fn refuse_unknown(draft: &Draft, first: &First<'_>, faults: &mut Faults) {
