@@ -19,7 +19,8 @@ use crate::support::call::{Call, home, sign_in, signed_in};
 use crate::support::clock::{nine_o_clock, soon};
 use crate::support::faults::Fault;
 use crate::support::idp::{CLIENT_ID, Idp, PUBLIC_URL};
-use crate::support::process::{Ended, Process, free_port, run};
+use crate::support::ports::free_port;
+use crate::support::process::{Ended, Process, run};
 use crate::support::upstream::{Answer, Upstream};
 
 /// A folder with these files, and the environment beside it.
@@ -558,8 +559,8 @@ async fn bff_dev_is_restarted_instead_of_reloaded() {
 /// A second `bff dev`, or anything else on its port: it named the address and left one to edit a file.
 #[tokio::test]
 async fn bff_dev_offers_the_next_port() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let port = free_port();
+    let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let config = format!("[server]\nlisten = \"127.0.0.1:{port}\"\n");
     let place = Place::with(&[("app.toml", &config)]);
     let ended = place.run(&["dev", "--config", "app.toml"]).await;

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::support::browser::{Browser, Fetch};
 use crate::support::clock::{nine_o_clock, soon};
-use crate::support::process::{Process, free_port};
+use crate::support::ports::free_port;
+use crate::support::process::Process;
 
 /// A site as a browser finds it.
 #[derive(Debug, Clone)]

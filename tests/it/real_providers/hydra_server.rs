@@ -15,7 +15,7 @@ use crate::support::browser::{Browser, Visit};
 use crate::support::call::Call;
 use crate::support::journey::parameter;
 use crate::support::node::ask;
-use crate::support::servers::free_port;
+use crate::support::ports::free_port;
 
 /// Where the pages would be; the browser goes nowhere there.
 const PAGES: &str = "http://pages.example";

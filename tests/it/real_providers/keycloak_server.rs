@@ -13,7 +13,7 @@ use super::{House, Server, TOKEN_LIFE, administer, eventually, json_call, variab
 use crate::support::browser::{Browser, Visit};
 use crate::support::call::Call;
 use crate::support::node::ask;
-use crate::support::servers::free_port;
+use crate::support::ports::free_port;
 use crate::support::wire::Reply;
 
 /// The example's realm, which every story begins with.

@@ -18,6 +18,7 @@ pub(crate) mod idp;
 pub(crate) mod journey;
 pub(crate) mod logs;
 pub(crate) mod node;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod servers;
 pub(crate) mod sites;

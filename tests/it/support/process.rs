@@ -1,7 +1,7 @@
 //! The real binary, as a person starts it.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -10,12 +10,6 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::clock::soon;
-
-/// A free port of this machine.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// What a command that ended said.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{free_port, missing};
+use super::missing;
 use crate::support::clock::soon;
+use crate::support::ports::free_port;
 
 /// Whether nginx is installed; a word about it where it is not.
 pub(crate) fn is_here() -> bool {

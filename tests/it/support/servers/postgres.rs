@@ -11,7 +11,8 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
-use super::{free_port, missing};
+use super::missing;
+use crate::support::ports::free_port;
 
 const PASSWORD: &str = "correct-horse";
 
