@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::cell::LazyCell;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bff::auth::RelyingParty;
 use bff::session::cookie::Presented;
@@ -10,9 +11,10 @@ use bff_fuzz::{headers, relying_party};
 use futures_util::FutureExt as _;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
+use tokio::runtime::Runtime;
 
 thread_local! {
-    static PARTY: LazyCell<RelyingParty> = const { LazyCell::new(relying_party) };
+    static PARTY: LazyCell<(RelyingParty, Runtime)> = const { LazyCell::new(relying_party) };
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -23,8 +25,11 @@ fuzz_target!(|data: &[u8]| {
     };
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.headers = headers(rest);
-    PARTY.with(|party| {
-        let answer = party.callback(parameters, &parts, Presented::Nothing);
+    PARTY.with(|made| {
+        let (party, _) = &**made;
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let logins = party.logins();
+        let answer = logins.callback(parameters, &parts, Presented::Nothing, client);
         let answer = answer.now_or_never().expect("no provider is asked");
         let error = answer.expect_err("nobody began a login");
         assert!(error.delete_cookie.is_none(), "no cookie is known");

@@ -5,91 +5,24 @@
 
 use std::cell::{LazyCell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
 
-use bff::proxy::dial::SystemResolver;
 use bff::proxy::forward::{Call, RequestBody};
-use bff::web::cookie_names::CookieNames;
 use bff::proxy::path::{PathRules, RequestPath};
-use bff::proxy::route::{RouteMatch, RouteTable};
-use bff::proxy::upstream::{UpstreamLimits, UpstreamRoom, Upstreams};
-use bff::proxy::{CsrfCheck, RouteAuth, RouteSettings};
+use bff::proxy::route::RouteMatch;
 use bff::web::client_address::{ClientAddress, TrustedProxies};
-use bff::web::pace::LeastRate;
-use bff::web::public_origin::PublicOrigin;
-use bff_fuzz::{COOKIE_NAME, PUBLIC_URL, head};
+use bff_fuzz::stage::Stage;
+use bff_fuzz::{COOKIE_NAME, head};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use url::Url;
 
 thread_local! {
-    static STAGE: LazyCell<Stage> = const { LazyCell::new(Stage::new) };
+    static STAGE: LazyCell<Stage> = const { LazyCell::new(|| Stage::new(answer_all)) };
     /// The head that the upstream reads, and the one that it answers.
     static HEARD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Stage {
-    runtime: Runtime,
-    upstreams: Upstreams,
-    routes: RouteTable,
-    public: PublicOrigin,
-    strip: CookieNames,
-    authority: String,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a port");
-        let authority = listener.local_addr().expect("an address").to_string();
-        runtime.spawn(answer_all(listener));
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ));
-        let tls = tls
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        let upstream = Url::parse(&format!("http://{authority}")).expect("a URL");
-        let settings = RouteSettings {
-            auth: RouteAuth::Required,
-            csrf: Some(CsrfCheck::Header),
-            timeout: Duration::from_secs(5),
-            ..RouteSettings::open("/", upstream)
-        };
-        Self {
-            upstreams: Upstreams::new(
-                UpstreamLimits {
-                    connect: Duration::from_secs(5),
-                    body_idle: Duration::from_secs(5),
-                    least_rate: LeastRate::new(0, Duration::from_secs(30)),
-                    age: Duration::from_secs(300),
-                    fields: 100,
-                },
-                UpstreamRoom::new(64, NonZeroUsize::MIN),
-                Arc::new(tls),
-                Arc::new(SystemResolver),
-            ),
-            runtime,
-            routes: RouteTable::new(vec![settings]).expect("a route"),
-            public: PublicOrigin::new(&PUBLIC_URL).expect("an origin"),
-            strip: CookieNames::of(COOKIE_NAME, None),
-            authority,
-        }
-    }
 }
 
 /// An upstream that writes down what it hears and answers what it was told, then hangs up.
@@ -129,7 +62,7 @@ fn check(stage: &Stage, parts: &http::request::Parts, answer: &[u8]) {
     let request_id = HeaderValue::from_static("id-1");
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let client = ClientAddress::resolve(peer, &parts.headers, &TrustedProxies::default());
-    let forwarded = stage.runtime.block_on(async {
+    let forwarded = stage.run(async {
         let answer = stage
             .upstreams
             .forward(Call {

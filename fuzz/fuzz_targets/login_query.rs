@@ -11,9 +11,10 @@ use bff_fuzz::{PUBLIC_URL, relying_party};
 use futures_util::FutureExt as _;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
+use tokio::runtime::Runtime;
 
 thread_local! {
-    static PARTY: LazyCell<RelyingParty> = const { LazyCell::new(relying_party) };
+    static PARTY: LazyCell<(RelyingParty, Runtime)> = const { LazyCell::new(relying_party) };
 }
 
 const MAY_BE_SAID: [&str; 6] = [
@@ -34,7 +35,10 @@ fuzz_target!(|query: &str| {
         return;
     };
     let (parts, ()) = request.into_parts();
-    let answer = PARTY.with(|party| party.login(&parts, Presented::Nothing).now_or_never());
+    let answer = PARTY.with(|made| {
+        let (party, _) = &**made;
+        party.logins().login(&parts, Presented::Nothing).now_or_never()
+    });
     match answer.expect("no provider is asked") {
         Ok(LoginAnswer::Confirm { link }) => {
             let url = PUBLIC_URL.join(&link).expect("a URL");
@@ -48,7 +52,7 @@ fuzz_target!(|query: &str| {
                 seen.push(name.into_owned());
             }
         }
-        Ok(LoginAnswer::Begun(_) | LoginAnswer::Step { .. }) => {
+        Ok(LoginAnswer::Begun(_) | LoginAnswer::Step { .. } | LoginAnswer::SignedIn(_)) => {
             panic!("another site began a login")
         }
         Err(_) => {}

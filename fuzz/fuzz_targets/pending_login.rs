@@ -4,18 +4,22 @@
 
 use std::time::Duration;
 
-use bff::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt};
+use bff::auth::pending_login::{LoginOwner, PendingLogin, PendingLoginCookie, Prompt, Window};
 use bff::auth::return_to::ReturnTo;
 use bff::clock::{Clock as _, SystemClock, SystemRandomness};
 use bff::secret::{CodeVerifier, Nonce, State};
-use bff_fuzz::{COOKIE_NAME, KEYS, headers};
+use bff::web::cookie_names::login_prefix;
+use bff::web::registration::Registration;
+use bff_fuzz::{COOKIE_NAME, KEYS, cookie_settings, headers};
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(3600);
 
 fuzz_target!(|data: &[u8]| {
-    let cookie = PendingLoginCookie::new(COOKIE_NAME, true, false, KEYS.clone(), LOGIN_TIMEOUT);
+    let owner = LoginOwner::new(Registration::unnamed(), false);
+    let cookie =
+        PendingLoginCookie::new(&cookie_settings(), false, KEYS.clone(), LOGIN_TIMEOUT, owner);
     let now = SystemClock.now();
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (state, rest) = data.split_at(end);
@@ -30,14 +34,16 @@ fuzz_target!(|data: &[u8]| {
         return_to: ReturnTo::front_page(""),
         max_age: None,
         prompt: Prompt::Allowed,
+        window: Window::Tab,
         previous_session: None,
         started: now,
+        registration: None,
     };
     let lines = cookie.begin(&pending, &headers, &SystemRandomness);
     let (given, dropped) = lines.split_last().expect("the cookie of the login");
     for line in dropped {
         let text = line.to_str().expect("a visible header");
-        assert!(text.starts_with(cookie.prefix()), "{text}");
+        assert!(text.starts_with(&login_prefix(COOKIE_NAME)), "{text}");
         assert!(text.contains("Max-Age=0"), "{text}");
     }
     let pair = given.to_str().expect("a visible header").split(';').next();

@@ -1,22 +1,31 @@
 //! What the fuzz targets share: a request out of any bytes, and a relying party to ask.
 
+pub mod pieces;
+pub mod socket;
+pub mod stage;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bff::auth::{RelyingParty, RelyingPartyParts};
+use bff::auth::ending::Endings;
+use bff::auth::{RelyingParty, RelyingPartyParts, Shared};
 use bff::clock::{SystemClock, SystemRandomness};
 use bff::config::{Config, Variables};
 use bff::oidc::Provider;
 use bff::secret::SessionKey;
 use bff::session::cookie::SessionCookie;
+use bff::session::journal::{Journal, SubjectNames};
 use bff::session::seal::Keys;
 use bff::session::store::memory::MemoryStore;
 use bff::session::{CookieSettings, SameSite, Sessions};
 use bff::telemetry::Metrics;
+use bff::web::background::Background;
 use bff::web::outbound::Outbound;
+use bff::web::strangers::{Addresses, Budget, Room, Strangers};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+use tokio::runtime::Runtime;
 use url::Url;
 
 /// The origin that browsers see.
@@ -30,16 +39,20 @@ pub static KEYS: LazyLock<Keys> =
 /// The name of the session cookie.
 pub const COOKIE_NAME: &str = "__Host-Http-bff";
 
-/// The session cookie as production has it.
-pub fn session_cookie() -> SessionCookie {
-    let settings = CookieSettings {
+/// The session cookie's settings as production has them.
+pub fn cookie_settings() -> CookieSettings {
+    CookieSettings {
         name: COOKIE_NAME.to_owned(),
         former_name: None,
         secure: true,
         same_site: SameSite::Strict,
         persistent: false,
-    };
-    SessionCookie::new(settings, KEYS.clone())
+    }
+}
+
+/// The session cookie as production has it.
+pub fn session_cookie() -> SessionCookie {
+    SessionCookie::new(cookie_settings(), KEYS.clone())
 }
 
 /// Fields out of any bytes: a line each, the name before the colon. What no engine would let
@@ -72,33 +85,60 @@ pub fn head(data: &[u8]) -> Option<Parts> {
     Some(parts)
 }
 
-/// A relying party whose provider nobody answers for.
-pub fn relying_party() -> RelyingParty {
+/// A relying party whose provider nobody answers for, and the runtime that its work beside requests needs.
+pub fn relying_party() -> (RelyingParty, Runtime) {
     let text = r#"
         server.public_url = "https://app.example.com"
         provider = { issuer = "http://127.0.0.1:9", client_id = "app", client_secret = "secret" }
     "#;
-    let (config, _) = Config::parse(text, Path::new("fuzz"), &Variables::default())
+    let (mut config, _) = Config::parse(text, Path::new("fuzz"), &Variables::default())
         .unwrap_or_else(|faults| panic!("{faults}"));
+    let (mut sites, _) = config.take_sites();
+    let site = sites.pop().expect("a site");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
     let metrics = Metrics::new();
-    let outbound = Outbound::new(Duration::from_secs(1)).expect("a client");
     let provider = Provider::new(
-        config.provider,
-        outbound,
+        site.provider,
+        Outbound::new(Duration::from_secs(1)).expect("a client"),
         clock.clone(),
         randomness.clone(),
         metrics.clone(),
     );
-    let store = Arc::new(MemoryStore::new(1 << 20));
-    RelyingParty::new(RelyingPartyParts {
-        settings: config.auth,
+    let sessions = Sessions::new(
+        Arc::new(MemoryStore::new(1 << 20)),
+        clock.clone(),
+        site.id,
+        &site.session,
+        Journal::new(metrics.clone(), SubjectNames::Clear),
+    );
+    let background = Background::on(runtime.handle().clone());
+    let room = Room {
+        connections: 1_000_000,
+        connections_per_address: None,
+        upstreams: 1_000_000,
+    };
+    let party = RelyingParty::new(RelyingPartyParts {
+        endings: Endings::new(
+            provider.clone(),
+            clock.clone(),
+            background.clone(),
+            site.auth.revocation,
+        ),
+        settings: site.auth,
         provider,
-        sessions: Sessions::new(store, clock.clone(), &config.session),
+        sessions,
         session_cookie: session_cookie(),
         keys: KEYS.clone(),
         clock,
         randomness,
         metrics,
-    })
+        background,
+        strangers: Strangers::new(Addresses::TellApart, |demand| Budget::of(demand, room)),
+        shared: Shared::new(),
+    });
+    (party, runtime)
 }

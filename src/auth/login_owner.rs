@@ -6,7 +6,7 @@ use crate::web::registration::Registration;
 
 /// The client whose logins a relying party takes for its own.
 #[derive(Debug, Clone)]
-pub(in crate::auth) struct LoginOwner {
+pub struct LoginOwner {
     registration: Registration,
     /// Whether the site has other clients.
     has_others: bool,
@@ -14,7 +14,7 @@ pub(in crate::auth) struct LoginOwner {
 
 impl LoginOwner {
     /// The client of this registration, at a site with others or with none.
-    pub(in crate::auth) const fn new(registration: Registration, has_others: bool) -> Self {
+    pub const fn new(registration: Registration, has_others: bool) -> Self {
         Self {
             registration,
             has_others,

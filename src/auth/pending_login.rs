@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth::login_owner::{LoginOwner, of_registration, read_registration};
+use crate::auth::login_owner::{of_registration, read_registration};
 use crate::auth::past_login::{LoginEnd, PastLogin, REMEMBERED_FOR};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
@@ -21,6 +21,7 @@ use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::web::cookie_names;
 use crate::web::registration::Registration;
 
+pub use crate::auth::login_owner::LoginOwner;
 pub use crate::auth::prompt::{Prompt, Window};
 
 /// Logins under way in one browser; one more pushes the oldest out (B4).
@@ -108,7 +109,7 @@ pub struct PendingLoginCookie {
 impl PendingLoginCookie {
     /// Cookies named after the session cookie; `cross_site_post` where the callback is a form
     /// post, which a Lax cookie does not accompany (B3); a login may take its `lifetime` (B4).
-    pub(in crate::auth) fn new(
+    pub fn new(
         session_cookie: &CookieSettings,
         cross_site_post: bool,
         keys: Keys,

@@ -24,7 +24,7 @@ use crate::web::ending::Ending;
 use crate::web::public_origin::PublicOrigin;
 
 pub use crate::proxy::error::ForwardError;
-pub use crate::proxy::headers::response::AnswerFault;
+pub use crate::proxy::headers::response::{AnswerFault, check as check_answer};
 pub use crate::proxy::upload::{RequestBody, UploadFault};
 
 /// One request to forward.
@@ -194,7 +194,7 @@ impl Upstreams {
         link: Box<Link>,
         mut parts: http::response::Parts,
     ) -> Result<Response<Body>, ForwardError> {
-        response::check(&parts).map_err(ForwardError::BadAnswer)?;
+        check_answer(&parts).map_err(ForwardError::BadAnswer)?;
         let trailers = if request::wants_trailers(&call.parts.headers) {
             Trailers::Pass
         } else {

@@ -36,7 +36,11 @@ pub(in crate::proxy) enum Trailers {
 }
 
 /// Judges an answer's framing before anything of it is believed.
-pub(in crate::proxy) fn check(parts: &Parts) -> Result<(), AnswerFault> {
+///
+/// # Errors
+///
+/// The first fault found; nothing of the answer may reach a browser then.
+pub fn check(parts: &Parts) -> Result<(), AnswerFault> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(AnswerFault::Switch);
     }

@@ -3,7 +3,7 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use httparse::Status;
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::WireError;
 use super::head::{Coding, Head};
@@ -211,11 +211,12 @@ fn size(line: &[u8]) -> Result<(u64, usize), WireError> {
     let (digits, rest) = line.split_at(digits.count());
     let text = str::from_utf8(digits).unwrap_or_default();
     let size = u64::from_str_radix(text, 16).map_err(|_| WireError::Chunks("no size"))?;
-    let extension = rest.trim_ascii_start();
-    let is_well_formed = match extension {
-        [] => true,
-        [b';', named @ ..] => !named.contains(&b'\r'),
-        _ => false,
+    let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+    let blanks = rest.iter().take_while(is_blank).count();
+    let is_well_formed = match rest.get(blanks..) {
+        None | Some([]) => true,
+        Some([b';', named @ ..]) => !named.contains(&b'\r'),
+        Some(_) => false,
     };
     if is_well_formed {
         Ok((size, rest.len()))
@@ -224,18 +225,30 @@ fn size(line: &[u8]) -> Result<(u64, usize), WireError> {
     }
 }
 
-/// Takes the trailers, with the empty line that ends them, where all have come.
+/// Takes the trailers, with the empty line that ends them, where all have come. As a chunk's, none of
+/// their lines ends with LF alone (J4).
 fn trailers(came: &mut BytesMut, most_fields: usize) -> Result<Option<HeaderMap>, WireError> {
     let malformed = WireError::Chunks("the trailers are malformed");
     if came.starts_with(b"\r\n") {
         came.advance(2);
         return Ok(Some(HeaderMap::new()));
     }
+    let within = came.get(..MOST_TRAILERS).unwrap_or(came);
+    let Some(end) = memmem::find(within, b"\r\n\r\n") else {
+        return if came.len() < MOST_TRAILERS {
+            Ok(None)
+        } else {
+            Err(malformed)
+        };
+    };
+    let section = came.split_to(end + 4);
+    let mut lines = section.split_inclusive(|&byte| byte == b'\n');
+    if !lines.all(|line| line.ends_with(b"\r\n")) {
+        return Err(malformed);
+    }
     let mut room = vec![httparse::EMPTY_HEADER; most_fields];
-    let (length, fields) = match httparse::parse_headers(came, &mut room) {
-        Ok(Status::Complete(parsed)) => parsed,
-        Ok(Status::Partial) if came.len() < MOST_TRAILERS => return Ok(None),
-        Ok(Status::Partial) | Err(_) => return Err(malformed),
+    let Ok(Status::Complete((_, fields))) = httparse::parse_headers(&section, &mut room) else {
+        return Err(malformed);
     };
     let mut trailers = HeaderMap::new();
     for field in fields {
@@ -248,6 +261,5 @@ fn trailers(came: &mut BytesMut, most_fields: usize) -> Result<Option<HeaderMap>
             return Err(malformed);
         }
     }
-    came.advance(length);
     Ok(Some(trailers))
 }

@@ -52,11 +52,12 @@ impl Places {
     ) -> Result<Option<Head>, WireError> {
         // A head that drips is not read again for each of its bytes.
         let fresh = came.get(self.looked_at..).unwrap_or_default();
-        if memchr::memchr(b'\n', fresh).is_none() {
+        let has_new_line = memchr::memchr(b'\n', fresh).is_some();
+        self.looked_at = came.len();
+        if !has_new_line {
             return Ok(None);
         }
         let Some(found) = self.find(came, most_fields)? else {
-            self.looked_at = came.len();
             return Ok(None);
         };
         self.looked_at = 0;

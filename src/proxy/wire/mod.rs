@@ -7,6 +7,8 @@
 mod body;
 mod head;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -153,7 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     Reading::Switched
                 } else {
                     match Decoder::of(&head, of_head, self.most_fields) {
-                        Some(decoder) => Reading::Body(decoder),
+                        Some(decoder) => {
+                            self.keeps &= !decoder.ends_with_the_connection();
+                            Reading::Body(decoder)
+                        }
                         None => Reading::Nothing,
                     }
                 };

@@ -131,9 +131,14 @@ impl Sending {
         self.buffer.is_empty() && self.piece.is_empty() && self.closing.is_empty()
     }
 
+    /// Whether what comes next may stand at the buffer's end: whatever follows the buffer goes first.
+    fn has_room(&self) -> bool {
+        self.piece.is_empty() && self.closing.is_empty() && self.buffer.len() < GATHERED
+    }
+
     /// Takes what the body has at once.
     fn gather(&mut self, ctx: &mut Context<'_>) -> Result<(), UploadFault> {
-        while self.stage == Stage::Body && self.piece.is_empty() && self.buffer.len() < GATHERED {
+        while self.stage == Stage::Body && self.has_room() {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(ctx) else {
                 break;
             };
