@@ -48,20 +48,21 @@ pub(super) fn answer(came: Option<ReloadAnswer>) -> Result<Response<Body>, Refus
     if !faults.is_empty() {
         return Err(Refusal::Configuration(faults.join("\n")));
     }
-    let told = json!({
-        "changed": changed,
-        "needs_restart": needs_restart,
-        "sites": counts(&sites),
-        "tenants": counts(&tenants),
-    });
+    let mut told = json!({ "changed": changed, "needs_restart": needs_restart });
+    for (name, changes) in [("sites", sites), ("tenants", tenants)] {
+        if let (Some(sentence), Some(told)) = (changes.sentence(), told.as_object_mut()) {
+            told.insert(name.to_owned(), counts(&changes, &sentence));
+        }
+    }
     Ok(json_answer(StatusCode::OK, &told))
 }
 
-fn counts(changes: &Changes) -> serde_json::Value {
+/// How many, for machines, and the sentence for people.
+fn counts(changes: &Changes, sentence: &str) -> serde_json::Value {
     json!({
         "came": changes.came.len(),
         "went": changes.went.len(),
         "changed": changes.changed.len(),
-        "told": changes.sentence(),
+        "told": sentence,
     })
 }
