@@ -101,6 +101,19 @@ impl Clock for SystemClock {
     }
 }
 
+/// Microseconds since 1970-01-01T00:00:00Z by the machine's clock: what log lines are stamped with, in tests
+/// that have another clock as well.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "beside the one place that reads the clock"
+)]
+pub fn unix_micros() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A clock that stands still until it is told to move.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);

@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use crate::pipeline::context::Context;
 use crate::pipeline::error::Code;
-use crate::telemetry::RouteMetrics;
+use crate::telemetry::{RequestLine, RouteMetrics};
 use crate::web::body::Body;
 use crate::web::client_address::{ClientAddress, TrustedProxies};
 use crate::web::navigation::Sender;
@@ -28,26 +28,25 @@ pub fn write(
     if let Some(counted) = &ctx.counted {
         counted.answered(&parts.method, response.status(), elapsed);
     }
+    if !RequestLine::is_wanted() {
+        return;
+    }
     let headers = &parts.headers;
-    tracing::info!(
-        target: "bff::access",
-        {
-            event = "request",
-            request.id = ctx.request_id(),
-            method = parts.method.as_str(),
-            path = parts.uri.path(),
-            route = ctx.counted.as_ref().map(RouteMetrics::name),
-            status = response.status().as_u16(),
-            code = ctx.code.map(Code::as_str),
-            elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            session = ctx.session.as_ref().map(|session| &*session.details.tag),
-            site_id = site.and_then(SiteId::named),
-            site = Sender::of(headers).as_str(),
-            client = %ClientAddress::resolve(ctx.connection.peer, headers, trusted).address(),
-            browser = headers
-                .get(USER_AGENT)
-                .and_then(|name| user_agent::family(name.to_str().ok()?)),
-        },
-        "request"
-    );
+    RequestLine {
+        request_id: ctx.request_id(),
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        route: ctx.counted.as_ref().map(RouteMetrics::name),
+        status: response.status().as_u16(),
+        code: ctx.code.map(Code::as_str),
+        elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        session: ctx.session.as_ref().map(|session| &*session.details.tag),
+        site_id: site.and_then(SiteId::named),
+        site: Sender::of(headers).as_str(),
+        client: ClientAddress::resolve(ctx.connection.peer, headers, trusted).address(),
+        browser: headers
+            .get(USER_AGENT)
+            .and_then(|name| user_agent::family(name.to_str().ok()?)),
+    }
+    .write();
 }

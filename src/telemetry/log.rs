@@ -5,8 +5,12 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use tracing::dispatcher::{self, DefaultGuard, Dispatch};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use super::log_queue::{LogQueue, QueueGuard};
+use super::request_line::RequestLines;
 
 /// `[log]`.
 #[derive(Debug, Clone)]
@@ -45,13 +49,16 @@ pub enum LogError {
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// Something in this process logs already.
     #[error("logging is set up already")]
-    AlreadySet(#[source] Box<dyn Error + Send + Sync>),
+    AlreadySet(#[from] TryInitError),
+    /// The thread that writes them cannot be started.
+    #[error("the thread that writes the log does not start: {0}")]
+    Thread(#[from] io::Error),
 }
 
 /// Writes out the lines that still wait, when it is dropped.
 #[must_use = "lines still in the queue are lost without it"]
 #[derive(Debug)]
-pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
+pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] QueueGuard);
 
 /// Where the threads of an app send their log lines: where the process does, unless somebody listens
 /// to this app alone. Cheap to clone.
@@ -73,37 +80,38 @@ impl LogLines {
     }
 }
 
-/// Lines that may wait for a slow reader. The queue takes its room at once, 40 bytes a line.
-const QUEUED_LINES: usize = 8192;
-
 /// Sends log lines to standard output; `main` alone calls this, once.
 ///
 /// The lines leave through a thread of their own. Where the reader is too slow for that thread,
-/// lines are dropped rather than requests held up.
+/// lines of requests are dropped rather than requests held up, and the log says how many.
 ///
 /// # Errors
 ///
-/// A filter that does not parse, or logging that is set up already.
+/// A filter that does not parse, logging that is set up already, or no thread.
 pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::try_new(&settings.level)?;
     let stdout = io::stdout();
     let colours = stdout.is_terminal();
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUED_LINES)
-        .finish(stdout);
+    let queue = LogQueue::default();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer);
+        .with_writer(queue.clone());
     match settings.format {
-        LogFormat::Text => lines.with_ansi(colours).try_init(),
+        LogFormat::Text if colours => lines.with_ansi(true).finish().try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(false).finish();
+            lines.with(RequestLines::text(queue.clone())).try_init()
+        }
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
+            .finish()
+            .with(RequestLines::json(queue.clone()))
             .try_init(),
-    }
-    .map_err(LogError::AlreadySet)?;
+    }?;
+    let guard = queue.write_to(stdout)?;
     log_panics();
     Ok(LogGuard(guard))
 }
