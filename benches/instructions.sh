@@ -3,7 +3,7 @@
 # the figures that are kept in benches/instructions.txt. Fails where one has grown by more than 3 %.
 #
 #   benches/instructions.sh [PATH…] [--accept] [--runs N] [--requests N] [--bin-dir DIR] [--access-log]
-#                           [--sites N] [--tenants N] [--routes N] [--sessions N]
+#                           [--sites N] [--tenants N] [--routes N] [--sessions N] [--connections N] [--workers N]
 #
 #   PATH           some alone, of
 #                    get       200 octets
@@ -22,6 +22,8 @@
 #   --tenants N    all at one of so many tenants of a site
 #   --routes N     other than 1,000
 #   --sessions N   other than 100,000
+#   --connections N  all beside so many kept connections that idle
+#   --workers N    all by so many workers instead of one
 #
 # Unlike time, the count is the same on a busy machine: within 1 % for the same binary. One worker, a
 # signed-in session, eight kept connections of which each has one request under way. What the worker's
@@ -37,7 +39,8 @@ kept=benches/instructions.txt
 most_percent=3
 all=(get post large log redis routes sessions)
 
-paths=() accept= runs=1 requests=2000 bin_dir= level=warn sites=0 tenants=0 routes=1000 sessions=100000 special=
+paths=() accept= runs=1 requests=2000 bin_dir= level=warn sites=0 tenants=0 routes=1000 sessions=100000
+connections=0 workers=1 special=
 while [ $# -gt 0 ]; do
   case $1 in
     --accept) accept=1; shift ;;
@@ -49,6 +52,8 @@ while [ $# -gt 0 ]; do
     --tenants) tenants=$2 special=1; shift 2 ;;
     --routes) routes=$2 special=1; shift 2 ;;
     --sessions) sessions=$2 special=1; shift 2 ;;
+    --connections) connections=$2 special=1; shift 2 ;;
+    --workers) workers=$2 special=1; shift 2 ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     get | post | large | log | redis | routes | sessions) paths+=("$1"); shift ;;
     *) echo "unknown option $1; see --help" >&2; exit 2 ;;
@@ -73,6 +78,7 @@ else
 fi
 # What is counted stays what it is, whatever is built meanwhile.
 cp "$bff" "$work/bff" && bff=$work/bff
+ulimit -n "$(ulimit -Hn)"
 few=$((requests / 4)) many=$((requests + requests / 4))
 
 start upstream 0 "$cast" upstream
@@ -113,12 +119,16 @@ serve() {
     redis
     session="store_url = \"redis://127.0.0.1:$redis_port\""$'\n'"near_cache = $((sessions * 2))"
   fi
+  if [ "$connections" -gt 0 ]; then
+    # Beyond four fifths of what may be open, idle ones are closed, and after a while all.
+    more+=$'\n'"limits.connections = $((connections * 5 / 4 + 100))"$'\ntimeouts.idle = "1h"'
+  fi
   {
     cat <<TOML
 [server]
 listen     = "127.0.0.1:$port"
 public_url = "$public_url"
-workers    = 1
+workers    = $workers
 $more
 
 [provider]
@@ -156,6 +166,10 @@ upstream = \"http://127.0.0.1:$upstream\"" $((count - 1))
   # Its name has the port in it where the host is this machine.
   awk '$6 ~ /^bff(-[0-9]+)?$/ { print $6 "=" $7 }' "$work/$name.jar" >"$work/$name.cookie"
   [ -s "$work/$name.cookie" ] || { echo "the login gave no session cookie" >&2; cat "$work/curl.err" >&2; exit 1; }
+  if [ "$connections" -gt 0 ]; then
+    start "$name.idle" 0 "$cast" idle "$port" "$connections"
+    [ "$(line "$name.idle" 1 300)" = "$connections" ]
+  fi
   part=0
   threads=$(counted_threads)
   [ -n "$threads" ] || { echo "no thread of $bff_pid is a worker's" >&2; exit 1; }
