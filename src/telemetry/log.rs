@@ -96,12 +96,11 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(queue.clone());
-    let of_requests = RequestLines::new(settings.format, queue.clone());
     match settings.format {
         LogFormat::Text if colours => lines.with_ansi(true).finish().try_init(),
         LogFormat::Text => {
             let lines = lines.with_ansi(false).finish();
-            lines.with(of_requests).try_init()
+            lines.with(RequestLines::text(queue.clone())).try_init()
         }
         LogFormat::Json => lines
             .json()
@@ -109,7 +108,7 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
             .with_current_span(false)
             .with_span_list(false)
             .finish()
-            .with(of_requests)
+            .with(RequestLines::json(queue.clone()))
             .try_init(),
     }?;
     let guard = queue.write_to(stdout)?;

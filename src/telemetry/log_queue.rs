@@ -8,7 +8,8 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::request_line::TARGET;
+/// The target of the line that each request writes: by which filters name it.
+pub(super) const REQUESTS: &str = "bff::access";
 
 /// How long lines of requests are gathered, so that one write, and one waking of the thread, is for many.
 const GATHERED: Duration = Duration::from_millis(20);
@@ -184,7 +185,7 @@ impl<'a> MakeWriter<'a> for LogQueue {
     }
 
     fn make_writer_for(&'a self, line: &Metadata<'_>) -> Line<'a> {
-        let is_one_of_many = line.target() == TARGET || *line.level() > Level::INFO;
+        let is_one_of_many = line.target() == REQUESTS || *line.level() > Level::INFO;
         Line {
             queue: self,
             worth: if is_one_of_many {

@@ -8,12 +8,8 @@ use time::OffsetDateTime;
 use tracing::{Level, Subscriber, dispatcher};
 use tracing_subscriber::Layer;
 
-use super::log::LogFormat;
-use super::log_queue::{LogQueue, Worth};
+use super::log_queue::{LogQueue, REQUESTS, Worth};
 use crate::clock::unix_micros;
-
-/// By which filters name it.
-pub(super) const TARGET: &str = "bff::access";
 
 /// A field's name as each format writes it, with what stands around it.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +47,7 @@ pub struct RequestLine<'a> {
 impl RequestLine<'_> {
     /// Whether the level lets the line through.
     pub fn is_wanted() -> bool {
-        tracing::enabled!(target: TARGET, Level::INFO)
+        tracing::enabled!(target: REQUESTS, Level::INFO)
     }
 
     /// Writes it.
@@ -68,7 +64,7 @@ impl RequestLine<'_> {
     /// Says the same to whoever else listens.
     fn tell(&self) {
         tracing::info!(
-            target: TARGET,
+            target: REQUESTS,
             {
                 event = "request",
                 request.id = self.request_id,
@@ -117,9 +113,12 @@ enum Value<'a> {
 /// Where the process' lines go, for this line alone: the subscriber of the log has it with it.
 #[derive(Debug)]
 pub(super) struct RequestLines {
-    format: LogFormat,
+    format: Format,
     queue: LogQueue,
 }
+
+/// Adds a line, written at this moment in microseconds since 1970.
+type Format = fn(&RequestLine<'_>, u64, &mut Vec<u8>);
 
 impl<S: Subscriber> Layer<S> for RequestLines {}
 
@@ -127,16 +126,25 @@ impl<S: Subscriber> Layer<S> for RequestLines {}
 const USUAL_LENGTH: usize = 512;
 
 impl RequestLines {
-    pub(super) const fn new(format: LogFormat, queue: LogQueue) -> Self {
-        Self { format, queue }
+    /// As objects of JSON.
+    pub(super) const fn json(queue: LogQueue) -> Self {
+        Self {
+            format: json,
+            queue,
+        }
+    }
+
+    /// As text without colours.
+    pub(super) const fn text(queue: LogQueue) -> Self {
+        Self {
+            format: text,
+            queue,
+        }
     }
 
     fn write(&self, line: &RequestLine<'_>) {
         let mut out = Vec::with_capacity(USUAL_LENGTH);
-        match self.format {
-            LogFormat::Json => json(line, unix_micros(), &mut out),
-            LogFormat::Text => text(line, unix_micros(), &mut out),
-        }
+        (self.format)(line, unix_micros(), &mut out);
         self.queue.put(&out, Worth::Little);
     }
 }
@@ -282,29 +290,26 @@ mod tests {
         }
     }
 
-    /// What `tracing` makes of the line, without its moment.
-    fn by_tracing(line: &RequestLine<'_>, format: LogFormat) -> String {
-        let heard = Heard::default();
-        let writer = heard.clone();
-        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone());
-        let subscriber: Dispatch = match format {
-            LogFormat::Text => lines.with_ansi(false).finish().into(),
-            LogFormat::Json => lines
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .finish()
-                .into(),
-        };
-        dispatcher::with_default(&subscriber, || line.tell());
-        let heard = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
-        let (before, after) = match format {
-            LogFormat::Text => ("", heard.split_once('Z').unwrap().1),
-            LogFormat::Json => ("{\"timestamp\":\"", heard.split_once('Z').unwrap().1),
-        };
-        assert!(heard.starts_with(before), "{heard}");
-        format!("{before}2026-11-30T09:05:07.000042Z{after}")
+    /// What `tracing` makes of the line, as JSON and as text, at a moment of ours.
+    fn by_tracing(line: &RequestLine<'_>) -> [String; 2] {
+        let heard = [Heard::default(), Heard::default()];
+        let [json, text] = heard.clone();
+        let json = tracing_subscriber::fmt().with_writer(move || json.clone());
+        let json = json.json().flatten_event(true);
+        let json = json.with_current_span(false).with_span_list(false);
+        let text = tracing_subscriber::fmt().with_writer(move || text.clone());
+        for subscriber in [
+            Dispatch::from(json.finish()),
+            text.with_ansi(false).finish().into(),
+        ] {
+            dispatcher::with_default(&subscriber, || line.tell());
+        }
+        heard.map(|Heard(heard)| {
+            let heard = String::from_utf8(heard.lock().unwrap().clone()).unwrap();
+            let (before, after) = heard.split_once('Z').unwrap();
+            let (before, _) = before.split_at(before.len() + 1 - MOMENT.len());
+            format!("{before}{MOMENT}{after}")
+        })
     }
 
     /// N4: the line looks as all others do, in both formats, whatever a stranger writes into it.
@@ -357,20 +362,15 @@ mod tests {
                 },
             ),
         ];
-        let now = 1_796_029_507_000_042;
         for (name, line) in cases {
-            for (format, write) in [
-                (
-                    LogFormat::Json,
-                    json as fn(&RequestLine<'_>, u64, &mut Vec<u8>),
-                ),
-                (LogFormat::Text, text),
-            ] {
-                let mut own = Vec::new();
-                write(&line, now, &mut own);
-                let own = String::from_utf8(own).unwrap();
-                assert_eq!(own, by_tracing(&line, format), "{name}, {format:?}");
+            for (own, expected) in [json as Format, text].iter().zip(by_tracing(&line)) {
+                let mut out = Vec::new();
+                own(&line, MICROS, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "{name}");
             }
         }
     }
+
+    const MOMENT: &str = "2026-11-30T09:05:07.000042Z";
+    const MICROS: u64 = 1_796_029_507_000_042;
 }
