@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use httparse::Status;
 use memchr::{memchr, memmem};
 
-use super::WireError;
+use super::error::WireError;
 use super::head::{Coding, Head};
 
 /// Pieces up to this size are copied out of the buffer, which then need not be made anew.
@@ -34,8 +34,8 @@ pub(super) enum Decoded {
     Data(Bytes),
     Trailers(HeaderMap),
     End,
-    /// Nothing yet; about so many bytes are missing.
-    Wants(usize),
+    /// Nothing yet.
+    Nothing,
 }
 
 impl Decoder {
@@ -61,12 +61,12 @@ impl Decoder {
                     *left -= data.len() as u64;
                     Decoded::Data(data)
                 }
-                None => Decoded::Wants(usize::try_from(*left).unwrap_or(usize::MAX)),
+                None => Decoded::Nothing,
             }),
             Self::Chunks(chunks) => chunks.decode(came),
             Self::UntilTheEnd => Ok(match taken(came, u64::MAX) {
                 Some(data) => Decoded::Data(data),
-                None => Decoded::Wants(0),
+                None => Decoded::Nothing,
             }),
         }
     }
@@ -139,7 +139,7 @@ impl Chunks {
             match &mut self.at {
                 At::Size => {
                     let Some(line) = line(came, MOST_SIZE_LINE)? else {
-                        return Ok(Decoded::Wants(0));
+                        return Ok(Decoded::Nothing);
                     };
                     let (size, extension) = size(line)?;
                     let length = line.len() + 2;
@@ -155,10 +155,7 @@ impl Chunks {
                 }
                 At::Data(left) => {
                     let Some(data) = taken(came, *left) else {
-                        let wanted = left.saturating_add(2);
-                        return Ok(Decoded::Wants(
-                            usize::try_from(wanted).unwrap_or(usize::MAX),
-                        ));
+                        return Ok(Decoded::Nothing);
                     };
                     *left -= data.len() as u64;
                     if *left == 0 {
@@ -169,14 +166,14 @@ impl Chunks {
                 At::DataEnd => {
                     match came.as_ref() {
                         [b'\r', b'\n', ..] => came.advance(2),
-                        [] | [b'\r'] => return Ok(Decoded::Wants(0)),
+                        [] | [b'\r'] => return Ok(Decoded::Nothing),
                         _ => return Err(WireError::Chunks("a chunk is longer than its size")),
                     }
                     self.at = At::Size;
                 }
                 At::Trailers => {
                     let Some(trailers) = trailers(came, self.most_fields)? else {
-                        return Ok(Decoded::Wants(0));
+                        return Ok(Decoded::Nothing);
                     };
                     self.at = At::End;
                     return Ok(if trailers.is_empty() {

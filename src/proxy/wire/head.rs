@@ -9,7 +9,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 
-use super::WireError;
+use super::error::WireError;
 
 /// Fields for which there is room without an allocation.
 const USUAL_FIELDS: usize = 100;

@@ -5,6 +5,7 @@
 //! strictly.
 
 mod body;
+mod error;
 mod head;
 mod sending;
 #[cfg(test)]
@@ -23,8 +24,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use self::body::{Decoded, Decoder};
 use self::head::Places;
 use self::sending::{Sending, Trouble};
-use crate::proxy::upload::UploadFault;
 
+pub use self::error::WireError;
 pub use self::sending::Framing;
 pub use crate::proxy::upload::{Outgoing, Upload};
 
@@ -34,38 +35,6 @@ pub(in crate::proxy) use self::sending::put_field;
 const READ_BUFFER: usize = 64 * 1024;
 /// What is read at once from an upstream whose answers are small.
 const FIRST_READ: usize = 8 * 1024;
-
-/// Why an exchange failed.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    /// The request cannot have been seen, not a byte of it.
-    #[error("nothing of the request could be sent")]
-    Unsent(#[source] io::Error),
-    /// The body that was to be sent broke off.
-    #[error("the body of the request broke off")]
-    Upload(#[source] UploadFault),
-    /// The connection failed.
-    #[error("the connection broke")]
-    Broken(#[source] io::Error),
-    /// The connection ended before the head of an answer did.
-    #[error("the connection ended before an answer")]
-    Ended,
-    /// The head has no end within our limits.
-    #[error("the head of the answer is too large")]
-    HeadTooLarge,
-    /// The head is none of HTTP/1.1.
-    #[error("the head of the answer is not HTTP/1.1")]
-    Head(#[source] httparse::Error),
-    /// A status, or a field, that is none.
-    #[error("the head of the answer has {0}")]
-    Malformed(&'static str),
-    /// The connection ended inside the body.
-    #[error("the connection ended inside the body")]
-    Cut,
-    /// A body in chunks that is not.
-    #[error("the answer's chunks are malformed: {0}")]
-    Chunks(&'static str),
-}
 
 /// A request to send.
 #[derive(Debug)]
@@ -197,16 +166,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if decoder.is_over() {
                 self.reading = Reading::Nothing;
             }
-            let wanted = match decoded {
+            match decoded {
                 Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
                 Decoded::Trailers(trailers) => {
                     return Poll::Ready(Ok(Some(Frame::trailers(trailers))));
                 }
                 Decoded::End => return Poll::Ready(Ok(None)),
-                Decoded::Wants(wanted) => wanted,
-            };
-            let room = wanted.clamp(self.read_size, READ_BUFFER);
-            match ready!(self.poll_read(room, ctx)) {
+                Decoded::Nothing => {}
+            }
+            match ready!(self.poll_read(self.read_size, ctx)) {
                 Ok(0) => {
                     let Reading::Body(decoder) = &self.reading else {
                         return Poll::Ready(Ok(None));
