@@ -43,10 +43,11 @@ tests() {
   cargo test --locked
 }
 
-# The container's build has no development provider.
+# The container's build has no development provider; the fuzz targets compile without their engine's compiler.
 features() {
   cargo check --locked --no-default-features
   cargo check --locked --no-default-features --features sqlite,redis,postgres
+  cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target
   if cargo deny --version >/dev/null 2>&1; then
     cargo deny --locked check bans licenses sources
   else

@@ -32,6 +32,6 @@ fuzz_target!(|data: &[u8]| {
         let answer = logins.callback(parameters, &parts, Presented::Nothing, client);
         let answer = answer.now_or_never().expect("no provider is asked");
         let error = answer.expect_err("nobody began a login");
-        assert!(error.delete_cookie.is_none(), "no cookie is known");
+        assert!(error.cookie.is_none(), "no cookie is known");
     });
 });
