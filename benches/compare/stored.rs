@@ -27,6 +27,7 @@ const TOKEN_BYTES: usize = 128;
 /// Puts `count` sessions of the bff on `port` into this Redis, of users of this issuer who signed in at
 /// this client, and tells each one's cookie. They are sealed by the key in `BFF_SESSION_KEY`.
 pub(crate) fn run(port: &str, url: &str, count: &str, issuer: &str, client_id: &str) -> Outcome {
+    #[expect(clippy::disallowed_methods, reason = "a key is no argument")]
     let key = env::var("BFF_SESSION_KEY")?;
     let keys = Keys::of(&SessionKey::parse(&key).ok_or("BFF_SESSION_KEY is no key")?);
     let runtime = one_thread()?;

@@ -214,23 +214,21 @@ impl Download {
 
     /// Nothing is there: the clock runs, and the session may end meanwhile.
     fn poll_waiting(&mut self, ctx: &mut Context<'_>) -> Poll<DownloadFault> {
-        if let Some(link) = &mut self.link {
-            if let Some(idle) = self.idle {
-                if !self.waiting {
-                    self.waiting = true;
-                    link.deadline.set(Instant::now() + idle);
-                }
-                if link.deadline.poll(ctx).is_ready() {
-                    tracing::warn!(
-                        event = "upstream.cut",
-                        route = &*self.route,
-                        upstream = link.origin.as_str(),
-                        idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
-                        "an answer was cut since its upstream sent nothing for too long; \
-                         route.idle_timeout says how long that is"
-                    );
-                    return Poll::Ready(DownloadFault::Idle);
-                }
+        if let (Some(link), Some(idle)) = (&mut self.link, self.idle) {
+            if !self.waiting {
+                self.waiting = true;
+                link.deadline.set(Instant::now() + idle);
+            }
+            if link.deadline.poll(ctx).is_ready() {
+                tracing::warn!(
+                    event = "upstream.cut",
+                    route = &*self.route,
+                    upstream = link.origin.as_str(),
+                    idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
+                    "an answer was cut since its upstream sent nothing for too long; \
+                     route.idle_timeout says how long that is"
+                );
+                return Poll::Ready(DownloadFault::Idle);
             }
         }
         if let Some(ending) = &self.ending {

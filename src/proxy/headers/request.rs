@@ -221,13 +221,13 @@ mod tests {
         parts
     }
 
-    fn built(parts: &Parts, framing: Framing, changes: &HeaderChanges) -> Vec<String> {
+    fn built(parts: &Parts, framing: &Framing, changes: &HeaderChanges) -> Vec<String> {
         built_of(parts, framing, changes, None)
     }
 
     fn built_of(
         parts: &Parts,
-        framing: Framing,
+        framing: &Framing,
         changes: &HeaderChanges,
         passed: Option<&PassedFields>,
     ) -> Vec<String> {
@@ -240,7 +240,7 @@ mod tests {
             target: &PathAndQuery::from_static("/x?y"),
             host: HeaderValue::from_static("orders.internal:9000"),
             prefix: None,
-            framing: &framing,
+            framing,
             becomes_websocket: false,
             authorization: Some(&HeaderValue::from_static("Bearer ours")),
             client: &client,
@@ -275,7 +275,7 @@ mod tests {
     fn check(fields: &[&str], kept: &[&str]) {
         let mut expected: Vec<&str> = OURS.iter().chain(kept).copied().collect();
         expected.sort_unstable();
-        let built = built(&parts(fields), Framing::None, &HeaderChanges::default());
+        let built = built(&parts(fields), &Framing::None, &HeaderChanges::default());
         assert_eq!(built, expected, "{fields:?}");
     }
 
@@ -368,7 +368,7 @@ mod tests {
         ]);
         let none = HeaderChanges::default();
         let framing = Framing::Chunked(Vec::new());
-        let built = built_of(&parts, framing, &none, Some(&passed));
+        let built = built_of(&parts, &framing, &none, Some(&passed));
         let mut expected: Vec<&str> = OURS.to_vec();
         expected.extend([
             "accept: */*",
@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn via_grows_and_shows_a_loop() {
         let parts = parts(&["via: 1.1 edge"]);
-        let built = built(&parts, Framing::None, &HeaderChanges::default());
+        let built = built(&parts, &Framing::None, &HeaderChanges::default());
         let vias: Vec<_> = built
             .iter()
             .filter(|line| line.starts_with("via"))
@@ -485,7 +485,7 @@ mod tests {
         let mut parts = parts(&["content-length: 77", "max-forwards: 3", "trailer: x-sum"]);
         let none = HeaderChanges::default();
         let framing = Framing::Chunked(announced_trailers(&parts.headers));
-        let chunked = built(&parts, framing, &none);
+        let chunked = built(&parts, &framing, &none);
         assert!(chunked.contains(&"transfer-encoding: chunked".to_owned()));
         assert!(chunked.contains(&"trailer: x-sum".to_owned()));
         assert!(
@@ -493,11 +493,11 @@ mod tests {
                 .iter()
                 .any(|line| line.starts_with("content-length"))
         );
-        let known = built(&parts, Framing::Length(5), &none);
+        let known = built(&parts, &Framing::Length(5), &none);
         assert!(known.contains(&"content-length: 5".to_owned()));
         assert!(!known.iter().any(|line| line.starts_with("max-forwards")));
         parts.method = Method::OPTIONS;
-        let options = built(&parts, Framing::None, &none);
+        let options = built(&parts, &Framing::None, &none);
         assert!(options.contains(&"max-forwards: 2".to_owned()));
         parts.headers.insert(MAX_FORWARDS, HeaderValue::from(0));
         assert_eq!(max_forwards(&parts), MaxForwards::Ends);
@@ -514,7 +514,7 @@ mod tests {
             remove: vec![HeaderName::from_static("accept-language")],
         };
         let parts = parts(&["accept-language: en", "x-tenant: forged"]);
-        let built = built(&parts, Framing::None, &changes);
+        let built = built(&parts, &Framing::None, &changes);
         assert!(built.contains(&"x-tenant: 7".to_owned()));
         assert!(!built.iter().any(|line| line.contains("forged")));
         assert!(!built.iter().any(|line| line.starts_with("accept-language")));

@@ -145,7 +145,7 @@ impl Sending {
             self.begun = true;
             match frame {
                 Some(frame) => self.put(frame?)?,
-                None => self.end(None)?,
+                None => self.end(&HeaderMap::new())?,
             }
         }
         Ok(())
@@ -154,7 +154,7 @@ impl Sending {
     fn put(&mut self, frame: Frame<Bytes>) -> Result<(), UploadFault> {
         let data = match frame.into_data() {
             Ok(data) => data,
-            Err(frame) => return self.end(frame.into_trailers().ok()),
+            Err(frame) => return self.end(&frame.into_trailers().unwrap_or_default()),
         };
         if data.is_empty() {
             return Ok(());
@@ -187,13 +187,13 @@ impl Sending {
     }
 
     /// The body is over, as it was announced to be.
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), UploadFault> {
+    fn end(&mut self, trailers: &HeaderMap) -> Result<(), UploadFault> {
         match &self.framing {
             Framing::None | Framing::Length(0) => {}
             Framing::Length(_) => return Err(UploadFault::Broken),
             Framing::Chunked(announced) => {
                 self.buffer.extend_from_slice(b"0\r\n");
-                for (name, value) in trailers.iter().flatten() {
+                for (name, value) in trailers {
                     if announced.contains(name) {
                         put_field(&mut self.buffer, name.as_str(), value.as_bytes());
                     }

@@ -161,7 +161,7 @@ impl Dialect for Postgres {
             THEN (SELECT count(*) FROM bff_sessions WHERE ended IS NULL) \
             ELSE reltuples::bigint END \
         FROM pg_class WHERE oid = to_regclass('bff_sessions_expires')";
-    /// Events before heartbeats, some to a message, which may be no longer than 8,000 octets.
+    /// In the order in which they came, some to a message, which may be no longer than 8,000 octets.
     const SAY: &'static str = concat!(
         "WITH turn AS (INSERT INTO bff_turns (name, expires) VALUES ('told', ",
         clock!(),
@@ -169,11 +169,11 @@ impl Dialect for Postgres {
             WHERE bff_turns.expires <= ",
         clock!(),
         " RETURNING name), \
-         said AS (DELETE FROM bff_told WHERE EXISTS (SELECT FROM turn) RETURNING line), \
-         placed AS (SELECT line, (row_number() OVER (ORDER BY line) - 1) / 40 AS place FROM said), \
-         messages AS (SELECT string_agg(line, E'\\n' ORDER BY line) AS message FROM placed \
-            GROUP BY place ORDER BY place) \
-         SELECT pg_notify('bff_events', message) FROM messages"
+         said AS (DELETE FROM bff_told WHERE EXISTS (SELECT FROM turn) RETURNING place, line), \
+         counted AS (SELECT place, line, (row_number() OVER (ORDER BY place) - 1) / 40 AS message FROM said), \
+         messages AS (SELECT string_agg(line, E'\\n' ORDER BY place) AS lines FROM counted \
+            GROUP BY message ORDER BY message) \
+         SELECT pg_notify('bff_events', lines) FROM messages"
     );
     const WAITING: &'static str = "SELECT 1 FROM bff_told LIMIT 1";
     const LOCK_SUBJECT: &'static str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";

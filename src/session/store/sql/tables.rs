@@ -11,12 +11,14 @@ pub(super) const MAY_WAIT: &str = "SELECT COALESCE( \
     AND has_table_privilege(to_regclass('bff_turns'), 'INSERT') \
     AND has_table_privilege(to_regclass('bff_turns'), 'UPDATE'), false)";
 
-/// Where what is told waits, and until when it does. Rows come and go, so what is left of them is cleared
+/// Where what is told waits, in the order in which it came, and until when it does. Rows come and go, so what is left of them is cleared
 /// away early.
 macro_rules! told {
     () => {
         "
-    CREATE UNLOGGED TABLE bff_told (line text COLLATE \"C\" NOT NULL)
+    CREATE UNLOGGED TABLE bff_told (
+        place bigint GENERATED ALWAYS AS IDENTITY,
+        line text NOT NULL)
         WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
     CREATE UNLOGGED TABLE bff_turns (name text PRIMARY KEY, expires bigint NOT NULL);"
     };
