@@ -53,7 +53,10 @@ async fn hear_all(listener: TcpListener) {
             HEARD.with_borrow_mut(|heard| heard.push(Heard { parts, body, trailers }));
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"heard"))))
         });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+        // A browser's head may have a hundred fields, and ours come on top.
+        let connection = http1::Builder::new()
+            .max_headers(200)
+            .serve_connection(TokioIo::new(socket), service);
         tokio::task::spawn_local(async move { connection.await.expect("a request in order") });
     }
 }
