@@ -308,20 +308,21 @@ elif ! [ -e "$kept" ]; then
 elif ! sed -n '/^#/d;/^[a-z]\+ \+[0-9]\+$/d;/./p' "$kept" | diff - <(toolchain) >"$work/differs"; then
   echo "counted with other tools than $kept was:"
   sed -n 's/^[<>]/&/p' "$work/differs"
-  before=$(base) || {
-    echo "the commit before is not here to compare with (git fetch --deepen 1 brings it);" >&2
-    echo "benches/instructions.sh --accept keeps the figures of these tools" >&2
-    exit 1
-  }
-  echo "so the commit before is counted too: $(git log -1 --format='%h %s' "$before")"
-  git worktree add -q --detach "$work/before" "$before"
-  remove_worktree() { git worktree remove --force "$work/before"; }
-  at_stop+=(remove_worktree)
-  CARGO_INCREMENTAL=0 cargo build --locked --release --bin bff --manifest-path "$work/before/Cargo.toml" --target-dir "$target"
-  cp "$target/release/bff" "$work/bff-before"
-  figures_of before "$work/bff-before"
-  compare_with() { median_of "$work/before.$1"; }
-  against="the commit before"
+  if before=$(base); then
+    echo "so the commit before is counted too: $(git log -1 --format='%h %s' "$before")"
+    git worktree add -q --detach "$work/before" "$before"
+    remove_worktree() { git worktree remove --force "$work/before"; }
+    at_stop+=(remove_worktree)
+    CARGO_INCREMENTAL=0 cargo build --locked --release --bin bff --manifest-path "$work/before/Cargo.toml" --target-dir "$target"
+    cp "$target/release/bff" "$work/bff-before"
+    figures_of before "$work/bff-before"
+    compare_with() { median_of "$work/before.$1"; }
+    against="the commit before"
+  else
+    # A clone without its history has nothing that could have grown.
+    echo "and the commit before is not here to compare with: git fetch --deepen 1 brings it" >&2
+    against=
+  fi
 fi
 
 failed=0
