@@ -10,6 +10,7 @@ use tracing_subscriber::Layer;
 
 use super::log_queue::{LogQueue, REQUESTS, Worth};
 use crate::clock::unix_micros;
+use crate::web::plain_text::{push_address, push_number};
 
 /// A field's name as each format writes it, with what stands around it.
 #[derive(Debug, Clone, Copy)]
@@ -157,13 +158,13 @@ fn json(line: &RequestLine<'_>, now: u64, out: &mut Vec<u8>) {
         let Some(value) = value else { continue };
         out.extend_from_slice(name.json.as_bytes());
         match value {
-            Value::Number(number) => push_number(number, out),
+            Value::Number(number) => push_number(out, number),
             Value::Text(text) if is_plain(text) => push_quoted(text, out),
             // Into memory: nothing can fail.
             Value::Text(text) => drop(serde_json::to_writer(&mut *out, text)),
             Value::Address(address) => {
                 out.push(b'"');
-                push_address(address, out);
+                push_address(out, address);
                 out.push(b'"');
             }
         }
@@ -178,10 +179,10 @@ fn text(line: &RequestLine<'_>, now: u64, out: &mut Vec<u8>) {
         let Some(value) = value else { continue };
         out.extend_from_slice(name.text.as_bytes());
         match value {
-            Value::Number(number) => push_number(number, out),
+            Value::Number(number) => push_number(out, number),
             Value::Text(text) if is_plain(text) => push_quoted(text, out),
             Value::Text(text) => drop(write!(out, "{text:?}")),
-            Value::Address(address) => push_address(address, out),
+            Value::Address(address) => push_address(out, address),
         }
     }
     out.push(b'\n');
@@ -199,20 +200,6 @@ fn push_quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text.as_bytes());
     out.push(b'"');
-}
-
-fn push_address(address: IpAddr, out: &mut Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => {
-            let [first, rest @ ..] = address.octets();
-            push_number(first.into(), out);
-            for octet in rest {
-                out.push(b'.');
-                push_number(octet.into(), out);
-            }
-        }
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
-    }
 }
 
 /// A moment as RFC 3339 writes it, in UTC and to the microsecond.
@@ -242,28 +229,10 @@ fn push_moment(unix_micros: u64, out: &mut Vec<u8>) {
 fn push_digits<const N: usize>(mut number: u32, out: &mut Vec<u8>) {
     let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
-        *digit = digit_of(number % 10);
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
         number /= 10;
     }
     out.extend_from_slice(&digits);
-}
-
-fn push_number(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut first = digits.len();
-    for (at, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = digit_of(u32::try_from(number % 10).unwrap_or_default());
-        first = at;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(first..).unwrap_or_default());
-}
-
-fn digit_of(number: u32) -> u8 {
-    b'0' + u8::try_from(number).unwrap_or_default()
 }
 
 #[cfg(test)]

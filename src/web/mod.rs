@@ -18,6 +18,7 @@ pub mod open_limits;
 pub mod outbound;
 pub mod own_hosts;
 pub mod pace;
+pub mod plain_text;
 pub mod printable;
 pub mod problem;
 pub mod public_origin;
