@@ -28,6 +28,7 @@ pub mod repeats;
 pub mod site_id;
 pub mod socket_url;
 pub mod strangers;
+pub mod token_spec;
 pub mod trust;
 pub mod uniform;
 pub mod user_agent;
