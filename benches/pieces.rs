@@ -15,11 +15,12 @@ use bff::secret::{AccessToken, LogoutSid, SessionKey};
 use bff::session::cookie::{Carrier, OpenedCookie, OpenedCookies, Presented, SessionCookie};
 use bff::session::id::SessionId;
 use bff::session::journal::{Journal, SubjectNames};
-use bff::session::record::{Details, Facts, NewSession, Tokens};
+use bff::session::record::{Details, Facts, NewSession};
 use bff::session::seal::Keys;
 use bff::session::store::Found;
 use bff::session::store::cookie::CookieStore;
 use bff::session::store::memory::MemoryStore;
+use bff::session::tokens::{Access, Tokens};
 use bff::session::{Activity, CookieSettings, Inherited, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 use bff::web::registration::Registration;
@@ -203,15 +204,7 @@ fn new_session(id: &SessionId, access_token: &str) -> Option<NewSession> {
     Some(NewSession {
         facts: Facts::new(id.hash(), SiteId::main(), registration(), "alice"),
         details: Details::new("tag", LogoutSid::random(&SystemRandomness)),
-        tokens: Tokens {
-            version: 1,
-            bearer: access_token.bearer()?,
-            access_token,
-            refresh_token: None,
-            id_token: None,
-            expires: None,
-            refresh_at: None,
-        },
+        tokens: Tokens::first(Access::new(1, access_token)?),
     })
 }
 

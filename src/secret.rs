@@ -76,23 +76,44 @@ secret_text! {
 /// Kept as the header value that carries it, so that a request costs a reference count and no
 /// copy; the bytes are wiped when the last such value is gone.
 #[derive(Clone)]
-pub struct AccessToken(Bytes);
+pub struct AccessToken {
+    header: Bytes,
+    scheme: &'static str,
+}
 
 const BEARER: &str = "Bearer ";
+const DPOP: &str = "DPoP ";
 
 impl AccessToken {
-    /// Takes the token in.
+    /// Takes the token in, which whoever holds it may use.
     pub fn new(text: &str) -> Self {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(BEARER.len() + text.len()));
-        bytes.extend_from_slice(BEARER.as_bytes());
+        Self::of(BEARER, text)
+    }
+
+    /// Takes the token in, which is good together with a proof of our key alone (RFC 9449 §5).
+    pub fn bound(text: &str) -> Self {
+        Self::of(DPOP, text)
+    }
+
+    fn of(scheme: &'static str, text: &str) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(scheme.len() + text.len()));
+        bytes.extend_from_slice(scheme.as_bytes());
         bytes.extend_from_slice(text.as_bytes());
-        Self(Bytes::from_owner(WipedBytes(bytes)))
+        Self {
+            header: Bytes::from_owner(WipedBytes(bytes)),
+            scheme,
+        }
+    }
+
+    /// Whether it is good with a proof alone.
+    pub fn is_bound(&self) -> bool {
+        self.scheme == DPOP
     }
 
     /// The text, for the files that send or seal it.
     pub fn expose(&self) -> &str {
-        self.0
-            .get(BEARER.len()..)
+        self.header
+            .get(self.scheme.len()..)
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .unwrap_or_default()
     }
@@ -102,13 +123,34 @@ impl AccessToken {
         self.expose().as_bytes().ct_eq(other.as_bytes()).into()
     }
 
-    /// `Bearer …`, marked sensitive so that no `Debug` of the headers shows it.
+    /// `Bearer …` or `DPoP …`, marked sensitive so that no `Debug` of the headers shows it.
     ///
     /// `None` where the token holds bytes that a header may not (RFC 6750 §2.1).
-    pub fn bearer(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_maybe_shared(self.0.clone()).ok()?;
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_maybe_shared(self.header.clone()).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+}
+
+/// The private key by which a session proves that its access tokens are its own (RFC 9449 §4): PKCS #8.
+pub struct ProofKey(Zeroizing<Box<[u8]>>);
+
+impl ProofKey {
+    /// Takes the key in.
+    pub fn new(pkcs8: &[u8]) -> Self {
+        Self(Zeroizing::new(pkcs8.into()))
+    }
+
+    /// The key, for the files that sign with it or seal it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ProofKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProofKey(…)")
     }
 }
 
@@ -271,7 +313,7 @@ mod tests {
             "{:?} {:?} {:?}",
             AccessToken::new("canary"),
             SessionKey::random(&SystemRandomness),
-            AccessToken::new("canary").bearer(),
+            AccessToken::new("canary").authorization(),
         );
         assert_eq!(shown, "AccessToken(…) SessionKey(…) Some(Sensitive)");
     }

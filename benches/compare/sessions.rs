@@ -8,8 +8,9 @@ use bff::clock::{Randomness as _, SystemClock, SystemRandomness};
 use bff::secret::{AccessToken, IdToken, LogoutSid, RefreshToken, random_base64url};
 use bff::session::id::SessionId;
 use bff::session::journal::{Journal, SubjectNames};
-use bff::session::record::{Details, Facts, NewSession, Tokens};
+use bff::session::record::{Details, Facts, NewSession, Session};
 use bff::session::store::memory::MemoryStore;
+use bff::session::tokens::{Access, Tokens};
 use bff::session::{CookieSettings, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 use bff::web::registration::Registration;
@@ -93,15 +94,20 @@ pub(crate) fn session_of(subject: &str, token_bytes: usize) -> Result<NewSession
             )
         },
         tokens: Tokens {
-            version: 1,
-            bearer: access_token.bearer().ok_or("a token no header takes")?,
-            access_token,
             refresh_token: Some(Arc::new(RefreshToken::new(text(token_bytes / 8)))),
             id_token: Some(Arc::new(IdToken::new(text(token_bytes / 8 * 3)))),
-            expires: None,
-            refresh_at: None,
+            ..Tokens::first(Access::new(1, access_token).ok_or("a token no header takes")?)
         },
     })
+}
+
+/// What a refresh would bring this session.
+pub(crate) fn refreshed(session: &Session, token_bytes: usize) -> Result<Tokens, &'static str> {
+    let mut tokens = session_of("nobody", token_bytes)?.tokens;
+    tokens.version = session.tokens().version + 1;
+    tokens.own.version = tokens.version;
+    tokens.spent = tokens.version;
+    Ok(tokens)
 }
 
 fn text(length: usize) -> String {

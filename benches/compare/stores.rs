@@ -27,7 +27,7 @@ use bff::web::site_id::SiteId;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use crate::sessions::{registration, session_of, settings};
+use crate::sessions::{refreshed, registration, session_of, settings};
 use crate::{Outcome, one_thread, tell};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,11 +150,7 @@ async fn measure(store: Arc<dyn SessionStore>, count: usize) -> Outcome {
         .map(|session| {
             let store = &store;
             async move {
-                let tokens = session_of("nobody", 2048)?.tokens;
-                let tokens = bff::session::record::Tokens {
-                    version: session.tokens().version + 1,
-                    ..tokens
-                };
+                let tokens = refreshed(session, 2048)?;
                 store.save_tokens(session, Arc::new(tokens)).await?;
                 Outcome::Ok(())
             }

@@ -279,7 +279,7 @@ struct Page {
 fn shown(listed: &Listed) -> Value {
     let session: Option<&Session> = listed.session.as_deref();
     let user_agent = session.and_then(|session| session.details.user_agent.as_deref());
-    let token_expires = session.and_then(|session| session.tokens().expires);
+    let token_expires = session.and_then(|session| session.tokens().own.expires);
     let registration = Some(&listed.registration).filter(|known| !known.is_unnamed());
     json!({
         "id": listed.hash.to_hex(),

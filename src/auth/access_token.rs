@@ -1,32 +1,32 @@
 //! A live access token for a session: refreshed early, once however many wait (section L).
 //!
-//! Who waits, and for how long, is settled here; what a refresh is and may come to, in `refresh`.
+//! Who waits, and for how long, is settled here; what a refresh is and may come to, in `refresh`. Each of
+//! a session's tokens is refreshed on its own; what tells one from another is its version.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 
-use crate::auth::refresh::{Refresher, end};
+use crate::auth::flights::{Flights, Joined, Seldom, UnderWay};
+use crate::auth::refresh::{Refresher, Stale, end};
 use crate::auth::token_error::Outcome;
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::TokenSet;
 use crate::session::id::SessionHash;
-use crate::session::record::{Session, Tokens};
+use crate::session::record::Session;
+use crate::session::tokens::{Access, Tokens};
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
-use crate::web::uniform::UniformState;
+use crate::web::token_spec::{TokenGrant, TokenSpec};
 
 pub use crate::auth::token_error::{NotNow, TokenError};
 
 /// After a refresh that could not be made, the next is tried this much later (L5).
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(in crate::auth) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An upstream that refuses every token brings about one refresh in this time, not one a call.
-const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
+pub(in crate::auth) const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
 
 /// How patient calls are.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,15 @@ pub(in crate::auth) struct Patience {
     pub(in crate::auth) unrefreshable_after: Duration,
 }
 
-/// Gives out live access tokens.
+/// What a call to an upstream carries.
+#[derive(Debug, Clone)]
+pub struct LiveToken {
+    /// `Authorization`.
+    pub authorization: HeaderValue,
+    version: u64,
+}
+
+/// Gives out live access tokens of sessions.
 #[derive(Debug, Clone)]
 pub struct AccessTokens(Arc<Inner>);
 
@@ -50,33 +58,16 @@ struct Inner {
     shared: Refreshes,
 }
 
-/// The refreshes under way at all sites, each of one session; cheap to clone.
+/// The refreshes under way at all sites, each of one token of one session; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(in crate::auth) struct Refreshes(Arc<RefreshLists>);
-
-#[derive(Debug, Default)]
-struct RefreshLists {
-    refreshes: Mutex<HashMap<SessionHash, Refresh, UniformState>>,
+pub(in crate::auth) struct Refreshes {
+    under_way: Flights<Slot>,
     /// When an upstream's refusal last brought a refresh about.
-    forced: Mutex<HashMap<SessionHash, Timestamp, UniformState>>,
+    forced: Arc<Seldom<Slot>>,
 }
 
-#[derive(Debug)]
-enum Refresh {
-    Running(Running),
-    /// None may be started before this moment, since the last one failed.
-    NotBefore(Timestamp, NotNow),
-}
-
-/// A refresh that is under way.
-#[derive(Debug, Clone)]
-struct Running {
-    /// Where its outcome comes.
-    outcome: watch::Receiver<Option<Outcome>>,
-    /// Until when calls wait for it. It goes on after that: whoever breaks it off loses what it may
-    /// have spent.
-    awaited_until: Instant,
-}
+/// Where a token is kept: in which session, and under which key, if it is not the session's own.
+type Slot = (SessionHash, Option<Arc<str>>);
 
 impl AccessTokens {
     pub(in crate::auth) fn new(
@@ -99,7 +90,7 @@ impl AccessTokens {
     ///
     /// `None` where the access token cannot be sent in a header.
     pub fn tokens(&self, granted: TokenSet) -> Option<Tokens> {
-        self.0.refresher.tokens(granted, None)
+        self.0.refresher.first(granted)
     }
 
     /// Whether this session's tokens are of the client that these are of.
@@ -107,45 +98,49 @@ impl AccessTokens {
         self.0.refresher.is_for(session)
     }
 
-    /// `Authorization` for an upstream.
+    /// What a call to an upstream carries: the token that `spec` asks for, the session's own where nothing
+    /// is.
     ///
     /// While the token is good for a while yet, a due refresh goes on beside the call; near the
-    /// token's end the call waits for it.
+    /// token's end, and where there is none yet, the call waits for it.
     ///
     /// # Errors
     ///
-    /// The session is over, or the token is and the provider cannot be asked.
-    pub async fn bearer(&self, session: &Arc<Session>) -> Result<HeaderValue, TokenError> {
+    /// The session is over, or the token is and the provider cannot be asked; or it says no to `spec`.
+    pub async fn live(
+        &self,
+        session: &Arc<Session>,
+        spec: Option<&Arc<TokenSpec>>,
+    ) -> Result<LiveToken, TokenError> {
         let now = self.0.clock.now();
         let stale = {
             let tokens = session.tokens();
-            match (tokens.refresh_at, tokens.expires) {
-                (Some(refresh_at), _) if now < refresh_at => return Ok(tokens.bearer.clone()),
-                (Some(refresh_at), Some(expires)) => {
-                    let time_to_wait = expires.since(refresh_at) / 2;
-                    if now < refresh_at + time_to_wait {
-                        if tokens.refresh_token.is_some() {
-                            drop(self.refresh(session, &tokens.bearer, now));
+            let access = tokens.access(spec.map(|spec| spec.key()));
+            // Without a lifetime it is good until an upstream says otherwise (L1).
+            if let Some(access) = access {
+                match (access.refresh_at, access.expires) {
+                    (Some(refresh_at), _) if now < refresh_at => return Ok(LiveToken::of(access)),
+                    (Some(refresh_at), Some(expires)) => {
+                        let time_to_wait = expires.since(refresh_at) / 2;
+                        if now < refresh_at + time_to_wait {
+                            if can_renew(&tokens, spec) {
+                                drop(self.refresh(session, spec, access.version, now));
+                            }
+                            return Ok(LiveToken::of(access));
                         }
-                        return Ok(tokens.bearer.clone());
                     }
+                    _ => return Ok(LiveToken::of(access)),
                 }
-                // Without a lifetime it is good until an upstream says otherwise (L1).
-                _ => return Ok(tokens.bearer.clone()),
             }
             // Of the same look: other tokens may come at any moment.
-            tokens.bearer.clone()
+            access.map_or(0, |access| access.version)
         };
         // In a box: every call's future would have to have room for it.
-        match Box::pin(self.refreshed(session, &stale, now)).await {
-            Ok(()) => Ok(session.tokens().bearer.clone()),
-            Err(TokenError::Unavailable(why)) => self.0.old_bearer(session, why),
-            Err(error) => Err(error),
-        }
+        Box::pin(self.renewed(session, spec, stale, now)).await
     }
 
-    /// Another `Authorization` after an upstream refused `refused` with 401 (I13); `None` where
-    /// there is none to be had.
+    /// Another token after an upstream refused `refused` with 401 (I13); `None` where there is none to be
+    /// had.
     ///
     /// # Errors
     ///
@@ -153,161 +148,185 @@ impl AccessTokens {
     pub async fn after_refusal(
         &self,
         session: &Arc<Session>,
-        refused: &HeaderValue,
-    ) -> Result<Option<HeaderValue>, TokenError> {
+        spec: Option<&Arc<TokenSpec>>,
+        refused: &LiveToken,
+    ) -> Result<Option<LiveToken>, TokenError> {
         let renewed = || {
             let tokens = session.tokens();
-            (tokens.bearer != *refused).then(|| tokens.bearer.clone())
+            let access = tokens.access(spec.map(|spec| spec.key()));
+            let newer = access.filter(|access| access.version != refused.version);
+            newer.map(LiveToken::of)
         };
-        if let Some(bearer) = renewed() {
-            return Ok(Some(bearer));
+        if let Some(token) = renewed() {
+            return Ok(Some(token));
         }
-        if session.tokens().refresh_token.is_none() {
+        if !can_renew(&session.tokens(), spec) {
             return Ok(None);
         }
         let now = self.0.clock.now();
+        let slot = slot(session, spec);
         // Calls that are refused while one of them has a refresh under way wait for that one. It
         // may also have ended since the look above.
-        if !self.0.is_refreshing(session.hash) && !self.0.may_force(session.hash, now) {
+        let shared = &self.0.shared;
+        if !shared.under_way.is_under_way(&slot)
+            && !shared.forced.may(slot, now, FORCED_AT_MOST_EVERY)
+        {
             return Ok(renewed());
         }
-        match self.refreshed(session, refused, now).await {
+        match self.refreshed(session, spec, refused.version, now).await {
             Ok(()) => Ok(renewed()),
             Err(TokenError::SessionEnded(reason)) => Err(TokenError::SessionEnded(reason)),
-            Err(TokenError::Unavailable(_) | TokenError::Unrefreshable(_)) => Ok(None),
+            Err(
+                TokenError::Unavailable(_) | TokenError::Unrefreshable(_) | TokenError::Refused(_),
+            ) => Ok(None),
+        }
+    }
+
+    /// A token in the place of the `stale` one: that one itself, while it lives, where none can be had.
+    async fn renewed(
+        &self,
+        session: &Arc<Session>,
+        spec: Option<&Arc<TokenSpec>>,
+        stale: u64,
+        now: Timestamp,
+    ) -> Result<LiveToken, TokenError> {
+        // What is exchanged must be live itself.
+        if let Some(spec) = spec
+            && matches!(spec.grant, TokenGrant::Exchange(_))
+        {
+            Box::pin(self.live(session, None)).await?;
+        }
+        match self.refreshed(session, spec, stale, now).await {
+            Ok(()) => {
+                let tokens = session.tokens();
+                let access = tokens.access(spec.map(|spec| spec.key()));
+                access
+                    .map(LiveToken::of)
+                    .ok_or(TokenError::Unavailable(NotNow::BrokeOff))
+            }
+            Err(TokenError::Unavailable(why)) => self.0.old_token(session, spec, why),
+            Err(error) => Err(error),
         }
     }
 
     async fn refreshed(
         &self,
         session: &Arc<Session>,
-        stale: &HeaderValue,
+        spec: Option<&Arc<TokenSpec>>,
+        stale: u64,
         now: Timestamp,
     ) -> Outcome {
-        let (has_refresh_token, expires) = {
+        let (can_renew, expires) = {
             let tokens = session.tokens();
-            (tokens.refresh_token.is_some(), tokens.expires)
+            (can_renew(&tokens, spec), tokens.own.expires)
         };
-        if !has_refresh_token {
+        if !can_renew {
             // Nothing can renew it: while it lives it serves, then the session is over.
             if expires.is_none_or(|expires| now < expires) {
                 return Err(TokenError::Unavailable(NotNow::NoRefreshToken));
             }
             return Err(end(self.0.refresher.sessions(), session, EndReason::Expired).await);
         }
-        match self.refresh(session, stale, now) {
-            Joined::Done => Ok(()),
-            Joined::Ended(reason) => Err(TokenError::SessionEnded(reason)),
-            Joined::HeldBack(why) => Err(TokenError::Unavailable(why)),
-            Joined::Running(running) => running.outcome().await,
+        match self.refresh(session, spec, stale, now) {
+            Ok(under_way) => under_way.outcome().await,
+            Err(outcome) => outcome,
         }
     }
 
     /// Joins the refresh that replaces the `stale` token, or starts it in a task of its own,
-    /// which nobody's leaving cancels (L2).
-    fn refresh(&self, session: &Arc<Session>, stale: &HeaderValue, now: Timestamp) -> Joined {
+    /// which nobody's leaving cancels (L2); the outcome, where there is nothing to wait for.
+    fn refresh(
+        &self,
+        session: &Arc<Session>,
+        spec: Option<&Arc<TokenSpec>>,
+        stale: u64,
+        now: Timestamp,
+    ) -> Result<UnderWay, Outcome> {
         if !self.0.refresher.is_for(session) {
             self.0.refresher.tell_of_gone(session);
-            return Joined::HeldBack(NotNow::ClientGone);
+            return Err(Err(TokenError::Unavailable(NotNow::ClientGone)));
         }
-        let mut refreshes = lock(&self.0.shared.0.refreshes);
-        match refreshes.get(&session.hash) {
-            Some(Refresh::Running(running)) => return Joined::Running(running.clone()),
-            Some(Refresh::NotBefore(moment, why)) if now < *moment => {
-                return Joined::HeldBack(*why);
-            }
-            _ => {}
-        }
-        // New tokens are stored before a refresh leaves the list. So one that ended between the
-        // caller's look at the tokens and this lock shows here, and is not repeated.
-        let version = {
+        // A refresh that ended between the caller's look at the tokens and this one shows here, and is
+        // not repeated.
+        let look = || {
             let tokens = session.tokens();
-            if tokens.bearer != *stale {
-                return Joined::Done;
+            let access = tokens.access(spec.map(|spec| spec.key()));
+            if access.is_some_and(|access| access.version != stale) {
+                return Some(Ok(()));
             }
-            tokens.version
+            // Likewise the end that a dead grant brings: nobody asks the provider once more (L4).
+            let reason = session.ending.reason()?;
+            Some(Err(TokenError::SessionEnded(reason)))
         };
-        // Likewise the end that a dead grant brings: nobody asks the provider once more (L4).
-        if let Some(reason) = session.ending.reason() {
-            return Joined::Ended(reason);
-        }
-        let (sender, receiver) = watch::channel(None);
-        refreshes.retain(|_, refresh| match refresh {
-            Refresh::Running(_) => true,
-            Refresh::NotBefore(moment, _) => now < *moment,
-        });
-        let running = Running {
-            outcome: receiver,
-            awaited_until: Instant::now() + self.0.patience.wait,
-        };
-        refreshes.insert(session.hash, Refresh::Running(running.clone()));
-        drop(refreshes);
-        let inner = Arc::clone(&self.0);
-        let session = Arc::clone(session);
-        self.0.background.spawn(async move {
-            let listed = ListedRefresh {
-                inner: &inner,
-                hash: session.hash,
-            };
-            let outcome = inner.refresher.run(&session, version, &sender).await;
-            if let Err(TokenError::Unavailable(why)) = outcome {
-                let not_before = Refresh::NotBefore(inner.clock.now() + RETRY_AFTER, why);
-                lock(&inner.shared.0.refreshes).insert(session.hash, not_before);
+        let flights = &self.0.shared.under_way;
+        match flights.join(slot(session, spec), now, self.0.patience.wait, look) {
+            Joined::Settled(outcome) => Err(outcome),
+            Joined::UnderWay(under_way) => Ok(under_way),
+            Joined::Begins(under_way, flying) => {
+                let inner = Arc::clone(&self.0);
+                let session = Arc::clone(session);
+                let stale = Stale {
+                    spec: spec.cloned(),
+                    version: stale,
+                };
+                self.0.background.spawn(async move {
+                    let outcome = inner.refresher.run(&session, &stale, flying.told()).await;
+                    let fails = matches!(
+                        outcome,
+                        Err(TokenError::Unavailable(_) | TokenError::Refused(_))
+                    );
+                    let not_before = fails.then(|| inner.clock.now() + RETRY_AFTER);
+                    flying.land(outcome, not_before);
+                });
+                Ok(under_way)
             }
-            drop(listed);
-            sender.send_replace(Some(outcome));
-        });
-        Joined::Running(running)
-    }
-}
-
-enum Joined {
-    /// Somebody else's refresh has just ended well.
-    Done,
-    /// The session has just ended.
-    Ended(EndReason),
-    /// The last one failed too recently, for this reason.
-    HeldBack(NotNow),
-    /// One is under way.
-    Running(Running),
-}
-
-impl Running {
-    /// What it comes to, if it does so before calls stop waiting for it.
-    async fn outcome(mut self) -> Outcome {
-        let outcome = self.outcome.wait_for(Option::is_some);
-        match timeout_at(self.awaited_until, outcome).await {
-            Ok(Ok(outcome)) => outcome.unwrap_or(Err(TokenError::Unavailable(NotNow::BrokeOff))),
-            Ok(Err(_)) => Err(TokenError::Unavailable(NotNow::BrokeOff)),
-            Err(_) => Err(TokenError::Unavailable(NotNow::Slow)),
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl LiveToken {
+    /// Which one it is of those that were in its place.
+    pub(in crate::auth) const fn version(&self) -> u64 {
+        self.version
+    }
 
-/// Takes a refresh off the list when its task ends, however it ends.
-struct ListedRefresh<'a> {
-    inner: &'a Inner,
-    hash: SessionHash,
-}
-
-impl Drop for ListedRefresh<'_> {
-    fn drop(&mut self) {
-        let mut refreshes = lock(&self.inner.shared.0.refreshes);
-        if let Some(Refresh::Running(_)) = refreshes.get(&self.hash) {
-            refreshes.remove(&self.hash);
+    pub(in crate::auth) fn of(access: &Access) -> Self {
+        Self {
+            authorization: access.authorization.clone(),
+            version: access.version,
         }
+    }
+}
+
+fn slot(session: &Session, spec: Option<&Arc<TokenSpec>>) -> Slot {
+    (session.hash, spec.map(|spec| Arc::clone(spec.key())))
+}
+
+/// Whether another token of this kind can be had without the user.
+fn can_renew(tokens: &Tokens, spec: Option<&Arc<TokenSpec>>) -> bool {
+    match spec.map(|spec| &spec.grant) {
+        None | Some(TokenGrant::RefreshToken) => tokens.refresh_token.is_some(),
+        Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => true,
     }
 }
 
 impl Inner {
     /// The token that could not be renewed, while it lives.
-    fn old_bearer(&self, session: &Session, why: NotNow) -> Result<HeaderValue, TokenError> {
+    fn old_token(
+        &self,
+        session: &Session,
+        spec: Option<&Arc<TokenSpec>>,
+        why: NotNow,
+    ) -> Result<LiveToken, TokenError> {
         let (tokens, now) = (session.tokens(), self.clock.now());
-        match (tokens.expires, why) {
+        let Some(access) = tokens.access(spec.map(|spec| spec.key())) else {
+            return Err(match why {
+                // It will never come: no outage.
+                NotNow::NoRefreshToken => TokenError::Refused(None),
+                _ => TokenError::Unavailable(why),
+            });
+        };
+        match (access.expires, why) {
             (Some(expires), NotNow::Refused(_))
                 if now >= expires + self.patience.unrefreshable_after =>
             {
@@ -318,24 +337,7 @@ impl Inner {
                 Err(TokenError::Unrefreshable(why))
             }
             (Some(expires), _) if now >= expires => Err(TokenError::Unavailable(why)),
-            _ => Ok(tokens.bearer.clone()),
+            _ => Ok(LiveToken::of(access)),
         }
-    }
-
-    fn is_refreshing(&self, hash: SessionHash) -> bool {
-        matches!(
-            lock(&self.shared.0.refreshes).get(&hash),
-            Some(Refresh::Running(_))
-        )
-    }
-
-    fn may_force(&self, hash: SessionHash, now: Timestamp) -> bool {
-        let mut forced = lock(&self.shared.0.forced);
-        forced.retain(|_, at| now < *at + FORCED_AT_MOST_EVERY);
-        let first = !forced.contains_key(&hash);
-        if first {
-            forced.insert(hash, now);
-        }
-        first
     }
 }

@@ -9,9 +9,11 @@ pub mod backchannel_logout;
 pub mod callback;
 mod callback_fault;
 pub mod choices;
+pub mod client_tokens;
 mod ended_at_provider;
 pub mod ending;
 pub mod events;
+mod flights;
 pub mod frontchannel_logout;
 mod logged_in;
 pub mod login;
@@ -31,6 +33,7 @@ pub mod return_to;
 mod revocation;
 pub mod session;
 pub mod sessions;
+mod spenders;
 mod token_error;
 pub mod user;
 
@@ -51,6 +54,7 @@ use crate::web::background::Background;
 use crate::web::open_limits::OpenLimits;
 use crate::web::repeats::Repeats;
 use crate::web::strangers::Strangers;
+use crate::web::token_spec::{TokenGrant, TokenSpec};
 
 pub use login_params::{LoginParams, LoginValues, why_not};
 
@@ -58,12 +62,14 @@ use choices::Choices;
 
 use access_token::{AccessTokens, Patience, Refreshes};
 use backchannel_logout::ProviderLogouts;
+use client_tokens::ClientTokens;
 use ending::{Endings, RevocationRules};
 use login::Logins;
 use logout::Logouts;
 use places::Places;
 use refresh::Refresher;
 use session::SessionEndpoints;
+use spenders::Spenders;
 
 /// What the endpoints under the base path need to know.
 #[derive(Debug, Clone)]
@@ -151,6 +157,7 @@ pub struct RelyingParty {
     common: Common,
     endings: Endings,
     tokens: AccessTokens,
+    clients: ClientTokens,
     logins: Logins,
     logouts: Logouts,
     provider_logouts: ProviderLogouts,
@@ -180,6 +187,7 @@ pub struct Shared {
     /// Turns to look for the session of a front-channel logout.
     front_channel: Arc<Semaphore>,
     refreshes: Refreshes,
+    spenders: Spenders,
 }
 
 impl Shared {
@@ -189,6 +197,7 @@ impl Shared {
             streams: OpenLimits::new(events::MOST_STREAMS, events::MOST_STREAMS_PER_SESSION),
             front_channel: Arc::new(Semaphore::new(frontchannel_logout::LOOKED_FOR_AT_ONCE)),
             refreshes: Refreshes::default(),
+            spenders: Spenders::default(),
         }
     }
 
@@ -240,6 +249,12 @@ impl RelyingParty {
             shared,
         } = parts;
         let settings = Arc::new(settings);
+        let clients = ClientTokens::new(
+            provider.clone(),
+            Arc::clone(&clock),
+            background.clone(),
+            settings.refresh_before,
+        );
         let refresher = Refresher {
             registration: provider.settings().registration(),
             provider: provider.clone(),
@@ -249,6 +264,14 @@ impl RelyingParty {
             revocations: endings.revocations().clone(),
             refresh_before: settings.refresh_before,
             warnings: Repeats::default(),
+            clients: clients.clone(),
+            actor: Arc::new(TokenSpec::new(
+                TokenGrant::ClientCredentials,
+                Vec::new(),
+                None,
+                Vec::new(),
+            )),
+            spenders: shared.spenders.clone(),
         };
         let patience = Patience {
             wait: provider.settings().timeout,
@@ -284,6 +307,7 @@ impl RelyingParty {
             provider_logouts: ProviderLogouts::new(&common, shared.front_channel),
             session_endpoints: SessionEndpoints::new(&common, shared.streams),
             tokens,
+            clients,
             common,
         }
     }
@@ -301,6 +325,11 @@ impl RelyingParty {
     /// Live access tokens.
     pub const fn tokens(&self) -> &AccessTokens {
         &self.tokens
+    }
+
+    /// Our own access tokens.
+    pub const fn clients(&self) -> &ClientTokens {
+        &self.clients
     }
 
     /// What follows the end of sessions that begin here.

@@ -7,22 +7,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::auth::client_tokens::ClientTokens;
 use crate::auth::ending::FORGOTTEN;
 use crate::auth::revocation::Revocations;
+use crate::auth::spenders::Spenders;
 use crate::auth::token_error::{NotNow, Outcome, TokenError};
-use crate::clock::{Clock, Randomness};
+use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::{
-    ErrorAnswer, ErrorCode, GrantFacts, Provider, RefreshError, TokenSet, Untrusted,
+    ErrorAnswer, ErrorCode, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet, Untrusted,
 };
-use crate::secret::random_base64url;
+use crate::secret::{AccessToken, IdToken, RefreshToken, random_base64url};
 use crate::session::Sessions;
 use crate::session::journal::RefreshFailed;
-use crate::session::record::{Session, Tokens};
-use crate::session::store::{Found, LEASE_SPAN, STORE_AGAIN_AFTER, SaveOutcome};
+use crate::session::record::Session;
+use crate::session::store::{Found, LEASE_SPAN, Leased, STORE_AGAIN_AFTER, SaveOutcome};
+use crate::session::tokens::{Access, Tokens};
 use crate::telemetry::{RefreshOutcome, chain};
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
 use crate::web::repeats::Repeats;
+use crate::web::token_spec::{TokenGrant, TokenSpec};
 
 /// How often a node looks whether the one that refreshes is done, if it is not told.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -43,6 +47,11 @@ pub(in crate::auth) struct Refresher {
     /// How long before its end an access token is refreshed.
     pub(in crate::auth) refresh_before: Duration,
     pub(in crate::auth) warnings: Repeats,
+    /// Our own tokens, for exchanges in which we say who acts.
+    pub(in crate::auth) clients: ClientTokens,
+    /// What our own token is asked for there.
+    pub(in crate::auth) actor: Arc<TokenSpec>,
+    pub(in crate::auth) spenders: Spenders,
 }
 
 impl Refresher {
@@ -70,33 +79,23 @@ impl Refresher {
         }
     }
 
-    /// Tokens as a session keeps them after `before`, with the moment of their refresh; `None` where
-    /// the access token cannot be sent in a header.
-    pub(in crate::auth) fn tokens(
-        &self,
-        granted: TokenSet,
-        before: Option<&Tokens>,
-    ) -> Option<Tokens> {
-        let now = self.clock.now();
-        let bearer = granted.access_token.bearer()?;
+    /// Tokens as a session keeps them first, with the moment of their refresh; `None` where the access token
+    /// cannot be sent in a header.
+    pub(in crate::auth) fn first(&self, granted: TokenSet) -> Option<Tokens> {
+        let own = self.access(granted.access_token, granted.expires_in)?;
         Some(Tokens {
-            version: before.map_or(1, |tokens| tokens.version + 1),
-            bearer,
-            access_token: granted.access_token,
-            // Without a new one the old one stays good (L3).
-            refresh_token: granted
-                .refresh_token
-                .map(Arc::new)
-                .or_else(|| before.and_then(|tokens| tokens.refresh_token.clone())),
-            id_token: granted
-                .id_token
-                .map(Arc::new)
-                .or_else(|| before.and_then(|tokens| tokens.id_token.clone())),
-            expires: granted.expires_in.map(|lifetime| now + lifetime),
-            refresh_at: granted
-                .expires_in
-                .map(|lifetime| now + lifetime - self.margin(lifetime)),
+            refresh_token: granted.refresh_token.map(Arc::new),
+            id_token: granted.id_token.map(Arc::new),
+            ..Tokens::first(own)
         })
+    }
+
+    fn access(&self, token: AccessToken, expires_in: Option<Duration>) -> Option<Access> {
+        let now = self.clock.now();
+        let mut access = Access::new(1, token)?;
+        access.expires = expires_in.map(|lifetime| now + lifetime);
+        access.refresh_at = expires_in.map(|lifetime| now + lifetime - self.margin(lifetime));
+        Some(access)
     }
 
     /// How long before its end a token is refreshed: as configured, less up to a fifth by chance
@@ -111,16 +110,24 @@ impl Refresher {
 
     /// Refreshes, if no other node does; what it comes to on whichever node.
     ///
-    /// `stale` is the version that is to be replaced: what another node stored and a look-up brought
+    /// `stale` is what is to be replaced: what another node stored and a look-up brought
     /// here before this begins is as good as new.
     pub(in crate::auth) async fn run(
         &self,
         session: &Arc<Session>,
-        stale: u64,
+        stale: &Stale,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        let owner = random_base64url::<9>(&*self.randomness);
-        if let Some(outcome) = self.wait_for_others(session, stale, &owner).await {
+        let lease = HeldLease {
+            what: stale.lease(session),
+            owner: random_base64url::<9>(&*self.randomness),
+        };
+        // Those of this process that spend the refresh token queue here, and not at the store.
+        let _turn = match lease.what.key {
+            None => Some(self.spenders.turn(session.hash).await),
+            Some(_) => None,
+        };
+        if let Some(outcome) = self.wait_for_others(session, stale, &lease).await {
             return outcome;
         }
         // Renewed for as long as it takes: the provider may be slow, and the store may be away.
@@ -128,23 +135,28 @@ impl Refresher {
             loop {
                 tokio::time::sleep(LEASE_SPAN / 4).await;
                 // Who cannot renew it holds it to its end; a write that comes too late is refused.
-                drop(self.sessions.lease(&session.hash, &owner).await);
+                drop(self.sessions.lease(lease.what, &lease.owner).await);
             }
         };
         let outcome = tokio::select! {
-            outcome = self.refresh(session, stale, &owner, told) => outcome,
+            outcome = self.refresh(session, stale, &lease, told) => outcome,
             () = renew => Err(TokenError::Unavailable(NotNow::Store)),
         };
-        self.sessions.release(&session.hash, &owner).await;
+        self.sessions.release(lease.what, &lease.owner).await;
         outcome
     }
 
     /// Takes the lease; the outcome, where another node had it and refreshed.
-    async fn wait_for_others(&self, session: &Session, stale: u64, owner: &str) -> Option<Outcome> {
+    async fn wait_for_others(
+        &self,
+        session: &Session,
+        stale: &Stale,
+        lease: &HeldLease<'_>,
+    ) -> Option<Outcome> {
         let until = Instant::now() + WAIT_FOR_OTHERS;
         while Instant::now() < until {
             let changed = session.changes.notified();
-            match self.sessions.lease(&session.hash, owner).await {
+            match self.sessions.lease(lease.what, &lease.owner).await {
                 Ok(true) => return None,
                 Ok(false) => {}
                 Err(_) => return Some(Err(TokenError::Unavailable(NotNow::Store))),
@@ -161,10 +173,10 @@ impl Refresher {
         Some(Err(TokenError::Unavailable(NotNow::Store)))
     }
 
-    /// Whether the store knows of other tokens than the stale ones, or of the session's end.
-    async fn news(&self, session: &Session, stale: u64) -> Option<Outcome> {
+    /// Whether the store knows of another token than the stale one, or of the session's end.
+    async fn news(&self, session: &Session, stale: &Stale) -> Option<Outcome> {
         match self.sessions.reload(session).await {
-            Ok(Found::Live(_)) => (session.tokens().version > stale).then_some(Ok(())),
+            Ok(Found::Live(_)) => stale.is_replaced(&session.tokens()).then_some(Ok(())),
             Ok(Found::Ended(reason)) => Some(Err(TokenError::SessionEnded(reason))),
             Ok(Found::Nothing) => Some(Err(over(session, FORGOTTEN))),
             Err(_) => Some(Err(TokenError::Unavailable(NotNow::Store))),
@@ -175,8 +187,8 @@ impl Refresher {
     async fn refresh(
         &self,
         session: &Arc<Session>,
-        stale: u64,
-        owner: &str,
+        stale: &Stale,
+        lease: &HeldLease<'_>,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
         // Whose lease ran out while the store was away may hold new tokens, and the old refresh token
@@ -189,35 +201,77 @@ impl Refresher {
             return outcome;
         }
         let before = Arc::clone(&session.tokens());
-        let Some(refresh_token) = before.refresh_token.clone() else {
+        let spec = stale.spec.as_deref();
+        match spec.map(|spec| &spec.grant) {
+            None | Some(TokenGrant::RefreshToken) => {
+                let spending = Spending {
+                    session,
+                    stale,
+                    lease,
+                    before,
+                };
+                self.spend(&spending, told).await
+            }
+            Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => {
+                self.exchange(session, stale, before, told).await
+            }
+        }
+    }
+
+    /// Buys a token with the refresh token.
+    async fn spend(
+        &self,
+        spending: &Spending<'_>,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        let Spending {
+            session,
+            stale,
+            before,
+            ..
+        } = spending;
+        let Some(refresh_token) = &before.refresh_token else {
             return Err(TokenError::Unavailable(NotNow::NoRefreshToken));
         };
         let Ok(facts) = serde_json::from_str::<GrantFacts>(&session.details.grant_facts) else {
             return Err(TokenError::Unavailable(NotNow::Record));
         };
         let asked = Instant::now();
-        let error = match self.provider.refresh(&refresh_token, &facts).await {
+        let spec = stale.spec.as_deref();
+        let error = match self.provider.refresh(refresh_token, &facts, spec).await {
             Ok(refreshed) => {
                 if let Some(doubt) = &refreshed.doubt {
                     self.warn_of_doubt(session, doubt);
                 }
-                let granted = Granted {
-                    tokens: refreshed.tokens,
+                let tokens = refreshed.tokens;
+                let gained = Gained {
+                    access: self.access(tokens.access_token, tokens.expires_in),
+                    spent: Some(before.spent),
+                    refresh_token: tokens.refresh_token.map(Arc::new),
+                    id_token: tokens.id_token.map(Arc::new),
                     asked,
                 };
-                return self.store(session, granted, &before, told).await;
+                return self.store(session, stale, gained, before, told).await;
             }
             Err(error) => error,
         };
         let why = match &error {
             RefreshError::GrantOver(_) | RefreshError::AboutAnother { .. } => {
-                return self.refused(session, stale, owner, &before, error).await;
+                return self.refused(spending, error).await;
+            }
+            RefreshError::Refused(answer) if stale.spec.is_some() && answer.is_about_us() => {
+                NotNow::Provider(answer.as_str())
+            }
+            RefreshError::Refused(answer) if stale.spec.is_some() => {
+                self.tell_of_refusal(session, stale, answer.as_str(), &chain(&error));
+                return Err(TokenError::Refused(answer.code));
             }
             RefreshError::Refused(answer) => refused_for_now(*answer),
             RefreshError::Unavailable(_) => NotNow::Provider(error.as_str()),
         };
         let failed = RefreshFailed {
             outcome: RefreshOutcome::Unavailable,
+            token: stale.token(),
             code: Some(error.as_str()),
             cause: &chain(&error),
         };
@@ -225,32 +279,99 @@ impl Refresher {
         Err(TokenError::Unavailable(why))
     }
 
+    /// Buys a token with the session's own access token, which lives.
+    async fn exchange(
+        &self,
+        session: &Arc<Session>,
+        stale: &Stale,
+        before: Arc<Tokens>,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        let Some(spec) = &stale.spec else {
+            return Err(TokenError::Unavailable(NotNow::Record));
+        };
+        let actor = match &spec.grant {
+            TokenGrant::Exchange(terms) if terms.by_client => {
+                Some(self.clients.token(&self.actor).await?)
+            }
+            _ => None,
+        };
+        let asked = Instant::now();
+        let exchanged = self
+            .provider
+            .exchange(&before.own.token, actor.as_ref(), spec)
+            .await;
+        let refusal = match exchanged {
+            Ok(bought) => {
+                let mut access = self.access(bought.access_token, bought.expires_in);
+                // Of one that does not say how long it lives no more is believed than of what it came of.
+                if let Some(access) = &mut access
+                    && access.expires.is_none()
+                {
+                    access.expires = before.own.expires;
+                    access.refresh_at = before.own.refresh_at;
+                }
+                let gained = Gained {
+                    access,
+                    spent: None,
+                    refresh_token: None,
+                    id_token: None,
+                    asked,
+                };
+                return self.store(session, stale, gained, &before, told).await;
+            }
+            Err(refusal) => refusal,
+        };
+        let cause = chain(&refusal);
+        match refusal {
+            TokenRefusal::Refused(answer) => {
+                self.tell_of_refusal(session, stale, answer.as_str(), &cause);
+                Err(TokenError::Refused(answer.code))
+            }
+            TokenRefusal::Unavailable(error) => {
+                let word = error.as_str();
+                let failed = RefreshFailed {
+                    outcome: RefreshOutcome::Unavailable,
+                    token: stale.token(),
+                    code: Some(word),
+                    cause: &cause,
+                };
+                self.tell(session, &failed, "a token could not be exchanged");
+                Err(TokenError::Unavailable(NotNow::Provider(word)))
+            }
+        }
+    }
+
     /// The provider no longer honours the grant, or speaks of somebody else; unless another node
     /// used it, the session is over.
-    async fn refused(
-        &self,
-        session: &Session,
-        stale: u64,
-        owner: &str,
-        before: &Tokens,
-        error: RefreshError,
-    ) -> Outcome {
+    async fn refused(&self, spending: &Spending<'_>, error: RefreshError) -> Outcome {
+        let Spending {
+            session,
+            stale,
+            lease,
+            before,
+        } = spending;
         let (word, cause) = (error.as_str(), chain(&error));
         // Whatever comes of the session, nobody will use what came.
         if let RefreshError::AboutAnother { tokens, .. } = error
-            && let Some(tokens) = self.tokens(*tokens, Some(before))
+            && let Some(mut others) = self.first(*tokens)
         {
-            self.revocations.begin(Arc::new(tokens));
+            if others.refresh_token.is_none() {
+                others.refresh_token.clone_from(&before.refresh_token);
+            }
+            self.revocations.begin(Arc::new(others));
         }
         if let Some(outcome) = self.news(session, stale).await {
             return outcome;
         }
         // Whoever took the lease over may hold the tokens that this one was refused for.
-        if !matches!(self.sessions.lease(&session.hash, owner).await, Ok(true)) {
+        let held = self.sessions.lease(lease.what, &lease.owner).await;
+        if !matches!(held, Ok(true)) || session.tokens().spent != before.spent {
             return Err(TokenError::Unavailable(NotNow::Store));
         }
         let failed = RefreshFailed {
             outcome: RefreshOutcome::Refused,
+            token: stale.token(),
             code: Some(word),
             cause: &cause,
         };
@@ -258,46 +379,58 @@ impl Refresher {
         Err(end(&self.sessions, session, EndReason::RefreshRefused).await)
     }
 
-    /// Stores new tokens before anybody uses them. A store that is away is asked again for as long as
-    /// the session could live: the old refresh token is worth nothing any more.
+    /// Stores a new token before anybody uses it, beside whatever others came meanwhile. A store that is
+    /// away is asked again for as long as the session could live: the old refresh token is worth nothing
+    /// any more.
     async fn store(
         &self,
         session: &Arc<Session>,
-        granted: Granted,
-        before: &Tokens,
+        stale: &Stale,
+        gained: Gained,
+        before: &Arc<Tokens>,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        let Granted {
-            tokens: granted,
-            asked,
-        } = granted;
-        let journal = self.sessions.journal();
-        let Some(tokens) = self.tokens(granted, Some(before)).map(Arc::new) else {
+        let (journal, token) = (self.sessions.journal(), stale.token());
+        let Some(access) = &gained.access else {
             const WORD: &str = "unusable_token";
             let failed = RefreshFailed {
                 outcome: RefreshOutcome::Unavailable,
+                token,
                 code: Some(WORD),
                 cause: "the access token has bytes that no header may carry",
             };
             self.tell(session, &failed, "refresh failed; the session stays");
             return Err(TokenError::Unavailable(NotNow::Provider(WORD)));
         };
+        let took = || gained.asked.elapsed();
+        let mut base = Arc::clone(before);
         loop {
+            let tokens = Arc::new(gained.after(&base, access, stale, self.clock.now()));
             match self.sessions.save_tokens(session, &tokens).await {
                 Ok(SaveOutcome::Saved) => {
-                    journal.refreshed(session, RefreshOutcome::Ok, asked.elapsed());
+                    journal.refreshed(session, token, RefreshOutcome::Ok, took());
                     return Ok(());
                 }
-                // Another node had taken over; what it stored is as good.
                 Ok(SaveOutcome::Overtaken) => {
-                    journal.refreshed(session, RefreshOutcome::Overtaken, asked.elapsed());
-                    return Ok(());
+                    let stored = Arc::clone(&session.tokens());
+                    // Another node had taken over; what it stored is as good.
+                    if stale.is_replaced(&stored) {
+                        journal.refreshed(session, token, RefreshOutcome::Overtaken, took());
+                        return Ok(());
+                    }
+                    // Another token came first.
+                    if stored.version != base.version {
+                        base = stored;
+                        continue;
+                    }
+                    return Err(TokenError::Unavailable(NotNow::Store));
                 }
                 Ok(SaveOutcome::Ended) => {
                     // A logout came first and wins: what it could not see is revoked here (L8).
                     self.revocations.begin(tokens);
                     let failed = RefreshFailed {
                         outcome: RefreshOutcome::SessionEnded,
+                        token,
                         code: None,
                         cause: "the session ended meanwhile",
                     };
@@ -313,6 +446,7 @@ impl Refresher {
                     {
                         let failed = RefreshFailed {
                             outcome: RefreshOutcome::StoreUnavailable,
+                            token,
                             code: None,
                             cause: &chain(&error),
                         };
@@ -325,6 +459,18 @@ impl Refresher {
             }
             tokio::time::sleep(STORE_AGAIN_AFTER).await;
         }
+    }
+
+    /// The provider says no to one token; the session and its other tokens stay.
+    fn tell_of_refusal(&self, session: &Session, stale: &Stale, word: &'static str, cause: &str) {
+        let failed = RefreshFailed {
+            outcome: RefreshOutcome::Declined,
+            token: stale.token(),
+            code: Some(word),
+            cause,
+        };
+        let what = "the provider gives no token for a route; the session stays";
+        self.tell(session, &failed, what);
     }
 
     /// One line for each refresh that failed, and one a minute for each cause.
@@ -371,10 +517,86 @@ pub(in crate::auth) async fn end(
     }
 }
 
+/// The token that is to be replaced: of this version, or any but this.
+#[derive(Debug)]
+pub(in crate::auth) struct Stale {
+    /// What it is for; `None` is the session's own.
+    pub(in crate::auth) spec: Option<Arc<TokenSpec>>,
+    /// Its version; 0 where there is none yet.
+    pub(in crate::auth) version: u64,
+}
+
+impl Stale {
+    /// What the log calls it, if it is not the session's own.
+    fn token(&self) -> Option<&str> {
+        self.spec.as_ref().map(|spec| &**spec.key())
+    }
+
+    fn is_replaced(&self, tokens: &Tokens) -> bool {
+        let access = tokens.access(self.spec.as_ref().map(|spec| spec.key()));
+        access.is_some_and(|access| access.version != self.version)
+    }
+
+    /// Whoever spends the refresh token has one lease, whatever it is spent for: a rotating one is good
+    /// for one use (L3).
+    fn lease<'a>(&'a self, session: &'a Session) -> Leased<'a> {
+        let spends = match self.spec.as_ref().map(|spec| &spec.grant) {
+            None | Some(TokenGrant::RefreshToken) => true,
+            Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => false,
+        };
+        Leased {
+            hash: &session.hash,
+            key: if spends { None } else { self.token() },
+        }
+    }
+}
+
+struct HeldLease<'a> {
+    what: Leased<'a>,
+    owner: String,
+}
+
+/// A refresh token that is being spent, and for what.
+struct Spending<'a> {
+    session: &'a Arc<Session>,
+    stale: &'a Stale,
+    lease: &'a HeldLease<'a>,
+    /// The tokens as they were stored last.
+    before: Arc<Tokens>,
+}
+
 /// What the provider gave, and when it was asked.
-struct Granted {
-    tokens: TokenSet,
+struct Gained {
+    /// `None` where no header can carry it.
+    access: Option<Access>,
+    /// Which use of the refresh token bought it.
+    spent: Option<u64>,
+    refresh_token: Option<Arc<RefreshToken>>,
+    id_token: Option<Arc<IdToken>>,
     asked: Instant,
+}
+
+impl Gained {
+    /// The tokens that follow `base`.
+    fn after(&self, base: &Tokens, access: &Access, stale: &Stale, now: Timestamp) -> Tokens {
+        let key = stale.spec.as_ref().map(|spec| Arc::clone(spec.key()));
+        let mut next = base.with(key, access.clone(), now);
+        let Some(spent) = self.spent else {
+            return next;
+        };
+        // Without a new one the old one stays good (L3); and where somebody else spent one meanwhile,
+        // theirs.
+        if spent == base.spent {
+            if let Some(refresh_token) = &self.refresh_token {
+                next.refresh_token = Some(Arc::clone(refresh_token));
+            }
+            if let Some(id_token) = &self.id_token {
+                next.id_token = Some(Arc::clone(id_token));
+            }
+        }
+        next.spent = next.version;
+        next
+    }
 }
 
 /// The session is over, for the reason that is known here or else for `reason`.

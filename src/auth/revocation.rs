@@ -7,7 +7,9 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::oidc::{Provider, RevocationError};
-use crate::session::record::{Session, Tokens};
+use crate::secret::{AccessToken, RefreshToken};
+use crate::session::record::Session;
+use crate::session::tokens::Tokens;
 use crate::telemetry::chain;
 use crate::web::background::Background;
 use crate::web::repeats::Repeats;
@@ -61,11 +63,20 @@ impl Revocations {
     }
 
     async fn revoke(&self, tokens: &Tokens) {
-        let inner = &*self.0;
-        let Ok(_turn) = inner.turns.acquire().await else {
+        let Ok(_turn) = self.0.turns.acquire().await else {
             return;
         };
-        let (refresh_token, access_token) = (tokens.refresh_token.as_deref(), &tokens.access_token);
+        let refresh_token = tokens.refresh_token.as_deref();
+        let own = &tokens.own.token;
+        self.revoke_pair(refresh_token, own).await;
+        // Of another grant than the refresh token's, some of them, which does not take them along.
+        for other in &tokens.others {
+            self.revoke_pair(None, &other.access.token).await;
+        }
+    }
+
+    async fn revoke_pair(&self, refresh_token: Option<&RefreshToken>, access_token: &AccessToken) {
+        let inner = &*self.0;
         let revoked = inner.provider.revoke(refresh_token, Some(access_token));
         let Err(error) = revoked.await else {
             return;

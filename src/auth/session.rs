@@ -101,6 +101,7 @@ impl SessionEndpoints {
         let remaining = self.sessions.remaining(session);
         let token_expires_in = session
             .tokens()
+            .own
             .expires
             .map(|expires| expires.since(self.clock.now()).as_secs());
         let authentication = &session.details.authentication;

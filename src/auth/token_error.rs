@@ -21,6 +21,14 @@ pub enum TokenError {
     /// login would help sooner (L4).
     #[error("the access token has expired and is not renewed: {0}")]
     Unrefreshable(NotNow),
+    /// The provider says no to a token that a route asks for beside the session's own, by this code where
+    /// it is a registered one. The session lives.
+    #[error("the identity provider gives no token for this route{}", code_of(*.0))]
+    Refused(Option<ErrorCode>),
+}
+
+fn code_of(code: Option<ErrorCode>) -> String {
+    code.map_or_else(String::new, |code| format!(": {code}"))
 }
 
 /// Why a token cannot be renewed now.

@@ -25,6 +25,16 @@ pub enum ProviderError {
     Misbehaved(#[source] Arc<Misbehaviour>),
 }
 
+impl ProviderError {
+    /// The word for metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unavailable(unavailable) => unavailable.as_str(),
+            Self::Misbehaved(_) => "bad_metadata",
+        }
+    }
+}
+
 impl From<Unavailable> for ProviderError {
     fn from(unavailable: Unavailable) -> Self {
         Self::Unavailable(Arc::new(unavailable))
@@ -210,6 +220,9 @@ pub enum TokenResponseFault {
     /// An `id_token` that is no string.
     #[error("the ID token is no string")]
     IdTokenType,
+    /// What was issued in an exchange is something else than was asked for (RFC 8693 §2.2.1).
+    #[error("the issued token type is another than was asked for")]
+    IssuedTokenType,
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl ErrorAnswer {
         }
     }
 
+    /// Whether it is about who we are, and not about what was asked for.
+    pub fn is_about_us(self) -> bool {
+        self.code == Some(ErrorCode::INVALID_CLIENT)
+    }
+
     /// What an operator can do where it says that we are not who we say.
     pub fn remedy(self) -> Option<&'static str> {
         let of_us = [ErrorCode::INVALID_CLIENT, ErrorCode::UNAUTHORIZED_CLIENT];

@@ -2,6 +2,7 @@
 //!
 //! Knows no browser, cookie or session; `auth` puts the two together.
 
+mod bought;
 mod provider;
 mod refresh;
 
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::bought::{BoughtToken, TokenRefusal};
 pub use self::claims::ClaimFault;
 pub use self::client_key::{ClientKeyFault, check_client_key};
 pub use self::end_session::EndSessionRequest;

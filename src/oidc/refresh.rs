@@ -10,6 +10,7 @@ use crate::oidc::provider::Provider;
 use crate::oidc::token_endpoint::TokenFailure;
 use crate::oidc::untrusted::{IdTokenFault, RefreshError, Untrusted};
 use crate::secret::{AccessToken, IdToken, RefreshToken};
+use crate::web::token_spec::TokenSpec;
 
 /// What a refresh token brought.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ impl Provider {
     /// Redeems a refresh token. An ID token about another user or of another issuer costs the whole
     /// answer; one that is in doubt for any other reason is left out alone, since the tokens came
     /// from the token endpoint itself (OIDC Core §3.1.3.7 (6), D18). The scope is never wider than
-    /// what was granted (L7).
+    /// what was granted (L7). `spec` says what the access token is for, where it is for something else
+    /// than the login's (RFC 8707 §2.2).
     ///
     /// # Errors
     ///
@@ -37,10 +39,11 @@ impl Provider {
         &self,
         refresh_token: &RefreshToken,
         granted: &GrantFacts,
+        spec: Option<&TokenSpec>,
     ) -> Result<RefreshedTokens, RefreshError> {
         let metadata = self.metadata().await.map_err(RefreshError::Unavailable)?;
         let endpoint = self.token_endpoint(&metadata);
-        let response = endpoint.refresh(refresh_token).await?;
+        let response = endpoint.refresh(refresh_token, spec).await?;
         let mut tokens = TokenSet {
             access_token: response.access_token,
             refresh_token: response.refresh_token,

@@ -10,6 +10,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::oidc::ProviderSettings;
+use crate::oidc::bought::asked_for;
 use crate::oidc::calls::{Calls, form_post, object};
 use crate::oidc::client_auth::ClientAuthenticator;
 use crate::oidc::client_key::ClientKeyFault;
@@ -19,6 +20,7 @@ use crate::oidc::metadata::Metadata;
 use crate::oidc::untrusted::ExchangeError;
 use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, IdToken, RefreshToken};
 use crate::web::outbound::OutboundError;
+use crate::web::token_spec::TokenSpec;
 
 const ENDPOINT: &str = "token";
 
@@ -51,15 +53,17 @@ impl TokenEndpoint<'_> {
     }
 
     /// Redeems a refresh token; once more where no one can tell whether the first try arrived,
-    /// since providers allow for that (L6). `scope` is left out: as granted (L7).
+    /// since providers allow for that (L6). Without a `spec`, `scope` is left out: as granted (L7).
     pub(super) async fn refresh(
         &self,
         refresh_token: &RefreshToken,
+        spec: Option<&TokenSpec>,
     ) -> Result<TokenResponse, TokenFailure> {
-        let form = [
+        let mut form = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),
         ];
+        form.extend(spec.map(asked_for).unwrap_or_default());
         match self.post(&form).await {
             Err(TokenFailure::NoAnswer(error)) if error.is_ambiguous() => self.post(&form).await,
             outcome => outcome,
@@ -109,6 +113,15 @@ impl TokenEndpoint<'_> {
         }
     }
 
+    /// Buys a token by a grant that spends nothing; once more where no one can tell whether the first try
+    /// arrived.
+    pub(super) async fn buy(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenFailure> {
+        match self.post(form).await {
+            Err(TokenFailure::NoAnswer(error)) if error.is_ambiguous() => self.post(form).await,
+            outcome => outcome,
+        }
+    }
+
     async fn post(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenFailure> {
         let request = self
             .request(&self.metadata.token_endpoint, form)
@@ -149,6 +162,8 @@ pub(super) struct TokenResponse {
     pub(super) expires_in: Option<Duration>,
     /// None: as requested. Empty: nothing (C9).
     pub(super) scope: Option<Vec<String>>,
+    /// What an exchange issued (RFC 8693 §2.2.1).
+    pub(super) issued_token_type: Option<String>,
 }
 
 impl TokenResponse {
@@ -189,6 +204,7 @@ impl TokenResponse {
                 .get("scope")
                 .and_then(Value::as_str)
                 .map(|scope| scope.split_ascii_whitespace().map(str::to_owned).collect()),
+            issued_token_type: text("issued_token_type").map(str::to_owned),
         })
     }
 }

@@ -52,8 +52,7 @@ impl RefreshError {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::GrantOver(answer) | Self::Refused(answer) => answer.as_str(),
-            Self::Unavailable(ProviderError::Unavailable(unavailable)) => unavailable.as_str(),
-            Self::Unavailable(ProviderError::Misbehaved(_)) => "bad_metadata",
+            Self::Unavailable(error) => error.as_str(),
             Self::AboutAnother { .. } => "about_another",
         }
     }

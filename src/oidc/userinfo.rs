@@ -36,7 +36,7 @@ pub(super) async fn fetch(
     let untrusted = |fault: UserInfoFault| ExchangeError::Untrusted(fault.into());
     let bearer = verifier
         .access_token
-        .bearer()
+        .authorization()
         .ok_or_else(|| untrusted(UserInfoFault::AccessToken))?;
     let request = request(Method::GET, url)
         .header(AUTHORIZATION, bearer)

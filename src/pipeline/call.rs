@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use crate::auth::access_token::TokenError;
+use crate::auth::access_token::{LiveToken, TokenError};
+use crate::auth::client_tokens::ClientTokens;
 use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::Refusal;
@@ -24,6 +25,7 @@ use crate::session::store::Found;
 use crate::web::body::Body;
 use crate::web::ending::Ending;
 use crate::web::strangers::{Demand, Turn};
+use crate::web::token_spec::RouteToken;
 
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// The tag of the session that a page was made for.
@@ -59,9 +61,9 @@ impl Serving<'_> {
             }
             None
         };
-        let signed_in = self.signed_in(route, ctx, parts).await?;
+        let caller = self.caller(route, ctx, parts).await?;
         let client = self.client(ctx, parts);
-        let turn = match signed_in {
+        let turn = match caller.session {
             Some(_) => None,
             None => Some(self.turn(Demand::Call, client.address())?),
         };
@@ -78,38 +80,41 @@ impl Serving<'_> {
             ending,
         };
         if let Some(handshake) = &handshake {
-            let call = call(SignedIn::adds(signed_in.as_ref()), RequestBody::Empty);
-            let session = signed_in.as_ref().map(|signed_in| &*signed_in.session);
+            let call = call(caller.adds(), RequestBody::Empty);
+            let session = caller.session.as_deref();
             return Box::pin(self.open_socket(call, handshake, session, turn)).await;
         }
         let replayable = body.is_end_stream() && parts.method.is_idempotent();
-        let call_now = call(SignedIn::adds(signed_in.as_ref()), body.into());
+        let call_now = call(caller.adds(), body.into());
         let response = self.worker.upstreams.forward(call_now).await?;
         if let Some(counted) = &ctx.counted {
             counted.upstream_answered(ctx.started.elapsed());
         }
-        if let Some(turn) = turn {
-            return Ok(account::held(response, turn, parts.version));
-        }
-        let Some(refused) = &signed_in else {
-            return Ok(response);
-        };
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        if caller.token.is_none() || response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(match turn {
+                Some(turn) => account::held(response, turn, parts.version),
+                None => response,
+            });
         }
         // The upstream refuses the token: once, another may please it better (I13). A call that may
         // not be repeated learns at least whether its session is over.
-        match Box::pin(self.after_refusal(route, refused)).await? {
-            Retry::As(better) if replayable => {
-                let call = call(SignedIn::adds(better.as_ref()), RequestBody::Empty);
-                let again = Box::pin(self.worker.upstreams.forward(call));
-                if better.is_some() {
-                    return Ok(again.await?);
-                }
-                let turn = self.turn(Demand::Call, client.address())?;
-                Ok(account::held(again.await?, turn, parts.version))
+        match Box::pin(self.after_refusal(route, &caller)).await? {
+            Some(better) if replayable => {
+                let turn = match (turn, &better.session) {
+                    (None, None) => Some(self.turn(Demand::Call, client.address())?),
+                    (turn, _) => turn,
+                };
+                let call = call(better.adds(), RequestBody::Empty);
+                let again = Box::pin(self.worker.upstreams.forward(call)).await?;
+                Ok(match turn {
+                    Some(turn) => account::held(again, turn, parts.version),
+                    None => again,
+                })
             }
-            Retry::As(_) | Retry::No => Ok(response),
+            Some(_) | None => Ok(match turn {
+                Some(turn) => account::held(response, turn, parts.version),
+                None => response,
+            }),
         }
     }
 
@@ -147,14 +152,75 @@ impl Serving<'_> {
         Ok(self.worker.upstreams.upgrade(call, upgrade).await?)
     }
 
-    /// The session that a route's calls are made in and its live token, where the route has any use
-    /// for one.
-    async fn signed_in(
+    /// In which session a call is made, and with which token.
+    async fn caller(
         &self,
         route: &Route,
         ctx: &mut Context,
         parts: &Parts,
-    ) -> Result<Option<SignedIn>, Refusal> {
+    ) -> Result<Caller, Refusal> {
+        let Some(session) = self.session_of_call(route, ctx, parts).await? else {
+            return self.nobody(route).await;
+        };
+        let tokens = self.site.of(&session).tokens();
+        let token = match &route.settings().token {
+            RouteToken::User | RouteToken::UserOrClient(_) => tokens.live(&session, None).await,
+            RouteToken::UserFor(spec) => tokens.live(&session, Some(spec)).await,
+            RouteToken::Client(spec) => Box::pin(self.clients().live(spec)).await,
+            RouteToken::None => {
+                return Ok(Caller {
+                    session: Some(session),
+                    token: None,
+                });
+            }
+        };
+        match token {
+            Ok(token) => Ok(Caller {
+                session: Some(session),
+                token: Some(token),
+            }),
+            Err(error) => self.without(route, error).await,
+        }
+    }
+
+    /// A call of nobody's, and our own token where the route has one for it.
+    async fn nobody(&self, route: &Route) -> Result<Caller, Refusal> {
+        let token = match &route.settings().token {
+            RouteToken::Client(spec) | RouteToken::UserOrClient(spec) => {
+                let token = Box::pin(self.clients().live(spec)).await;
+                Some(token.map_err(Refusal::Token)?)
+            }
+            RouteToken::None | RouteToken::User | RouteToken::UserFor(_) => None,
+        };
+        Ok(Caller {
+            session: None,
+            token,
+        })
+    }
+
+    /// What becomes of a call whose session has no token: one that ended is as if it had been found so.
+    async fn without(&self, route: &Route, error: TokenError) -> Result<Caller, Refusal> {
+        match error {
+            TokenError::SessionEnded(reason) => match route.settings().auth {
+                RouteAuth::Required => Err(Refusal::Ended(Some(reason))),
+                RouteAuth::Optional | RouteAuth::None => Box::pin(self.nobody(route)).await,
+            },
+            error => Err(Refusal::Token(error)),
+        }
+    }
+
+    /// Our own tokens, at the site's first provider.
+    fn clients(&self) -> &ClientTokens {
+        self.site.relying_party.clients()
+    }
+
+    /// The session that a route's calls are made in, where the route has any use for one.
+    async fn session_of_call(
+        &self,
+        route: &Route,
+        ctx: &mut Context,
+        parts: &Parts,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
         let needed = match route.settings().auth {
             RouteAuth::None => return Ok(None),
             RouteAuth::Optional => false,
@@ -177,12 +243,7 @@ impl Serving<'_> {
         };
         ctx.session = Some(Arc::clone(&session));
         check_session_of_page(&parts.headers, &session)?;
-        match self.site.of(&session).tokens().bearer(&session).await {
-            Ok(bearer) => Ok(Some(SignedIn { session, bearer })),
-            // As if it had been found so.
-            Err(TokenError::SessionEnded(reason)) => nobody(Refusal::Ended(Some(reason))),
-            Err(error) => Err(Refusal::Token(error)),
-        }
+        Ok(Some(session))
     }
 
     /// Whether a page is open to whoever comes and nothing can be forged with this request: a crawler's
@@ -195,45 +256,53 @@ impl Serving<'_> {
             && self.presented(ctx, parts) == Presented::Nothing
     }
 
-    /// As whom a call is made once more whose token an upstream refused.
-    async fn after_refusal(&self, route: &Route, refused: &SignedIn) -> Result<Retry, Refusal> {
-        let SignedIn { session, bearer } = refused;
-        let tokens = self.site.of(session).tokens();
-        match tokens.after_refusal(session, bearer).await {
-            Ok(Some(bearer)) => Ok(Retry::As(Some(SignedIn {
-                session: Arc::clone(session),
-                bearer,
-            }))),
-            Ok(None) => Ok(Retry::No),
-            Err(TokenError::SessionEnded(reason)) => match route.settings().auth {
-                RouteAuth::Required => Err(Refusal::Ended(Some(reason))),
-                RouteAuth::Optional | RouteAuth::None => Ok(Retry::As(None)),
-            },
-            Err(error) => Err(Refusal::Token(error)),
-        }
+    /// As whom a call is made once more whose token an upstream refused, if at all.
+    async fn after_refusal(
+        &self,
+        route: &Route,
+        refused: &Caller,
+    ) -> Result<Option<Caller>, Refusal> {
+        let Some(token) = &refused.token else {
+            return Ok(None);
+        };
+        let better = match (&refused.session, &route.settings().token) {
+            (_, RouteToken::None) | (None, RouteToken::User | RouteToken::UserFor(_)) => None,
+            (_, RouteToken::Client(spec)) | (None, RouteToken::UserOrClient(spec)) => {
+                self.clients().after_refusal(spec, token).await
+            }
+            (Some(session), own) => {
+                let spec = match own {
+                    RouteToken::UserFor(spec) => Some(spec),
+                    _ => None,
+                };
+                let tokens = self.site.of(session).tokens();
+                match tokens.after_refusal(session, spec, token).await {
+                    Ok(better) => better,
+                    Err(error) => return self.without(route, error).await.map(Some),
+                }
+            }
+        };
+        Ok(better.map(|token| Caller {
+            session: refused.session.clone(),
+            token: Some(token),
+        }))
     }
 }
 
-/// In whose session a call is made, and with which token.
+/// Whose call it is: in which session it is made, and with which token.
 #[derive(Debug)]
-struct SignedIn {
-    session: Arc<Session>,
-    bearer: HeaderValue,
+struct Caller {
+    session: Option<Arc<Session>>,
+    token: Option<LiveToken>,
 }
 
-impl SignedIn {
+impl Caller {
     /// What this adds to a call: the credential, and the end that ends it.
-    fn adds(signed_in: Option<&Self>) -> (Option<&HeaderValue>, Option<Ending>) {
-        let ending = signed_in.map(|signed_in| signed_in.session.ending.clone());
-        (signed_in.map(|signed_in| &signed_in.bearer), ending)
+    fn adds(&self) -> (Option<&HeaderValue>, Option<Ending>) {
+        let ending = self.session.as_ref().map(|session| session.ending.clone());
+        let token = self.token.as_ref();
+        (token.map(|token| &token.authorization), ending)
     }
-}
-
-/// Whether a call is made once more.
-enum Retry {
-    /// As somebody, or as nobody where that will do.
-    As(Option<SignedIn>),
-    No,
 }
 
 /// A page that was made for one session must not act in another: its user may have changed in

@@ -33,6 +33,7 @@ use url::Url;
 use self::headers::PassedFields;
 use self::path::PathRules;
 use crate::web::activity::Activity;
+use crate::web::token_spec::RouteToken;
 use crate::web::trust::Roots;
 
 /// One `[[route]]`, validated.
@@ -52,6 +53,8 @@ pub struct RouteSettings {
     pub roots: Option<Roots>,
     /// Who may call.
     pub auth: RouteAuth,
+    /// The access token that its calls carry.
+    pub token: RouteToken,
     /// How a call proves that our own page made it; `None` where `auth` is none.
     pub csrf: Option<CsrfCheck>,
     /// What becomes of the path on its way.
@@ -113,6 +116,7 @@ impl RouteSettings {
             upstreams: vec![upstream],
             roots: None,
             auth: RouteAuth::None,
+            token: RouteToken::None,
             csrf: None,
             path_rewrite: PathRewrite::Keep,
             mount: String::new(),
@@ -136,11 +140,11 @@ impl RouteSettings {
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteAuth {
-    /// A session is needed; its access token is added.
+    /// A session is needed.
     Required,
-    /// The access token is added where there is a session.
+    /// With a session or without one.
     Optional,
-    /// No credential of any kind is carried.
+    /// No session is looked for, and no user's credential carried.
     None,
 }
 

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use crate::clock::{Randomness, Timestamp};
 use crate::session::chunks::{Chunks, count_of, split};
 use crate::session::id::{SessionHash, SessionId};
-use crate::session::record::{Session, Tokens};
+use crate::session::record::Session;
 use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len, token_sizes};
 use crate::session::store::cookie::CookieStore;
 use crate::session::store::sealed;
+use crate::session::tokens::Tokens;
 use crate::web::cookie_names::{self, MOST_CHUNKS};
 
 /// The form of what is sealed. Another number, and the one before must still be read.
@@ -189,8 +190,7 @@ pub(super) fn find(
 fn parts(session: &Session, tokens: &Tokens, id_token: bool) -> Vec<(String, usize)> {
     let mut parts: Vec<(String, usize)> = token_sizes(tokens)
         .into_iter()
-        .filter(|(name, _)| id_token || *name != "id_token")
-        .map(|(name, size)| (name.to_owned(), size))
+        .filter(|(name, _)| id_token || name != "id_token")
         .collect();
     if let Ok(Value::Object(claims)) = serde_json::from_str(&session.details.claims) {
         let sizes = claims
@@ -224,6 +224,7 @@ mod tests {
     use crate::session::cookie::{OpenedCookies, Presented, SessionCookie};
     use crate::session::record::Times;
     use crate::session::store::SessionStore as _;
+    use crate::session::tokens::Access;
     use crate::session::{CookieSettings, fixture};
 
     const NAME: &str = "__Host-Http-bff";
@@ -314,13 +315,9 @@ mod tests {
     fn tokens(version: u64, octets: usize) -> Tokens {
         let access_token = AccessToken::new(&"a".repeat(octets));
         Tokens {
-            version,
-            bearer: access_token.bearer().unwrap(),
-            access_token,
             refresh_token: Some(Arc::new(RefreshToken::new("r"))),
             id_token: Some(Arc::new(IdToken::new("i".repeat(500)))),
-            expires: None,
-            refresh_at: None,
+            ..Tokens::first(Access::new(version, access_token).unwrap())
         }
     }
 

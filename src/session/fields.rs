@@ -6,19 +6,25 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
-use crate::secret::{AccessToken, CodeVerifier, IdToken, Nonce, RefreshToken, State};
+use crate::secret::{AccessToken, CodeVerifier, IdToken, Nonce, ProofKey, RefreshToken, State};
 use crate::session::id::SessionId;
-use crate::session::record::Tokens;
+use crate::session::tokens::{Access, Other, Tokens};
 
 /// How long the tokens are, by their names.
-pub fn token_sizes(tokens: &Tokens) -> [(&'static str, usize); 3] {
+pub fn token_sizes(tokens: &Tokens) -> Vec<(String, usize)> {
     let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
     let id_token = tokens.id_token.as_deref().map(IdToken::expose);
-    [
-        ("access_token", tokens.access_token.expose().len()),
+    let own = [
+        ("access_token", tokens.own.token.expose().len()),
         ("refresh_token", refresh_token.map_or(0, str::len)),
         ("id_token", id_token.map_or(0, str::len)),
-    ]
+    ];
+    let others = tokens.others.iter().map(|other| {
+        let name = format!("access_token ({})", other.key);
+        (name, other.access.token.expose().len() + other.key.len())
+    });
+    let own = own.into_iter().map(|(name, size)| (name.to_owned(), size));
+    own.chain(others).collect()
 }
 
 /// Fields to be sealed together, each with its length before it, so that no two lists of fields
@@ -90,17 +96,43 @@ impl FieldWriter {
         self.tokens_and_hint(tokens, tokens.id_token.as_deref())
     }
 
-    /// Adds a session's tokens, with this ID token or none in the place of its own.
+    /// Adds a session's tokens, with this ID token or none in the place of its own: what every release
+    /// knows of them.
     #[must_use]
     pub fn tokens_and_hint(self, tokens: &Tokens, id_token: Option<&IdToken>) -> Self {
         let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
         let id_token = id_token.map(IdToken::expose);
-        self.number(i64::try_from(tokens.version).unwrap_or(i64::MAX))
-            .text(tokens.access_token.expose())
+        self.count(tokens.version)
+            .text(tokens.own.token.expose())
             .optional_text(refresh_token)
             .optional_text(id_token)
-            .optional_moment(tokens.expires)
-            .optional_moment(tokens.refresh_at)
+            .optional_moment(tokens.own.expires)
+            .optional_moment(tokens.own.refresh_at)
+    }
+
+    /// Adds what makes a set of a session's tokens, behind those that every release knows.
+    #[must_use]
+    pub fn set_of_tokens(self, tokens: &Tokens) -> Self {
+        let mut writer = self
+            .number(i64::from(tokens.own.token.is_bound()))
+            .count(tokens.own.version)
+            .count(tokens.spent)
+            .optional(tokens.proof_key.as_deref().map(ProofKey::expose))
+            .count(tokens.others.len() as u64);
+        for Other { key, access } in &tokens.others {
+            writer = writer
+                .text(key)
+                .number(i64::from(access.token.is_bound()))
+                .count(access.version)
+                .text(access.token.expose())
+                .optional_moment(access.expires)
+                .optional_moment(access.refresh_at);
+        }
+        writer
+    }
+
+    fn count(self, count: u64) -> Self {
+        self.number(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     /// All fields, ready to be sealed.
@@ -180,19 +212,58 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// A session's tokens.
+    /// A session's tokens, as every release knows them.
     pub fn tokens(&mut self) -> Option<Tokens> {
-        let version = u64::try_from(self.number()?).ok()?;
-        let access_token = AccessToken::new(self.text()?);
+        let version = self.count()?;
+        let mut own = Access::new(version, AccessToken::new(self.text()?))?;
+        let refresh_token = self.optional_text()?.map(RefreshToken::new).map(Arc::new);
+        let id_token = self.optional_text()?.map(IdToken::new).map(Arc::new);
+        own.expires = self.optional_moment()?;
+        own.refresh_at = self.optional_moment()?;
         Some(Tokens {
-            version,
-            bearer: access_token.bearer()?,
-            access_token,
-            refresh_token: self.optional_text()?.map(RefreshToken::new).map(Arc::new),
-            id_token: self.optional_text()?.map(IdToken::new).map(Arc::new),
-            expires: self.optional_moment()?,
-            refresh_at: self.optional_moment()?,
+            refresh_token,
+            id_token,
+            ..Tokens::first(own)
         })
+    }
+
+    /// What makes a set of them.
+    pub fn set_of_tokens(&mut self, tokens: &mut Tokens) -> Option<()> {
+        if self.is_bound()? {
+            let own = AccessToken::bound(tokens.own.token.expose());
+            tokens.own.authorization = own.authorization()?;
+            tokens.own.token = own;
+        }
+        tokens.own.version = self.count()?;
+        tokens.spent = self.count()?;
+        tokens.proof_key = self.optional()?.map(ProofKey::new).map(Arc::new);
+        for _ in 0..self.count()? {
+            let key = self.text()?.into();
+            let is_bound = self.is_bound()?;
+            let (version, text) = (self.count()?, self.text()?);
+            let token = if is_bound {
+                AccessToken::bound(text)
+            } else {
+                AccessToken::new(text)
+            };
+            let mut access = Access::new(version, token)?;
+            access.expires = self.optional_moment()?;
+            access.refresh_at = self.optional_moment()?;
+            tokens.others.push(Other { key, access });
+        }
+        Some(())
+    }
+
+    fn is_bound(&mut self) -> Option<bool> {
+        match self.number()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn count(&mut self) -> Option<u64> {
+        u64::try_from(self.number()?).ok()
     }
 
     /// Whether every field was read.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::secret::{AccessToken, LogoutSid, RefreshToken};
 use crate::session::id::SessionHash;
 use crate::session::inherited::Inherited;
-use crate::session::record::{Details, Facts, NewSession, Tokens};
+use crate::session::record::{Details, Facts, NewSession};
+use crate::session::tokens::{Access, Tokens};
 use crate::session::{CookieSettings, SameSite, SessionSettings};
 use crate::web::registration::Registration;
 use crate::web::site_id::SiteId;
@@ -33,13 +34,8 @@ pub(crate) fn new_session(hash: SessionHash, subject: &str) -> NewSession {
 pub(crate) fn tokens(version: u64) -> Tokens {
     let access_token = AccessToken::new("at");
     Tokens {
-        version,
-        bearer: access_token.bearer().unwrap(),
-        access_token,
         refresh_token: Some(Arc::new(RefreshToken::new("rt"))),
-        id_token: None,
-        expires: None,
-        refresh_at: None,
+        ..Tokens::first(Access::new(version, access_token).unwrap())
     }
 }
 

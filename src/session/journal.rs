@@ -121,12 +121,20 @@ impl Journal {
         );
     }
 
-    /// A session has other tokens than before, its own or another node's.
-    pub fn refreshed(&self, session: &Session, outcome: RefreshOutcome, took: Duration) {
+    /// A session has another token than before, its own or another node's; `token` says what for, if it is not
+    /// the session's own.
+    pub fn refreshed(
+        &self,
+        session: &Session,
+        token: Option<&str>,
+        outcome: RefreshOutcome,
+        took: Duration,
+    ) {
         self.metrics.at(&session.site).refresh(outcome);
         tracing::info!(
             event = "session.refreshed",
             outcome = outcome.as_str(),
+            token,
             session = &*session.details.tag,
             session_id = ?session.hash,
             site_id = session.site.named(),
@@ -145,6 +153,7 @@ impl Journal {
     ) {
         let RefreshFailed {
             outcome,
+            token,
             code,
             cause,
         } = *failed;
@@ -153,6 +162,7 @@ impl Journal {
         tracing::info!(
             event = "refresh.failed",
             outcome = outcome.as_str(),
+            token,
             code,
             cause,
             session = &*session.details.tag,
@@ -177,6 +187,8 @@ impl Journal {
 pub struct RefreshFailed<'a> {
     /// What it came to.
     pub outcome: RefreshOutcome,
+    /// What the token is for, if it is not the session's own.
+    pub token: Option<&'a str>,
     /// The word for the cause, for the metric, where the outcome does not say it all.
     pub code: Option<&'static str>,
     /// The cause in a sentence.

@@ -17,6 +17,7 @@ pub mod seal;
 mod sessions;
 mod settings;
 pub mod store;
+pub mod tokens;
 mod weight;
 
 pub use crate::web::activity::Activity;

@@ -1,6 +1,5 @@
 //! What is known of one session.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,13 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
+use crate::secret::LogoutSid;
 use crate::session::id::SessionHash;
+use crate::session::tokens::Tokens;
 use crate::web::ending::Ending;
 use crate::web::registration::Registration;
 use crate::web::site_id::SiteId;
@@ -78,6 +77,8 @@ pub struct Session {
     looked_at: AtomicI64,
     /// As of when this process knows it to be as its store has it, where that is another process.
     known_at: AtomicI64,
+    /// When its tokens are worth nothing any more, where the provider says so.
+    grant_ends: AtomicI64,
     tokens: ArcSwap<Tokens>,
 }
 
@@ -214,6 +215,7 @@ impl Session {
             expires: AtomicI64::new(times.expires.unix_millis()),
             looked_at: AtomicI64::new(times.seen.unix_millis()),
             known_at: AtomicI64::new(i64::MIN),
+            grant_ends: AtomicI64::new(end_of_grant(&tokens)),
             tokens: ArcSwap::from_pointee(tokens),
         }
     }
@@ -265,7 +267,14 @@ impl Session {
 
     /// The same under this idle timeout: what its site says of it now.
     pub fn expires_within(&self, idle_timeout: Duration) -> Timestamp {
-        self.ends.min(self.last_seen() + idle_timeout)
+        self.bounds().min(self.last_seen() + idle_timeout)
+    }
+
+    /// When it ends, however active, as things are now: by its age, or since the provider lets go of its
+    /// refresh token and the access token ends.
+    pub fn bounds(&self) -> Timestamp {
+        let grant_ends = self.grant_ends.load(Ordering::Relaxed);
+        self.ends.min(Timestamp::from_unix_millis(grant_ends))
     }
 
     /// The moments of its life, as it was last written down.
@@ -285,14 +294,26 @@ impl Session {
 
     /// Puts other tokens in place, unless those here are as new.
     pub(in crate::session) fn replace_tokens(&self, tokens: &Arc<Tokens>) {
-        self.tokens.rcu(|own| {
-            let newer = if own.version < tokens.version {
-                tokens
-            } else {
-                own
-            };
+        self.put(tokens, |own| own.version < tokens.version);
+    }
+
+    /// Puts the tokens in place that come right after those here; whether they do.
+    pub(in crate::session) fn advance_tokens(&self, tokens: &Arc<Tokens>) -> bool {
+        self.put(tokens, |own| own.version + 1 == tokens.version)
+    }
+
+    fn put(&self, tokens: &Arc<Tokens>, may_replace: impl Fn(&Tokens) -> bool) -> bool {
+        let before = self.tokens.rcu(|own| {
+            let newer = if may_replace(own) { tokens } else { own };
             Arc::clone(newer)
         });
+        let is_put = may_replace(&before);
+        if is_put {
+            // Of two that come one after the other the later one may be noted first.
+            let grant_ends = end_of_grant(&self.tokens.load());
+            self.grant_ends.store(grant_ends, Ordering::Relaxed);
+        }
+        is_put
     }
 
     /// Takes a use back that could not be written down, if none came after it.
@@ -309,28 +330,16 @@ impl Session {
     }
 }
 
-/// What the provider granted, and until when it is good.
-pub struct Tokens {
-    /// Counts the tokens that the session has had, from 1 (L3).
-    pub version: u64,
-    /// For the upstreams.
-    pub access_token: AccessToken,
-    /// `Authorization` with the access token in it, ready to be cloned.
-    pub bearer: HeaderValue,
-    /// Buys the next access token.
-    pub refresh_token: Option<Arc<RefreshToken>>,
-    /// The last ID token, for `id_token_hint`.
-    pub id_token: Option<Arc<IdToken>>,
-    /// When the access token ends; unknown where the provider does not say (L1).
-    pub expires: Option<Timestamp>,
-    /// When the next one should be fetched; before `expires`.
-    pub refresh_at: Option<Timestamp>,
-}
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens")
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
-    }
+/// When the tokens are worth nothing any more, in milliseconds: the refresh token is dead, and the access
+/// token that it bought.
+fn end_of_grant(tokens: &Tokens) -> i64 {
+    let Some(grant_ends) = tokens.grant_ends else {
+        return i64::MAX;
+    };
+    let end = match tokens.own.expires {
+        Some(expires) => grant_ends.max(expires),
+        // It is good until an upstream says otherwise.
+        None => return i64::MAX,
+    };
+    end.unix_millis()
 }

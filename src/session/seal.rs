@@ -213,6 +213,9 @@ pub enum UnsealError {
     /// It is not what was sealed, or not for this place.
     #[error("it is damaged")]
     Corrupt,
+    /// A later release wrote it, in a form that this one does not know.
+    #[error("a later release of bff wrote it")]
+    NewerForm,
 }
 
 struct KeyRing {

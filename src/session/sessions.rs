@@ -7,13 +7,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::session::cookie::OpenedCookie;
 use crate::session::id::SessionHash;
 use crate::session::journal::{End, Journal, OnEnd};
-use crate::session::record::{NewSession, Session, Times, Tokens};
+use crate::session::record::{NewSession, Session, Times};
 use crate::session::seal::Keys;
 use crate::session::settings::SessionSettings;
 use crate::session::store::{
-    Admission, Condition, Found, Limit, Listed, Lookups, Memory, Note, Over, SaveOutcome,
+    Admission, Condition, Found, Leased, Limit, Listed, Lookups, Memory, Note, Over, SaveOutcome,
     SessionStore, SiteFilter, StoreError, Who, Within,
 };
+use crate::session::tokens::Tokens;
 use crate::web::activity::Activity;
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
@@ -176,7 +177,7 @@ impl Sessions {
         if self.slide_is_due(&session, now) && activity() == Activity::Slides {
             // The store may have put our clock right.
             let now = self.clock.now();
-            let expires = session.ends.min(now + self.idle_timeout);
+            let expires = session.bounds().min(now + self.idle_timeout);
             self.store.slide(&session, now, expires);
         }
         Ok(Found::Live(session))
@@ -370,13 +371,13 @@ impl Sessions {
         listed
     }
 
-    /// Takes or renews what lets one node alone refresh a session's tokens (L2).
+    /// Takes or renews what lets one node alone fetch a token of a session (L2).
     ///
     /// # Errors
     ///
     /// The store could not be asked.
-    pub async fn lease(&self, hash: &SessionHash, owner: &str) -> Result<bool, StoreError> {
-        self.store.lease(hash, owner).await
+    pub async fn lease(&self, what: Leased<'_>, owner: &str) -> Result<bool, StoreError> {
+        self.store.lease(what, owner).await
     }
 
     /// How long to wait, with the lease in hand, for what another node could not write down while the
@@ -386,9 +387,9 @@ impl Sessions {
     }
 
     /// Gives it back; who cannot lets it run out.
-    pub async fn release(&self, hash: &SessionHash, owner: &str) {
-        if let Err(error) = self.store.release(hash, owner).await {
-            tracing::debug!(session_id = ?hash, %error, "a lease runs out by itself");
+    pub async fn release(&self, what: Leased<'_>, owner: &str) {
+        if let Err(error) = self.store.release(what, owner).await {
+            tracing::debug!(session_id = ?what.hash, %error, "a lease runs out by itself");
         }
     }
 
@@ -421,7 +422,7 @@ impl Sessions {
         let now = self.clock.now();
         Remaining {
             idle: session.expires_within(self.idle_timeout).since(now),
-            absolute: session.ends.since(now),
+            absolute: session.bounds().since(now),
         }
     }
 

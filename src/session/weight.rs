@@ -1,11 +1,14 @@
 //! What a session takes of this process's memory, about: a few percent more rather than less.
 
-use crate::session::fields::token_sizes;
-use crate::session::record::{Session, Tokens};
+use crate::session::record::Session;
+use crate::session::tokens::Tokens;
 
 /// What each session takes besides its texts: itself, what finds it, what says when it ends and when it goes,
 /// the books of the cache, and what allocations are rounded up by. Measured with `benches/memory.sh`.
 const FRAME: usize = 2048;
+
+/// What each further access token takes besides its texts.
+const ANOTHER: usize = 256;
 
 /// What a session with the tokens of now takes, in bytes.
 pub(super) fn of(session: &Session) -> u32 {
@@ -27,8 +30,26 @@ pub(super) fn of(session: &Session) -> u32 {
     u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
-/// The access token is there twice: as it came, and as a header.
+/// Access tokens count twice, so that the sum is rather more than less.
 fn of_tokens(tokens: &Tokens) -> usize {
-    let sizes = token_sizes(tokens).map(|(_, size)| size);
-    sizes.iter().sum::<usize>() + tokens.bearer.len()
+    let texts = [
+        2 * tokens.own.authorization.len(),
+        tokens
+            .refresh_token
+            .as_deref()
+            .map_or(0, |token| token.expose().len()),
+        tokens
+            .id_token
+            .as_deref()
+            .map_or(0, |token| token.expose().len()),
+        tokens
+            .proof_key
+            .as_deref()
+            .map_or(0, |key| key.expose().len()),
+    ];
+    let others = tokens
+        .others
+        .iter()
+        .map(|other| ANOTHER + 2 * (other.key.len() + other.access.authorization.len()));
+    texts.into_iter().chain(others).sum()
 }

@@ -75,6 +75,8 @@ outcomes! {
         Refused "refused",
         /// No new tokens; the session stays.
         Unavailable "unavailable",
+        /// The provider gives no such token; the session and its other tokens stay.
+        Declined "declined",
         /// New tokens wait for the store.
         StoreUnavailable "store_unavailable",
         /// New tokens came after the session's end.

@@ -31,7 +31,9 @@ pub struct TokenSpec {
     pub audience: Option<String>,
     /// `scope`, in order and each once; empty leaves the parameter out.
     pub scopes: Vec<String>,
-    key: Box<str>,
+    /// The same as the parameter.
+    scope: Box<str>,
+    key: Arc<str>,
 }
 
 /// What a token is got by.
@@ -83,14 +85,20 @@ impl TokenSpec {
             grant,
             resources,
             audience,
+            scope: scopes.join(" ").into(),
             scopes,
             key,
         }
     }
 
+    /// `scope`, where it is sent.
+    pub fn scope(&self) -> Option<&str> {
+        (!self.scope.is_empty()).then_some(&*self.scope)
+    }
+
     /// What tells this token from every other one: equal where all that is asked for is (A15). Holds no
     /// secret; for people too.
-    pub fn key(&self) -> &str {
+    pub const fn key(&self) -> &Arc<str> {
         &self.key
     }
 }
@@ -101,7 +109,7 @@ fn key(
     resources: &[String],
     audience: Option<&str>,
     scopes: &[String],
-) -> Box<str> {
+) -> Arc<str> {
     let mut parts = Vec::new();
     match grant {
         TokenGrant::ClientCredentials => parts.push("client".to_owned()),
@@ -177,7 +185,7 @@ mod tests {
             spec(exchange(None, true), &[], None, &[]),
             spec(exchange(Some("urn:x"), false), &[], None, &[]),
         ];
-        let keys: std::collections::HashSet<_> = all.iter().map(TokenSpec::key).collect();
+        let keys: std::collections::HashSet<_> = all.iter().map(|spec| &**spec.key()).collect();
         assert_eq!(keys.len(), all.len(), "{keys:?}");
         assert_eq!(
             spec(RefreshToken, &["b", "a"], None, &["y", "x", "y"]),

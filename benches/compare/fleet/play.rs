@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bff::clock::{Clock as _, SystemClock};
 use bff::session::Sessions;
-use bff::session::record::{Session, Tokens};
+use bff::session::record::Session;
 use bff::web::ending::EndReason;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Store;
-use crate::sessions::session_of;
+use crate::sessions::{refreshed, session_of};
 use crate::stores::{self, AT_ONCE};
 
 /// Sessions that are moved.
@@ -117,10 +117,7 @@ async fn carry_out(
             store.slide(&session, now, now + Duration::from_hours(1));
         }
         Change::GetsTokens => {
-            let tokens = Tokens {
-                version: session.tokens().version + 1,
-                ..session_of("nobody", 2048)?.tokens
-            };
+            let tokens = refreshed(&session, 2048)?;
             store.save_tokens(&session, Arc::new(tokens)).await?;
         }
         Change::Ends => {

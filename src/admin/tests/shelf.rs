@@ -9,12 +9,13 @@ use crate::clock::{ManualClock, SystemRandomness, Timestamp};
 use crate::secret::{AccessToken, IdToken, LogoutSid, RefreshToken};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::journal::{Journal, SubjectNames};
-use crate::session::record::{Authentication, Details, Facts, NewSession, Session, Times, Tokens};
+use crate::session::record::{Authentication, Details, Facts, NewSession, Session, Times};
 use crate::session::store::{
-    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Memory, Note, Notes,
-    Over, Recency, SaveOutcome, SessionStore, StoreError, StoreFuture, Within, begins_a_word,
-    folded,
+    Admission, Condition, Cursor, Directory, Found, Lease, Leased, Limit, Listed, Memory, Note,
+    Notes, Over, Recency, SaveOutcome, SessionStore, StoreError, StoreFuture, Within,
+    begins_a_word, folded,
 };
+use crate::session::tokens::{Access, Tokens};
 use crate::session::{SessionSettings, Sessions, fixture};
 use crate::telemetry::Metrics;
 use crate::web::ending::EndReason;
@@ -101,14 +102,12 @@ pub(super) fn at(site: &str, listed: Listed) -> Listed {
 
 fn tokens() -> Tokens {
     let access_token = AccessToken::new("canary-access-token");
+    let mut own = Access::new(1, access_token).unwrap();
+    own.expires = Some(NOW + Duration::from_mins(5));
     Tokens {
-        version: 1,
-        bearer: access_token.bearer().unwrap(),
-        access_token,
         refresh_token: Some(Arc::new(RefreshToken::new("canary-refresh-token"))),
         id_token: Some(Arc::new(IdToken::new("canary-id-token"))),
-        expires: Some(NOW + Duration::from_mins(5)),
-        refresh_at: None,
+        ..Tokens::first(own)
     }
 }
 
@@ -300,11 +299,11 @@ impl Directory for Shelf {
 }
 
 impl Lease for Shelf {
-    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
+    fn lease<'a>(&'a self, _: Leased<'a>, _: &'a str) -> StoreFuture<'a, bool> {
         self.answer(|| false)
     }
 
-    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, _: Leased<'a>, _: &'a str) -> StoreFuture<'a, ()> {
         self.answer(|| ())
     }
 }

@@ -17,6 +17,7 @@ use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
 use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie};
 use crate::web::activity::Activity;
+use crate::web::token_spec::RouteToken;
 
 /// The upstream that stands for the demo API of `bff dev`.
 #[cfg(feature = "dev")]
@@ -222,6 +223,10 @@ fn route(
         upstreams: upstreams?,
         roots,
         auth,
+        token: match auth {
+            RouteAuth::None => RouteToken::None,
+            RouteAuth::Required | RouteAuth::Optional => RouteToken::User,
+        },
         csrf,
         path_rewrite: path_rewrite?,
         path_rules: PathRules {

@@ -120,6 +120,6 @@ fn the_futures_are_send() {
         let verifier = CodeVerifier::new("");
         let grant = provider.exchange_code(&code, verifier, &expected).await;
         let facts = grant.unwrap().identity.facts;
-        provider.refresh(&RefreshToken::new(""), &facts).await
+        provider.refresh(&RefreshToken::new(""), &facts, None).await
     });
 }

@@ -23,7 +23,7 @@ impl Stage {
 
     async fn refresh(&self) -> Result<RefreshedTokens, RefreshError> {
         self.provider
-            .refresh(&RefreshToken::new("rt-1"), &self.granted())
+            .refresh(&RefreshToken::new("rt-1"), &self.granted(), None)
             .await
     }
 

@@ -196,6 +196,11 @@ pub(super) fn token(error: &TokenError) -> Verdict {
             "Your sign-in can no longer be renewed. Sign in again to go on.",
         ),
         TokenError::Unavailable(_) => PROVIDER_UNAVAILABLE,
+        TokenError::Refused(_) => verdict(
+            Code::Forbidden,
+            "Not allowed",
+            "The identity provider gives no access to this. If you should have it, tell the operators of this site the id of this request.",
+        ),
     }
 }
 

@@ -74,6 +74,8 @@ codes! {
     SessionSuperseded "session_superseded" UNAUTHORIZED SignIn,
     /// The provider does not renew the session's token, and does not end the session either.
     TokenUnrefreshable "token_unrefreshable" UNAUTHORIZED SignIn,
+    /// The user, or this app, may not do that.
+    Forbidden "forbidden" FORBIDDEN Other,
     /// The request may be forged.
     Csrf "csrf" FORBIDDEN Other,
     /// The request comes from another site.

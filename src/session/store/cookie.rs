@@ -15,13 +15,14 @@ use moka::sync::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionHash;
 use crate::session::inherited::Inherited;
-use crate::session::record::{Session, Tokens};
+use crate::session::record::Session;
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::revocations::Revocations;
 use crate::session::store::{
-    Admission, Condition, Cursor, Directory, Found, Lease, Limit, Listed, Memory, Note, Notes,
-    Over, Recency, SaveOutcome, SessionStore, StoreFuture, Who, Within,
+    Admission, Condition, Cursor, Directory, Found, Lease, Leased, Limit, Listed, Memory, Note,
+    Notes, Over, Recency, SaveOutcome, SessionStore, StoreFuture, Who, Within,
 };
+use crate::session::tokens::Tokens;
 use crate::web::ending::EndReason;
 
 /// Ends that are remembered, at about 200 bytes each.
@@ -249,12 +250,12 @@ impl Directory for CookieStore {
 }
 
 impl Lease for CookieStore {
-    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
-        self.seen.lease(hash, owner)
+    fn lease<'a>(&'a self, what: Leased<'a>, owner: &'a str) -> StoreFuture<'a, bool> {
+        self.seen.lease(what, owner)
     }
 
-    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
-        self.seen.release(hash, owner)
+    fn release<'a>(&'a self, what: Leased<'a>, owner: &'a str) -> StoreFuture<'a, ()> {
+        self.seen.release(what, owner)
     }
 }
 

@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::record::{Session, Tokens};
+use crate::session::record::Session;
+use crate::session::tokens::Tokens;
 use crate::web::ending::EndReason;
 
 pub use directory::{
@@ -195,13 +196,22 @@ pub trait SessionStore: Directory + Notes + Lease + Send + Sync + fmt::Debug {
     fn condition(&self) -> Pin<Box<dyn Future<Output = Condition> + Send + '_>>;
 }
 
-/// Lets one node alone refresh a session's tokens.
+/// What one node alone may do: spend a session's refresh token, or fetch one of its other tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct Leased<'a> {
+    /// Of which session.
+    pub hash: &'a SessionHash,
+    /// Which token, where that takes no refresh token.
+    pub key: Option<&'a str>,
+}
+
+/// Lets one node alone fetch a token of a session.
 pub trait Lease: Send + Sync + fmt::Debug {
-    /// Takes or renews the lease of a session; whether `owner` has it.
-    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool>;
+    /// Takes or renews a lease; whether `owner` has it.
+    fn lease<'a>(&'a self, what: Leased<'a>, owner: &'a str) -> StoreFuture<'a, bool>;
 
     /// Gives it back.
-    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()>;
+    fn release<'a>(&'a self, what: Leased<'a>, owner: &'a str) -> StoreFuture<'a, ()>;
 
     /// How long other nodes may yet need to write down what they could not while the store was away:
     /// a lease that ran out meanwhile says nothing of its owner.

@@ -8,21 +8,27 @@ use crate::clock::{Randomness, Timestamp};
 use crate::secret::{IdToken, LogoutSid};
 use crate::session::id::SessionHash;
 use crate::session::inherited::Inherited;
-use crate::session::record::{Authentication, Details, Facts, NewSession, Session, Times, Tokens};
+use crate::session::record::{Authentication, Details, Facts, NewSession, Session, Times};
 use crate::session::seal::{FieldReader, FieldWriter, Keys, UnsealError};
 use crate::session::store::record_store::Row;
+use crate::session::tokens::Tokens;
 use crate::web::registration::Registration;
 use crate::web::site_id::SiteId;
 
-/// The form of what is sealed: that of releases before sites, and one that names site and registration.
-/// Another number, and these must still be read.
+/// The form of what is sealed: that of releases before sites, one that names site and registration, and
+/// one that does and holds a set of tokens. Another number, and these must still be read.
 const FORM: i64 = 1;
 const FORM_OF_SITES: i64 = 2;
+const FORM_OF_SETS: i64 = 3;
 
 /// The member of [`Details::grant_facts`](crate::session::record::Details) that names the registration
 /// in the first form, whose fields are those that releases before sites know: they read past a member
 /// that they do not, and keep it.
 const REGISTRATION: &str = "registration";
+
+/// The member there that says when the provider lets go of the refresh token, and of which version of the
+/// tokens that is true: releases that do not know it keep it as it is.
+const GRANT_ENDS: &str = "grant_ends";
 
 /// What seals the sessions of all sites, and opens them.
 #[derive(Debug, Clone)]
@@ -84,6 +90,9 @@ impl Sealer {
     pub(super) fn open(&self, row: &Row) -> Result<Arc<Session>, UnsealError> {
         let keys = self.keys.of_site(&row.facts.site);
         let plaintext = keys.open_bytes(&place(&row.facts.hash), &row.sealed)?;
+        if FieldReader::new(&plaintext).number() > Some(FORM_OF_SETS) {
+            return Err(UnsealError::NewerForm);
+        }
         let session = read(&plaintext, row.facts.hash, &self.inherited);
         let session = session.ok_or(UnsealError::Corrupt)?;
         // Whoever can write to the store could put old contents under a new version.
@@ -108,20 +117,29 @@ pub(in crate::session) fn fields(
     // What a node of a release before sites reads, it takes for its own: to it no token may go that is
     // another client's.
     let is_inherited = facts.site.is_main() && *registration == *inherited.now();
-    let writer = if is_inherited {
-        FieldWriter::default().number(FORM)
-    } else {
+    // Nor what it would send without the proof that belongs to it, or leave out of what it writes.
+    let are_plain = tokens.are_plain();
+    let named = |form| {
         FieldWriter::default()
-            .number(FORM_OF_SITES)
+            .number(form)
             .text(facts.site.as_str())
             .text(&registration.issuer)
             .text(&registration.client_id)
     };
-    let grant_facts = if is_inherited {
-        naming(&details.grant_facts, registration)
-    } else {
-        details.grant_facts.clone()
+    let writer = match (are_plain, is_inherited) {
+        (true, true) => FieldWriter::default().number(FORM),
+        (true, false) => named(FORM_OF_SITES),
+        (false, _) => named(FORM_OF_SETS),
     };
+    let mut said = Vec::new();
+    if are_plain && is_inherited {
+        let named = json!([&*registration.issuer, &*registration.client_id]);
+        said.push((REGISTRATION, named));
+    }
+    if let Some(ends) = tokens.grant_ends {
+        said.push((GRANT_ENDS, json!([tokens.version, ends.unix_millis()])));
+    }
+    let grant_facts = saying(&details.grant_facts, said);
     let authentication = &details.authentication;
     let mut writer = writer
         .number(session.created.unix_millis())
@@ -140,7 +158,12 @@ pub(in crate::session) fn fields(
     for method in &authentication.amr {
         writer = writer.text(method);
     }
-    writer.tokens_and_hint(tokens, id_token)
+    let writer = writer.tokens_and_hint(tokens, id_token);
+    if are_plain {
+        writer
+    } else {
+        writer.set_of_tokens(tokens)
+    }
 }
 
 /// A session as its contents tell it, of which they do not say when it was last used.
@@ -174,9 +197,10 @@ pub(in crate::session) fn read(
     inherited: &Inherited,
 ) -> Option<Read> {
     let mut reader = FieldReader::new(plaintext);
-    let named = match reader.number()? {
+    let form = reader.number()?;
+    let named = match form {
         FORM => None,
-        FORM_OF_SITES => Some((
+        FORM_OF_SITES | FORM_OF_SETS => Some((
             SiteId::new(reader.text()?),
             Registration::new(reader.text()?, reader.text()?),
         )),
@@ -195,7 +219,8 @@ pub(in crate::session) fn read(
         let own = other.unwrap_or_else(|| Registration::clone(&inherited));
         (SiteId::main(), own)
     });
-    let new = NewSession {
+    let grant_ends = end_of_grant_in(grant_facts);
+    let mut new = NewSession {
         facts: Facts {
             hash,
             site,
@@ -223,18 +248,43 @@ pub(in crate::session) fn read(
         },
         tokens: reader.tokens()?,
     };
+    let tokens = &mut new.tokens;
+    if form == FORM_OF_SETS {
+        reader.set_of_tokens(tokens)?;
+    }
+    tokens.grant_ends = grant_ends
+        .filter(|(version, _)| *version == tokens.version)
+        .map(|(_, ends)| ends);
     let read = Read { new, created, ends };
     reader.is_empty().then_some(read)
 }
 
-/// The facts of a grant with the registration in them; those that are no object stay as they are.
-fn naming(grant_facts: &str, registration: &Registration) -> Box<str> {
+/// The facts of a grant that say this as well; those that are no object stay as they are.
+fn saying(grant_facts: &str, said: Vec<(&str, Value)>) -> Box<str> {
+    if said.is_empty() {
+        return grant_facts.into();
+    }
     let Ok(mut facts) = serde_json::from_str::<Map<String, Value>>(grant_facts) else {
         return grant_facts.into();
     };
-    let named = json!([&*registration.issuer, &*registration.client_id]);
-    facts.insert(REGISTRATION.to_owned(), named);
+    let said = said.into_iter();
+    facts.extend(said.map(|(name, value)| (name.to_owned(), value)));
     Value::Object(facts).to_string().into()
+}
+
+/// Until when the facts of a grant say that it lasts, and by the tokens of which version.
+fn end_of_grant_in(grant_facts: &str) -> Option<(u64, Timestamp)> {
+    if !grant_facts.contains(GRANT_ENDS) {
+        return None;
+    }
+    let facts: Map<String, Value> = serde_json::from_str(grant_facts).ok()?;
+    match facts.get(GRANT_ENDS)?.as_array()?.as_slice() {
+        [version, ends] => {
+            let ends = Timestamp::from_unix_millis(ends.as_i64()?);
+            Some((version.as_u64()?, ends))
+        }
+        _ => None,
+    }
 }
 
 /// The registration that the facts of a grant name.
@@ -255,8 +305,9 @@ fn place(hash: &SessionHash) -> String {
 mod tests {
     use super::*;
     use crate::clock::{SeededRandomness, SystemRandomness};
-    use crate::secret::SessionKey;
+    use crate::secret::{AccessToken, ProofKey, SessionKey};
     use crate::session::fixture;
+    use crate::session::tokens::Access;
     use std::time::Duration;
 
     fn hash() -> SessionHash {
@@ -336,6 +387,53 @@ mod tests {
         let other = session("", &Registration::new("https://id.example.com", "other"));
         let fields = super::fields(&other, &other.tokens(), None, &inherited);
         assert_eq!(FieldReader::new(fields.finish()).number(), Some(2));
+    }
+
+    /// A session with a set of tokens comes back whole; one with its own token alone is written as releases
+    /// before this one read it; what a later release wrote is nobody's end.
+    #[test]
+    fn a_set_of_tokens_comes_back() {
+        let sealer = sealer();
+        let session = session("", &fixture::registration());
+        let plain = Arc::clone(&session.tokens());
+        let form = |tokens: &Tokens| {
+            let fields = fields(&session, tokens, None, &fixture::inherited());
+            FieldReader::new(fields.finish()).number()
+        };
+        assert_eq!(form(&plain), Some(FORM));
+        let now = Timestamp::from_unix_seconds(1000);
+        let bound = Access::new(1, AccessToken::bound("orders")).unwrap();
+        let mut set = plain.with(Some("resource=orders".into()), bound, now);
+        set.proof_key = Some(Arc::new(ProofKey::new(b"key")));
+        set.grant_ends = Some(now + Duration::from_secs(7));
+        assert_eq!(form(&set), Some(FORM_OF_SETS));
+        let opened = sealer.open(&sealer.row(&session, &set)).unwrap();
+        let opened = opened.tokens();
+        assert!(opened.are_those_of(&set));
+        assert_eq!((opened.own.version, opened.spent), (1, 1));
+        let orders = opened.access(Some(&"resource=orders".into())).unwrap();
+        assert_eq!(orders.authorization, "DPoP orders");
+        assert_eq!(opened.proof_key.as_ref().unwrap().expose(), b"key");
+        assert_eq!(opened.grant_ends, set.grant_ends);
+
+        // The end of the grant is told in the first form too, for the tokens that it is true of.
+        let mut ending = Tokens::clone(&plain);
+        ending.grant_ends = set.grant_ends;
+        assert_eq!(form(&ending), Some(FORM));
+        let row = sealer.row(&session, &ending);
+        assert_eq!(
+            sealer.open(&row).unwrap().tokens().grant_ends,
+            set.grant_ends
+        );
+
+        let newer = FieldWriter::default().number(FORM_OF_SETS + 1);
+        let keys = sealer.keys.of_site(&session.site);
+        let sealed = keys.seal_bytes(&place(&session.hash), newer.finish(), &SystemRandomness);
+        let row = Row {
+            sealed: sealed.into(),
+            ..row
+        };
+        assert_eq!(sealer.open(&row).unwrap_err(), UnsealError::NewerForm);
     }
 
     /// §7: what 0.2.0 wrote is the main site's and of the registration that it has; what we wrote stays

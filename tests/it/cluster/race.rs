@@ -8,7 +8,7 @@ use bff::secret::{AccessToken, LogoutSid, RefreshToken, SessionKey, StoreUrl};
 use bff::session::cookie::OpenedCookie;
 use bff::session::id::{SessionHash, SessionId};
 use bff::session::journal::{Journal, SubjectNames};
-use bff::session::record::{Details, Facts, NewSession, Session, Tokens};
+use bff::session::record::{Details, Facts, NewSession, Session};
 use bff::session::seal::Keys;
 use bff::session::store::near_cache::{NearCache, NearCacheSettings};
 use bff::session::store::record_store::{Lookup, RecordStore, Rows, Standing};
@@ -17,6 +17,7 @@ use bff::session::store::sql::postgres::PostgresStore;
 use bff::session::store::sql::{Migrations, SqlSettings};
 use bff::session::store::voice::Voice;
 use bff::session::store::{Found, SaveOutcome, SessionStore as _};
+use bff::session::tokens::{Access, Tokens};
 use bff::session::{Activity, CookieSettings, Inherited, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
 use bff::web::ending::EndReason;
@@ -121,13 +122,9 @@ fn settings() -> SessionSettings {
 fn tokens(version: u64) -> Tokens {
     let access_token = AccessToken::new(&format!("access token {version}"));
     Tokens {
-        version,
-        bearer: access_token.bearer().unwrap(),
-        access_token,
         refresh_token: Some(Arc::new(RefreshToken::new(format!("refresh {version}")))),
         id_token: None,
-        expires: None,
-        refresh_at: None,
+        ..Tokens::first(Access::new(version, access_token).unwrap())
     }
 }
 

@@ -22,14 +22,15 @@ use self::indexes::Indexes;
 use self::ranks::Ranks;
 use crate::clock::Timestamp;
 use crate::session::id::SessionHash;
-use crate::session::record::{Session, Tokens};
+use crate::session::record::Session;
 use crate::session::store::due::Due;
 use crate::session::store::kept::Kept;
 use crate::session::store::shelf::Shelf;
 use crate::session::store::{
-    Admission, Condition, Found, Lease, Limit, Listed, Memory, Note, Notes, OnLimit, Over,
+    Admission, Condition, Found, Lease, Leased, Limit, Listed, Memory, Note, Notes, OnLimit, Over,
     SaveOutcome, SessionStore, StoreError, StoreFuture, Within,
 };
+use crate::session::tokens::Tokens;
 use crate::session::weight;
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
@@ -312,7 +313,9 @@ impl SessionStore for MemoryStore {
         Box::pin(async move {
             // Stored first, looked at second; an end is written first and read second. So either
             // we see the end, or whoever ends the session sees these tokens and revokes them.
-            session.replace_tokens(&tokens);
+            if !session.advance_tokens(&tokens) {
+                return Ok(SaveOutcome::Overtaken);
+            }
             self.moved_on(session);
             Ok(match session.ending.reason() {
                 None => SaveOutcome::Saved,
@@ -394,11 +397,11 @@ impl SessionStore for MemoryStore {
 
 impl Lease for MemoryStore {
     /// One process has one list of refreshes under way already.
-    fn lease<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, bool> {
+    fn lease<'a>(&'a self, _: Leased<'a>, _: &'a str) -> StoreFuture<'a, bool> {
         Box::pin(std::future::ready(Ok(true)))
     }
 
-    fn release<'a>(&'a self, _: &'a SessionHash, _: &'a str) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, _: Leased<'a>, _: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::secret::AccessToken;
 use crate::session::fixture;
 use crate::session::record::Times;
+use crate::session::tokens::Access;
 use crate::web::site_id::SiteId;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -85,8 +86,7 @@ fn a_change_of_tokens_is_weighed() {
     let large = |version| {
         let access_token = AccessToken::new(&"a".repeat(400_000));
         let mut tokens = fixture::tokens(version);
-        tokens.bearer = access_token.bearer().unwrap();
-        tokens.access_token = access_token;
+        tokens.own = Access::new(version, access_token).unwrap();
         Arc::new(tokens)
     };
     let save = |session, tokens| store.save_tokens(session, tokens).now_or_never();

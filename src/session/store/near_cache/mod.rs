@@ -32,7 +32,7 @@ use crate::clock::{Clock, Randomness, Timestamp};
 use crate::secret::random_base64url;
 use crate::session::id::SessionHash;
 use crate::session::inherited::Inherited;
-use crate::session::record::{Session, Times, Tokens};
+use crate::session::record::{Session, Times};
 use crate::session::seal::Keys;
 use crate::session::store::freshness::Freshness;
 use crate::session::store::health::Health;
@@ -43,6 +43,7 @@ use crate::session::store::{
     Admission, Condition, Found, Limit, Lookups, Memory, Over, SaveOutcome, SessionStore,
     StoreError, StoreFuture, Within,
 };
+use crate::session::tokens::Tokens;
 use crate::telemetry::StoreMetrics;
 use crate::web::ending::EndReason;
 
@@ -290,7 +291,7 @@ impl SessionStore for NearCache {
                 Replacement::Overtaken => {
                     self.load(hash).await?;
                     // Our own write may have been carried out though its answer got lost.
-                    if session.tokens().bearer == tokens.bearer {
+                    if session.tokens().are_those_of(&tokens) {
                         SaveOutcome::Saved
                     } else {
                         SaveOutcome::Overtaken

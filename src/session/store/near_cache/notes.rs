@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::NearCache;
 use crate::clock::Timestamp;
-use crate::session::id::SessionHash;
-use crate::session::store::{LEASE_SPAN, Lease, Note, Notes, STORE_AGAIN_AFTER, StoreFuture};
+use crate::session::store::{
+    LEASE_SPAN, Lease, Leased, Note, Notes, STORE_AGAIN_AFTER, StoreFuture,
+};
 
 impl NearCache {
     fn key(&self, note: Note<'_>) -> Arc<str> {
@@ -59,8 +64,8 @@ impl Notes for NearCache {
 }
 
 impl Lease for NearCache {
-    fn lease<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, bool> {
-        let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
+    fn lease<'a>(&'a self, what: Leased<'a>, owner: &'a str) -> StoreFuture<'a, bool> {
+        let (name, owner) = (lease_name(what), format!("{}-{owner}", self.0.node));
         Box::pin(
             self.ask(
                 move |inner| async move { inner.records.lease(&name, &owner, LEASE_SPAN).await },
@@ -68,8 +73,8 @@ impl Lease for NearCache {
         )
     }
 
-    fn release<'a>(&'a self, hash: &'a SessionHash, owner: &'a str) -> StoreFuture<'a, ()> {
-        let (name, owner) = (lease_name(hash), format!("{}-{owner}", self.0.node));
+    fn release<'a>(&'a self, what: Leased<'a>, owner: &'a str) -> StoreFuture<'a, ()> {
+        let (name, owner) = (lease_name(what), format!("{}-{owner}", self.0.node));
         Box::pin(self.ask(move |inner| async move { inner.records.release(&name, &owner).await }))
     }
 
@@ -80,6 +85,14 @@ impl Lease for NearCache {
     }
 }
 
-fn lease_name(hash: &SessionHash) -> String {
-    format!("refresh {}", hash.to_hex())
+/// The refresh token's is named as in releases before sets of tokens.
+fn lease_name(what: Leased<'_>) -> String {
+    let hash = what.hash.to_hex();
+    match what.key {
+        None => format!("refresh {hash}"),
+        Some(key) => {
+            let digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, key.as_bytes()));
+            format!("token {hash} {digest}")
+        }
+    }
 }

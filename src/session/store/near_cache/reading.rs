@@ -99,7 +99,9 @@ impl Inner {
             "the record of session {hash:?} does not open: {error}"
         ));
         match error {
-            UnsealError::UnknownKey => Err(StoreError::Unusable(error.into())),
+            UnsealError::UnknownKey | UnsealError::NewerForm => {
+                Err(StoreError::Unusable(error.into()))
+            }
             UnsealError::Corrupt => Ok(Found::Nothing),
         }
     }

@@ -1,0 +1,199 @@
+//! Our own access tokens, by client credentials (RFC 6749 §4.4): of the process, one call for all who wait.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::auth::access_token::{FORCED_AT_MOST_EVERY, LiveToken, NotNow, RETRY_AFTER, TokenError};
+use crate::auth::flights::{Flights, Joined, Seldom};
+use crate::auth::token_error::Outcome;
+use crate::clock::{Clock, Timestamp};
+use crate::oidc::{BoughtToken, Provider, TokenRefusal};
+use crate::secret::AccessToken;
+use crate::session::tokens::Access;
+use crate::telemetry::chain;
+use crate::web::background::Background;
+use crate::web::repeats::Repeats;
+use crate::web::token_spec::TokenSpec;
+
+/// How long a token is kept of which the provider does not say how long it lives.
+const UNTOLD_LIFETIME: Duration = Duration::from_mins(5);
+
+/// Gives out our own tokens at one provider; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ClientTokens(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    provider: Provider,
+    clock: Arc<dyn Clock>,
+    background: Background,
+    /// How long a call waits for a token.
+    wait: Duration,
+    /// How long before its end a token is fetched anew.
+    refresh_before: Duration,
+    kept: Mutex<HashMap<Arc<str>, Access>>,
+    under_way: Flights<Arc<str>>,
+    forced: Seldom<Arc<str>>,
+    warnings: Repeats,
+}
+
+impl ClientTokens {
+    pub(in crate::auth) fn new(
+        provider: Provider,
+        clock: Arc<dyn Clock>,
+        background: Background,
+        refresh_before: Duration,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            wait: provider.settings().timeout,
+            provider,
+            clock,
+            background,
+            refresh_before,
+            kept: Mutex::default(),
+            under_way: Flights::default(),
+            forced: Seldom::default(),
+            warnings: Repeats::default(),
+        }))
+    }
+
+    /// What a call to an upstream carries.
+    ///
+    /// # Errors
+    ///
+    /// There is no live token, and the provider cannot be asked or says no.
+    pub async fn live(&self, spec: &Arc<TokenSpec>) -> Result<LiveToken, TokenError> {
+        Ok(LiveToken::of(&self.access(spec).await?))
+    }
+
+    /// The token itself.
+    pub(in crate::auth) async fn token(
+        &self,
+        spec: &Arc<TokenSpec>,
+    ) -> Result<AccessToken, TokenError> {
+        Ok(self.access(spec).await?.token)
+    }
+
+    /// Another token after an upstream refused `refused` with 401; `None` where there is none to be had.
+    pub async fn after_refusal(
+        &self,
+        spec: &Arc<TokenSpec>,
+        refused: &LiveToken,
+    ) -> Option<LiveToken> {
+        let newer = || {
+            let kept = self.0.kept(spec.key())?;
+            (kept.version != refused.version()).then(|| LiveToken::of(&kept))
+        };
+        if let Some(newer) = newer() {
+            return Some(newer);
+        }
+        let (key, now) = (Arc::clone(spec.key()), self.0.clock.now());
+        if self.0.under_way.is_under_way(&key) || self.0.forced.may(key, now, FORCED_AT_MOST_EVERY)
+        {
+            // Whatever comes of it shows below.
+            self.fetched(spec, refused.version(), now).await.ok();
+        }
+        newer()
+    }
+
+    async fn access(&self, spec: &Arc<TokenSpec>) -> Result<Access, TokenError> {
+        let now = self.0.clock.now();
+        let kept = self.0.kept(spec.key());
+        if let Some(kept) = &kept
+            && kept.refresh_at.is_some_and(|refresh_at| now < refresh_at)
+        {
+            return Ok(kept.clone());
+        }
+        let stale = kept.as_ref().map_or(0, |kept| kept.version);
+        match Box::pin(self.fetched(spec, stale, now)).await {
+            Ok(()) => self
+                .0
+                .kept(spec.key())
+                .ok_or(TokenError::Unavailable(NotNow::BrokeOff)),
+            // The old one serves while it lives.
+            Err(error) => match kept {
+                Some(kept) if kept.expires.is_some_and(|expires| now < expires) => Ok(kept),
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn fetched(&self, spec: &Arc<TokenSpec>, stale: u64, now: Timestamp) -> Outcome {
+        let look = || {
+            let kept = self.0.kept(spec.key());
+            kept.is_some_and(|kept| kept.version != stale)
+                .then_some(Ok(()))
+        };
+        let inner = &self.0;
+        match inner
+            .under_way
+            .join(Arc::clone(spec.key()), now, inner.wait, look)
+        {
+            Joined::Settled(outcome) => outcome,
+            Joined::UnderWay(under_way) => under_way.outcome().await,
+            Joined::Begins(under_way, flying) => {
+                let (inner, spec) = (Arc::clone(inner), Arc::clone(spec));
+                self.0.background.spawn(async move {
+                    let outcome = inner.fetch(&spec, stale).await;
+                    flying.land(outcome, Some(inner.clock.now() + RETRY_AFTER));
+                });
+                under_way.outcome().await
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn kept(&self, key: &str) -> Option<Access> {
+        self.lock().get(key).cloned()
+    }
+
+    async fn fetch(&self, spec: &Arc<TokenSpec>, stale: u64) -> Outcome {
+        let (error, cause) = match self.provider.client_token(spec).await {
+            Ok(bought) => match self.access(bought, stale + 1) {
+                Some(access) => {
+                    self.lock().insert(Arc::clone(spec.key()), access);
+                    return Ok(());
+                }
+                None => (
+                    TokenError::Unavailable(NotNow::Provider("unusable_token")),
+                    "the access token has bytes that no header may carry".to_owned(),
+                ),
+            },
+            Err(refusal) => {
+                let cause = chain(&refusal);
+                let error = match refusal {
+                    TokenRefusal::Refused(answer) => TokenError::Refused(answer.code),
+                    TokenRefusal::Unavailable(error) => {
+                        TokenError::Unavailable(NotNow::Provider(error.as_str()))
+                    }
+                };
+                (error, cause)
+            }
+        };
+        if let Some(left_out) = self.warnings.due(&cause, self.clock.now()) {
+            tracing::warn!(
+                event = "client_token.failing",
+                token = &**spec.key(),
+                cause,
+                left_out,
+                "the provider gives us no token of our own"
+            );
+        }
+        Err(error)
+    }
+
+    fn access(&self, bought: BoughtToken, version: u64) -> Option<Access> {
+        let now = self.clock.now();
+        let lifetime = bought.expires_in.unwrap_or(UNTOLD_LIFETIME);
+        let mut access = Access::new(version, bought.access_token)?;
+        access.expires = Some(now + lifetime);
+        access.refresh_at = Some(now + lifetime - self.refresh_before.min(lifetime / 4));
+        Some(access)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Access>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

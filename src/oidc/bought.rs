@@ -1,0 +1,153 @@
+//! Tokens that are bought without the user: our own, and those that a user's token is exchanged for.
+
+use std::time::Duration;
+
+use crate::oidc::error::{ProviderError, TokenResponseFault, Unavailable};
+use crate::oidc::error_code::ErrorAnswer;
+use crate::oidc::provider::Provider;
+use crate::oidc::token_endpoint::{TokenFailure, TokenResponse};
+use crate::secret::AccessToken;
+use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenGrant, TokenSpec};
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// An access token that no login brought.
+#[derive(Debug)]
+pub struct BoughtToken {
+    /// For the upstreams.
+    pub access_token: AccessToken,
+    /// How long it lives, where the provider said so (C8).
+    pub expires_in: Option<Duration>,
+}
+
+/// Why there is none. Neither is about the user's session.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenRefusal {
+    /// The provider says no to what was asked for.
+    #[error("the token endpoint refuses: {0}")]
+    Refused(ErrorAnswer),
+    /// It cannot be asked now, takes us for nobody, or its answer may not be used (L5).
+    #[error("the provider cannot be asked")]
+    Unavailable(#[source] ProviderError),
+}
+
+impl Provider {
+    /// Buys a token of our own (RFC 6749 §4.4).
+    ///
+    /// # Errors
+    ///
+    /// The provider refuses, or cannot be asked.
+    pub async fn client_token(&self, spec: &TokenSpec) -> Result<BoughtToken, TokenRefusal> {
+        let mut form = vec![("grant_type", "client_credentials")];
+        form.extend(asked_for(spec));
+        let response = self.buy(&form).await?;
+        Ok(response.into())
+    }
+
+    /// Exchanges `subject` for the token that `spec` asks for, in the name of its user; `actor` says who
+    /// acts for them (RFC 8693 §2.1).
+    ///
+    /// # Errors
+    ///
+    /// The provider refuses, or cannot be asked.
+    pub async fn exchange(
+        &self,
+        subject: &AccessToken,
+        actor: Option<&AccessToken>,
+        spec: &TokenSpec,
+    ) -> Result<BoughtToken, TokenRefusal> {
+        let terms = match &spec.grant {
+            TokenGrant::Exchange(terms) => Some(terms),
+            TokenGrant::RefreshToken | TokenGrant::ClientCredentials => None,
+        };
+        let wanted = terms.and_then(|terms| terms.requested_token_type.as_deref());
+        let mut form = match terms.map(|terms| terms.form) {
+            Some(ExchangeForm::OnBehalfOf) => vec![
+                ("grant_type", JWT_BEARER),
+                ("assertion", subject.expose()),
+                ("requested_token_use", "on_behalf_of"),
+            ],
+            Some(ExchangeForm::TokenExchange) | None => vec![
+                ("grant_type", TOKEN_EXCHANGE),
+                ("subject_token", subject.expose()),
+                ("subject_token_type", ACCESS_TOKEN),
+            ],
+        };
+        form.extend(wanted.map(|kind| ("requested_token_type", kind)));
+        if let Some(actor) = actor {
+            form.extend([
+                ("actor_token", actor.expose()),
+                ("actor_token_type", ACCESS_TOKEN),
+            ]);
+        }
+        form.extend(asked_for(spec));
+        let response = self.buy(&form).await?;
+        if let Some(ExchangeTerms {
+            form: ExchangeForm::TokenExchange,
+            ..
+        }) = terms
+        {
+            let issued = response.issued_token_type.as_deref();
+            let fits = match wanted {
+                Some(wanted) => issued == Some(wanted),
+                None => matches!(issued, Some(ACCESS_TOKEN | JWT)),
+            };
+            if !fits {
+                let fault = TokenResponseFault::IssuedTokenType;
+                return Err(TokenRefusal::Unavailable(
+                    Unavailable::BadTokenResponse(fault).into(),
+                ));
+            }
+        }
+        Ok(response.into())
+    }
+
+    async fn buy(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenRefusal> {
+        let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
+        let bought = self.token_endpoint(&metadata).buy(form).await;
+        Ok(bought?)
+    }
+}
+
+/// The parameters that say what a token is for (RFC 8707 §2, RFC 8693 §2.1, RFC 6749 §3.3).
+pub(super) fn asked_for(spec: &TokenSpec) -> Vec<(&'static str, &str)> {
+    let resources = spec.resources.iter();
+    resources
+        .map(|resource| ("resource", resource.as_str()))
+        .chain(
+            spec.audience
+                .iter()
+                .map(|audience| ("audience", audience.as_str())),
+        )
+        .chain(spec.scope().map(|scope| ("scope", scope)))
+        .collect()
+}
+
+impl From<TokenResponse> for BoughtToken {
+    fn from(response: TokenResponse) -> Self {
+        Self {
+            access_token: response.access_token,
+            expires_in: response.expires_in,
+        }
+    }
+}
+
+impl From<TokenFailure> for TokenRefusal {
+    fn from(failure: TokenFailure) -> Self {
+        match failure.later() {
+            Ok(unavailable) => Self::Unavailable(unavailable.into()),
+            // That is about us and not about what was asked for.
+            Err(answer) if answer.is_about_us() => {
+                let status = Unavailable::Status {
+                    endpoint: "token",
+                    answer,
+                };
+                Self::Unavailable(status.into())
+            }
+            Err(answer) => Self::Refused(answer),
+        }
+    }
+}
