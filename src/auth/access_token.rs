@@ -6,27 +6,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-
 use crate::auth::flights::{Flights, Joined, Seldom, UnderWay};
-use crate::auth::refresh::{Refresher, Stale, end};
+use crate::auth::live_token::{FORCED_AT_MOST_EVERY, RETRY_AFTER};
+use crate::auth::new_token::Stale;
+use crate::auth::refresh::{Refresher, end};
 use crate::auth::token_error::Outcome;
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::TokenSet;
 use crate::session::id::SessionHash;
 use crate::session::record::Session;
-use crate::session::tokens::{Access, Tokens};
+use crate::session::tokens::Tokens;
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
 use crate::web::token_spec::{TokenGrant, TokenSpec};
 
+pub use crate::auth::live_token::LiveToken;
 pub use crate::auth::token_error::{NotNow, TokenError};
-
-/// After a refresh that could not be made, the next is tried this much later (L5).
-pub(in crate::auth) const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// An upstream that refuses every token brings about one refresh in this time, not one a call.
-pub(in crate::auth) const FORCED_AT_MOST_EVERY: Duration = Duration::from_secs(30);
 
 /// How patient calls are.
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +30,6 @@ pub(in crate::auth) struct Patience {
     pub(in crate::auth) wait: Duration,
     /// How long after its end an access token that is not renewed is a reason to sign in again.
     pub(in crate::auth) unrefreshable_after: Duration,
-}
-
-/// What a call to an upstream carries.
-#[derive(Debug, Clone)]
-pub struct LiveToken {
-    /// `Authorization`.
-    pub authorization: HeaderValue,
-    version: u64,
 }
 
 /// Gives out live access tokens of sessions.
@@ -154,7 +141,7 @@ impl AccessTokens {
         let renewed = || {
             let tokens = session.tokens();
             let access = tokens.access(spec.map(|spec| spec.key()));
-            let newer = access.filter(|access| access.version != refused.version);
+            let newer = access.filter(|access| access.version != refused.version());
             newer.map(LiveToken::of)
         };
         if let Some(token) = renewed() {
@@ -173,7 +160,7 @@ impl AccessTokens {
         {
             return Ok(renewed());
         }
-        match self.refreshed(session, spec, refused.version, now).await {
+        match self.refreshed(session, spec, refused.version(), now).await {
             Ok(()) => Ok(renewed()),
             Err(TokenError::SessionEnded(reason)) => Err(TokenError::SessionEnded(reason)),
             Err(
@@ -280,20 +267,6 @@ impl AccessTokens {
                 });
                 Ok(under_way)
             }
-        }
-    }
-}
-
-impl LiveToken {
-    /// Which one it is of those that were in its place.
-    pub(in crate::auth) const fn version(&self) -> u64 {
-        self.version
-    }
-
-    pub(in crate::auth) fn of(access: &Access) -> Self {
-        Self {
-            authorization: access.authorization.clone(),
-            version: access.version,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::auth::access_token::{FORCED_AT_MOST_EVERY, LiveToken, NotNow, RETRY_AFTER, TokenError};
 use crate::auth::flights::{Flights, Joined, Seldom};
-use crate::auth::token_error::Outcome;
+use crate::auth::live_token::{FORCED_AT_MOST_EVERY, LiveToken, RETRY_AFTER};
+use crate::auth::token_error::{NotNow, Outcome, TokenError};
 use crate::clock::{Clock, Timestamp};
 use crate::oidc::{BoughtToken, Provider, TokenRefusal};
 use crate::secret::AccessToken;

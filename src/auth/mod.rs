@@ -15,6 +15,7 @@ pub mod ending;
 pub mod events;
 mod flights;
 pub mod frontchannel_logout;
+mod live_token;
 mod logged_in;
 pub mod login;
 mod login_error;
@@ -22,6 +23,7 @@ mod login_owner;
 mod login_params;
 pub mod logout;
 mod new_session;
+mod new_token;
 pub mod past_login;
 pub mod pending_login;
 pub mod places;
@@ -66,6 +68,7 @@ use client_tokens::ClientTokens;
 use ending::{Endings, RevocationRules};
 use login::Logins;
 use logout::Logouts;
+use new_token::TokenKeeper;
 use places::Places;
 use refresh::Refresher;
 use session::SessionEndpoints;
@@ -263,7 +266,12 @@ impl RelyingParty {
             randomness: Arc::clone(&randomness),
             revocations: endings.revocations().clone(),
             refresh_before: settings.refresh_before,
-            warnings: Repeats::default(),
+            keeper: TokenKeeper {
+                sessions: sessions.clone(),
+                clock: Arc::clone(&clock),
+                revocations: endings.revocations().clone(),
+                warnings: Repeats::default(),
+            },
             clients: clients.clone(),
             actor: Arc::new(TokenSpec::new(
                 TokenGrant::ClientCredentials,

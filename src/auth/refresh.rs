@@ -9,23 +9,23 @@ use tokio::time::Instant;
 
 use crate::auth::client_tokens::ClientTokens;
 use crate::auth::ending::FORGOTTEN;
+use crate::auth::new_token::{Gained, Stale, TokenKeeper, over};
 use crate::auth::revocation::Revocations;
 use crate::auth::spenders::Spenders;
 use crate::auth::token_error::{NotNow, Outcome, TokenError};
-use crate::clock::{Clock, Randomness, Timestamp};
+use crate::clock::{Clock, Randomness};
 use crate::oidc::{
     ErrorAnswer, ErrorCode, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet, Untrusted,
 };
-use crate::secret::{AccessToken, IdToken, RefreshToken, random_base64url};
+use crate::secret::{AccessToken, random_base64url};
 use crate::session::Sessions;
 use crate::session::journal::RefreshFailed;
 use crate::session::record::Session;
-use crate::session::store::{Found, LEASE_SPAN, Leased, STORE_AGAIN_AFTER, SaveOutcome};
+use crate::session::store::{Found, LEASE_SPAN, Leased};
 use crate::session::tokens::{Access, Tokens};
 use crate::telemetry::{RefreshOutcome, chain};
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
-use crate::web::repeats::Repeats;
 use crate::web::token_spec::{TokenGrant, TokenSpec};
 
 /// How often a node looks whether the one that refreshes is done, if it is not told.
@@ -46,7 +46,8 @@ pub(in crate::auth) struct Refresher {
     pub(in crate::auth) revocations: Revocations,
     /// How long before its end an access token is refreshed.
     pub(in crate::auth) refresh_before: Duration,
-    pub(in crate::auth) warnings: Repeats,
+    /// Stores what it brings.
+    pub(in crate::auth) keeper: TokenKeeper,
     /// Our own tokens, for exchanges in which we say who acts.
     pub(in crate::auth) clients: ClientTokens,
     /// What our own token is asked for there.
@@ -68,7 +69,7 @@ impl Refresher {
     /// One line a minute for the sessions that nobody can refresh any more.
     pub(in crate::auth) fn tell_of_gone(&self, session: &Session) {
         let registration = session.registration.to_string();
-        if let Some(left_out) = self.warnings.due(&registration, self.clock.now()) {
+        if let Some(left_out) = self.keeper.warnings.due(&registration, self.clock.now()) {
             tracing::warn!(
                 event = "refresh.client_gone",
                 client = registration,
@@ -251,7 +252,10 @@ impl Refresher {
                     id_token: tokens.id_token.map(Arc::new),
                     asked,
                 };
-                return self.store(session, stale, gained, before, told).await;
+                return self
+                    .keeper
+                    .store(session, stale, gained, before, told)
+                    .await;
             }
             Err(error) => error,
         };
@@ -263,7 +267,8 @@ impl Refresher {
                 NotNow::Provider(answer.as_str())
             }
             RefreshError::Refused(answer) if stale.spec.is_some() => {
-                self.tell_of_refusal(session, stale, answer.as_str(), &chain(&error));
+                self.keeper
+                    .tell_of_refusal(session, stale, answer.as_str(), &chain(&error));
                 return Err(TokenError::Refused(answer.code));
             }
             RefreshError::Refused(answer) => refused_for_now(*answer),
@@ -275,7 +280,8 @@ impl Refresher {
             code: Some(error.as_str()),
             cause: &chain(&error),
         };
-        self.tell(session, &failed, "refresh failed; the session stays");
+        self.keeper
+            .tell(session, &failed, "refresh failed; the session stays");
         Err(TokenError::Unavailable(why))
     }
 
@@ -318,14 +324,18 @@ impl Refresher {
                     id_token: None,
                     asked,
                 };
-                return self.store(session, stale, gained, &before, told).await;
+                return self
+                    .keeper
+                    .store(session, stale, gained, &before, told)
+                    .await;
             }
             Err(refusal) => refusal,
         };
         let cause = chain(&refusal);
         match refusal {
             TokenRefusal::Refused(answer) => {
-                self.tell_of_refusal(session, stale, answer.as_str(), &cause);
+                self.keeper
+                    .tell_of_refusal(session, stale, answer.as_str(), &cause);
                 Err(TokenError::Refused(answer.code))
             }
             TokenRefusal::Unavailable(error) => {
@@ -336,7 +346,8 @@ impl Refresher {
                     code: Some(word),
                     cause: &cause,
                 };
-                self.tell(session, &failed, "a token could not be exchanged");
+                self.keeper
+                    .tell(session, &failed, "a token could not be exchanged");
                 Err(TokenError::Unavailable(NotNow::Provider(word)))
             }
         }
@@ -375,125 +386,16 @@ impl Refresher {
             code: Some(word),
             cause: &cause,
         };
-        self.tell(session, &failed, "refresh refused; the session ends");
+        self.keeper
+            .tell(session, &failed, "refresh refused; the session ends");
         Err(end(&self.sessions, session, EndReason::RefreshRefused).await)
-    }
-
-    /// Stores a new token before anybody uses it, beside whatever others came meanwhile. A store that is
-    /// away is asked again for as long as the session could live: the old refresh token is worth nothing
-    /// any more.
-    async fn store(
-        &self,
-        session: &Arc<Session>,
-        stale: &Stale,
-        gained: Gained,
-        before: &Arc<Tokens>,
-        told: &watch::Sender<Option<Outcome>>,
-    ) -> Outcome {
-        let (journal, token) = (self.sessions.journal(), stale.token());
-        let Some(access) = &gained.access else {
-            const WORD: &str = "unusable_token";
-            let failed = RefreshFailed {
-                outcome: RefreshOutcome::Unavailable,
-                token,
-                code: Some(WORD),
-                cause: "the access token has bytes that no header may carry",
-            };
-            self.tell(session, &failed, "refresh failed; the session stays");
-            return Err(TokenError::Unavailable(NotNow::Provider(WORD)));
-        };
-        let took = || gained.asked.elapsed();
-        let mut base = Arc::clone(before);
-        loop {
-            let tokens = Arc::new(gained.after(&base, access, stale, self.clock.now()));
-            match self.sessions.save_tokens(session, &tokens).await {
-                Ok(SaveOutcome::Saved) => {
-                    journal.refreshed(session, token, RefreshOutcome::Ok, took());
-                    return Ok(());
-                }
-                Ok(SaveOutcome::Overtaken) => {
-                    let stored = Arc::clone(&session.tokens());
-                    // Another node had taken over; what it stored is as good.
-                    if stale.is_replaced(&stored) {
-                        journal.refreshed(session, token, RefreshOutcome::Overtaken, took());
-                        return Ok(());
-                    }
-                    // Another token came first.
-                    if stored.version != base.version {
-                        base = stored;
-                        continue;
-                    }
-                    return Err(TokenError::Unavailable(NotNow::Store));
-                }
-                Ok(SaveOutcome::Ended) => {
-                    // A logout came first and wins: what it could not see is revoked here (L8).
-                    self.revocations.begin(tokens);
-                    let failed = RefreshFailed {
-                        outcome: RefreshOutcome::SessionEnded,
-                        token,
-                        code: None,
-                        cause: "the session ended meanwhile",
-                    };
-                    let what = "refreshed tokens came too late and are revoked";
-                    journal.refresh_failed(session, &failed, what);
-                    return Err(over(session, FORGOTTEN));
-                }
-                Err(error) => {
-                    // Told once a refresh: whoever waits for it has an answer, and it goes on.
-                    if told
-                        .send_replace(Some(Err(TokenError::Unavailable(NotNow::Store))))
-                        .is_none()
-                    {
-                        let failed = RefreshFailed {
-                            outcome: RefreshOutcome::StoreUnavailable,
-                            token,
-                            code: None,
-                            cause: &chain(&error),
-                        };
-                        self.tell(session, &failed, "refreshed tokens wait for the store");
-                    }
-                }
-            }
-            if self.clock.now() >= session.ends {
-                return Err(TokenError::Unavailable(NotNow::Store));
-            }
-            tokio::time::sleep(STORE_AGAIN_AFTER).await;
-        }
-    }
-
-    /// The provider says no to one token; the session and its other tokens stay.
-    fn tell_of_refusal(&self, session: &Session, stale: &Stale, word: &'static str, cause: &str) {
-        let failed = RefreshFailed {
-            outcome: RefreshOutcome::Declined,
-            token: stale.token(),
-            code: Some(word),
-            cause,
-        };
-        let what = "the provider gives no token for a route; the session stays";
-        self.tell(session, &failed, what);
-    }
-
-    /// One line for each refresh that failed, and one a minute for each cause.
-    fn tell(&self, session: &Session, failed: &RefreshFailed<'_>, what: &'static str) {
-        self.sessions
-            .journal()
-            .refresh_failed(session, failed, what);
-        let cause = failed.cause;
-        if let Some(left_out) = self.warnings.due(cause, self.clock.now()) {
-            tracing::warn!(
-                event = "refresh.failing",
-                cause,
-                left_out,
-                "access tokens are not renewed"
-            );
-        }
     }
 
     /// The session goes on without the ID token, and the last good one stays for the logout.
     fn warn_of_doubt(&self, session: &Session, doubt: &Untrusted) {
         let cause = chain(doubt);
         tracing::debug!(session_id = ?session.hash, cause, "a refreshed ID token is left out");
-        if let Some(left_out) = self.warnings.due(&cause, self.clock.now()) {
+        if let Some(left_out) = self.keeper.warnings.due(&cause, self.clock.now()) {
             tracing::warn!(
                 event = "refresh.doubtful",
                 cause,
@@ -517,40 +419,6 @@ pub(in crate::auth) async fn end(
     }
 }
 
-/// The token that is to be replaced: of this version, or any but this.
-#[derive(Debug)]
-pub(in crate::auth) struct Stale {
-    /// What it is for; `None` is the session's own.
-    pub(in crate::auth) spec: Option<Arc<TokenSpec>>,
-    /// Its version; 0 where there is none yet.
-    pub(in crate::auth) version: u64,
-}
-
-impl Stale {
-    /// What the log calls it, if it is not the session's own.
-    fn token(&self) -> Option<&str> {
-        self.spec.as_ref().map(|spec| &**spec.key())
-    }
-
-    fn is_replaced(&self, tokens: &Tokens) -> bool {
-        let access = tokens.access(self.spec.as_ref().map(|spec| spec.key()));
-        access.is_some_and(|access| access.version != self.version)
-    }
-
-    /// Whoever spends the refresh token has one lease, whatever it is spent for: a rotating one is good
-    /// for one use (L3).
-    fn lease<'a>(&'a self, session: &'a Session) -> Leased<'a> {
-        let spends = match self.spec.as_ref().map(|spec| &spec.grant) {
-            None | Some(TokenGrant::RefreshToken) => true,
-            Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => false,
-        };
-        Leased {
-            hash: &session.hash,
-            key: if spends { None } else { self.token() },
-        }
-    }
-}
-
 struct HeldLease<'a> {
     what: Leased<'a>,
     owner: String,
@@ -563,45 +431,6 @@ struct Spending<'a> {
     lease: &'a HeldLease<'a>,
     /// The tokens as they were stored last.
     before: Arc<Tokens>,
-}
-
-/// What the provider gave, and when it was asked.
-struct Gained {
-    /// `None` where no header can carry it.
-    access: Option<Access>,
-    /// Which use of the refresh token bought it.
-    spent: Option<u64>,
-    refresh_token: Option<Arc<RefreshToken>>,
-    id_token: Option<Arc<IdToken>>,
-    asked: Instant,
-}
-
-impl Gained {
-    /// The tokens that follow `base`.
-    fn after(&self, base: &Tokens, access: &Access, stale: &Stale, now: Timestamp) -> Tokens {
-        let key = stale.spec.as_ref().map(|spec| Arc::clone(spec.key()));
-        let mut next = base.with(key, access.clone(), now);
-        let Some(spent) = self.spent else {
-            return next;
-        };
-        // Without a new one the old one stays good (L3); and where somebody else spent one meanwhile,
-        // theirs.
-        if spent == base.spent {
-            if let Some(refresh_token) = &self.refresh_token {
-                next.refresh_token = Some(Arc::clone(refresh_token));
-            }
-            if let Some(id_token) = &self.id_token {
-                next.id_token = Some(Arc::clone(id_token));
-            }
-        }
-        next.spent = next.version;
-        next
-    }
-}
-
-/// The session is over, for the reason that is known here or else for `reason`.
-fn over(session: &Session, reason: EndReason) -> TokenError {
-    TokenError::SessionEnded(session.ending.reason().unwrap_or(reason))
 }
 
 /// Whether a login may get past a refusal: not where the provider does not take our credential, nor

@@ -106,6 +106,7 @@ const FAILURES: [&str; 20] = [
 const EXPOSE: [&str; 12] = [
     "app/stores.rs",
     "secret.rs",
+    "oidc/bought.rs",
     "oidc/token_endpoint.rs",
     "oidc/client_auth.rs",
     "oidc/client_key.rs",
