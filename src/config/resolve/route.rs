@@ -6,13 +6,13 @@ use http::Method;
 use url::Url;
 
 use crate::config::error::Faults;
-use crate::config::file::RouteTable;
 use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
 use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::{Purpose, Surroundings, path_prefix, roots, span, upstream_url};
+use crate::config::route_table::RouteTable;
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
 use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie};
