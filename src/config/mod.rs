@@ -15,6 +15,7 @@ mod reader;
 mod route_table;
 mod secret_source;
 mod tls_table;
+mod token_table;
 mod unknown_key;
 mod values;
 mod words;

@@ -6,6 +6,7 @@ use http::Method;
 
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Written, table};
+use crate::config::token_table::TokenChoice;
 use crate::config::values::HeaderText;
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::EncodedSlashes;
@@ -26,6 +27,8 @@ table! {
         ca: String,
         /// Who may call: with a session, with or without one, or without any credential. Default "required".
         auth: Chosen<RouteAuth>,
+        /// Which access token its calls carry. Default "user"; "none" where auth is "none".
+        token: TokenChoice,
         /// How a call proves that our own page made it. Default "header"; nothing where auth is "none".
         csrf: Chosen<CsrfCheck>,
         /// Whether the route's path is taken off on the way. Default false.
