@@ -901,6 +901,47 @@ fn explain_tells_what_becomes_of_a_call() {
     "#);
 }
 
+/// §8: which token a route carries, how it is got, and for whom.
+#[test]
+fn explain_says_which_token_a_route_carries() {
+    for (lines, says) in [
+        (
+            "token = { resource = \"https://orders.example.com\", scopes = [\"b\", \"a\"] }",
+            "token      Authorization: Bearer … of the user
+             got by the session's refresh token, kept in the session
+             for the resource https://orders.example.com
+             with the scopes a b
+",
+        ),
+        (
+            "auth = \"optional\"\ntoken = { exchange = { audience = \"orders\", actor = \"client\" } }",
+            "token      Authorization: Bearer … of the user where there is a session, else none
+             got in exchange for the session's own token (RFC 8693), with bff as actor
+             for the audience orders
+",
+        ),
+        (
+            "token = \"client\"",
+            "token      Authorization: Bearer … of bff itself, as app
+             got by client credentials, kept by each process
+",
+        ),
+        (
+            "auth = \"optional\"\ntoken = \"user_or_client\"",
+            "token      Authorization: Bearer … of the session where there is one, else
+             of bff itself, as app
+             got by client credentials, kept by each process
+",
+        ),
+        ("token = \"none\"", "token      none: token is \"none\"\n"),
+    ] {
+        let route = format!("[[route]]\npath = \"/own\"\nupstream = \"http://c:3\"\n{lines}\n");
+        let (exit, out, err) = Folder::with(&format!("{CONFIG}\n{route}")).run("explain GET /own");
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{lines}");
+        assert!(out.contains(says), "{lines}: {out}");
+    }
+}
+
 #[test]
 fn explain_needs_no_secret_and_takes_a_file_of_bff_dev() {
     let production = CONFIG

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::Method;
 use ipnet::IpNet;
 use serde_json::{Map, json};
 
@@ -11,13 +10,13 @@ use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
+use crate::config::route_table::RouteTable;
 use crate::config::secret_source::{AddressSource, SecretSource};
 use crate::config::tenants::written::TenantsTable;
 use crate::config::tls_table::TlsTable;
+use crate::config::values::HeaderText;
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
 use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
-use crate::proxy::path::EncodedSlashes;
-use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::server::Listen;
 use crate::session::SameSite;
 use crate::session::store::{LimitScope, OnLimit};
@@ -306,78 +305,6 @@ table! {
 }
 
 table! {
-    /// One route: where the calls under a path go and what they carry.
-    RouteTable {
-        /// The path prefix, by whole segments. Required.
-        path: String,
-        /// Only for this host, without a port. Default any.
-        host: String,
-        /// Only for these methods. Default all.
-        methods: Vec<Written<Method>>,
-        /// The upstream's address, or a list of them that is taken in turn. Required.
-        upstream: OneOrMany<String>,
-        /// PEM file with the roots that an https upstream's certificate is held against. Default the machine's.
-        ca: String,
-        /// Who may call: with a session, with or without one, or without any credential. Default "required".
-        auth: Chosen<RouteAuth>,
-        /// How a call proves that our own page made it. Default "header"; nothing where auth is "none".
-        csrf: Chosen<CsrfCheck>,
-        /// Whether the route's path is taken off on the way. Default false.
-        strip_prefix: bool,
-        /// What the route's path becomes on the way. Default itself.
-        rewrite: String,
-        /// Whether a path may hold a semicolon. Default `server.allow_semicolon`.
-        allow_semicolon: bool,
-        /// Whether a path may hold %2F. Default "refuse".
-        encoded_slashes: Chosen<EncodedSlashes>,
-        /// Whether the upstream is called by our host in place of its own. Default false.
-        preserve_host: bool,
-        /// What passes of the request's headers, and changes to them. Default none.
-        request_headers: RequestHeaderTable,
-        /// Changes to the answer's headers. Default none.
-        response_headers: HeaderTable,
-        /// To the head of the upstream's answer. Default "60s".
-        timeout: Duration,
-        /// The most bytes a request's body may have. Default none: bodies stream.
-        max_body: Size,
-        /// Whether WebSocket upgrades pass. Default true.
-        websocket: bool,
-        /// Between two pieces of a body, either way. Default `server.timeouts.body_idle`.
-        idle_timeout: Duration,
-        /// Whether bodies of requests are streams that may come as slowly as they like. Default false.
-        streams: bool,
-        /// Whether its scripts may become service workers. Default false.
-        service_worker: bool,
-        /// Whether its calls put the idle timeout off. Default true.
-        activity: bool,
-        /// What becomes of the cookies that the upstream sets. Default "drop".
-        set_cookie: Chosen<SetCookie>,
-    }
-}
-
-table! {
-    /// Headers of a request: to let pass, to set and to remove.
-    RequestHeaderTable {
-        /// The only ones of the browser's that pass. Default all but those that bff drops.
-        pass: Vec<Written<String>>,
-        /// Set, in place of any that came. Default none.
-        set: Named<HeaderText>,
-        /// Removed. Default none.
-        remove: Vec<Written<String>>,
-    }
-}
-
-table! {
-    /// Headers to set and to remove.
-    HeaderTable {
-        /// Set, in place of any that came. Default none.
-        set: Named<HeaderText>,
-        /// Removed. Default none.
-        remove: Vec<Written<String>>,
-    }
-}
-
-table! {
     /// The browser app: its files, or its development server.
     FrontendTable {
         /// The folder that holds index.html, relative to the folder of this file. Default none.
@@ -415,21 +342,6 @@ table! {
         provider_port: u64,
         /// How long an access token lives. Default "5m".
         access_token_lifetime: Duration,
-    }
-}
-
-/// A header's value; it may be empty.
-#[derive(Debug, Clone)]
-pub(super) struct HeaderText(pub(super) String);
-
-impl Read for HeaderText {
-    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
-        let text = super::reader::text(node, key, "text", "\"…\", in quotes", faults)?;
-        Some(Self(text.to_owned()))
-    }
-
-    fn schema() -> serde_json::Value {
-        json!({ "type": "string" })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `bff.toml` turned into the parts' own validated types. The only place that reads the
 //! environment. Loading has no other side effect.
 //!
-//! `document` parses, `reader` and `file` give types and names, `resolve` holds the rules.
+//! `document` parses, `reader`, `file` and `route_table` give types and names, `resolve` holds the rules.
 
 mod capped;
 mod error;
@@ -12,8 +12,10 @@ mod folder;
 mod listening;
 mod lists;
 mod reader;
+mod route_table;
 mod secret_source;
 mod tls_table;
+mod token_table;
 mod unknown_key;
 mod values;
 mod words;

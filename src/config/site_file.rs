@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::config::document::Node;
 use crate::config::error::Faults;
-use crate::config::file::{File, FrontendTable, ProviderTable, RouteTable, SessionTable};
+use crate::config::file::{File, FrontendTable, ProviderTable, SessionTable};
 use crate::config::lists::Named;
 use crate::config::reader::{Read, Written, table, text};
+use crate::config::route_table::RouteTable;
 use crate::config::tenants::written::TenantsTable;
 use crate::config::tls_table::TlsTable;
 

@@ -1,5 +1,5 @@
 //! Values that are written with a unit or in a form of their own: durations, sizes, networks, methods,
-//! days.
+//! days, headers.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -124,6 +124,21 @@ impl Read for AtMost {
 
     fn schema() -> serde_json::Value {
         json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "none" }] })
+    }
+}
+
+/// A header's value; it may be empty.
+#[derive(Debug, Clone)]
+pub(super) struct HeaderText(pub(super) String);
+
+impl Read for HeaderText {
+    fn read(node: &Node, key: &str, faults: &mut Faults) -> Option<Self> {
+        let text = text(node, key, "text", "\"…\", in quotes", faults)?;
+        Some(Self(text.to_owned()))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string" })
     }
 }
 

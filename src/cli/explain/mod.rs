@@ -2,6 +2,7 @@
 
 mod headers;
 mod sign_in;
+mod token;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -292,7 +293,7 @@ fn route(
         .map(|upstream| sent_to(upstream, &path))
         .collect();
     page.line("goes to", &upstreams.join(", in turn with "));
-    page.line("token", token(route.auth));
+    token::lines(page, site, route);
     page.line("must show", proof(route.csrf));
     page.line("anonymous", anonymous(route.auth, route.csrf));
     if route.auth != RouteAuth::None {
@@ -429,14 +430,6 @@ fn sent_to(upstream: &Url, path: &str) -> String {
         None => "",
     };
     format!("{}{between}{path}", upstream.as_str().trim_end_matches('/'))
-}
-
-fn token(auth: RouteAuth) -> &'static str {
-    match auth {
-        RouteAuth::Required => "Authorization: Bearer … of the session, fresh",
-        RouteAuth::Optional => "Authorization: Bearer … where there is a session, else none",
-        RouteAuth::None => "none: no credential of any kind is carried",
-    }
 }
 
 fn proof(csrf: Option<CsrfCheck>) -> &'static str {

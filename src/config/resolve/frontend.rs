@@ -3,12 +3,13 @@
 use url::Url;
 
 use crate::config::error::Faults;
-use crate::config::file::{FrontendTable, HeaderText};
+use crate::config::file::FrontendTable;
 use crate::config::lists::Named;
 use crate::config::reader::Field;
 use crate::config::resolve::headers::{self, Direction};
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{Surroundings, table, upstream_url};
+use crate::config::values::HeaderText;
 use crate::frontend::{ErrorPage, FrontendSettings, LARGEST_ERROR_PAGE};
 use crate::web::regular_file;
 

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue};
 
 use crate::config::error::Faults;
-use crate::config::file::{HeaderTable, HeaderText, RequestHeaderTable};
 use crate::config::lists::Named;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::table;
+use crate::config::route_table::{HeaderTable, RequestHeaderTable};
+use crate::config::values::HeaderText;
 use crate::proxy::HeaderChanges;
 use crate::proxy::headers::{PassedFields, kept_back};
 

@@ -18,6 +18,7 @@ mod provider_login;
 mod provider_logout;
 mod public;
 mod route;
+mod route_token;
 mod server;
 mod session;
 pub(super) mod site;

@@ -6,18 +6,19 @@ use http::Method;
 use url::Url;
 
 use crate::config::error::Faults;
-use crate::config::file::RouteTable;
 use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
 use crate::config::resolve::public::{Public, host_of};
-use crate::config::resolve::{Purpose, Surroundings, path_prefix, roots, span, upstream_url};
+use crate::config::resolve::{
+    Purpose, Surroundings, path_prefix, roots, route_token, span, upstream_url,
+};
+use crate::config::route_table::RouteTable;
 use crate::config::words::{Chosen, Size};
 use crate::proxy::path::{EncodedSlashes, PathRules, Semicolons};
 use crate::proxy::{CsrfCheck, HostSent, PathRewrite, RouteAuth, RouteSettings, SetCookie};
 use crate::web::activity::Activity;
-use crate::web::token_spec::RouteToken;
 
 /// The upstream that stands for the demo API of `bff dev`.
 #[cfg(feature = "dev")]
@@ -193,6 +194,7 @@ fn route(
     warn_of_idle_roots(&table.ca, upstreams.as_deref(), faults);
     let host = host(&table.host, faults);
     let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
+    let token = route_token::token(&table.token, auth, faults);
     let csrf = csrf(table, auth, faults);
     let path_rewrite = path_rewrite(table, faults);
     let passed_fields = passed(&table.request_headers, faults);
@@ -223,10 +225,7 @@ fn route(
         upstreams: upstreams?,
         roots,
         auth,
-        token: match auth {
-            RouteAuth::None => RouteToken::None,
-            RouteAuth::Required | RouteAuth::Optional => RouteToken::User,
-        },
+        token: token?,
         csrf,
         path_rewrite: path_rewrite?,
         path_rules: PathRules {

@@ -10,6 +10,7 @@ mod providers;
 #[cfg(feature = "dev")]
 mod reference;
 mod route;
+mod route_token;
 mod server;
 mod session;
 mod sites;
