@@ -123,6 +123,11 @@ impl AccessToken {
         self.expose().as_bytes().ct_eq(other.as_bytes()).into()
     }
 
+    /// Whether both are one token.
+    pub fn is(&self, other: &Self) -> bool {
+        self.header.ct_eq(&other.header).into()
+    }
+
     /// `Bearer …` or `DPoP …`, marked sensitive so that no `Debug` of the headers shows it.
     ///
     /// `None` where the token holds bytes that a header may not (RFC 6750 §2.1).

@@ -23,8 +23,10 @@ pub fn token_sizes(tokens: &Tokens) -> Vec<(String, usize)> {
         let name = format!("access_token ({})", other.key);
         (name, other.access.token.expose().len() + other.key.len())
     });
+    let proof_key = tokens.proof_key.as_deref();
+    let proof_key = proof_key.map(|key| ("proof key".to_owned(), key.expose().len()));
     let own = own.into_iter().map(|(name, size)| (name.to_owned(), size));
-    own.chain(others).collect()
+    own.chain(others).chain(proof_key).collect()
 }
 
 /// Fields to be sealed together, each with its length before it, so that no two lists of fields

@@ -119,7 +119,7 @@ impl Tokens {
     /// Whether both are one set: what was written under a version may be another node's.
     pub(super) fn are_those_of(&self, written: &Self) -> bool {
         let same = |own: &Access, other: &Access| {
-            own.version == other.version && own.token.matches(other.token.expose())
+            own.version == other.version && own.token.is(&other.token)
         };
         self.version == written.version
             && same(&self.own, &written.own)

@@ -1,5 +1,6 @@
 //! What a session takes of this process's memory, about: a few percent more rather than less.
 
+use crate::session::fields::token_sizes;
 use crate::session::record::Session;
 use crate::session::tokens::Tokens;
 
@@ -30,26 +31,12 @@ pub(super) fn of(session: &Session) -> u32 {
     u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
-/// Access tokens count twice, so that the sum is rather more than less.
+/// Access tokens are there as they came, and as headers.
 fn of_tokens(tokens: &Tokens) -> usize {
-    let texts = [
-        2 * tokens.own.authorization.len(),
-        tokens
-            .refresh_token
-            .as_deref()
-            .map_or(0, |token| token.expose().len()),
-        tokens
-            .id_token
-            .as_deref()
-            .map_or(0, |token| token.expose().len()),
-        tokens
-            .proof_key
-            .as_deref()
-            .map_or(0, |key| key.expose().len()),
-    ];
-    let others = tokens
-        .others
-        .iter()
-        .map(|other| ANOTHER + 2 * (other.key.len() + other.access.authorization.len()));
-    texts.into_iter().chain(others).sum()
+    let texts: usize = token_sizes(tokens).iter().map(|(_, size)| size).sum();
+    let others = tokens.others.iter();
+    let others: usize = others
+        .map(|other| ANOTHER + other.key.len() + other.access.authorization.len())
+        .sum();
+    texts + tokens.own.authorization.len() + others
 }

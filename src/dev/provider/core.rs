@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::keys::{KeyFault, KeySet};
+use super::other_grants::{JWT_BEARER, TOKEN_EXCHANGE};
 use super::relying_party::RelyingParty;
 use super::tamper::{Stage, Tamper};
 use crate::clock::{Clock, Randomness, Timestamp};
@@ -82,6 +83,8 @@ pub(super) struct State {
     /// Each ID token, byte for byte: a hint is good after its expiry and after a revocation.
     pub(super) id_tokens: HashMap<String, IssuedIdToken>,
     assertion_ids: HashMap<String, i64>,
+    /// With which code exchanges are refused, if they are.
+    pub(super) exchange_refusal: Option<&'static str>,
     next_grant: u64,
 }
 
@@ -125,7 +128,14 @@ pub(super) struct IssuedCode {
 
 #[derive(Debug, Clone)]
 pub(super) struct IssuedAccess {
-    pub(super) grant: GrantId,
+    /// Whose it is; a client's own is nobody's.
+    pub(super) grant: Option<GrantId>,
+    pub(super) client_id: String,
+    pub(super) scope: Vec<String>,
+    /// For whom, where somebody asked (RFC 8707).
+    pub(super) audience: Vec<String>,
+    /// Who acts for the user (RFC 8693 §4.1).
+    pub(super) actor: Option<String>,
     pub(super) expires_at: Timestamp,
 }
 
@@ -147,12 +157,16 @@ pub(super) struct IssuedIdToken {
 /// What an access token stands for, for an API that asks (RFC 7662).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introspection {
-    /// Whose it is.
+    /// Whose it is: a user's, or a client's own.
     pub sub: String,
     /// What it may be used for.
     pub scope: Vec<String>,
     /// Who got it.
     pub client_id: String,
+    /// For whom it is; empty where nobody asked.
+    pub audience: Vec<String>,
+    /// Who acts for the user.
+    pub actor: Option<String>,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -201,6 +215,7 @@ impl Core {
                 refresh_tokens: HashMap::new(),
                 id_tokens: HashMap::new(),
                 assertion_ids: HashMap::new(),
+                exchange_refusal: None,
                 next_grant: 0,
             }),
         })
@@ -230,7 +245,8 @@ impl Core {
             "scopes_supported": ["openid", "profile", "email", "offline_access"],
             "response_types_supported": ["code"],
             "response_modes_supported": ["query", "form_post"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "grant_types_supported":
+                ["authorization_code", "refresh_token", "client_credentials", TOKEN_EXCHANGE, JWT_BEARER],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "PS256", "ES256"],
             "token_endpoint_auth_methods_supported":
@@ -287,11 +303,16 @@ impl Core {
         let now = self.clock.now();
         let state = self.state();
         let issued = state.access_tokens.get(access_token)?;
-        let grant = state.grants.get(&issued.grant)?;
+        let sub = match issued.grant {
+            Some(grant) => state.grants.get(&grant)?.session.sub.clone(),
+            None => issued.client_id.clone(),
+        };
         (now < issued.expires_at).then(|| Introspection {
-            sub: grant.session.sub.clone(),
-            scope: grant.scope.clone(),
-            client_id: grant.client_id.clone(),
+            sub,
+            scope: issued.scope.clone(),
+            client_id: issued.client_id.clone(),
+            audience: issued.audience.clone(),
+            actor: issued.actor.clone(),
             expires_at: issued.expires_at,
         })
     }
@@ -421,7 +442,8 @@ impl State {
     /// Ends a grant: its tokens are unknown from here on.
     pub(super) fn end_grant(&mut self, grant: GrantId) {
         self.grants.remove(&grant);
-        self.access_tokens.retain(|_, issued| issued.grant != grant);
+        self.access_tokens
+            .retain(|_, issued| issued.grant != Some(grant));
     }
 
     /// Lets go of what time has ended.

@@ -216,11 +216,13 @@ impl Core {
             .ok_or(OAuthError::new("invalid_request", "the token is missing"))?;
         let mut state = self.state();
         let refresh = state.refresh_tokens.get(token).map(|issued| issued.grant);
-        let access = state.access_tokens.get(token).map(|issued| issued.grant);
-        let owned = refresh
-            .or(access)
-            .and_then(|grant| state.grants.get(&grant))
-            .is_some_and(|grant| grant.client_id == relying_party.client_id);
+        let owner = if let Some(grant) = refresh {
+            state.grants.get(&grant).map(|grant| &grant.client_id)
+        } else {
+            let access = state.access_tokens.get(token);
+            access.map(|issued| &issued.client_id)
+        };
+        let owned = owner == Some(&relying_party.client_id);
         if !owned {
             return Ok(());
         }

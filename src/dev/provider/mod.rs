@@ -8,6 +8,7 @@ pub mod core;
 
 pub mod authorize;
 pub mod logout;
+mod other_grants;
 pub mod token;
 
 pub mod client;

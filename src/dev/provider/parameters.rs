@@ -28,9 +28,14 @@ impl Parameters {
 
     /// The first name that stands twice (RFC 6749 §3.1: "MUST NOT be included more than once").
     pub fn repeated(&self) -> Option<&str> {
+        self.repeated_but_for(&[])
+    }
+
+    /// The same, where these may stand as often as they like.
+    pub fn repeated_but_for(&self, free: &[&str]) -> Option<&str> {
         self.0.iter().enumerate().find_map(|(at, (name, _))| {
             let seen = self.0.iter().take(at).any(|(earlier, _)| earlier == name);
-            seen.then_some(name.as_str())
+            (seen && !free.contains(&name.as_str())).then_some(name.as_str())
         })
     }
 

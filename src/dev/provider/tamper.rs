@@ -23,6 +23,10 @@ pub enum Stage {
     TokenResponse,
     /// The answer to a refresh token.
     RefreshResponse,
+    /// The answer to a token exchange.
+    ExchangedToken,
+    /// The answer to client credentials.
+    ClientToken,
     /// The JOSE header of a logout token, before it is signed.
     LogoutTokenHeader,
     /// The claims of a logout token, before they are signed.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::RelyingParty;
 use super::core::{Core, Grant, GrantId, IssuedAccess, IssuedIdToken, IssuedRefresh, OAuthError};
+use super::other_grants::{JWT_BEARER, TOKEN_EXCHANGE, audience};
 use super::parameters::Parameters;
 use super::tamper::Stage;
 
@@ -26,16 +27,19 @@ impl Core {
         form: &Parameters,
         authorization: Option<&str>,
     ) -> Result<Value, OAuthError> {
-        if form.repeated().is_some() {
+        // A token may be for several (RFC 8707 §2, RFC 8693 §2.1).
+        if form.repeated_but_for(&["resource", "audience"]).is_some() {
             return Err(OAuthError::new("invalid_request", "a repeated parameter"));
         }
         let relying_party = self.authenticate(form, authorization)?;
         match form.value("grant_type") {
             Some("authorization_code") => self.exchange_code(&relying_party, form),
             Some("refresh_token") => self.refresh(&relying_party, form),
+            Some("client_credentials") => self.client_credentials(&relying_party, form),
+            Some(TOKEN_EXCHANGE | JWT_BEARER) => self.exchange_token(&relying_party, form),
             _ => Err(OAuthError::new(
                 "unsupported_grant_type",
-                "authorization_code and refresh_token are",
+                "authorization_code, refresh_token, client_credentials, token-exchange and jwt-bearer are",
             )),
         }
     }
@@ -82,7 +86,8 @@ impl Core {
             }
             (code.grant, grant)
         };
-        let mut response = self.issue_tokens(relying_party, id, &grant, Issue::Login)?;
+        let audience = audience(form);
+        let mut response = self.issue_tokens(relying_party, id, &grant, audience, Issue::Login)?;
         self.tamper(Stage::TokenResponse, &mut response);
         Ok(response)
     }
@@ -142,7 +147,9 @@ impl Core {
                 session.refreshes += u64::from(session.sid == grant.session.sid);
             }
         }
-        let mut response = self.issue_tokens(relying_party, id, &grant, Issue::Refresh)?;
+        let audience = audience(form);
+        let mut response =
+            self.issue_tokens(relying_party, id, &grant, audience, Issue::Refresh)?;
         self.tamper(Stage::RefreshResponse, &mut response);
         Ok(response)
     }
@@ -152,6 +159,7 @@ impl Core {
         relying_party: &RelyingParty,
         id: GrantId,
         grant: &Grant,
+        audience: Vec<String>,
         issue: Issue,
     ) -> Result<Value, OAuthError> {
         let has = |name: &str| grant.scope.iter().any(|scope| scope == name);
@@ -171,7 +179,11 @@ impl Core {
         state.access_tokens.insert(
             access_token.clone(),
             IssuedAccess {
-                grant: id,
+                grant: Some(id),
+                client_id: grant.client_id.clone(),
+                scope: grant.scope.clone(),
+                audience,
+                actor: None,
                 expires_at: now + Duration::from_secs(seconds),
             },
         );

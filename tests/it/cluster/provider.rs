@@ -201,7 +201,10 @@ struct Recorder(Arc<Ledger>);
 impl Tamper for Recorder {
     fn tamper(&self, stage: Stage, value: &mut Value) {
         let members: &[(&'static str, &str)] = match stage {
-            Stage::TokenResponse | Stage::RefreshResponse => &[
+            Stage::TokenResponse
+            | Stage::RefreshResponse
+            | Stage::ExchangedToken
+            | Stage::ClientToken => &[
                 ("access token", "access_token"),
                 ("refresh token", "refresh_token"),
                 ("ID token", "id_token"),

@@ -476,7 +476,10 @@ impl Tamper for Liar {
 impl Shared {
     fn remember(&self, stage: Stage, value: &Value) {
         let members: &[(&'static str, &str)] = match stage {
-            Stage::TokenResponse | Stage::RefreshResponse => &[
+            Stage::TokenResponse
+            | Stage::RefreshResponse
+            | Stage::ExchangedToken
+            | Stage::ClientToken => &[
                 ("access token", "access_token"),
                 ("refresh token", "refresh_token"),
                 ("ID token", "id_token"),
