@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::keys::{KeyFault, KeySet};
-use super::other_grants::{JWT_BEARER, TOKEN_EXCHANGE};
 use super::relying_party::RelyingParty;
 use super::tamper::{Stage, Tamper};
 use crate::clock::{Clock, Randomness, Timestamp};
@@ -19,6 +18,11 @@ use crate::secret::random_base64url;
 
 /// The authentication contexts that the provider offers, the weaker first.
 pub const ACR_VALUES: [&str; 2] = ["pwd", "mfa"];
+
+/// `grant_type` of a token exchange (RFC 8693 §2.1).
+pub(super) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// `grant_type` of an assertion (RFC 7523 §2.1).
+pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// How long an ID token is recognised as a hint.
 const HINT_LIFETIME: Duration = Duration::from_hours(24);

@@ -6,14 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::{Proof, RelyingParty};
-use super::core::{Core, IssuedAccess, OAuthError};
+use super::core::{Core, IssuedAccess, JWT_BEARER, OAuthError};
 use super::parameters::Parameters;
 use super::tamper::Stage;
-
-/// `grant_type` of a token exchange.
-pub(super) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-/// `grant_type` of an assertion.
-pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";

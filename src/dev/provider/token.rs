@@ -9,8 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::client::RelyingParty;
-use super::core::{Core, Grant, GrantId, IssuedAccess, IssuedIdToken, IssuedRefresh, OAuthError};
-use super::other_grants::{JWT_BEARER, TOKEN_EXCHANGE, audience};
+use super::core::{
+    Core, Grant, GrantId, IssuedAccess, IssuedIdToken, IssuedRefresh, JWT_BEARER, OAuthError,
+    TOKEN_EXCHANGE,
+};
+use super::other_grants::audience;
 use super::parameters::Parameters;
 use super::tamper::Stage;
 
