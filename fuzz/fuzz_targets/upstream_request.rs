@@ -135,6 +135,7 @@ fn check(stage: &Stage, parts: &Parts, pieces: Vec<Bytes>, trailers: HeaderMap) 
             body,
             path: &path,
             authorization: Some(&bearer),
+            told: &[],
             client: &client,
             public: &stage.public,
             request_id: &request_id,

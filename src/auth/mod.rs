@@ -87,6 +87,8 @@ pub struct AuthSettings {
     pub anonymous: AnonymousAnswer,
     /// The claims that `/bff/session` shows.
     pub claims: Vec<String>,
+    /// Those that a session keeps for us beside them, by the paths that routes ask by.
+    pub kept_claims: Vec<String>,
     /// How long before its end an access token is refreshed.
     pub refresh_before: Duration,
     /// Whose tokens are revoked at the provider.

@@ -18,6 +18,7 @@ use crate::session::id::{SessionHash, SessionId};
 use crate::session::journal::End;
 use crate::session::record::{Authentication, Details, Facts, NewSession, Session, facts_of_login};
 use crate::session::store::{Admission, StoreError};
+use crate::web::claims;
 use crate::web::ending::EndReason;
 
 impl Logins {
@@ -44,13 +45,15 @@ impl Logins {
             .tokens
             .tokens(grant.tokens)
             .ok_or(CallbackFault::UnusableToken)?;
+        let shown = self.claims_for_browser(&identity);
+        let kept = self.claims_for_us(&identity, &shown);
         let new = NewSession {
             details: Details {
                 tag: random_base64url::<9>(randomness).into(),
                 logout_sid: LogoutSid::random(randomness),
                 user_agent: user_agent(headers),
-                claims: self.claims_for_browser(&identity).into(),
-                grant_facts: facts_of_login(&identity.facts, client),
+                claims: Value::Object(shown).to_string().into(),
+                grant_facts: facts_of_login(&identity.facts, client, kept),
                 authentication: Authentication {
                     acr: identity.acr.map(Into::into),
                     amr: identity.amr.into_iter().map(Into::into).collect(),
@@ -123,8 +126,8 @@ impl Logins {
         Err(fault)
     }
 
-    /// The claims that the configuration lets out, as a JSON object; always with `sub`.
-    fn claims_for_browser(&self, identity: &Identity) -> String {
+    /// The claims that the configuration lets out; always with `sub`.
+    fn claims_for_browser(&self, identity: &Identity) -> Map<String, Value> {
         let mut shown = Map::new();
         shown.insert("sub".to_owned(), Value::String(identity.sub.clone()));
         for name in &self.settings.claims {
@@ -132,7 +135,20 @@ impl Logins {
                 shown.insert(name.clone(), value.clone());
             }
         }
-        Value::Object(shown).to_string()
+        shown
+    }
+
+    /// What routes ask of the user beside that, by the paths that they ask by; null where the login did
+    /// not say it, so that a rule which is newer than a login is told from one that the user fails.
+    fn claims_for_us(&self, identity: &Identity, shown: &Map<String, Value>) -> Map<String, Value> {
+        let wanted = self.settings.kept_claims.iter();
+        let wanted = wanted.filter(|path| claims::find(shown, path).is_none());
+        wanted
+            .map(|path| {
+                let said = claims::find(&identity.claims, path);
+                (path.clone(), said.cloned().unwrap_or_default())
+            })
+            .collect()
     }
 
     /// Those of these sessions that are of this one's user.

@@ -56,7 +56,18 @@ impl Places {
 
     /// Where a person signs in, in such a window, and comes back to this place.
     pub fn login_link(&self, place: &ReturnTo, window: Window) -> String {
+        self.login_link_asking(place, window, [])
+    }
+
+    /// The same, with parameters for the provider.
+    pub fn login_link_asking<'a>(
+        &self,
+        place: &ReturnTo,
+        window: Window,
+        asked: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(asked);
         if window == Window::Popup {
             query.append_pair("mode", "popup");
         }

@@ -12,6 +12,7 @@ mod folder;
 mod listening;
 mod lists;
 mod reader;
+mod require_table;
 mod route_table;
 mod secret_source;
 mod tls_table;
@@ -279,7 +280,7 @@ impl SiteConfig {
             return Some(value.clone()).filter(|value| !value.is_empty());
         }
         let of_a_route = self.routes.iter().any(|route| {
-            let HeaderChanges { set, remove } = &route.response_headers;
+            let HeaderChanges { set, remove, .. } = &route.response_headers;
             set.iter().any(|(name, _)| is_hsts(name)) || remove.iter().any(is_hsts)
         });
         (!of_a_route).then_some(HSTS)

@@ -6,6 +6,7 @@ use http::Method;
 
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Written, table};
+use crate::config::require_table::RequireTable;
 use crate::config::token_table::TokenChoice;
 use crate::config::values::HeaderText;
 use crate::config::words::{Chosen, Size};
@@ -29,6 +30,9 @@ table! {
         auth: Chosen<RouteAuth>,
         /// Which access token its calls carry. Default "user"; "none" where auth is "none".
         token: TokenChoice,
+        /// Who may call: claims by name or dotted path, each with what it must say or a list of that, and `acr`,
+        /// `max_auth_age`, `scope`. Default whoever has a session.
+        require: RequireTable,
         /// How a call proves that our own page made it. Default "header"; nothing where auth is "none".
         csrf: Chosen<CsrfCheck>,
         /// Whether the route's path is taken off on the way. Default false.

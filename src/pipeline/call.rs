@@ -9,10 +9,13 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::auth::access_token::{LiveToken, TokenError};
 use crate::auth::client_tokens::ClientTokens;
+use crate::auth::return_to::ReturnTo;
 use crate::pipeline::Serving;
 use crate::pipeline::context::Context;
 use crate::pipeline::error::Refusal;
-use crate::pipeline::{account, csrf};
+use crate::pipeline::requirement::Unmet;
+use crate::pipeline::step_up::StepUp;
+use crate::pipeline::{account, csrf, requirement, told_of_session};
 use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::path::RequestPath;
 use crate::proxy::route::Route;
@@ -24,6 +27,8 @@ use crate::session::record::Session;
 use crate::session::store::Found;
 use crate::web::body::Body;
 use crate::web::ending::Ending;
+use crate::web::navigation::is_page_load;
+use crate::web::requirement::Requirement;
 use crate::web::strangers::{Demand, Turn};
 use crate::web::token_spec::RouteToken;
 
@@ -62,6 +67,7 @@ impl Serving<'_> {
             None
         };
         let caller = self.caller(route, ctx, parts).await?;
+        let told = self.told_of(route, &caller);
         let client = self.client(ctx, parts);
         let turn = match caller.session {
             Some(_) => None,
@@ -73,6 +79,7 @@ impl Serving<'_> {
             body,
             path,
             authorization,
+            told: &told,
             client: &client,
             public: &site.public,
             request_id: &ctx.request_id,
@@ -104,7 +111,9 @@ impl Serving<'_> {
                     (None, None) => Some(self.turn(Demand::Call, client.address())?),
                     (turn, _) => turn,
                 };
-                let call = call(better.adds(), RequestBody::Empty);
+                let mut call = call(better.adds(), RequestBody::Empty);
+                let told = self.told_of(route, &better);
+                call.told = &told;
                 let again = Box::pin(self.worker.upstreams.forward(call)).await?;
                 Ok(match turn {
                     Some(turn) => account::held(again, turn, parts.version),
@@ -116,6 +125,15 @@ impl Serving<'_> {
                 None => response,
             }),
         }
+    }
+
+    /// What the upstream is told of the caller's session in headers of the operator's own.
+    fn told_of(&self, route: &Route, caller: &Caller) -> Vec<(HeaderName, HeaderValue)> {
+        let changes = &route.settings().request_headers;
+        if changes.templates.is_empty() {
+            return Vec::new();
+        }
+        told_of_session::fields(changes, caller.session.as_deref(), &self.site.id)
     }
 
     async fn open_socket(
@@ -243,7 +261,35 @@ impl Serving<'_> {
         };
         ctx.session = Some(Arc::clone(&session));
         check_session_of_page(&parts.headers, &session)?;
+        if let Some(rule) = &route.settings().require {
+            self.check_requirement(rule, &session, parts)?;
+        }
         Ok(Some(session))
+    }
+
+    /// What the route asks beside a session.
+    fn check_requirement(
+        &self,
+        rule: &Requirement,
+        session: &Session,
+        parts: &Parts,
+    ) -> Result<(), Refusal> {
+        let relying_party = &self.site.relying_party;
+        match requirement::check(rule, session, relying_party.now()) {
+            Ok(()) => Ok(()),
+            Err(Unmet::Entry(entry)) => Err(Refusal::Unmet(entry)),
+            Err(Unmet::Login) => {
+                let return_to = self.place_of_step_up(parts);
+                Err(Refusal::StepUp(Box::new(StepUp::asked_by(rule, return_to))))
+            }
+        }
+    }
+
+    /// Where a second login leads back to: the page that is asked for, or the page that asks.
+    fn place_of_step_up(&self, parts: &Parts) -> ReturnTo {
+        let places = self.site.relying_party.places();
+        let page = is_page_load(parts).then(|| self.place_of(parts)).flatten();
+        page.unwrap_or_else(|| places.page_that_asked(&parts.headers))
     }
 
     /// Whether a page is open to whoever comes and nothing can be forged with this request: a crawler's

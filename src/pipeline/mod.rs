@@ -14,11 +14,14 @@ mod nobody;
 pub mod own_headers;
 mod pages;
 mod refusal_log;
+mod requirement;
 mod serving;
 mod sign_in;
 pub mod site;
 pub mod sites;
+pub mod step_up;
 pub mod tenancy;
+mod told_of_session;
 
 use std::sync::Arc;
 use std::time::Duration;

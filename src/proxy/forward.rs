@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::proxy::PathRewrite;
 use crate::proxy::exchange::{self, Bounds, Failure, Tail};
@@ -40,6 +40,8 @@ pub struct Call<'a> {
     pub path: &'a RequestPath,
     /// The credential to add, if there is one.
     pub authorization: Option<&'a HeaderValue>,
+    /// What the operator has it told of its session.
+    pub told: &'a [(HeaderName, HeaderValue)],
     /// Who calls.
     pub client: &'a ClientAddress,
     /// The origin that the browser sees.
@@ -228,6 +230,7 @@ pub(super) fn head_for<'a>(
         framing,
         becomes_websocket: false,
         authorization: call.authorization,
+        told: call.told,
         client: call.client,
         public: call.public,
         request_id: call.request_id,
@@ -252,7 +255,10 @@ fn framing(call: &Call<'_>, length: Option<u64>) -> Framing {
         (_, Some(length)) => Framing::Length(length),
         // Those trailers that are not announced stay here.
         (_, None) if call.route.settings().passed_fields.is_some() => Framing::Chunked(Vec::new()),
-        (_, None) => Framing::Chunked(request::announced_trailers(&parts.headers)),
+        (_, None) => {
+            let changes = &call.route.settings().request_headers;
+            Framing::Chunked(request::announced_trailers(&parts.headers, changes))
+        }
     }
 }
 

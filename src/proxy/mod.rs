@@ -33,6 +33,8 @@ use url::Url;
 use self::headers::PassedFields;
 use self::path::PathRules;
 use crate::web::activity::Activity;
+use crate::web::header_template::HeaderTemplate;
+use crate::web::requirement::Requirement;
 use crate::web::token_spec::RouteToken;
 use crate::web::trust::Roots;
 
@@ -55,6 +57,8 @@ pub struct RouteSettings {
     pub auth: RouteAuth,
     /// The access token that its calls carry.
     pub token: RouteToken,
+    /// What else is asked of who calls.
+    pub require: Option<Requirement>,
     /// How a call proves that our own page made it; `None` where `auth` is none.
     pub csrf: Option<CsrfCheck>,
     /// What becomes of the path on its way.
@@ -106,6 +110,15 @@ impl RouteSettings {
         self
     }
 
+    /// The claims that it asks of a session, by their paths.
+    pub fn claims_asked(&self) -> impl Iterator<Item = &str> {
+        let ruled = self.require.iter().flat_map(|rule| &rule.claims);
+        let told = self.request_headers.templates.iter();
+        ruled
+            .map(|(path, _)| path.as_str())
+            .chain(told.flat_map(|(_, template)| template.claims()))
+    }
+
     /// A route of `path` to `upstream` that asks for nothing and changes nothing.
     pub fn open(path: &str, upstream: Url) -> Self {
         Self {
@@ -117,6 +130,7 @@ impl RouteSettings {
             roots: None,
             auth: RouteAuth::None,
             token: RouteToken::None,
+            require: None,
             csrf: None,
             path_rewrite: PathRewrite::Keep,
             mount: String::new(),
@@ -191,6 +205,9 @@ pub enum PathRewrite {
 pub struct HeaderChanges {
     /// Set, in place of any that came.
     pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Set to what is known of the session of a call. Their names are among those removed, so that no
+    /// browser can write one where nothing is known.
+    pub templates: Vec<(HeaderName, HeaderTemplate)>,
     /// Removed.
     pub remove: Vec<HeaderName>,
 }

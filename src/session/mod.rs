@@ -2,6 +2,7 @@
 
 mod carried;
 mod chunks;
+pub mod claims;
 pub mod cookie;
 mod email;
 mod everywhere;

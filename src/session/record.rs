@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 use crate::secret::LogoutSid;
+use crate::session::claims::{self, HeldClaims};
 use crate::session::id::SessionHash;
 use crate::session::tokens::Tokens;
 use crate::web::ending::Ending;
@@ -80,6 +81,8 @@ pub struct Session {
     /// When its tokens are worth nothing any more, where the provider says so.
     grant_ends: AtomicI64,
     tokens: ArcSwap<Tokens>,
+    /// What its claims say, once somebody asked.
+    held: OnceLock<Box<HeldClaims>>,
 }
 
 /// The moments of a session's life.
@@ -155,13 +158,18 @@ impl Details {
 /// The member of [`Details::grant_facts`] that holds the address of the login.
 const CLIENT: &str = "client_address";
 
-/// The facts of a grant with the address that its login came from. That travels in their JSON object
-/// since releases before this one take no further field of a record, and read past a member that
-/// they do not know.
-pub fn facts_of_login(grant_facts: &impl serde::Serialize, client: IpAddr) -> Box<str> {
+/// The facts of a grant with the address that its login came from, and the claims that are kept for us.
+/// Both travel in their JSON object since releases before this one take no further field of a record,
+/// and read past a member that they do not know.
+pub fn facts_of_login(
+    grant_facts: &impl serde::Serialize,
+    client: IpAddr,
+    kept: Map<String, Value>,
+) -> Box<str> {
     let mut facts = serde_json::to_value(grant_facts).unwrap_or_default();
     if let Some(facts) = facts.as_object_mut() {
         facts.insert(CLIENT.to_owned(), client.to_string().into());
+        claims::keep(facts, kept);
     }
     facts.to_string().into()
 }
@@ -217,7 +225,19 @@ impl Session {
             known_at: AtomicI64::new(i64::MIN),
             grant_ends: AtomicI64::new(end_of_grant(&tokens)),
             tokens: ArcSwap::from_pointee(tokens),
+            held: OnceLock::new(),
         }
+    }
+
+    /// What is known of its user, for rules and headers; read once.
+    pub fn claims(&self) -> &HeldClaims {
+        let Details {
+            claims,
+            grant_facts,
+            ..
+        } = &self.details;
+        self.held
+            .get_or_init(|| Box::new(HeldClaims::read(claims, grant_facts)))
     }
 
     /// The address that the login came from, where it was written down.

@@ -402,7 +402,11 @@ fn the_release_before_reads_a_record_with_an_address() {
         "auth_time": null, "iat": 1_795_251_600, "nonce": null, "scope": ["openid"],
     });
     let facts: GrantFacts = serde_json::from_value(facts).unwrap();
-    let written = facts_of_login(&facts, "203.0.113.7".parse().unwrap());
+    let written = facts_of_login(
+        &facts,
+        "203.0.113.7".parse().unwrap(),
+        serde_json::Map::new(),
+    );
     assert!(written.contains("203.0.113.7"));
     let read: GrantFacts = serde_json::from_str(&written).unwrap();
     assert_eq!(read, facts);

@@ -60,6 +60,7 @@ mod proxy;
 mod real_providers;
 mod refresh;
 mod reload;
+mod requirements;
 mod return_to;
 mod rules;
 mod session;
@@ -73,6 +74,7 @@ mod sse;
 mod stores;
 mod strangers;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
+mod told_of_session;
 mod upgrade;
 mod upstream_401;
 mod user_guard;

@@ -15,7 +15,15 @@ pub(super) fn changes(page: &mut Page, changes: &HeaderChanges) {
         };
         page.line("", &text);
     }
-    for name in &changes.remove {
+    for (name, template) in &changes.templates {
+        let text = format!(
+            "sets {name}: {}, filled in for each call",
+            template.written()
+        );
+        page.line("", &text);
+    }
+    let is_filled = |name: &HeaderName| changes.templates.iter().any(|(other, _)| other == name);
+    for name in changes.remove.iter().filter(|name| !is_filled(name)) {
         page.line("", &format!("removes {name}, as configured"));
     }
 }

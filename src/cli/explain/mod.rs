@@ -1,6 +1,7 @@
 //! `bff explain`: what becomes of one call, in words.
 
 mod headers;
+mod requirement;
 mod sign_in;
 mod token;
 
@@ -294,6 +295,7 @@ fn route(
         .collect();
     page.line("goes to", &upstreams.join(", in turn with "));
     token::lines(page, site, route);
+    requirement::lines(page, route);
     page.line("must show", proof(route.csrf));
     page.line("anonymous", anonymous(route.auth, route.csrf));
     if route.auth != RouteAuth::None {

@@ -55,12 +55,11 @@ const OURS_IN_ANSWERS: [&str; 2] = ["set-cookie", "x-request-id"];
 /// The start of 2024, since the epoch: a date before it was past when bff came to be, on every clock.
 const LONG_GONE: Duration = Duration::from_hours(473_352);
 
-/// The changes that a route asks for in its requests.
+/// The changes that a route asks for in its requests, the same for every call.
 pub(super) fn request_changes(
-    field: &Field<RequestHeaderTable>,
+    headers: &RequestHeaderTable,
     faults: &mut Faults,
 ) -> Option<HeaderChanges> {
-    let (headers, _) = table(field);
     changes(&headers.set, &headers.remove, Direction::Request, faults)
 }
 
@@ -132,6 +131,7 @@ fn changes(
         })
         .collect::<Vec<_>>();
     Some(HeaderChanges {
+        templates: Vec::new(),
         set: set?,
         remove: remove.into_iter().collect::<Option<_>>()?,
     })
@@ -149,15 +149,7 @@ pub(super) fn set(
         .iter()
         .map(|written| {
             let (name, text) = &written.value;
-            let name = header_name(written, name, faults)?;
-            if is_ours(&name, direction) {
-                written.refuse(
-                    faults,
-                    format!("sets {name}, which bff alone writes"),
-                    "leave it out",
-                );
-                return None;
-            }
+            let name = name_to_set(written, name, direction, faults)?;
             match value(name.as_str(), &text.0) {
                 Ok(value) => Some((name, value)),
                 Err((what, remedy)) => {
@@ -168,6 +160,33 @@ pub(super) fn set(
         })
         .collect();
     read.into_iter().collect()
+}
+
+/// The name of a request's header that an operator may set.
+pub(super) fn settable_name<T>(
+    written: &Written<T>,
+    name: &str,
+    faults: &mut Faults,
+) -> Option<HeaderName> {
+    name_to_set(written, name, Direction::Request, faults)
+}
+
+fn name_to_set<T>(
+    written: &Written<T>,
+    name: &str,
+    direction: Direction,
+    faults: &mut Faults,
+) -> Option<HeaderName> {
+    let name = header_name(written, name, faults)?;
+    if is_ours(&name, direction) {
+        written.refuse(
+            faults,
+            format!("sets {name}, which bff alone writes"),
+            "leave it out",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 /// A header's value.

@@ -172,6 +172,8 @@ pub(super) fn auth(
         base_path: public.whole_base_path(),
         anonymous: session.anonymous.or(Chosen(AnonymousAnswer::Ok)).0,
         claims,
+        // The routes have their say once they are read.
+        kept_claims: Vec::new(),
         refresh_before: provider.refresh_before.or(Duration::from_mins(1)),
         revocation: RevocationRules {
             on_logout: provider.revoke_on_logout.or(true),

@@ -9,10 +9,11 @@ use crate::config::error::Faults;
 use crate::config::lists::OneOrMany;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::frontend::Frontend;
-use crate::config::resolve::headers::{answer_changes, keep_private, passed, request_changes};
+use crate::config::resolve::header_templates::request_changes;
+use crate::config::resolve::headers::{answer_changes, keep_private, passed};
 use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::{
-    Purpose, Surroundings, path_prefix, roots, route_token, span, upstream_url,
+    Purpose, Surroundings, path_prefix, requirement, roots, route_token, span, upstream_url,
 };
 use crate::config::route_table::RouteTable;
 use crate::config::words::{Chosen, Size};
@@ -195,10 +196,11 @@ fn route(
     let host = host(&table.host, faults);
     let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
     let token = route_token::token(&table.token, auth, faults);
+    let require = requirement::requirement(&table.require, auth, faults);
     let csrf = csrf(table, auth, faults);
     let path_rewrite = path_rewrite(table, faults);
     let passed_fields = passed(&table.request_headers, faults);
-    let request_headers = request_changes(&table.request_headers, faults);
+    let request_headers = request_changes(&table.request_headers, auth, faults);
     let response_headers = answer_changes(&table.response_headers, faults);
     if auth != RouteAuth::None {
         keep_private(&table.response_headers, faults);
@@ -226,6 +228,7 @@ fn route(
         roots,
         auth,
         token: token?,
+        require: require?,
         csrf,
         path_rewrite: path_rewrite?,
         path_rules: PathRules {

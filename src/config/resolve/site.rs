@@ -13,6 +13,7 @@ use crate::config::resolve::{
 };
 use crate::config::site_file::SiteFile;
 use crate::config::{ClientConfig, SiteConfig};
+use crate::proxy::RouteSettings;
 use crate::proxy::path::PathRules;
 use crate::server::SiteCertificate;
 
@@ -97,7 +98,7 @@ fn settings(
         outbound,
         provider_print,
     } = own;
-    let settings = SiteConfig {
+    let mut settings = SiteConfig {
         id: site.id.clone(),
         file: site.source.path().to_owned(),
         path_rules,
@@ -111,9 +112,26 @@ fn settings(
         frontend: frontend?.files(),
         error_page,
     };
+    keep_claims(&mut settings);
     chooser::judge(&file.choose_provider_url, &settings, faults);
     route_token::judge(&file.route, &settings, surroundings.purpose, faults);
     Some(settings)
+}
+
+/// Sessions keep what the routes ask of their users, whichever provider they come from.
+fn keep_claims(site: &mut SiteConfig) {
+    let mut asked: Vec<String> = site
+        .routes
+        .iter()
+        .flat_map(RouteSettings::claims_asked)
+        .map(str::to_owned)
+        .collect();
+    asked.sort_unstable();
+    asked.dedup();
+    for other in &mut site.others {
+        other.auth.kept_claims.clone_from(&asked);
+    }
+    site.auth.kept_claims = asked;
 }
 
 /// A service worker stands before all pages of its scope: that of a site on a path ends where the site

@@ -7,6 +7,9 @@ use std::fmt;
 /// What stands for a tenant's own name.
 pub(in crate::config) const TENANT: &str = "tenant";
 
+/// What stands for a site in the headers of its calls, which no tenant fills.
+pub(in crate::config) const SITE: &str = "site";
+
 const OF_NOBODY: &str = "_of_nobody_";
 
 /// A text, cut where something is to be filled in.
@@ -22,12 +25,21 @@ enum Piece {
 
 impl Fillable {
     pub(in crate::config) fn of(text: &str) -> Self {
+        Self::read(text, is_name)
+    }
+
+    /// That of a header's value, where `{site}` is filled in for each call.
+    pub(in crate::config) fn of_header(text: &str) -> Self {
+        Self::read(text, |name| is_name(name) && name != SITE)
+    }
+
+    fn read(text: &str, is_gap: impl Fn(&str) -> bool) -> Self {
         let mut pieces = Vec::new();
         let (mut plain, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('{') {
             plain.push_str(before);
             match after.split_once('}') {
-                Some((name, behind)) if is_name(name) => {
+                Some((name, behind)) if is_gap(name) => {
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain)));
                     }

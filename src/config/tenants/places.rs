@@ -123,11 +123,15 @@ fn walk(node: &mut Node, path: &mut Vec<Step>, found: &mut Found) {
     expand(node, path);
     match &mut node.value {
         Value::Text(text) | Value::Untyped(text) => {
-            let text = Fillable::of(text);
+            let kind = kind(path);
+            let text = match kind {
+                Some(Kind::Header) => Fillable::of_header(text),
+                _ => Fillable::of(text),
+            };
             if text.names().next().is_none() {
                 return;
             }
-            match kind(path) {
+            match kind {
                 Some(kind) => found.spots.push(Spot {
                     kind,
                     text,

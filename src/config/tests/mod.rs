@@ -3,12 +3,14 @@
 #[cfg(feature = "dev")]
 mod development;
 mod files;
+mod header_templates;
 mod misplaced;
 mod pipes;
 mod provider;
 mod providers;
 #[cfg(feature = "dev")]
 mod reference;
+mod requirement;
 mod route;
 mod route_token;
 mod server;

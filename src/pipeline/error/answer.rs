@@ -62,7 +62,7 @@ fn body(
         for_people: for_people(refusal),
         on: request.way_on(refusal, verdict),
         home: request.way_home(refusal),
-        extra: ended(refusal),
+        extra: extra(refusal),
     };
     if verdict.code == Code::InvalidRequest {
         oauth_error(verdict)
@@ -136,8 +136,12 @@ fn oauth_error(verdict: &Verdict) -> Response<Body> {
     response
 }
 
-/// Why the session ended, in the words of `/bff/session`: the next request brings no cookie any more.
-fn ended(refusal: &Refusal) -> Map<String, Value> {
+/// Why the session ended, in the words of `/bff/session`: the next request brings no cookie any more. And
+/// what another login must be like.
+fn extra(refusal: &Refusal) -> Map<String, Value> {
+    if let Refusal::StepUp(step_up) = refusal {
+        return step_up.members();
+    }
     let member = |reason: EndReason| ("ended".to_owned(), Value::from(reason.as_str()));
     refusal.end_reason().map(member).into_iter().collect()
 }

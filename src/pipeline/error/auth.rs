@@ -52,6 +52,18 @@ const SESSION_SUPERSEDED: Verdict = verdict(
     "Another sign-in took the place of this one. Sign in again to go on here.",
 );
 
+pub(super) const NOT_ONE_OF_THEM: Verdict = verdict(
+    Code::Forbidden,
+    "Not allowed",
+    "You are signed in, and this is not open to you.",
+);
+
+pub(super) const STEP_UP_REQUIRED: Verdict = verdict(
+    Code::StepUpRequired,
+    "Sign in once more",
+    "This asks for a fresh or a stronger sign-in. Sign in again to go on.",
+);
+
 pub(super) const USER_CHANGED: Verdict = verdict(
     Code::UserChanged,
     "Signed in anew",

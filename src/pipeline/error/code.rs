@@ -11,6 +11,8 @@ enum Remedy {
     /// Signing in, and the cookie stays. A superseded session's does: where the browser itself signed
     /// in anew, an answer to the old cookie that comes late would take the new one away.
     SignIn,
+    /// Signing in once more, in another way: whoever is signed in decides when, and stays signed in.
+    StepUp,
     /// Signing in once more, since that was under way or comes next.
     SignInAgain,
     /// Nothing that has to do with a login.
@@ -76,6 +78,8 @@ codes! {
     TokenUnrefreshable "token_unrefreshable" UNAUTHORIZED SignIn,
     /// The user, or this app, may not do that.
     Forbidden "forbidden" FORBIDDEN Other,
+    /// The route asks for a fresher or a stronger login than the session's.
+    StepUpRequired "step_up_required" UNAUTHORIZED StepUp,
     /// The request may be forged.
     Csrf "csrf" FORBIDDEN Other,
     /// The request comes from another site.
@@ -181,7 +185,9 @@ mod tests {
             assert!(!code.deletes_cookie() || code.needs_login(), "{code:?}");
             assert!(!code.needs_login() || code.offers_login(), "{code:?}");
             let is_401 = code.status() == StatusCode::UNAUTHORIZED;
-            assert_eq!(code.needs_login(), is_401, "{code:?}");
+            // Nobody is sent to a second login unasked: it might come back as weak as the first.
+            let is_step_up = *code == Code::StepUpRequired;
+            assert_eq!(code.needs_login() || is_step_up, is_401, "{code:?}");
         }
         assert!(!Code::SessionSuperseded.deletes_cookie());
     }

@@ -28,6 +28,7 @@ use crate::auth::logout::LogoutError;
 use crate::auth::sessions::SessionsError;
 use crate::auth::user::UserError;
 use crate::pipeline::csrf::CsrfFault;
+use crate::pipeline::step_up::StepUp;
 use crate::proxy::forward::ForwardError;
 use crate::proxy::message::MessageFault;
 use crate::proxy::path::PathFault;
@@ -77,6 +78,12 @@ pub enum Refusal {
     /// Its session has ended, and this is why, where that is remembered.
     #[error("{}", ended(*.0))]
     Ended(Option<EndReason>),
+    /// Its session is not one of those that may call the route, by this entry of `require`.
+    #[error("the session does not fulfil require.{0}")]
+    Unmet(String),
+    /// Its session may call the route after another login.
+    #[error("another login is required: {}", .0.asked())]
+    StepUp(Box<StepUp>),
     /// The session store could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),

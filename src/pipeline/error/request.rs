@@ -51,6 +51,10 @@ impl RefusedRequest<'_> {
     pub(super) fn login_url(&self, refusal: &Refusal) -> Option<String> {
         let return_to = match refusal {
             Refusal::Callback(error) => error.return_to.as_ref(),
+            Refusal::StepUp(step_up) => {
+                let places = self.relying_party?.places();
+                return Some(step_up.login_url(places, self.window(refusal)));
+            }
             Refusal::Login(LoginError::Over { link } | LoginError::Hopeless { link, .. }) => {
                 return Some(link.clone());
             }
@@ -103,7 +107,10 @@ impl RefusedRequest<'_> {
                 let address = self.relying_party?.settings().public_url.as_str();
                 Some(Way::new("Open the public address", address))
             }
-            Refusal::Callback(_) | Refusal::CallbackForm | Refusal::Login(_) => sign_in(),
+            Refusal::Callback(_)
+            | Refusal::CallbackForm
+            | Refusal::Login(_)
+            | Refusal::StepUp(_) => sign_in(),
             _ if verdict.code.needs_login() => sign_in(),
             _ if is_passing => {
                 let place = self.return_to.as_ref()?;

@@ -45,6 +45,8 @@ impl Refusal {
             Self::NotOpened(fault) => not_opened(*fault),
             Self::LoginRequired => auth::LOGIN_REQUIRED,
             Self::Ended(reason) => auth::ended(*reason),
+            Self::Unmet(_) => auth::NOT_ONE_OF_THEM,
+            Self::StepUp(_) => auth::STEP_UP_REQUIRED,
             Self::Store(_) => STORE_UNAVAILABLE,
             Self::Token(error) => auth::token(error),
             Self::Login(error) => auth::login(error),

@@ -232,6 +232,7 @@ pub(super) mod tests {
                 ),
             ],
             remove: vec![name("x-old"), name("content-length")],
+            ..crate::proxy::HeaderChanges::default()
         };
         apply(&changes, &mut headers);
         assert_eq!(

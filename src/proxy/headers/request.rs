@@ -36,6 +36,7 @@ pub(in crate::proxy) struct HeadFor<'a> {
     /// Whether it asks for a WebSocket.
     pub(in crate::proxy) becomes_websocket: bool,
     pub(in crate::proxy) authorization: Option<&'a HeaderValue>,
+    pub(in crate::proxy) told: &'a [(HeaderName, HeaderValue)],
     pub(in crate::proxy) client: &'a ClientAddress,
     pub(in crate::proxy) public: &'a PublicOrigin,
     pub(in crate::proxy) request_id: &'a HeaderValue,
@@ -97,6 +98,9 @@ pub(in crate::proxy) fn write(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<
         fields.put(&AUTHORIZATION, authorization.as_bytes());
     }
     fields.put_changes();
+    for (name, value) in head.told {
+        put_field(into, name.as_str(), value.as_bytes());
+    }
     into.extend_from_slice(b"\r\n");
 }
 
@@ -158,10 +162,15 @@ impl Fields<'_> {
     }
 }
 
-/// The trailers that a browser's head announces (J12).
-pub(in crate::proxy) fn announced_trailers(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The trailers that a browser's head announces (J12), but for those that the operator has set or removed:
+/// what is not the browser's to say in a head is not in what comes after the body either.
+pub(in crate::proxy) fn announced_trailers(
+    headers: &HeaderMap,
+    changes: &HeaderChanges,
+) -> Vec<HeaderName> {
     words(headers, &TRAILER)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .filter(|name| !changes.touch(name))
         .collect()
 }
 
@@ -246,6 +255,7 @@ mod tests {
             framing,
             becomes_websocket: false,
             authorization: Some(&HeaderValue::from_static("Bearer ours")),
+            told: &[],
             client: &client,
             public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),
             request_id: &HeaderValue::from_static("r-1"),
@@ -487,7 +497,7 @@ mod tests {
     fn framing_and_hops_are_said_anew() {
         let mut parts = parts(&["content-length: 77", "max-forwards: 3", "trailer: x-sum"]);
         let none = HeaderChanges::default();
-        let framing = Framing::Chunked(announced_trailers(&parts.headers));
+        let framing = Framing::Chunked(announced_trailers(&parts.headers, &none));
         let chunked = built(&parts, &framing, &none);
         assert!(chunked.contains(&"transfer-encoding: chunked".to_owned()));
         assert!(chunked.contains(&"trailer: x-sum".to_owned()));
@@ -519,6 +529,7 @@ mod tests {
                 })
                 .to_vec(),
             remove: vec![HeaderName::from_static("accept-language")],
+            ..HeaderChanges::default()
         };
         let parts = parts(&["accept-language: en", "x-tenant: forged"]);
         let built = built(&parts, &Framing::None, &changes);

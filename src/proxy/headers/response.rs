@@ -380,7 +380,11 @@ mod tests {
         ] {
             let route = RouteSettings {
                 auth: RouteAuth::Required,
-                response_headers: HeaderChanges { set, remove },
+                response_headers: HeaderChanges {
+                    set,
+                    remove,
+                    ..HeaderChanges::default()
+                },
                 ..settings("/", "http://up.example")
             };
             let left = cleaned(route, parts(200, &["cache-control: no-cache"]));

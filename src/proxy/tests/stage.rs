@@ -186,6 +186,7 @@ impl House {
             body: RequestBody::from(body),
             path: &path,
             authorization: Some(&HeaderValue::from_static("Bearer canary")),
+            told: &[],
             client: &client,
             public: &self.public,
             request_id: &HeaderValue::from_static("r-1"),

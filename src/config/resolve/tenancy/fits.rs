@@ -72,6 +72,12 @@ impl<'a> Rule<'a> {
     pub(super) fn judge_value(&self, value: &str) -> Result<(), Misfit> {
         let key = &self.spot.key;
         match &self.rest {
+            Rest::Header if value.contains(['{', '}']) => Err(Misfit {
+                what: format!(
+                    "is {value:?}, which may not stand in {key}: braces there are the site's own"
+                ),
+                remedy: "write it without braces".to_owned(),
+            }),
             Rest::Form(_) if !is_word(value) => Err(Misfit {
                 what: format!("is {value:?}, which may not stand in {key}, an address"),
                 remedy: "write letters, digits, - and _ alone".to_owned(),
