@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::oidc::error::{ProviderError, TokenResponseFault, Unavailable};
 use crate::oidc::error_code::ErrorAnswer;
 use crate::oidc::provider::Provider;
-use crate::oidc::token_endpoint::{TokenFailure, TokenResponse};
+use crate::oidc::token_endpoint::TokenFailure;
+use crate::oidc::token_response::TokenResponse;
 use crate::secret::AccessToken;
 use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenGrant, TokenSpec};
 
@@ -41,10 +42,9 @@ impl Provider {
     ///
     /// The provider refuses, or cannot be asked.
     pub async fn client_token(&self, spec: &TokenSpec) -> Result<BoughtToken, TokenRefusal> {
-        let mut form = vec![("grant_type", "client_credentials")];
-        form.extend(asked_for(spec));
-        let response = self.buy(&form).await?;
-        Ok(response.into())
+        let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
+        let endpoint = self.token_endpoint(&metadata);
+        Ok(endpoint.client_credentials(spec).await?.into())
     }
 
     /// Exchanges `subject` for the token that `spec` asks for, in the name of its user; `actor` says who
@@ -83,8 +83,10 @@ impl Provider {
                 ("actor_token_type", ACCESS_TOKEN),
             ]);
         }
-        form.extend(asked_for(spec));
-        let response = self.buy(&form).await?;
+        form.extend(targets(spec));
+        form.extend(spec.scope().map(|scope| ("scope", scope)));
+        let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
+        let response = self.token_endpoint(&metadata).buy(&form).await?;
         if let Some(ExchangeTerms {
             form: ExchangeForm::TokenExchange,
             ..
@@ -104,26 +106,15 @@ impl Provider {
         }
         Ok(response.into())
     }
-
-    async fn buy(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenRefusal> {
-        let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
-        let bought = self.token_endpoint(&metadata).buy(form).await;
-        Ok(bought?)
-    }
 }
 
-/// The parameters that say what a token is for (RFC 8707 §2, RFC 8693 §2.1, RFC 6749 §3.3).
-pub(super) fn asked_for(spec: &TokenSpec) -> Vec<(&'static str, &str)> {
+/// The parameters that say for whom a token is (RFC 8707 §2, RFC 8693 §2.1).
+pub(super) fn targets(spec: &TokenSpec) -> Vec<(&'static str, &str)> {
     let resources = spec.resources.iter();
-    resources
-        .map(|resource| ("resource", resource.as_str()))
-        .chain(
-            spec.audience
-                .iter()
-                .map(|audience| ("audience", audience.as_str())),
-        )
-        .chain(spec.scope().map(|scope| ("scope", scope)))
-        .collect()
+    let resources = resources.map(|resource| ("resource", resource.as_str()));
+    let audience = spec.audience.iter();
+    let audience = audience.map(|audience| ("audience", audience.as_str()));
+    resources.chain(audience).collect()
 }
 
 impl From<TokenResponse> for BoughtToken {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use http::request::Builder;
+use http::{HeaderMap, HeaderValue};
 use jsonwebtoken::Header;
 use serde::Serialize;
 use url::form_urlencoded::{self, Serializer};
@@ -59,14 +58,15 @@ impl ClientAuthenticator {
         &self,
         settings: &ProviderSettings,
         metadata: &Metadata,
-        request: Builder,
+        headers: &mut HeaderMap,
         form: &mut Serializer<'_, String>,
-    ) -> Result<Builder, ClientKeyFault> {
+    ) -> Result<(), ClientKeyFault> {
         let client_id = &settings.client_id;
         match &settings.client_auth {
             ClientAuth::Secret(_) if metadata.terms.secret_in_form => {}
             ClientAuth::SecretBasic(secret) | ClientAuth::Secret(secret) => {
-                return Ok(request.header(AUTHORIZATION, basic(client_id, secret)));
+                headers.insert(AUTHORIZATION, basic(client_id, secret));
+                return Ok(());
             }
             ClientAuth::SecretPost(_) | ClientAuth::PrivateKeyJwt { .. } | ClientAuth::Public => {}
         }
@@ -88,7 +88,7 @@ impl ClientAuthenticator {
                     .append_pair("client_assertion", &assertion);
             }
         }
-        Ok(request)
+        Ok(())
     }
 
     fn assertion(
@@ -152,7 +152,6 @@ fn basic(client_id: &str, secret: &ClientSecret) -> HeaderValue {
 mod tests {
     use std::collections::HashMap;
 
-    use http::Request;
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{Algorithm, DecodingKey, Validation};
     use serde_json::{Value, json};
@@ -179,7 +178,7 @@ mod tests {
         client_auth: ClientAuth,
         metadata: &Metadata,
         attempts: usize,
-    ) -> Vec<(Builder, HashMap<String, String>)> {
+    ) -> Vec<(HeaderMap, HashMap<String, String>)> {
         let mut settings = settings(ISSUER);
         settings.client_auth = client_auth;
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_unix_seconds(NOW)));
@@ -191,14 +190,14 @@ mod tests {
         (0..attempts)
             .map(|_| {
                 let mut form = Serializer::new(String::new());
-                let request = Request::builder();
-                let head = authenticator
-                    .apply(&settings, metadata, request, &mut form)
+                let mut headers = HeaderMap::new();
+                authenticator
+                    .apply(&settings, metadata, &mut headers, &mut form)
                     .unwrap();
                 let form = form_urlencoded::parse(form.finish().as_bytes())
                     .into_owned()
                     .collect();
-                (head, form)
+                (headers, form)
             })
             .collect()
     }

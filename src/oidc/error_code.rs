@@ -123,9 +123,13 @@ impl ErrorAnswer {
         }
     }
 
-    /// Whether it is about who we are, and not about what was asked for.
+    /// Whether it is about who we are, and not about what was asked for. A token endpoint has no other
+    /// reason for 401 (RFC 6749 §5.2).
     pub fn is_about_us(self) -> bool {
-        self.code == Some(ErrorCode::INVALID_CLIENT)
+        match self.code {
+            Some(code) => code == ErrorCode::INVALID_CLIENT,
+            None => self.status == StatusCode::UNAUTHORIZED.as_u16(),
+        }
     }
 
     /// What an operator can do where it says that we are not who we say.

@@ -25,6 +25,7 @@ mod end_session;
 mod client_auth;
 mod client_key;
 mod token_endpoint;
+mod token_response;
 
 // Whether to believe what came.
 mod envelope;

@@ -25,7 +25,8 @@ use crate::oidc::own_parameters;
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::standing::{Looks, Standing};
 use crate::oidc::terms::SCOPES;
-use crate::oidc::token_endpoint::{TokenEndpoint, TokenResponse};
+use crate::oidc::token_endpoint::TokenEndpoint;
+use crate::oidc::token_response::TokenResponse;
 use crate::oidc::untrusted::{
     ExchangeError, IdTokenFault, LogoutTokenError, RevocationError, Untrusted,
 };

@@ -4,6 +4,7 @@
 mod fake_provider;
 mod signing;
 
+mod bought;
 mod id_token;
 mod keys;
 mod login;
