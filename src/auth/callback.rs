@@ -226,7 +226,7 @@ impl Logins {
             nonce: &pending.nonce,
             begun: pending.started,
             max_age: pending.max_age,
-            essential_acr: &[],
+            essential_acr: &pending.essential_acr,
         };
         let asked = self.clock.now();
         let grant = self

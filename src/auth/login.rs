@@ -16,10 +16,10 @@ use crate::auth::ended_at_provider::EndsAtProvider;
 use crate::auth::ending::Endings;
 use crate::auth::logged_in::LoggedIn;
 use crate::auth::login_owner::LoginOwner;
-use crate::auth::login_params::{PASSED_ON, is_plain};
+use crate::auth::login_params::PASSED_ON;
 use crate::auth::past_login::PastLogin;
 use crate::auth::pending_login::{PendingLogin, PendingLoginCookie, Prompt, Window};
-use crate::auth::places::Places;
+use crate::auth::places::{Places, STEP_UP};
 use crate::auth::return_to::ReturnTo;
 use crate::auth::{AuthSettings, Common, LogoutHint};
 use crate::clock::{Clock, Randomness};
@@ -35,6 +35,7 @@ use crate::web::navigation::Sender;
 use crate::web::strangers::{Demand, Source, Strangers};
 
 pub use crate::auth::login_error::{LoginError, Trouble};
+pub use crate::auth::login_params::is_plain;
 
 /// What a login request comes to.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub enum LoginAnswer {
 }
 
 /// The longest value of the parameters that every login may carry.
-const LONGEST_VALUE: usize = 512;
+pub const LONGEST_VALUE: usize = 512;
 
 /// What somebody asked of a login.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub struct LoginRequest {
     extra: Vec<(Cow<'static, str>, String)>,
     window: Window,
     attempts: Attempts,
+    /// Whether the answer must be as strong as was asked for.
+    is_step_up: bool,
 }
 
 impl LoginRequest {
@@ -76,6 +79,7 @@ impl LoginRequest {
             extra: Vec::new(),
             window: Window::Tab,
             attempts: Attempts::NONE,
+            is_step_up: false,
         }
     }
 
@@ -83,11 +87,15 @@ impl LoginRequest {
     pub(in crate::auth) fn again(past: PastLogin, attempts: Attempts) -> Self {
         let silent = (past.prompt == Prompt::None).then(|| ("prompt".into(), "none".to_owned()));
         let max_age = past.max_age.map(|age| ("max_age".into(), age.to_string()));
+        let is_step_up = !past.essential_acr.is_empty();
+        let acr_values = is_step_up.then(|| ("acr_values".into(), past.essential_acr.join(" ")));
+        let extra = silent.into_iter().chain(max_age).chain(acr_values);
         Self {
             return_to: past.return_to,
-            extra: silent.into_iter().chain(max_age).collect(),
+            extra: extra.collect(),
             window: past.window,
             attempts,
+            is_step_up,
         }
     }
 
@@ -97,6 +105,7 @@ impl LoginRequest {
         let mut return_to = None;
         let mut window = None;
         let mut attempts = Attempts::NONE;
+        let mut is_step_up = false;
         let mut extra: Vec<(Cow<'static, str>, String)> = Vec::new();
         let bad = |name: &'static str| LoginError::BadParameter(name.into());
         let operators = &logins.settings.login_params;
@@ -110,6 +119,8 @@ impl LoginRequest {
                 if value != "popup" || window.replace(Window::Popup).is_some() {
                     return Err(bad("mode"));
                 }
+            } else if name == STEP_UP {
+                is_step_up = value == "true";
             } else if name == "tried" {
                 attempts = Attempts::open(&logins.keys, &value);
             } else if let Some(name) = PASSED_ON.into_iter().find(|own| *own == name) {
@@ -132,6 +143,7 @@ impl LoginRequest {
             extra,
             window: window.unwrap_or(Window::Tab),
             attempts,
+            is_step_up,
         })
     }
 
@@ -170,10 +182,23 @@ impl LoginRequest {
         if self.window == Window::Popup {
             query.append_pair("mode", "popup");
         }
+        if self.is_step_up {
+            query.append_pair(STEP_UP, "true");
+        }
         for (name, value) in &self.extra {
             query.append_pair(name, value);
         }
         query.finish()
+    }
+
+    /// One of these contexts must be the answer's, where there are any: asked for by a step-up, or as the
+    /// operator wants it of every login that asks for some (D13).
+    fn essential_acr(&self, always: bool) -> Vec<String> {
+        if !self.is_step_up && !always {
+            return Vec::new();
+        }
+        let asked = self.extra("acr_values").unwrap_or_default();
+        asked.split_ascii_whitespace().map(str::to_owned).collect()
     }
 
     fn extra(&self, name: &str) -> Option<&str> {
@@ -401,6 +426,7 @@ impl Logins {
             max_age: request
                 .extra("max_age")
                 .and_then(|seconds| seconds.parse().ok()),
+            essential_acr: request.essential_acr(self.settings.essential_acr),
             prompt,
             window: request.window,
             previous_session: match presented {

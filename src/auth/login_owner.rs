@@ -1,7 +1,5 @@
-//! Whose login a sealed one is, where a site has several providers: written at its end, for the client
-//! and not the name that links call it by, so that no rename leads a code to another client.
+//! Whose login a sealed one is, where a site has several providers: it says so for the client and not the name that links call it by, so that no rename leads a code to another client.
 
-use crate::session::seal::{FieldReader, FieldWriter};
 use crate::web::registration::Registration;
 
 /// The client whose logins a relying party takes for its own.
@@ -31,23 +29,6 @@ impl LoginOwner {
     pub(in crate::auth) fn takes(&self, written: Option<&Registration>) -> bool {
         written.map_or(!self.has_others, |written| *written == self.registration)
     }
-}
-
-/// Adds whose login it is, where that is to be said.
-pub(in crate::auth) fn of_registration(
-    fields: FieldWriter,
-    registration: Option<&Registration>,
-) -> FieldWriter {
-    match registration {
-        Some(of) => fields.text(&of.issuer).text(&of.client_id),
-        None => fields,
-    }
-}
-
-/// Whose login it is, where it says so.
-pub(in crate::auth) fn read_registration(fields: &mut FieldReader<'_>) -> Option<Registration> {
-    let issuer = fields.text()?;
-    Some(Registration::new(issuer, fields.text()?))
 }
 
 #[cfg(test)]

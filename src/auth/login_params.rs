@@ -76,7 +76,7 @@ pub fn why_not(name: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// Whether this is text of at most so many characters, as a person could have written it.
-pub(in crate::auth) fn is_plain(value: &str, longest: usize) -> bool {
+pub fn is_plain(value: &str, longest: usize) -> bool {
     value.chars().count() <= longest && !value.chars().any(char::is_control)
 }
 

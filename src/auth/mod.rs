@@ -21,6 +21,7 @@ pub mod login;
 mod login_error;
 mod login_owner;
 mod login_params;
+mod login_tail;
 pub mod logout;
 mod new_session;
 mod new_token;
@@ -102,6 +103,8 @@ pub struct AuthSettings {
     pub logout_hint_claim: Option<String>,
     /// Whether a login may be started from elsewhere (OIDC Core §4, B7).
     pub third_party_login: bool,
+    /// Whether the `acr` of every login that asks for some must be one of them (D13).
+    pub essential_acr: bool,
     /// How long a login may take (B4).
     pub login_timeout: Duration,
     /// Where a login ends that was cancelled at the provider (C5).

@@ -47,10 +47,30 @@ impl Logins {
             .ok_or(CallbackFault::UnusableToken)?;
         let shown = self.claims_for_browser(&identity);
         let kept = self.claims_for_us(&identity, &shown);
+        let facts = Facts {
+            hash: id.hash(),
+            site: self.sessions.site().clone(),
+            registration: self.ended_there.registration().clone(),
+            subject: identity.sub.into(),
+            provider_sid: identity.sid.map(Into::into),
+            name: name.into(),
+        };
+        // The same user signed in once more: the session goes on under another id.
+        let renewed = self.renewed(previous, &facts).await?;
+        let (tag, logout_sid) = match &renewed {
+            Some(before) => (
+                before.details.tag.clone(),
+                LogoutSid::new(before.details.logout_sid.in_link()),
+            ),
+            None => (
+                random_base64url::<9>(randomness).into(),
+                LogoutSid::random(randomness),
+            ),
+        };
         let new = NewSession {
             details: Details {
-                tag: random_base64url::<9>(randomness).into(),
-                logout_sid: LogoutSid::random(randomness),
+                tag,
+                logout_sid,
                 user_agent: user_agent(headers),
                 claims: Value::Object(shown).to_string().into(),
                 grant_facts: facts_of_login(&identity.facts, client, kept),
@@ -60,14 +80,7 @@ impl Logins {
                     auth_time: identity.auth_time.map(Timestamp::from_unix_seconds),
                 },
             },
-            facts: Facts {
-                hash: id.hash(),
-                site: self.sessions.site().clone(),
-                registration: self.ended_there.registration().clone(),
-                subject: identity.sub.into(),
-                provider_sid: identity.sid.map(Into::into),
-                name: name.into(),
-            },
+            facts,
             tokens,
         };
         let session = self.sessions.prepare(new);
@@ -82,21 +95,16 @@ impl Logins {
                 return Err(CallbackFault::TooLarge(too_large));
             }
         };
-        let mut admission = self.sessions.admit(&session).await?;
-        // This browser's own session makes room for the one that takes its place, if it is of the
-        // same user: a login that is refused ends nobody else's.
-        if matches!(admission, Admission::Refused)
-            && self
-                .end_previous(&self.of_user(previous, &session).await?)
-                .await
-        {
-            admission = self.sessions.admit(&session).await?;
+        // Before the old one ends, which a limit may bring about at once.
+        if let Some(before) = &renewed {
+            before.pass_to(Some(&session));
         }
-        if matches!(admission, Admission::Refused) {
-            self.endings.revocations().begin_last(session);
-            return Err(CallbackFault::SessionLimit);
+        if let Err(fault) = self.admit(&session, login, previous).await {
+            if let Some(before) = &renewed {
+                before.pass_to(None);
+            }
+            return Err(fault);
         }
-        self.check_not_ended_there(&session, login).await?;
         if let Some(email) = email
             && let Err(error) = self.sessions.note_email(&email, &session.facts).await
         {
@@ -104,6 +112,54 @@ impl Logins {
             tracing::debug!(%error, "an e-mail address was not noted");
         }
         Ok((session, cookies))
+    }
+
+    /// The session of this user that this browser had before, if it had one: it goes on under another id.
+    async fn renewed(
+        &self,
+        previous: &[SessionHash],
+        facts: &Facts,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        for hash in previous {
+            let session = match self.sessions.at_hand(hash) {
+                Some(session) => Some(session),
+                None => {
+                    let listed = self.sessions.look_up(hash).await?;
+                    listed.and_then(|listed| listed.session)
+                }
+            };
+            if let Some(session) = session
+                && session.are_of_one_user(facts)
+            {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the session in, if there is room for it and its user has not signed out at the provider
+    /// meanwhile.
+    async fn admit(
+        &self,
+        session: &Arc<Session>,
+        login: LoggedInWhen,
+        previous: &[SessionHash],
+    ) -> Result<(), CallbackFault> {
+        let mut admission = self.sessions.admit(session).await?;
+        // This browser's own session makes room for the one that takes its place, if it is of the
+        // same user: a login that is refused ends nobody else's.
+        if matches!(admission, Admission::Refused)
+            && self
+                .end_previous(&self.of_user(previous, session).await?)
+                .await
+        {
+            admission = self.sessions.admit(session).await?;
+        }
+        if matches!(admission, Admission::Refused) {
+            self.endings.revocations().begin_last(Arc::clone(session));
+            return Err(CallbackFault::SessionLimit);
+        }
+        self.check_not_ended_there(session, login).await
     }
 
     /// A logout token that came while the login was on its way found no session to end.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::auth::login_owner::{of_registration, read_registration};
+use crate::auth::login_tail::{read_tail, with_tail};
 use crate::auth::prompt::{Prompt, Window};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
@@ -27,6 +27,8 @@ pub struct PastLogin {
     pub return_to: ReturnTo,
     /// `max_age`, where it was asked for (D13).
     pub max_age: Option<u64>,
+    /// One of these was to be the answer's `acr`, where there are any (D13).
+    pub essential_acr: Vec<String>,
     /// Whether the provider was told to ask the user nothing.
     pub prompt: Prompt,
     /// What it was shown in.
@@ -71,7 +73,7 @@ impl PastLogin {
             .number(self.prompt.and(self.window))
             .number(i64::from(self.end == LoginEnd::SignedIn))
             .number(self.ended.unix_millis());
-        let fields = of_registration(fields, self.registration.as_ref());
+        let fields = with_tail(fields, self.registration.as_ref(), &self.essential_acr);
         keys.seal(&sealed_for(name), fields.finish(), randomness)
     }
 
@@ -87,14 +89,17 @@ impl PastLogin {
         } else {
             LoginEnd::Unfinished
         };
+        let ended = Timestamp::from_unix_millis(fields.number()?);
+        let (registration, essential_acr) = read_tail(&mut fields)?;
         Some(Self {
             return_to,
             max_age,
+            essential_acr,
             prompt,
             window,
             end,
-            ended: Timestamp::from_unix_millis(fields.number()?),
-            registration: read_registration(&mut fields),
+            ended,
+            registration,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth::login_owner::{of_registration, read_registration};
+use crate::auth::login_tail::{read_tail, with_tail};
 use crate::auth::past_login::{LoginEnd, PastLogin, REMEMBERED_FOR};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
@@ -46,6 +46,8 @@ pub struct PendingLogin {
     pub return_to: ReturnTo,
     /// `max_age`, where it was asked for (D13).
     pub max_age: Option<u64>,
+    /// One of these must be the answer's `acr`, where there are any (D13).
+    pub essential_acr: Vec<String>,
     /// Whether the provider was told to ask the user nothing.
     pub prompt: Prompt,
     /// What it is shown in.
@@ -65,6 +67,7 @@ impl PendingLogin {
         PastLogin {
             return_to: self.return_to.clone(),
             max_age: self.max_age,
+            essential_acr: self.essential_acr.clone(),
             prompt: self.prompt,
             window: self.window,
             end,
@@ -168,7 +171,8 @@ impl PendingLoginCookie {
             .bytes(previous)
             .number(pending.started.unix_millis());
         // Only where there are several: nodes of the release before read the rest, and have one.
-        let fields = of_registration(fields, pending.registration.as_ref());
+        let registration = pending.registration.as_ref();
+        let fields = with_tail(fields, registration, &pending.essential_acr);
         let sealed = self.keys.seal(&name, fields.finish(), randomness);
         let mut lines = self.make_room(headers, pending.started, randomness);
         // Kept for longer than it is good: a form that was left open for too long is known by it.
@@ -291,19 +295,22 @@ impl PendingLoginCookie {
         let return_to = ReturnTo::sealed(fields.text()?)?;
         let max_age = u64::try_from(fields.number()?).ok();
         let (prompt, window) = Prompt::and_window(fields.number()?);
-        let pending = PendingLogin {
+        let previous_session = SessionHash::from_slice(fields.bytes()?);
+        let started = Timestamp::from_unix_millis(fields.number()?);
+        let (registration, essential_acr) = read_tail(&mut fields)?;
+        Some(PendingLogin {
             state,
             nonce,
             code_verifier,
             return_to,
             max_age,
+            essential_acr,
             prompt,
             window,
-            previous_session: SessionHash::from_slice(fields.bytes()?),
-            started: Timestamp::from_unix_millis(fields.number()?),
-            registration: read_registration(&mut fields),
-        };
-        fields.is_empty().then_some(pending)
+            previous_session,
+            started,
+            registration,
+        })
     }
 
     /// The line by which this browser forgets the login of this cookie.

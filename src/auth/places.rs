@@ -9,6 +9,9 @@ use crate::auth::prompt::Window;
 use crate::auth::return_to::{BadReturnTo, Ground, ReturnTo};
 use crate::session::record::Session;
 
+/// The parameter of a login by which the provider's answer must be as strong as was asked for.
+pub const STEP_UP: &str = "step_up";
+
 /// The addresses of one site.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -57,6 +60,16 @@ impl Places {
     /// Where a person signs in, in such a window, and comes back to this place.
     pub fn login_link(&self, place: &ReturnTo, window: Window) -> String {
         self.login_link_asking(place, window, [])
+    }
+
+    /// The same, for a login that must be as strong and as fresh as is asked for (RFC 9470 §4).
+    pub fn step_up_link<'a>(
+        &self,
+        place: &ReturnTo,
+        window: Window,
+        asked: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> String {
+        self.login_link_asking(place, window, asked.into_iter().chain([(STEP_UP, "true")]))
     }
 
     /// The same, with parameters for the provider.

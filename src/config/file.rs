@@ -183,6 +183,8 @@ table! {
         userinfo: bool,
         /// Whether a login may be started from elsewhere. Default false.
         third_party_login: bool,
+        /// Whether the answer to a login that asks for `acr_values` must hold one of them. Default false.
+        essential_acr: bool,
         /// How long a login may take, from its start to the provider's answer. Default "1h".
         login_timeout: Duration,
         /// Where a login ends that was cancelled at the provider. Default "page".

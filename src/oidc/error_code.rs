@@ -54,6 +54,8 @@ impl ErrorCode {
     pub const ACCESS_DENIED: Self = Self("access_denied");
     /// The credential does not prove that we are this client.
     pub const INVALID_CLIENT: Self = Self("invalid_client");
+    /// The user cannot be authenticated in the way that was asked for.
+    pub const UNMET_AUTHENTICATION_REQUIREMENTS: Self = Self("unmet_authentication_requirements");
     /// This client may not do that.
     pub const UNAUTHORIZED_CLIENT: Self = Self("unauthorized_client");
 

@@ -86,6 +86,22 @@ pub enum Untrusted {
     Metadata(#[source] Arc<Misbehaviour>),
 }
 
+impl Untrusted {
+    /// Whether all is well but how the user signed in: not as strongly or not as lately as was asked for
+    /// (D13).
+    pub const fn is_of_a_weak_login(&self) -> bool {
+        let Self::IdToken(IdTokenFault::Claim(fault)) = self else {
+            return false;
+        };
+        match fault {
+            ClaimFault::Missing(claim) | ClaimFault::Value(claim) => {
+                matches!(claim.as_bytes(), b"acr" | b"auth_time")
+            }
+            ClaimFault::Type(_) => false,
+        }
+    }
+}
+
 /// What is wrong with an ID token (OIDC Core §3.1.3.7).
 #[derive(Debug, thiserror::Error)]
 pub enum IdTokenFault {

@@ -103,6 +103,13 @@ impl Serving<'_> {
                 None => response,
             });
         }
+        // It asks for another login, and no other token of this one will do (K1).
+        if caller.session.is_some() {
+            let place = || self.place_of_step_up(parts);
+            if let Some(step_up) = StepUp::challenged(response.headers(), place) {
+                return Err(Refusal::StepUp(Box::new(step_up)));
+            }
+        }
         // The upstream refuses the token: once, another may please it better (I13). A call that may
         // not be repeated learns at least whether its session is over.
         match Box::pin(self.after_refusal(route, &caller)).await? {

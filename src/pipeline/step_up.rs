@@ -1,12 +1,18 @@
 //! A second login that a call asks for: the link that begins it, and what the refused page is told of it
 //! (RFC 9470 §3).
 
+use http::HeaderMap;
 use serde_json::{Map, Value};
 
+use crate::auth::login::{LONGEST_VALUE, is_plain};
 use crate::auth::pending_login::Window;
 use crate::auth::places::Places;
 use crate::auth::return_to::ReturnTo;
+use crate::web::challenge::Challenge;
 use crate::web::requirement::Requirement;
+
+/// `error` of an upstream that asks for another login.
+const INSUFFICIENT: &str = "insufficient_user_authentication";
 
 /// What the login must be like, and where the browser comes back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +33,32 @@ impl StepUp {
             max_age: rule.max_auth_age.map(|age| age.as_secs()),
             return_to,
         }
+    }
+
+    /// The login that an upstream asks for, if that is what its refusal says (RFC 9470 §3). What it asks in
+    /// no words that a login link may carry is left out.
+    pub(super) fn challenged(
+        headers: &HeaderMap,
+        return_to: impl FnOnce() -> ReturnTo,
+    ) -> Option<Self> {
+        let challenges = Challenge::all(headers);
+        let challenge = challenges.iter().find(|challenge| {
+            let scheme = &challenge.scheme;
+            let ours = ["bearer", "dpop"]
+                .iter()
+                .any(|own| scheme.eq_ignore_ascii_case(own));
+            ours && challenge.param("error") == Some(INSUFFICIENT)
+        })?;
+        let acr_values = challenge.param("acr_values");
+        let acr_values = acr_values.filter(|acr| !acr.is_empty() && is_plain(acr, LONGEST_VALUE));
+        Some(Self {
+            acr_values: acr_values.map(str::to_owned),
+            max_age: challenge
+                .param("max_age")
+                .and_then(|seconds| seconds.parse::<u32>().ok())
+                .map(Into::into),
+            return_to: return_to(),
+        })
     }
 
     /// For the log.
@@ -53,7 +85,7 @@ impl StepUp {
         let asked = asked
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)));
-        places.login_link_asking(&self.return_to, window, asked)
+        places.step_up_link(&self.return_to, window, asked)
     }
 
     /// The same as members of the refusal, for a page that begins the login by itself.

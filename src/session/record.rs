@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
@@ -71,6 +71,8 @@ pub struct Session {
     pub ending: Ending,
     /// Told when its tokens or its end moved.
     pub changes: Notify,
+    /// The session that goes on in the place of this one.
+    successor: ArcSwapOption<Self>,
     last_seen: AtomicI64,
     /// When it ends if nothing more is heard of it, by its site's word at its last use.
     expires: AtomicI64,
@@ -219,6 +221,7 @@ impl Session {
             ends: times.ends,
             ending: Ending::new(),
             changes: Notify::new(),
+            successor: ArcSwapOption::empty(),
             last_seen: AtomicI64::new(times.seen.unix_millis()),
             expires: AtomicI64::new(times.expires.unix_millis()),
             looked_at: AtomicI64::new(times.seen.unix_millis()),
@@ -305,6 +308,20 @@ impl Session {
             expires: self.expires(),
             ends: self.ends,
         }
+    }
+
+    /// From now on what is open on its behalf goes on for the session of its user that takes its place; with
+    /// `None`, that comes to nothing.
+    pub fn pass_to(&self, successor: Option<&Arc<Self>>) {
+        self.ending
+            .pass_to(successor.map(|session| session.ending.clone()));
+        self.successor.store(successor.map(Arc::clone));
+        self.changes.notify_waiters();
+    }
+
+    /// The session that goes on in its place.
+    pub fn successor(&self) -> Option<Arc<Self>> {
+        self.successor.load_full()
     }
 
     /// The tokens of this moment.

@@ -3,8 +3,8 @@
 //! A WebSocket, a server-sent event stream or a long download holds an [`Ending`] and stops when
 //! it comes. It costs a request nothing until something actually waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -82,6 +82,8 @@ pub struct Ending(Arc<Signal>);
 struct Signal {
     reason: AtomicU8,
     waiters: Notify,
+    /// The end of the session that goes on in the place of this one.
+    successor: Mutex<Option<Ending>>,
 }
 
 impl Ending {
@@ -106,13 +108,37 @@ impl Ending {
         EndReason::from_u8(self.0.reason.load(Ordering::SeqCst))
     }
 
+    /// From now on whoever waits for this end waits for that of the session which goes on in its place, or,
+    /// with `None`, for this one again.
+    pub fn pass_to(&self, successor: Option<Self>) {
+        *self.successor() = successor;
+    }
+
+    fn successor(&self) -> MutexGuard<'_, Option<Self>> {
+        let successor = self.0.successor.lock();
+        successor.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether anything but its own session holds it.
     pub fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// Waits for the end. Safe to drop and to call again.
+    /// Waits for the end, of the last session of those that went on in the place of one another. Safe to drop
+    /// and to call again.
     pub async fn wait(&self) -> EndReason {
+        let mut awaited = self.clone();
+        loop {
+            let reason = awaited.come_itself().await;
+            let successor = awaited.successor().clone();
+            match successor {
+                Some(successor) => awaited = successor,
+                None => return reason,
+            }
+        }
+    }
+
+    async fn come_itself(&self) -> EndReason {
         loop {
             let mut notified = std::pin::pin!(self.0.waiters.notified());
             // Registered before the look, so that an end between the two is not missed.
@@ -145,5 +171,30 @@ mod tests {
             assert_eq!(waiter.await.unwrap(), EndReason::Logout);
         }
         assert_eq!(ending.wait().await, EndReason::Logout);
+    }
+
+    /// K1: what is open on behalf of a session that was renewed goes on until the end of the new one.
+    #[tokio::test]
+    async fn a_session_that_goes_on_in_another_ends_with_it() {
+        let endings = [Ending::new(), Ending::new(), Ending::new()];
+        let waiter = tokio::spawn({
+            let first = endings[0].clone();
+            async move { first.wait().await }
+        });
+        tokio::task::yield_now().await;
+        for (old, new) in endings.iter().zip(&endings[1..]) {
+            old.pass_to(Some(new.clone()));
+            old.come(EndReason::Superseded);
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiter.is_finished());
+        endings[2].come(EndReason::Logout);
+        assert_eq!(waiter.await.unwrap(), EndReason::Logout);
+        // One that was not renewed after all.
+        let ending = Ending::new();
+        ending.pass_to(Some(Ending::new()));
+        ending.pass_to(None);
+        ending.come(EndReason::Expired);
+        assert_eq!(ending.wait().await, EndReason::Expired);
     }
 }

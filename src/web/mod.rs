@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod background;
 pub mod body;
+pub mod challenge;
 pub mod changes;
 pub mod claims;
 pub mod client_address;

@@ -133,8 +133,8 @@ async fn bring(how: usize, idp: &Idp, bff: &Bff<'_>, alice: &mut Browser) {
         }
         1 => bff.clock().advance(Duration::from_mins(30)),
         2 => {
-            // Signed in once more, in this very browser.
-            alice.sign_in("alice").await;
+            // Somebody else signs in, in this very browser.
+            alice.sign_in("bob").await;
         }
         3 => {
             idp.misbehave(Fault::invalid_grant());

@@ -71,6 +71,7 @@ mod site_journey;
 mod sites;
 mod socket_files;
 mod sse;
+mod step_up;
 mod stores;
 mod strangers;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]

@@ -63,7 +63,7 @@ async fn asked(call: &Call, bff: &Bff<'_>) -> u16 {
     soon("an answer", wire.head(&home())).await.unwrap().status
 }
 
-async fn says_back(socket: &mut Socket, text: &str) {
+pub(crate) async fn says_back(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text)).await.unwrap();
     let said = soon("an echo", socket.next()).await.unwrap().unwrap();
     assert_eq!(said, Message::text(text));

@@ -128,6 +128,30 @@ impl EventStream {
         stream
     }
 
+    /// Whether the session was renewed, and the stream is of the new one from here on.
+    fn goes_on_in_another(&mut self) -> bool {
+        // Not before the old one is over: until then the login that renews it may come to nothing.
+        let Some(successor) = self.session.successor() else {
+            return false;
+        };
+        if self.session.ending.reason().is_none() {
+            return false;
+        }
+        self.change = change_of(&successor);
+        self.session = successor;
+        self.told = self.sessions.expires(&self.session);
+        self.stage = Stage::Calm;
+        self.look = None;
+        let remaining = self.sessions.remaining(&self.session);
+        let facts = json!({
+            "tag": self.session.details.tag,
+            "expires_in": remaining.idle.as_secs(),
+            "ends_in": remaining.absolute.as_secs(),
+        });
+        self.say("renewed", &facts);
+        true
+    }
+
     /// Says what there is to say of the expiry; else, when there will be something.
     fn look_at_expiry(&mut self) -> Option<Instant> {
         let expires = self.sessions.expires(&self.session);
@@ -244,6 +268,9 @@ impl HttpBody for EventStream {
             // Registered before the look, so that a change between the two is not missed.
             while this.change.as_mut().poll(ctx).is_ready() {
                 this.change = change_of(&this.session);
+            }
+            if this.goes_on_in_another() {
+                continue;
             }
             let looked = this.look.is_some();
             let next = this.look_at_expiry();

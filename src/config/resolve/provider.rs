@@ -187,6 +187,7 @@ pub(super) fn auth(
             .written()
             .map(|written| written.value.clone()),
         third_party_login: provider.third_party_login.or(false),
+        essential_acr: provider.essential_acr.or(false),
         login_timeout,
         access_denied: provider.access_denied.or(Chosen(AccessDenied::Page)).0,
         login_params,

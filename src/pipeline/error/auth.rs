@@ -11,7 +11,7 @@ use crate::auth::logout::LogoutError;
 use crate::auth::resume::Trouble;
 use crate::auth::sessions::SessionsError;
 use crate::auth::user::UserError;
-use crate::oidc::{ExchangeError, ProviderError};
+use crate::oidc::{ErrorCode, ExchangeError, ProviderError};
 use crate::pipeline::error::Code;
 use crate::pipeline::error::verdict::{STORE_UNAVAILABLE, Verdict, bad_request, verdict};
 use crate::web::ending::EndReason;
@@ -27,6 +27,13 @@ const LOGIN_OVER: Verdict =
 
 pub(super) const MALFORMED_CALLBACK: Verdict =
     login_failed("The answer of the identity provider is malformed.");
+
+/// No link of it leads to the same login: a provider that answers with less would do so again.
+const TOO_WEAK: Verdict = verdict(
+    Code::StepUpFailed,
+    "Not signed in strongly enough",
+    "The identity provider signed you in, but not in the way that this asks for: with a second factor, say, or just now. You are still signed in as before. Try again from the page that you came from, and choose the stronger way; if there is none, ask the operators of this site.",
+);
 
 const BAD_RETURN_TO: Verdict = verdict(
     Code::BadReturnTo,
@@ -145,6 +152,7 @@ pub(super) fn callback(cause: &CallbackFault) -> Verdict {
         CallbackFault::OfNobody => login_failed(
             "The identity provider of this sign-in is not offered here, or not any more. Please sign in again.",
         ),
+        CallbackFault::Refused(Some(ErrorCode::UNMET_AUTHENTICATION_REQUIREMENTS)) => TOO_WEAK,
         CallbackFault::Refused(_) => {
             login_failed("The identity provider did not sign you in. Please try again.")
         }
@@ -158,6 +166,7 @@ pub(super) fn callback(cause: &CallbackFault) -> Verdict {
         }
         CallbackFault::Exchange(error) => match error {
             ExchangeError::Unavailable(_) => SIGN_IN_UNFINISHED,
+            ExchangeError::Untrusted(fault) if fault.is_of_a_weak_login() => TOO_WEAK,
             ExchangeError::Refused(_) | ExchangeError::Untrusted(_) => {
                 login_failed("The answer of the identity provider cannot be accepted.")
             }

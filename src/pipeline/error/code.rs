@@ -80,6 +80,8 @@ codes! {
     Forbidden "forbidden" FORBIDDEN Other,
     /// The route asks for a fresher or a stronger login than the session's.
     StepUpRequired "step_up_required" UNAUTHORIZED StepUp,
+    /// A login came to less than was asked for.
+    StepUpFailed "step_up_failed" FORBIDDEN Other,
     /// The request may be forged.
     Csrf "csrf" FORBIDDEN Other,
     /// The request comes from another site.
