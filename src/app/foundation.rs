@@ -33,6 +33,7 @@ use crate::session::seal::Keys;
 use crate::telemetry::{Metrics, SubjectInLog};
 use crate::web::background::Background;
 use crate::web::client_address::TrustedProxies;
+use crate::web::identity::KeysInUse;
 use crate::web::outbound;
 use crate::web::strangers::{self, Addresses, Budget, Strangers};
 
@@ -96,6 +97,7 @@ impl Foundation {
             randomness,
             metrics,
             keys,
+            identity_keys: KeysInUse::new(config.identity_keys.take()),
             inherited,
         });
         let first = config.faces().next().ok_or(StartError::NoSite)?;

@@ -22,6 +22,7 @@ use crate::session::journal::{Journal, SubjectNames};
 use crate::session::seal::Keys;
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
+use crate::web::identity::KeysInUse;
 use crate::web::outbound;
 
 /// Makes all that `serve` would make of `config` before it listens, for whoever judges; its sites are
@@ -64,6 +65,7 @@ fn look(config: &mut Config, files: Files) -> Result<Sites, StartError> {
         metrics: metrics.clone(),
         journal: Journal::new(metrics, SubjectNames::Hashed(keys.clone())),
         keys,
+        identity_keys: KeysInUse::new(config.identity_keys.take()),
         sessions: Opened::in_memory(Arc::clone(&clock), 0),
         room_for_cookies: room_for_cookies(config.server.limits.head_bytes),
         background: Background::on(runtime.handle().clone()),

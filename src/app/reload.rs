@@ -155,6 +155,7 @@ impl Reloader {
                 if self.ground.keys.replace(&config.keys) {
                     told_of(&config.keys);
                 }
+                self.ground.identity_keys.replace(config.identity_keys);
                 self.ground.now_under(&table);
                 let tenants = table.tenants_since(&self.sites.table());
                 self.sites.replace(table);

@@ -13,9 +13,11 @@ use crate::clock::{Clock, Randomness, Timestamp};
 use crate::config::{ClientConfig, SiteConfig};
 use crate::frontend::{FileRoom, Frontend, FrontendSettings};
 use crate::oidc::{Provider, ProviderSettings};
+use crate::pipeline::identity::Identities;
 use crate::pipeline::own_headers::{NEL, OwnHeaders};
 use crate::pipeline::site::{Neighbours, Site, SiteParts};
 use crate::pipeline::sites::{Sites, Table};
+use crate::proxy::RouteSettings;
 use crate::proxy::route::RouteTable;
 use crate::session::cookie::{Carrier, SessionCookie};
 use crate::session::journal::Journal;
@@ -23,6 +25,7 @@ use crate::session::seal::Keys;
 use crate::session::{Inherited, SessionSettings, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::background::Background;
+use crate::web::identity::KeysInUse;
 use crate::web::outbound::Outbound;
 use crate::web::public_origin::PublicOrigin;
 use crate::web::site_id::SiteId;
@@ -35,6 +38,8 @@ pub(super) struct Ground {
     pub(super) randomness: Arc<dyn Randomness>,
     pub(super) metrics: Metrics,
     pub(super) keys: Keys,
+    /// What signs the tokens that tell upstreams who calls.
+    pub(super) identity_keys: KeysInUse,
     pub(super) sessions: Opened,
     /// Whose sessions are that name no site.
     pub(super) inherited: Inherited,
@@ -178,7 +183,13 @@ impl Ground {
         let others = config.others.into_iter().map(at).collect();
         let mount = relying_party.settings().mount.as_str();
         let routes = config.routes.into_iter().map(|route| route.below(mount));
-        let routes = routes.collect();
+        let routes: Vec<RouteSettings> = routes.collect();
+        let issuer = &relying_party.settings().public_url;
+        let tells = routes.iter().any(|route| route.identity.is_some());
+        let identities = tells.then(|| {
+            let issuer = issuer.origin().ascii_serialization();
+            Identities::new(self.identity_keys.clone(), issuer)
+        });
         Ok(Site::new(SiteParts {
             metrics: self.metrics.at(&config.id),
             id: config.id,
@@ -191,6 +202,7 @@ impl Ground {
             path_rules: config.path_rules,
             own_headers,
             neighbours,
+            identities,
         }))
     }
 

@@ -78,6 +78,8 @@ table! {
         admin_key: SecretSource,
         /// The keys of people, each under the name that the log shows for what they did. Default none.
         admin_keys: Named<SecretSource>,
+        /// Keys that sign the tokens of a route's `identity`, secrets: the first signs, all are published. Default none.
+        identity_keys: Vec<Written<SecretSource>>,
         /// Names that the second listener answers to, beside IP addresses and "localhost". Default
         /// none.
         admin_hosts: Vec<Written<String>>,

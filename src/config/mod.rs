@@ -9,6 +9,7 @@ mod error;
 mod document;
 mod file;
 mod folder;
+mod identity_table;
 mod listening;
 mod lists;
 mod reader;
@@ -42,6 +43,7 @@ mod development_servers;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -71,6 +73,7 @@ use crate::secret::SessionKey;
 use crate::server::ServerSettings;
 use crate::session::{SessionSettings, StoreSettings};
 use crate::telemetry::LogSettings;
+use crate::web::identity::IdentityKeys;
 use crate::web::loopback::is_loopback;
 use crate::web::outbound::OutboundSettings;
 use crate::web::regular_file::{self, LARGEST_CONFIGURATION};
@@ -110,6 +113,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// The store's name in the file, whether its address is known or not.
     pub store_name: &'static str,
+    /// What signs the tokens that tell upstreams who calls.
+    pub identity_keys: Option<Arc<IdentityKeys>>,
     /// The browser apps that are served.
     pub sites: Vec<SiteConfig>,
     /// Those that are served for each of their tenants.

@@ -139,10 +139,13 @@ fn largest(key: &str) -> u64 {
     }
 }
 
-/// The file whose content is read at a start: that of a secret, the roots of a private authority, or tenants.
+/// The file whose content is read at a start: that of a secret, the roots of a private authority, what a
+/// route shows its upstream, or tenants.
 /// The files of `tls` are looked at all the time, and those of the app as they are asked for.
 fn file_in(node: &Node, key: &str, value: &str, folder: &Folder) -> Option<PathBuf> {
-    let is_path = matches!(last(key), "ca" | "store_ca" | "tenants_file");
+    let is_path = matches!(last(key), "ca" | "store_ca" | "tenants_file")
+        || key.ends_with("client_cert.cert")
+        || key.ends_with("client_cert.key");
     let file = value.strip_prefix("file:");
     let file = file.or_else(|| is_path.then_some(value))?;
     let written = Written {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::config::identity_table::IdentityChoice;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Written, table};
 use crate::config::require_table::RequireTable;
+use crate::config::tls_table::TlsTable;
 use crate::config::token_table::TokenChoice;
 use crate::config::values::HeaderText;
 use crate::config::words::{Chosen, Size};
@@ -26,6 +28,8 @@ table! {
         upstream: OneOrMany<String>,
         /// PEM file with the roots that an https upstream's certificate is held against. Default the machine's.
         ca: String,
+        /// What we show the upstream in TLS that asks who calls. Default nothing.
+        client_cert: TlsTable,
         /// Who may call: with a session, with or without one, or without any credential. Default "required".
         auth: Chosen<RouteAuth>,
         /// Which access token its calls carry. Default "user"; "none" where auth is "none".
@@ -33,6 +37,8 @@ table! {
         /// Who may call: claims by name or dotted path, each with what it must say or a list of that, and `acr`,
         /// `max_auth_age`, `scope`. Default whoever has a session.
         require: RequireTable,
+        /// Whether the upstream is told who calls, in a token that bff signs. Default false.
+        identity: IdentityChoice,
         /// How a call proves that our own page made it. Default "header"; nothing where auth is "none".
         csrf: Chosen<CsrfCheck>,
         /// Whether the route's path is taken off on the way. Default false.

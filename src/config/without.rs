@@ -34,11 +34,10 @@ pub(super) fn leave_out(
         }
     }
     if let Some(server) = table(root, "server") {
-        if server
-            .get("admin_key")
-            .is_some_and(|key| is_missing(&key.node))
-        {
-            server.remove("admin_key");
+        for name in ["admin_key", "identity_keys"] {
+            if server.get(name).is_some_and(|key| is_missing(&key.node)) {
+                server.remove(name);
+            }
         }
         if let Some(Value::Table(keys)) = server
             .get_mut("admin_keys")

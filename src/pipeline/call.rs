@@ -20,7 +20,7 @@ use crate::proxy::forward::{Call, RequestBody};
 use crate::proxy::path::RequestPath;
 use crate::proxy::route::Route;
 use crate::proxy::upgrade::{Handshake, HandshakeFault, Upgrade, is_websocket};
-use crate::proxy::{CsrfCheck, RouteAuth};
+use crate::proxy::{CsrfCheck, RouteAuth, RouteSettings};
 use crate::session::Activity;
 use crate::session::cookie::Presented;
 use crate::session::record::Session;
@@ -136,11 +136,24 @@ impl Serving<'_> {
 
     /// What the upstream is told of the caller's session in headers of the operator's own.
     fn told_of(&self, route: &Route, caller: &Caller) -> Vec<(HeaderName, HeaderValue)> {
-        let changes = &route.settings().request_headers;
-        if changes.templates.is_empty() {
+        let RouteSettings {
+            request_headers,
+            identity,
+            ..
+        } = route.settings();
+        if request_headers.templates.is_empty() && identity.is_none() {
             return Vec::new();
         }
-        told_of_session::fields(changes, caller.session.as_deref(), &self.site.id)
+        let session = caller.session.as_deref();
+        let mut told = told_of_session::fields(request_headers, session, &self.site.id);
+        if let (Some(identity), Some(session), Some(identities)) =
+            (identity, session, &self.site.identities)
+        {
+            let now = self.site.relying_party.now();
+            let token = identities.token(route, identity, session, now);
+            told.extend(token.map(|token| (identity.header.clone(), token)));
+        }
+        told
     }
 
     async fn open_socket(

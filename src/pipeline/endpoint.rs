@@ -20,11 +20,12 @@ pub enum Endpoint {
     User,
     BackchannelLogout,
     FrontchannelLogout,
+    Jwks,
 }
 
 impl Endpoint {
     /// Every path below the base path with its endpoint.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::Login, "/login"),
         (Self::LoginResume, "/login/resume"),
         (Self::Callback, "/callback"),
@@ -39,6 +40,7 @@ impl Endpoint {
         // As it is called elsewhere.
         (Self::BackchannelLogout, "/backchannel"),
         (Self::FrontchannelLogout, "/frontchannel-logout"),
+        (Self::Jwks, "/jwks.json"),
     ];
 
     /// Whether each of several providers has one to itself: what comes there is judged by its keys and
@@ -54,7 +56,8 @@ impl Endpoint {
             | Self::Session
             | Self::SessionEvents
             | Self::Sessions
-            | Self::User => false,
+            | Self::User
+            | Self::Jwks => false,
         }
     }
 
@@ -78,7 +81,8 @@ impl Endpoint {
             | Self::Session
             | Self::SessionEvents
             | Self::User
-            | Self::FrontchannelLogout => &[Method::GET],
+            | Self::FrontchannelLogout
+            | Self::Jwks => &[Method::GET],
         };
         if allowed.contains(method) {
             return Ok(());

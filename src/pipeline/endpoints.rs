@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
@@ -20,6 +20,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::csrf;
 use crate::pipeline::endpoint::Endpoint;
 use crate::pipeline::error::Refusal;
+use crate::pipeline::identity::Identities;
 use crate::pipeline::pages::{confirm_login, hop_page, same_site_step, signed_in_window};
 use crate::proxy::CsrfCheck;
 use crate::session::cookie::Presented;
@@ -35,6 +36,23 @@ const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 const FORM_WITHIN: Duration = Duration::from_secs(10);
 
 impl Serving<'_> {
+    /// The public keys that upstreams hold our tokens against; the one answer of ours that may be kept.
+    fn identity_keys(&self) -> Result<Response<Body>, Refusal> {
+        let identities = self.site.identities.as_ref();
+        let published = identities.and_then(Identities::published);
+        let mut response = Response::new(Body::full(published.ok_or(Refusal::NoRoute)?));
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/jwk-set+json"),
+        );
+        headers.insert(
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=300"),
+        );
+        Ok(response)
+    }
+
     /// Answers a request to an endpoint of ours.
     pub(super) async fn answer_endpoint(
         &self,
@@ -51,7 +69,7 @@ impl Serving<'_> {
                 csrf::check(check, parts, &self.site.public).map_err(Refusal::Csrf)?;
             }
             Proof::Opened => check_opened(&parts.headers)?,
-            Proof::Provider => {}
+            Proof::Provider | Proof::Public => {}
         }
         let presented = self.presented(ctx, parts);
         if let Presented::Session(cookie) = &presented {
@@ -132,6 +150,7 @@ impl Serving<'_> {
                     .backchannel_logout(&form)
                     .await?)
             }
+            Endpoint::Jwks => self.identity_keys(),
             Endpoint::FrontchannelLogout => Ok(relying_party
                 .provider_logouts()
                 .frontchannel_logout(parts)
@@ -236,6 +255,8 @@ enum Proof {
     Opened,
     /// Nothing here: it is the provider's to call, and what it brings is proof.
     Provider,
+    /// Nothing: it is the same for whoever asks.
+    Public,
 }
 
 fn proof(endpoint: Endpoint, method: &Method) -> Proof {
@@ -252,6 +273,7 @@ fn proof(endpoint: Endpoint, method: &Method) -> Proof {
         | Endpoint::LogoutCallback
         | Endpoint::FrontchannelLogout => Proof::Opened,
         Endpoint::BackchannelLogout => Proof::Provider,
+        Endpoint::Jwks => Proof::Public,
     }
 }
 

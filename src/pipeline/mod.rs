@@ -10,6 +10,7 @@ pub mod developer;
 pub mod endpoint;
 mod endpoints;
 pub mod error;
+pub mod identity;
 mod nobody;
 pub mod own_headers;
 mod pages;

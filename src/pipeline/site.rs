@@ -9,6 +9,7 @@ use crate::auth::backchannel_logout::ProviderLogouts;
 use crate::auth::choices::Choices;
 use crate::frontend::{ErrorPage, Frontend};
 use crate::pipeline::endpoint::{Endpoint, MethodRules, UnderBase};
+use crate::pipeline::identity::Identities;
 use crate::pipeline::own_headers::OwnHeaders;
 use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::route::{Route, RouteMatch, RouteTable};
@@ -35,6 +36,8 @@ pub struct Site {
     pub(super) own_headers: OwnHeaders,
     pub(super) strip_cookies: CookieNames,
     neighbours: Neighbours,
+    /// What tells upstreams who calls, where there are keys to sign it.
+    pub(super) identities: Option<Identities>,
     pub(super) metrics: SiteMetrics,
 }
 
@@ -52,6 +55,7 @@ pub struct SiteParts {
     pub path_rules: PathRules,
     pub own_headers: OwnHeaders,
     pub neighbours: Neighbours,
+    pub identities: Option<Identities>,
     pub metrics: Metrics,
 }
 
@@ -117,6 +121,7 @@ impl Site {
             path_rules,
             own_headers,
             neighbours,
+            identities,
             metrics,
         } = parts;
         let base_path = &relying_party.settings().base_path;
@@ -144,6 +149,7 @@ impl Site {
             public,
             path_rules,
             own_headers,
+            identities,
             metrics,
         }
     }

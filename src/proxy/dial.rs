@@ -111,7 +111,7 @@ impl Dialer {
             Security::Plain => Ok(Socket::Plain(stream)),
             Security::Tls => {
                 let name = ServerName::try_from(origin.host.clone()).map_err(io::Error::other)?;
-                let tls = origin.tls.as_ref().unwrap_or(&shared.tls);
+                let tls = origin.tls(&shared.tls);
                 let stream = tls.connect(name, stream).await.map_err(named)?;
                 Ok(Socket::Tls(Box::new(stream)))
             }

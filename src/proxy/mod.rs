@@ -33,7 +33,9 @@ use url::Url;
 use self::headers::PassedFields;
 use self::path::PathRules;
 use crate::web::activity::Activity;
+use crate::web::client_certificate::ClientCertificate;
 use crate::web::header_template::HeaderTemplate;
+use crate::web::identity::IdentitySettings;
 use crate::web::requirement::Requirement;
 use crate::web::token_spec::RouteToken;
 use crate::web::trust::Roots;
@@ -53,12 +55,16 @@ pub struct RouteSettings {
     pub upstreams: Vec<Url>,
     /// Whose certificates are believed there, in place of the machine's own authorities.
     pub roots: Option<Roots>,
+    /// What we show there, in TLS.
+    pub client_certificate: Option<ClientCertificate>,
     /// Who may call.
     pub auth: RouteAuth,
     /// The access token that its calls carry.
     pub token: RouteToken,
     /// What else is asked of who calls.
     pub require: Option<Requirement>,
+    /// How the upstream is told who calls, in a token of ours.
+    pub identity: Option<IdentitySettings>,
     /// How a call proves that our own page made it; `None` where `auth` is none.
     pub csrf: Option<CsrfCheck>,
     /// What becomes of the path on its way.
@@ -114,9 +120,11 @@ impl RouteSettings {
     pub fn claims_asked(&self) -> impl Iterator<Item = &str> {
         let ruled = self.require.iter().flat_map(|rule| &rule.claims);
         let told = self.request_headers.templates.iter();
+        let signed = self.identity.iter().filter_map(|to| to.claims.as_ref());
         ruled
             .map(|(path, _)| path.as_str())
             .chain(told.flat_map(|(_, template)| template.claims()))
+            .chain(signed.flatten().map(String::as_str))
     }
 
     /// A route of `path` to `upstream` that asks for nothing and changes nothing.
@@ -128,9 +136,11 @@ impl RouteSettings {
             methods: Vec::new(),
             upstreams: vec![upstream],
             roots: None,
+            client_certificate: None,
             auth: RouteAuth::None,
             token: RouteToken::None,
             require: None,
+            identity: None,
             csrf: None,
             path_rewrite: PathRewrite::Keep,
             mount: String::new(),
@@ -214,7 +224,7 @@ pub struct HeaderChanges {
 
 impl HeaderChanges {
     /// Whether a field of this name goes, or another takes its place.
-    fn touch(&self, name: &HeaderName) -> bool {
+    pub fn touch(&self, name: &HeaderName) -> bool {
         self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name)
     }
 }

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use crate::web::client_certificate::ClientCertificate;
 use crate::web::socket_url;
 use crate::web::trust::Roots;
 
@@ -27,12 +28,18 @@ pub(super) struct Origin {
     /// The socket file to connect to, in place of host and port.
     pub(super) socket: Option<PathBuf>,
     pub(super) authority: HeaderValue,
-    /// Whose certificates are believed there, where that is said.
-    pub(super) roots: Option<Roots>,
-    /// The same in use.
-    pub(super) tls: Option<TlsConnector>,
+    trust: Trust,
+    /// The same in use, from the first connection on.
+    tls: OnceLock<TlsConnector>,
     /// Whether it took no connection when it was tried last.
     away: AtomicBool,
+}
+
+/// Who is believed there, and what we show of ourselves, where either is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Trust {
+    pub(super) roots: Option<Roots>,
+    pub(super) shown: Option<ClientCertificate>,
 }
 
 /// Whether the way to an upstream is encrypted.
@@ -47,6 +54,24 @@ impl Origin {
     /// `unix:/run/orders.sock`.
     pub(super) fn as_str(&self) -> &str {
         &self.url
+    }
+
+    /// How TLS is spoken there: as everywhere, unless a route says otherwise.
+    pub(super) fn tls<'a>(&'a self, everywhere: &'a TlsConnector) -> &'a TlsConnector {
+        let Trust { roots, shown } = &self.trust;
+        if roots.is_none() && shown.is_none() {
+            return everywhere;
+        }
+        self.tls.get_or_init(|| {
+            let tls = match roots {
+                Some(roots) => roots.tls(),
+                None => ClientConfig::clone(everywhere.config()),
+            };
+            connector(match shown {
+                Some(shown) => shown.shown_in(tls),
+                None => tls,
+            })
+        })
     }
 
     /// Whether it could not be reached when it was tried last.
@@ -77,14 +102,14 @@ impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
             .field("url", &self.url)
-            .field("roots", &self.roots)
+            .field("trust", &self.trust)
             .finish_non_exhaustive()
     }
 }
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
-        self.url == other.url && self.roots == other.roots
+        self.url == other.url && self.trust == other.trust
     }
 }
 
@@ -98,11 +123,11 @@ impl Hash for Origin {
 
 /// The origins seen so far, each once.
 #[derive(Debug, Default)]
-pub(super) struct Origins(HashMap<(String, Option<PathBuf>), Arc<Origin>>);
+pub(super) struct Origins(HashMap<String, Vec<Arc<Origin>>>);
 
 impl Origins {
     /// The origin of `url`; `None` for one that is neither http nor https nor a socket file.
-    pub(super) fn get(&mut self, url: &Url, roots: Option<&Roots>) -> Option<Arc<Origin>> {
+    pub(super) fn get(&mut self, url: &Url, trust: &Trust) -> Option<Arc<Origin>> {
         let socket = socket_url::path_of(url);
         let security = match url.scheme() {
             "http" | socket_url::SCHEME => Security::Plain,
@@ -122,24 +147,24 @@ impl Origins {
             Some(_) => url.as_str().to_owned(),
             None => format!("{}://{authority}", url.scheme()),
         };
-        let key = (text, roots.map(|roots| roots.path().to_owned()));
-        if let Some(known) = self.0.get(&key) {
+        let known = self.0.entry(text.clone()).or_default();
+        if let Some(known) = known.iter().find(|known| known.trust == *trust) {
             return Some(Arc::clone(known));
         }
         let origin = Arc::new(Origin {
-            hash: BuildHasherDefault::<DefaultHasher>::default().hash_one(&key.0),
-            url: key.0.clone(),
+            hash: BuildHasherDefault::<DefaultHasher>::default().hash_one(&text),
+            url: text,
             security,
             // An IPv6 address is written without its brackets everywhere but in URLs.
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             socket,
             authority: HeaderValue::try_from(authority).ok()?,
-            roots: roots.cloned(),
-            tls: roots.map(|roots| connector(roots.tls())),
+            trust: trust.clone(),
+            tls: OnceLock::new(),
             away: AtomicBool::new(false),
         });
-        self.0.insert(key, Arc::clone(&origin));
+        known.push(Arc::clone(&origin));
         Some(origin)
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method};
 use url::Url;
 
 use crate::proxy::message::external_host;
-use crate::proxy::origin::{Origin, Origins};
+use crate::proxy::origin::{Origin, Origins, Trust};
 use crate::proxy::path::{PathFault, PathRules, RequestPath};
 use crate::proxy::reading::{lies_below, loosest_reading};
 use crate::proxy::{HostSent, PathRewrite, RouteSettings};
@@ -259,14 +259,17 @@ impl Route {
         origins: &mut Origins,
     ) -> Result<Self, RouteFault> {
         let mut upstreams = Vec::with_capacity(settings.upstreams.len());
+        let trust = Trust {
+            roots: settings.roots.clone(),
+            shown: settings.client_certificate.clone(),
+        };
         for url in &settings.upstreams {
-            let origin =
-                origins
-                    .get(url, settings.roots.as_ref())
-                    .ok_or_else(|| RouteFault::NotHttp {
-                        route: settings.name.clone(),
-                        upstream: url.clone(),
-                    })?;
+            let origin = origins
+                .get(url, &trust)
+                .ok_or_else(|| RouteFault::NotHttp {
+                    route: settings.name.clone(),
+                    upstream: url.clone(),
+                })?;
             let base_path = socket_url::base_path(url).to_owned();
             upstreams.push(Upstream {
                 origin,

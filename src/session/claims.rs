@@ -52,6 +52,11 @@ impl HeldClaims {
         }
     }
 
+    /// Those that the browser app sees.
+    pub const fn shown(&self) -> &Map<String, Value> {
+        &self.shown
+    }
+
     /// The claim at this path.
     pub fn get(&self, path: &str) -> Held<'_> {
         let found = self.kept.get(path).or_else(|| find(&self.shown, path));

@@ -26,6 +26,7 @@ mod check_online;
 mod check_sites;
 mod cli;
 mod client_auth;
+mod client_cert;
 #[cfg(all(feature = "sqlite", feature = "redis", feature = "postgres"))]
 mod cluster;
 mod connections;
@@ -44,6 +45,7 @@ mod headers;
 mod http1;
 mod http2;
 mod id_token;
+mod identity;
 mod internal_provider;
 mod login;
 mod logout;

@@ -294,6 +294,13 @@ fn route(
         .map(|upstream| sent_to(upstream, &path))
         .collect();
     page.line("goes to", &upstreams.join(", in turn with "));
+    if let Some(shown) = &route.client_certificate {
+        let text = format!(
+            "where it is shown the certificate in {}",
+            shown.path().display()
+        );
+        page.line("", &text);
+    }
     token::lines(page, site, route);
     requirement::lines(page, route);
     page.line("must show", proof(route.csrf));
@@ -302,9 +309,10 @@ fn route(
         page.line("activity", activity(route, headers));
     }
     request(page, route, headers);
-    headers::changes(page, &route.request_headers);
+    headers::changes(page, &route.request_headers, route.identity.as_ref());
+    headers::identity(page, route);
     answer(page, site, route);
-    headers::changes(page, &route.response_headers);
+    headers::changes(page, &route.response_headers, None);
     let timeout = humantime::format_duration(route.timeout);
     let body = route.max_body.map_or_else(
         || "bodies stream, of any length".to_owned(),

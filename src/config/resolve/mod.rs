@@ -6,11 +6,13 @@
 mod between;
 mod certificates;
 mod chooser;
+mod client_cert;
 mod clients;
 pub(super) mod described;
 mod frontend;
 mod header_templates;
 mod headers;
+mod identity;
 mod missing_secret;
 pub(super) mod process_secrets;
 mod provider;
@@ -130,6 +132,7 @@ pub(super) fn resolve(
     let certificates = resolved.iter().flat_map(|site| site.certificates.clone());
     let server = server::server(&file.server, certificates.collect(), surroundings, faults);
     let admin = server::admin(&file.server, surroundings, faults);
+    let identity_keys = identity::keys(&server_table, surroundings, faults);
     let keys = session::key_ring(&file.session, surroundings, faults);
     let store = store::store(&file.session, surroundings, faults);
     let log = log(&file.log, faults);
@@ -147,6 +150,7 @@ pub(super) fn resolve(
         trusted_proxies: server::trusted_proxies(&server_table, faults),
         drain_delay: server::drain_delay(&server_table, faults),
         keys: keys?,
+        identity_keys,
         key_places: session::key_places(&file.session),
         store: store?,
         store_name: session::store_name(&file.session),

@@ -44,6 +44,7 @@ impl ProcessSecrets {
             value: written.value.1,
         });
         let all = session.keys.or(Vec::new()).into_iter();
+        let all = all.chain(server.identity_keys.or(Vec::new()));
         let all = all.chain(server.admin_key.written().cloned()).chain(named);
         let all: Vec<Written<SecretSource>> = all.collect();
         let said = all.iter().filter_map(|written| {

@@ -13,7 +13,8 @@ use crate::config::resolve::header_templates::request_changes;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed};
 use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::{
-    Purpose, Surroundings, path_prefix, requirement, roots, route_token, span, upstream_url,
+    Purpose, Surroundings, client_cert, identity, path_prefix, requirement, roots, route_token,
+    span, upstream_url,
 };
 use crate::config::route_table::RouteTable;
 use crate::config::words::{Chosen, Size};
@@ -193,6 +194,8 @@ fn route(
         .and_then(|upstream| upstreams(upstream, surroundings.purpose, faults));
     let roots = roots(&table.ca, "the upstream's", surroundings, faults);
     warn_of_idle_roots(&table.ca, upstreams.as_deref(), faults);
+    warn_of_idle_roots(&table.client_cert, upstreams.as_deref(), faults);
+    let client_certificate = client_cert::client_cert(&table.client_cert, surroundings, faults);
     let host = host(&table.host, faults);
     let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
     let token = route_token::token(&table.token, auth, faults);
@@ -200,7 +203,8 @@ fn route(
     let csrf = csrf(table, auth, faults);
     let path_rewrite = path_rewrite(table, faults);
     let passed_fields = passed(&table.request_headers, faults);
-    let request_headers = request_changes(&table.request_headers, auth, faults);
+    let mut request_headers = request_changes(&table.request_headers, auth, faults);
+    let identity = identity::identity(&table.identity, auth, request_headers.as_mut(), faults);
     let response_headers = answer_changes(&table.response_headers, faults);
     if auth != RouteAuth::None {
         keep_private(&table.response_headers, faults);
@@ -226,9 +230,11 @@ fn route(
         methods,
         upstreams: upstreams?,
         roots,
+        client_certificate: client_certificate?,
         auth,
         token: token?,
         require: require?,
+        identity: identity?,
         csrf,
         path_rewrite: path_rewrite?,
         path_rules: PathRules {
@@ -258,7 +264,7 @@ fn route(
 }
 
 /// N2: a certificate is shown over https alone.
-fn warn_of_idle_roots(field: &Field<String>, upstreams: Option<&[Url]>, faults: &mut Faults) {
+fn warn_of_idle_roots<T>(field: &Field<T>, upstreams: Option<&[Url]>, faults: &mut Faults) {
     if let (Some(written), Some(upstreams)) = (field.written(), upstreams)
         && upstreams.iter().all(|url| url.scheme() != "https")
     {

@@ -9,7 +9,7 @@ use crate::config::resolve::described::Described;
 use crate::config::resolve::public::{Public, public};
 use crate::config::resolve::tenancy::{self, Tenancy};
 use crate::config::resolve::{
-    Surroundings, chooser, clients, frontend, route, route_token, session, table, tls,
+    Surroundings, chooser, clients, frontend, identity, route, route_token, session, table, tls,
 };
 use crate::config::site_file::SiteFile;
 use crate::config::{ClientConfig, SiteConfig};
@@ -114,6 +114,13 @@ fn settings(
     };
     keep_claims(&mut settings);
     chooser::judge(&file.choose_provider_url, &settings, faults);
+    identity::judge(
+        &file.route,
+        &settings,
+        site.server,
+        surroundings.purpose,
+        faults,
+    );
     route_token::judge(&file.route, &settings, surroundings.purpose, faults);
     Some(settings)
 }

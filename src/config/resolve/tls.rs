@@ -17,8 +17,18 @@ pub(super) fn tls(
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<TlsFiles> {
-    let tls = field.written()?;
     let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
+    pair(field, example, surroundings, faults)
+}
+
+/// The files of a certificate and its key, written as in `example`.
+pub(super) fn pair(
+    field: &Field<TlsTable>,
+    example: &str,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<TlsFiles> {
+    let tls = field.written()?;
     let mut file = |field: &Field<String>, key: &str, label: &str| {
         let key = joined(&tls.key, key);
         let written = field.required(&tls.place, &key, example, faults)?;

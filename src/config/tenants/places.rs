@@ -231,7 +231,7 @@ fn kind(path: &[Step]) -> Option<Kind> {
     match names[..] {
         ["route", "request_headers", "set", _] => Some(Kind::Header),
         ["route", "upstream"] | ["route", "token", .., "resource"] => Some(Kind::Address),
-        ["route", "token", .., "audience"] => Some(Kind::Plain),
+        ["route", "token", .., "audience"] | ["route", "identity", "audience"] => Some(Kind::Plain),
         ["route", "token", .., "scopes"] => Some(Kind::Scope),
         _ => None,
     }

@@ -1,9 +1,11 @@
 //! What the whole of `config` refuses, warns of and accepts, as tables.
 
+mod client_cert;
 #[cfg(feature = "dev")]
 mod development;
 mod files;
 mod header_templates;
+mod identity;
 mod misplaced;
 mod pipes;
 mod provider;

@@ -111,12 +111,15 @@ fn its_examples_are_read() {
     server.tls.key names tls.key, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     server.admin_key is to come from the variable BFF_ADMIN_KEY, which is not set; set BFF_ADMIN_KEY for this process
     server.admin_keys.anna is to come from the variable BFF_ADMIN_KEY_ANNA, which is not set; set BFF_ADMIN_KEY_ANNA for this process
+    server.identity_keys is to come from /run/secrets/identity.pem, which can't be read (No such file or directory (os error 2)); put the secret there and let this process read it
     providers.corp.ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the provider's certificate
     session.keys is to come from the variable BFF_SESSION_KEY, which is not set; set BFF_SESSION_KEY for this process
     session.store_url names a store, which session.store does not ask for; write store = "redis", "postgres" or "sqlite", or leave store_url out
     session.store_ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the store's certificate
     route.upstream is "dev:api", which is there under bff dev only; write the address of your API, such as "http://orders.internal:9000"
     route.ca names ca.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file with the roots of the upstream's certificate
+    route.client_cert.cert names bff.crt, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
+    route.client_cert.key names bff.key, which can't be read (No such file or directory (os error 2)); write the path of a PEM file that this process may read
     frontend.upstream stands beside dir, and the app can come from one place only; leave one of the two out
     frontend.error_page names error.html, which can't be read (No such file or directory (os error 2)); write the path of an HTML file, or leave error_page out for the page of bff
     "#);

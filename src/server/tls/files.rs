@@ -10,10 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
-use super::der::Validity;
 use super::error::TlsError;
 use super::names::{CertificateNames, as_address};
 use crate::clock::Timestamp;
+use crate::web::der::Validity;
 use crate::web::regular_file::{self, LARGEST_SECRET};
 
 /// PEM files, read again when they change.

@@ -5,7 +5,6 @@
 //! another choice of them, is a set of its own, judged before it takes the other's place. Connections go
 //! on with what they began with.
 
-mod der;
 mod error;
 mod files;
 mod handshake;

@@ -8,11 +8,11 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::der::Validity;
 use super::error::TlsError;
 use super::files::{Stamp, TlsFiles, judge_names, names, read, stamps, validity};
 use super::names::CertificateNames;
 use crate::clock::Timestamp;
+use crate::web::der::Validity;
 
 /// How HTTP/2 is called in a handshake (RFC 9113 §3.2).
 pub(in crate::server) const H2: &[u8] = b"h2";

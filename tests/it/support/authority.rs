@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -112,6 +112,64 @@ impl Authority {
         });
         Terminator { behind, helper }
     }
+
+    /// A server for `name` that lets in who is certified by this authority alone. Its answers name the
+    /// certificate that the connection began with, by its digest.
+    pub(crate) fn asking(&self, name: &str) -> Asking {
+        let mut roots = rustls::RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.pem().as_bytes());
+        roots.add(root.unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let (certificate, key) = self.certificate_for(name);
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let helper = Helper::listen("a server that asks who calls", move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let (_, session) = stream.get_ref();
+                let shown = digest_of(session.peer_certificates().unwrap()[0].as_ref());
+                let mut head = Vec::new();
+                while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
+                    if head.ends_with(b"\r\n\r\n") {
+                        let length = shown.len();
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{shown}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        head.clear();
+                    }
+                }
+            }
+        });
+        Asking { helper }
+    }
+}
+
+/// A server that asks in TLS who calls, and answers each request with what it was shown.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    helper: Helper,
+}
+
+impl Asking {
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.helper.addr().port()
+    }
 }
 
 impl Terminator {
@@ -124,4 +182,11 @@ impl Terminator {
     pub(crate) fn port(&self) -> u16 {
         self.helper.addr().port()
     }
+}
+
+/// By which a certificate is told from another.
+pub(crate) fn digest_of(certificate: &[u8]) -> String {
+    use base64::Engine as _;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest)
 }
