@@ -32,6 +32,11 @@ macro_rules! secret_text {
                 &self.0
             }
 
+            /// Whether it has fewer bytes than these.
+            pub fn is_shorter_than(&self, bytes: usize) -> bool {
+                self.0.len() < bytes
+            }
+
             /// Compares in constant time for equal lengths.
             pub fn matches(&self, other: &str) -> bool {
                 self.0.as_bytes().ct_eq(other.as_bytes()).into()

@@ -153,7 +153,8 @@ table! {
         internal_http: bool,
         /// Who we are at the provider. Required.
         client_id: String,
-        /// How we prove it. Default what the provider takes of a secret, or `"private_key_jwt"` with a `client_key` alone.
+        /// How we prove it. Default what the provider takes of a secret, or `"private_key_jwt"` with a `client_key` or a
+        /// `client_assertion_file` alone.
         client_auth: Chosen<ClientAuthMethod>,
         /// Our password at the provider, a secret.
         client_secret: SecretSource,
@@ -161,7 +162,11 @@ table! {
         client_secret_expires: Day,
         /// Our private key in PEM for `private_key_jwt`, a secret.
         client_key: SecretSource,
-        /// Whom the assertions of `private_key_jwt` name as their audience. Default "issuer".
+        /// The `kid` that the provider knows this key by. Default none.
+        client_key_id: String,
+        /// A file with an assertion that others write and renew, in place of a secret or a key. Default none.
+        client_assertion_file: String,
+        /// Whom the assertions that we sign name as their audience. Default "issuer".
         client_assertion_audience: Chosen<AssertionAudience>,
         /// Whether to run without either, which is unsafe. Default false.
         allow_public_client: bool,

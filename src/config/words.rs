@@ -97,6 +97,7 @@ fn choices<T: Choice>() -> String {
 pub(super) enum ClientAuthMethod {
     SecretBasic,
     SecretPost,
+    SecretJwt,
     PrivateKeyJwt,
 }
 
@@ -105,6 +106,7 @@ impl Choice for ClientAuthMethod {
         vec![
             ("client_secret_basic", Self::SecretBasic),
             ("client_secret_post", Self::SecretPost),
+            ("client_secret_jwt", Self::SecretJwt),
             ("private_key_jwt", Self::PrivateKeyJwt),
         ]
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::oidc::error::{ProviderError, TokenResponseFault, Unavailable};
 use crate::oidc::error_code::ErrorAnswer;
 use crate::oidc::provider::Provider;
-use crate::oidc::token_endpoint::TokenFailure;
+use crate::oidc::token_endpoint::targets;
+use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::token_response::TokenResponse;
 use crate::secret::AccessToken;
 use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenGrant, TokenSpec};
@@ -106,15 +107,6 @@ impl Provider {
         }
         Ok(response.into())
     }
-}
-
-/// The parameters that say for whom a token is (RFC 8707 §2, RFC 8693 §2.1).
-pub(super) fn targets(spec: &TokenSpec) -> Vec<(&'static str, &str)> {
-    let resources = spec.resources.iter();
-    let resources = resources.map(|resource| ("resource", resource.as_str()));
-    let audience = spec.audience.iter();
-    let audience = audience.map(|audience| ("audience", audience.as_str()));
-    resources.chain(audience).collect()
 }
 
 impl From<TokenResponse> for BoughtToken {

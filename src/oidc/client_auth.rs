@@ -1,5 +1,6 @@
 //! How we prove who we are at the token and revocation endpoints (A9, A10).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use jsonwebtoken::Header;
 use serde::Serialize;
 use url::form_urlencoded::{self, Serializer};
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Randomness};
+use crate::oidc::assertion_file::{Assertion, AssertionFile};
 use crate::oidc::client_key::{ClientKeyFault, SigningKey};
+use crate::oidc::credential_fault::CredentialFault;
 use crate::oidc::metadata::Metadata;
 use crate::oidc::{AssertionAudience, ClientAuth, ProviderSettings};
 use crate::secret::{ClientSecret, random_base64url};
@@ -21,12 +23,14 @@ use crate::secret::{ClientSecret, random_base64url};
 /// How long an assertion is good for (A10).
 const ASSERTION_LIFETIME: Duration = Duration::from_mins(1);
 
+/// What kind of JWT an assertion says it is, so that it is taken for no other.
+const ASSERTION_TYP: &str = "client-authentication+jwt";
+
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Puts our credential into requests.
-#[derive(Debug)]
 pub(super) struct ClientAuthenticator {
-    signing_key: Result<SigningKey, ClientKeyFault>,
+    source: Source,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 }
@@ -37,30 +41,32 @@ impl ClientAuthenticator {
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
     ) -> Self {
-        let signing_key = match client_auth {
-            ClientAuth::PrivateKeyJwt { key, .. } => SigningKey::parse(key),
-            // Never asked for, since only `PrivateKeyJwt` signs.
+        let source = match client_auth {
+            ClientAuth::PrivateKeyJwt { key, .. } => Source::Key(SigningKey::parse(key)),
+            ClientAuth::SecretJwt { secret, .. } => Source::Key(Ok(SigningKey::of_secret(secret))),
+            ClientAuth::AssertionFile(path) => Source::File(Arc::new(AssertionFile::new(path))),
             ClientAuth::Secret(_)
             | ClientAuth::SecretBasic(_)
             | ClientAuth::SecretPost(_)
-            | ClientAuth::Public => Err(ClientKeyFault::Unreadable),
+            | ClientAuth::Public => Source::None,
         };
         Self {
-            signing_key,
+            source,
             clock,
             randomness,
         }
     }
 
     /// Adds the credential to the head or the form of one request. Called anew for each attempt,
-    /// since an assertion sent twice is a replay (A10).
+    /// since an assertion of ours sent twice is a replay (A10). `written` is what others wrote.
     pub(super) fn apply(
         &self,
+        written: Option<&Assertion>,
         settings: &ProviderSettings,
         metadata: &Metadata,
         headers: &mut HeaderMap,
         form: &mut Serializer<'_, String>,
-    ) -> Result<(), ClientKeyFault> {
+    ) -> Result<(), CredentialFault> {
         let client_id = &settings.client_id;
         match &settings.client_auth {
             ClientAuth::Secret(_) if metadata.terms.secret_in_form => {}
@@ -68,7 +74,11 @@ impl ClientAuthenticator {
                 headers.insert(AUTHORIZATION, basic(client_id, secret));
                 return Ok(());
             }
-            ClientAuth::SecretPost(_) | ClientAuth::PrivateKeyJwt { .. } | ClientAuth::Public => {}
+            ClientAuth::SecretPost(_)
+            | ClientAuth::SecretJwt { .. }
+            | ClientAuth::PrivateKeyJwt { .. }
+            | ClientAuth::AssertionFile(_)
+            | ClientAuth::Public => {}
         }
         form.append_pair("client_id", client_id);
         match &settings.client_auth {
@@ -76,34 +86,56 @@ impl ClientAuthenticator {
             ClientAuth::SecretPost(secret) | ClientAuth::Secret(secret) => {
                 form.append_pair("client_secret", secret.expose());
             }
+            ClientAuth::SecretJwt { audience, .. } => {
+                let assertion = self.assertion(settings, metadata, *audience, None)?;
+                append_assertion(form, &assertion);
+            }
             ClientAuth::PrivateKeyJwt {
                 key_id, audience, ..
             } => {
-                let audience = match audience {
-                    AssertionAudience::Issuer => &settings.issuer,
-                    AssertionAudience::TokenEndpoint => &metadata.token_audience,
-                };
-                let assertion = self.assertion(client_id, audience, metadata, key_id.as_deref())?;
-                form.append_pair("client_assertion_type", JWT_BEARER)
-                    .append_pair("client_assertion", &assertion);
+                let key_id = key_id.as_deref();
+                let assertion = self.assertion(settings, metadata, *audience, key_id)?;
+                append_assertion(form, &assertion);
+            }
+            ClientAuth::AssertionFile(_) => {
+                if let Some(assertion) = written {
+                    append_assertion(form, assertion.text());
+                }
             }
         }
         Ok(())
     }
 
+    /// The assertion that others wrote, as it is now, where it is theirs to write.
+    pub(super) async fn written(&self) -> Result<Option<Arc<Assertion>>, CredentialFault> {
+        let Source::File(file) = &self.source else {
+            return Ok(None);
+        };
+        let (file, now) = (Arc::clone(file), self.clock.now());
+        let looked = tokio::task::spawn_blocking(move || file.look(now)).await;
+        // Nothing ends the look but the end of the process.
+        looked.map_or(Ok(None), |looked| Ok(Some(looked?)))
+    }
+
     fn assertion(
         &self,
-        client_id: &str,
-        audience: &str,
+        settings: &ProviderSettings,
         metadata: &Metadata,
+        audience: AssertionAudience,
         key_id: Option<&str>,
     ) -> Result<Zeroizing<String>, ClientKeyFault> {
-        let signing_key = self.signing_key.as_ref().map_err(|fault| *fault)?;
-        let mut header = Header::new(signing_key.algorithm(&metadata.client_assertion_algs));
-        header.typ = Some("client-authentication+jwt".to_owned());
-        header.kid = key_id.map(str::to_owned);
+        let signing_key = match &self.source {
+            Source::Key(key) => key.as_ref().map_err(|fault| *fault)?,
+            Source::File(_) | Source::None => return Err(ClientKeyFault::Unreadable),
+        };
+        let client_id = settings.client_id.as_str();
+        let audience = match audience {
+            AssertionAudience::Issuer => &settings.issuer,
+            AssertionAudience::TokenEndpoint => &metadata.token_audience,
+        };
+        let alg = signing_key.algorithm(&metadata.client_assertion_algs)?;
         let now = self.clock.now();
-        let assertion = Assertion {
+        let claims = Claims {
             iss: client_id,
             sub: client_id,
             aud: audience,
@@ -111,16 +143,36 @@ impl ClientAuthenticator {
             iat: now.unix_seconds(),
             exp: (now + ASSERTION_LIFETIME).unix_seconds(),
         };
-        jsonwebtoken::encode(&header, &assertion, &signing_key.key)
-            .map(Zeroizing::new)
-            .map_err(|_| ClientKeyFault::Unreadable)
+        signing_key.jwt(alg, ASSERTION_TYP, key_id, &claims)
     }
+}
+
+impl fmt::Debug for ClientAuthenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAuthenticator")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where assertions come from.
+enum Source {
+    /// We sign them.
+    Key(Result<SigningKey, ClientKeyFault>),
+    /// Others write them.
+    File(Arc<AssertionFile>),
+    /// None is sent.
+    None,
+}
+
+fn append_assertion(form: &mut Serializer<'_, String>, assertion: &str) {
+    form.append_pair("client_assertion_type", JWT_BEARER)
+        .append_pair("client_assertion", assertion);
 }
 
 /// The claims of a client assertion (RFC 7523 §3, OIDC Core §9). `aud` is one string, so that no
 /// other server can be handed it.
 #[derive(Serialize)]
-struct Assertion<'a> {
+struct Claims<'a> {
     iss: &'a str,
     sub: &'a str,
     aud: &'a str,
@@ -156,9 +208,13 @@ mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation};
     use serde_json::{Value, json};
 
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use crate::clock::{ManualClock, SeededRandomness, Timestamp};
+    use crate::oidc::IdTokenAlg;
     use crate::oidc::tests::{NOW, SigningKey, settings};
+    use crate::oidc::verifying_key::VerifyingKey;
     use crate::secret::ClientKey;
 
     const ISSUER: &str = "https://id.example.com";
@@ -187,19 +243,19 @@ mod tests {
             clock,
             Arc::new(SeededRandomness::new(1)),
         );
-        (0..attempts)
-            .map(|_| {
-                let mut form = Serializer::new(String::new());
-                let mut headers = HeaderMap::new();
-                authenticator
-                    .apply(&settings, metadata, &mut headers, &mut form)
-                    .unwrap();
-                let form = form_urlencoded::parse(form.finish().as_bytes())
-                    .into_owned()
-                    .collect();
-                (headers, form)
-            })
-            .collect()
+        let mut sent = Vec::new();
+        for _ in 0..attempts {
+            let mut form = Serializer::new(String::new());
+            let mut headers = HeaderMap::new();
+            authenticator
+                .apply(None, &settings, metadata, &mut headers, &mut form)
+                .unwrap();
+            let form = form_urlencoded::parse(form.finish().as_bytes())
+                .into_owned()
+                .collect();
+            sent.push((headers, form));
+        }
+        sent
     }
 
     /// A9: both halves are form-encoded before Base64.
@@ -250,6 +306,8 @@ mod tests {
             (&rsa, vec![], Algorithm::RS256),
             (&rsa, vec!["PS256", "ES256"], Algorithm::PS256),
             (&rsa, vec!["PS256", "RS256"], Algorithm::RS256),
+            (&rsa, vec!["RS512", "PS384"], Algorithm::PS384),
+            (&rsa, vec!["PS512"], Algorithm::PS512),
             (&SigningKey::es256("k"), vec!["RS256"], Algorithm::ES256),
             (&SigningKey::es384("k"), vec![], Algorithm::ES384),
             (&SigningKey::ed25519("k"), vec![], Algorithm::EdDSA),
@@ -287,5 +345,67 @@ mod tests {
             }
             assert_ne!(jtis[0], jtis[1], "{expected:?}");
         }
+    }
+
+    /// A10: P-521 signs with ES512, and Ed25519 is called so where the provider lists no other name.
+    #[test]
+    fn an_assertion_is_signed_by_the_name_that_the_provider_lists() {
+        let p521 = SigningKey::es512("k");
+        let ed25519 = SigningKey::ed25519("k");
+        for (key, listed, expected) in [
+            (&p521, vec![], "ES512"),
+            (&p521, vec!["RS256", "ES512"], "ES512"),
+            (&ed25519, vec!["Ed25519"], "Ed25519"),
+            (&ed25519, vec!["Ed25519", "EdDSA"], "EdDSA"),
+        ] {
+            let sent = apply_all(private_key_jwt(&key.pem), &metadata(&listed), 1);
+            let assertion = &sent[0].1["client_assertion"];
+            let header = assertion.split('.').next().unwrap();
+            let header = URL_SAFE_NO_PAD.decode(header).unwrap();
+            let header: Value = serde_json::from_slice(&header).unwrap();
+            let expected = json!({
+                "alg": expected, "typ": "client-authentication+jwt", "kid": "client-1",
+            });
+            assert_eq!(header, expected);
+        }
+        let sent = apply_all(private_key_jwt(&p521.pem), &metadata(&[]), 1);
+        let (message, signature) = sent[0].1["client_assertion"].rsplit_once('.').unwrap();
+        let coordinate = |name: &str| p521.jwk[name].as_str().unwrap().to_owned();
+        let verifies = VerifyingKey::p521(&coordinate("x"), &coordinate("y")).unwrap();
+        assert!(verifies.made(signature, message, IdTokenAlg::Es512));
+        assert!(!verifies.made(signature, "another", IdTokenAlg::Es512));
+        assert!(!verifies.made(signature, message, IdTokenAlg::Es384));
+    }
+
+    /// A9, A10: with `client_secret_jwt` the secret signs and travels nowhere.
+    #[test]
+    fn a_secret_can_sign() {
+        let secret = "a secret of more than thirty-two bytes";
+        let auth = ClientAuth::SecretJwt {
+            secret: ClientSecret::new(secret),
+            audience: AssertionAudience::Issuer,
+        };
+        let sent = apply_all(auth, &metadata(&["RS256"]), 2);
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_exp = false;
+        validation.set_audience(&[ISSUER]);
+        let key = DecodingKey::from_secret(secret.as_bytes());
+        let mut jtis = Vec::new();
+        for (headers, form) in &sent {
+            assert!(headers.is_empty());
+            assert!(!form.contains_key("client_secret"));
+            assert_eq!(form["client_id"], "app");
+            let assertion = &form["client_assertion"];
+            let mut assertion =
+                jsonwebtoken::decode::<Value>(assertion, &key, &validation).unwrap();
+            assert_eq!(assertion.header.kid, None);
+            jtis.push(assertion.claims["jti"].take());
+            let expected = json!({
+                "iss": "app", "sub": "app", "aud": ISSUER, "jti": null,
+                "iat": NOW, "exp": NOW + 60,
+            });
+            assert_eq!(assertion.claims, expected);
+        }
+        assert_ne!(jtis[0], jtis[1]);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::oidc::ProviderSettings;
-use crate::oidc::client_key::ClientKeyFault;
+use crate::oidc::credential_fault::CredentialFault;
 use crate::oidc::error_code::ErrorAnswer;
 use crate::web::loopback::is_loopback;
 use crate::web::outbound::OutboundError;
@@ -80,9 +80,9 @@ pub enum Unavailable {
     /// No key is known to have signed what it sent, and its keys were fetched too often of late (D16).
     #[error("the provider's keys were fetched too often of late to look for a newer one")]
     KeysThrottled,
-    /// Our own key cannot sign the assertion (A10).
-    #[error("the client assertion cannot be signed")]
-    ClientKey(#[source] ClientKeyFault),
+    /// We cannot say who we are (A9, A10).
+    #[error("nothing can prove to the provider who we are")]
+    Credential(#[source] CredentialFault),
 }
 
 impl Unavailable {
@@ -92,7 +92,7 @@ impl Unavailable {
             Self::NoAnswer { source, .. } | Self::NoMetadata { source, .. } => source.as_str(),
             Self::Status { answer, .. } => answer.as_str(),
             Self::BadTokenResponse(_) => "bad_token_response",
-            Self::ClientKey(_) => "client_key",
+            Self::Credential(fault) => fault.as_str(),
             Self::KeysThrottled => "keys_throttled",
         }
     }

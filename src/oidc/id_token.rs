@@ -258,7 +258,9 @@ fn digest_of(alg: IdTokenAlg) -> &'static digest::Algorithm {
     match alg {
         IdTokenAlg::Rs256 | IdTokenAlg::Ps256 | IdTokenAlg::Es256 => &digest::SHA256,
         IdTokenAlg::Rs384 | IdTokenAlg::Ps384 | IdTokenAlg::Es384 => &digest::SHA384,
-        IdTokenAlg::Rs512 | IdTokenAlg::Ps512 | IdTokenAlg::EdDsa => &digest::SHA512,
+        IdTokenAlg::Rs512 | IdTokenAlg::Ps512 | IdTokenAlg::Es512 | IdTokenAlg::EdDsa => {
+            &digest::SHA512
+        }
     }
 }
 

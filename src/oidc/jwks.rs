@@ -7,9 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -19,6 +16,7 @@ use crate::oidc::calls::Calls;
 use crate::oidc::discovery::Discovery;
 use crate::oidc::error::{Misbehaviour, ProviderError};
 use crate::oidc::key_fetches::{KeyFetches, Source, Wanted};
+use crate::oidc::verifying_key::VerifyingKey;
 
 /// How long keys are used after the last fetch that succeeded (D17).
 const KEEP: Duration = Duration::from_hours(24);
@@ -42,7 +40,7 @@ impl KeySet {
         &self,
         alg: IdTokenAlg,
         kid: Option<&str>,
-    ) -> impl Iterator<Item = &DecodingKey> {
+    ) -> impl Iterator<Item = &VerifyingKey> {
         self.keys
             .iter()
             .filter(move |key| key.fits(alg) && (kid.is_none() || key.kid.as_deref() == kid))
@@ -73,7 +71,7 @@ struct Key {
     kind: KeyKind,
     /// The only algorithm that it is for, where it says so.
     alg: Option<IdTokenAlg>,
-    verifies: DecodingKey,
+    verifies: VerifyingKey,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +79,7 @@ enum KeyKind {
     Rsa,
     P256,
     P384,
+    P521,
     Ed25519,
 }
 
@@ -113,17 +112,18 @@ impl Key {
             Some(kid) => Some(kid.as_str()?.to_owned()),
         };
         let (kind, verifies) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => (KeyKind::Rsa, rsa(text("n")?, text("e")?)?),
-            ("EC", Some("P-256")) => (KeyKind::P256, ec(text("x")?, text("y")?, 32)?),
-            ("EC", Some("P-384")) => (KeyKind::P384, ec(text("x")?, text("y")?, 48)?),
-            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, ed25519(text("x")?)?),
+            ("RSA", _) => (KeyKind::Rsa, VerifyingKey::rsa(text("n")?, text("e")?)),
+            ("EC", Some("P-256")) => (KeyKind::P256, VerifyingKey::p256(text("x")?, text("y")?)),
+            ("EC", Some("P-384")) => (KeyKind::P384, VerifyingKey::p384(text("x")?, text("y")?)),
+            ("EC", Some("P-521")) => (KeyKind::P521, VerifyingKey::p521(text("x")?, text("y")?)),
+            ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, VerifyingKey::ed25519(text("x")?)),
             _ => return None,
         };
         Some(Self {
             kid,
             kind,
             alg,
-            verifies,
+            verifies: verifies?,
         })
     }
 }
@@ -150,43 +150,10 @@ impl KeyKind {
             | IdTokenAlg::Ps512 => Self::Rsa,
             IdTokenAlg::Es256 => Self::P256,
             IdTokenAlg::Es384 => Self::P384,
+            IdTokenAlg::Es512 => Self::P521,
             IdTokenAlg::EdDsa => Self::Ed25519,
         }
     }
-}
-
-/// RSA of 2048 to 8192 bits with an odd exponent above 1 (D17).
-fn rsa(modulus: &str, exponent: &str) -> Option<DecodingKey> {
-    let modulus = unsigned(modulus)?;
-    let exponent = unsigned(exponent)?;
-    let bits = modulus.len().checked_mul(8)? - modulus.first()?.leading_zeros() as usize;
-    let odd = exponent.last()? & 1 == 1;
-    let sane_exponent = odd && exponent != [1] && exponent.len() <= 8;
-    ((2048..=8192).contains(&bits) && sane_exponent)
-        .then(|| DecodingKey::from_rsa_raw_components(&modulus, &exponent))
-}
-
-/// A big-endian number without its leading zeros.
-fn unsigned(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    Some(bytes.split_off(zeros))
-}
-
-/// A point on a curve whose coordinates take `size` bytes. That it lies on the curve is checked
-/// when it verifies.
-fn ec(x: &str, y: &str, size: usize) -> Option<DecodingKey> {
-    let sized = |text: &str| {
-        URL_SAFE_NO_PAD
-            .decode(text)
-            .is_ok_and(|bytes| bytes.len() == size)
-    };
-    (sized(x) && sized(y)).then(|| DecodingKey::from_ec_components(x, y).ok())?
-}
-
-fn ed25519(x: &str) -> Option<DecodingKey> {
-    let public_key = URL_SAFE_NO_PAD.decode(x).ok()?;
-    (public_key.len() == 32).then(|| DecodingKey::from_ed_der(&public_key))
 }
 
 /// The key set in use, and who may ask for another.
@@ -346,6 +313,8 @@ impl fmt::Debug for Jwks {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::Algorithm;
     use serde_json::json;
 
@@ -368,9 +337,10 @@ mod tests {
     /// key leaves unsaid, in whichever way, does not count against it.
     #[test]
     fn only_keys_that_fit_are_used() {
-        use IdTokenAlg::{EdDsa, Es256, Es384, Ps256, Rs256};
+        use IdTokenAlg::{EdDsa, Es256, Es384, Es512, Ps256, Rs256};
         let p256 = SigningKey::es256("k").jwk;
         let p384 = SigningKey::es384("k").jwk;
+        let p521 = SigningKey::es512("k").jwk;
         let ed = SigningKey::ed25519("k").jwk;
         let mut rsa = SigningKey::rsa("k", Algorithm::RS256).jwk;
         rsa.as_object_mut().unwrap().remove("alg");
@@ -382,6 +352,14 @@ mod tests {
             ("P-256 for ES384", p256.clone(), Es384, 0),
             ("P-256 for RS256", p256.clone(), Rs256, 0),
             ("P-384", p384, Es384, 1),
+            ("P-521", p521.clone(), Es512, 1),
+            ("P-521 for ES256", p521.clone(), Es256, 0),
+            (
+                "a short P-521",
+                with(&p521, "y", p256["y"].clone()),
+                Es512,
+                0,
+            ),
             ("Ed25519", ed.clone(), EdDsa, 1),
             (
                 "Ed25519 by its own name",

@@ -22,9 +22,11 @@ mod terms;
 mod end_session;
 
 // When it is back.
+mod assertion_file;
 mod client_auth;
 mod client_key;
 mod token_endpoint;
+mod token_failure;
 mod token_response;
 
 // Whether to believe what came.
@@ -35,10 +37,12 @@ mod jws;
 mod key_fetches;
 mod logout_token;
 mod userinfo;
+mod verifying_key;
 
 // What it all comes down to.
 mod calls;
 mod claims;
+mod credential_fault;
 mod error;
 mod error_code;
 mod grant;
@@ -47,13 +51,16 @@ mod untrusted;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+pub use self::assertion_file::{AssertionFault, check_assertion_file};
 pub use self::bought::{BoughtToken, TokenRefusal};
 pub use self::claims::ClaimFault;
 pub use self::client_key::{ClientKeyFault, check_client_key};
+pub use self::credential_fault::CredentialFault;
 pub use self::end_session::EndSessionRequest;
 pub use self::error::{Misbehaviour, OtherIssuer, ProviderError, TokenResponseFault, Unavailable};
 pub use self::error_code::{ErrorAnswer, ErrorCode};
@@ -153,6 +160,15 @@ pub enum ClientAuth {
     SecretBasic(ClientSecret),
     /// `client_secret` in the form.
     SecretPost(ClientSecret),
+    /// An assertion signed with the secret, a new one for each attempt (A10).
+    SecretJwt {
+        /// The secret.
+        secret: ClientSecret,
+        /// For whom the assertions are.
+        audience: AssertionAudience,
+    },
+    /// An assertion that others write and renew in this file (RFC 7523 §2.2).
+    AssertionFile(PathBuf),
     /// A signed assertion, a new one for each attempt (A10).
     PrivateKeyJwt {
         /// The private key in PEM.
@@ -196,12 +212,13 @@ pub enum IdTokenAlg {
     Ps512,
     Es256,
     Es384,
+    Es512,
     EdDsa,
 }
 
 impl IdTokenAlg {
     /// Every algorithm we verify, with its name in a header.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::Rs256, "RS256"),
         (Self::Rs384, "RS384"),
         (Self::Rs512, "RS512"),
@@ -210,6 +227,7 @@ impl IdTokenAlg {
         (Self::Ps512, "PS512"),
         (Self::Es256, "ES256"),
         (Self::Es384, "ES384"),
+        (Self::Es512, "ES512"),
         (Self::EdDsa, "EdDSA"),
     ];
 }

@@ -7,7 +7,7 @@ use crate::oidc::error_code::ErrorCode;
 use crate::oidc::grant::{GrantFacts, Identity, TokenSet};
 use crate::oidc::id_token::{self, about_another};
 use crate::oidc::provider::Provider;
-use crate::oidc::token_endpoint::TokenFailure;
+use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::untrusted::{IdTokenFault, RefreshError, Untrusted};
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 use crate::web::token_spec::TokenSpec;

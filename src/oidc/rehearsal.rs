@@ -65,7 +65,8 @@ impl Provider {
         ];
         let ours = self
             .token_endpoint(&metadata)
-            .request(&metadata.token_endpoint, &form);
+            .request(&metadata.token_endpoint, &form)
+            .await;
         if let Ok(ours) = ours
             && let Ok(answer) = self.0.calls.send("token", ours).await
             && answer.status().is_client_error()
@@ -136,6 +137,14 @@ fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> O
         ClientAuth::PrivateKeyJwt { .. } => (
             "provider.client_key",
             "register its public half with this client; some providers want client_assertion_audience = \"token_endpoint\"",
+        ),
+        ClientAuth::AssertionFile(_) => (
+            "provider.client_assertion_file",
+            "let the client trust who signs these assertions, with the `sub` and the `aud` that they have",
+        ),
+        ClientAuth::SecretJwt { .. } => (
+            "provider.client_secret",
+            "put the secret of this client there; some providers want client_assertion_audience = \"token_endpoint\"",
         ),
         ClientAuth::Public => (
             "provider.client_id",

@@ -82,7 +82,7 @@ fn is_answer(error: &ProviderError) -> bool {
             }
             Unavailable::BadTokenResponse(_)
             | Unavailable::KeysThrottled
-            | Unavailable::ClientKey(_) => false,
+            | Unavailable::Credential(_) => false,
         },
     }
 }

@@ -194,6 +194,7 @@ impl Side<'_> {
         const BASIC: &str = "client_secret_basic";
         const POST: &str = "client_secret_post";
         const JWT: &str = "private_key_jwt";
+        const SECRET_JWT: &str = "client_secret_jwt";
         let takes = |method| self.offer.may_be(LIST, method);
         let (basic, post, jwt) = (takes(BASIC), takes(POST), takes(JWT));
         let in_form = !basic && post;
@@ -201,6 +202,7 @@ impl Side<'_> {
             ClientAuth::Secret(_) => ("client_secret", basic || post),
             ClientAuth::SecretBasic(_) => (BASIC, basic),
             ClientAuth::SecretPost(_) => (POST, post),
+            ClientAuth::SecretJwt { .. } => (SECRET_JWT, takes(SECRET_JWT)),
             ClientAuth::PrivateKeyJwt { key, .. } => {
                 let algs = client_key_algs(key);
                 let list = "token_endpoint_auth_signing_alg_values_supported";
@@ -213,8 +215,9 @@ impl Side<'_> {
                 }
                 (JWT, jwt)
             }
-            // Written by somebody who was warned; a list that leaves `none` out says little.
-            ClientAuth::Public => return in_form,
+            // The one was written by somebody who was warned, and a list that leaves `none` out says little;
+            // for assertions that others make, some list no method.
+            ClientAuth::Public | ClientAuth::AssertionFile(_) => return in_form,
         };
         if !is_taken {
             let remedy = if basic {

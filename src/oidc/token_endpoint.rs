@@ -22,17 +22,15 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::oidc::ProviderSettings;
-use crate::oidc::bought::targets;
 use crate::oidc::calls::{Calls, form_post};
 use crate::oidc::client_auth::ClientAuthenticator;
 use crate::oidc::client_key::ClientKeyFault;
+use crate::oidc::credential_fault::CredentialFault;
 use crate::oidc::error::{TokenResponseFault, Unavailable};
-use crate::oidc::error_code::ErrorAnswer;
 use crate::oidc::metadata::Metadata;
+use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::token_response::{Answer, TokenResponse, error_answer};
-use crate::oidc::untrusted::ExchangeError;
 use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, RefreshToken};
-use crate::web::outbound::OutboundError;
 use crate::web::token_spec::TokenSpec;
 
 const ENDPOINT: &str = "token";
@@ -115,7 +113,7 @@ impl TokenEndpoint<'_> {
     pub(super) async fn buy(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenFailure> {
         twice_if_lost(|| async {
             let request = form_request(&self.metadata.token_endpoint, form);
-            let request = request.map_err(TokenFailure::ClientKey)?;
+            let request = request.map_err(TokenFailure::Credential)?;
             let answer = self.attempt(request).await?;
             Answer::parse(&answer)
         })
@@ -135,7 +133,8 @@ impl TokenEndpoint<'_> {
 
     /// Asks the token endpoint once, be it for oauth2 or for ourselves.
     async fn attempt(&self, request: HttpRequest) -> Result<Response<Bytes>, TokenFailure> {
-        let request = self.finished(request).map_err(TokenFailure::ClientKey)?;
+        let request = self.finished(request).await;
+        let request = request.map_err(TokenFailure::Credential)?;
         let answer = self.calls.buy(ENDPOINT, request).await;
         answer.map_err(TokenFailure::NoAnswer)
     }
@@ -161,9 +160,8 @@ impl TokenEndpoint<'_> {
     async fn revoke(&self, endpoint: &Url, token: &str, hint: &str) -> Result<(), Unavailable> {
         const ENDPOINT: &str = "revocation";
         let form = [("token", token), ("token_type_hint", hint)];
-        let request = self
-            .request(endpoint, &form)
-            .map_err(Unavailable::ClientKey)?;
+        let request = self.request(endpoint, &form).await;
+        let request = request.map_err(Unavailable::Credential)?;
         let answer =
             self.calls
                 .send(ENDPOINT, request)
@@ -184,24 +182,26 @@ impl TokenEndpoint<'_> {
     }
 
     /// A form post with our credential.
-    pub(super) fn request(
+    pub(super) async fn request(
         &self,
         url: &Url,
         form: &[(&str, &str)],
-    ) -> Result<Request<Bytes>, ClientKeyFault> {
-        self.finished(form_request(url, form)?)
+    ) -> Result<Request<Bytes>, CredentialFault> {
+        self.finished(form_request(url, form)?).await
     }
 
     /// `request` with what proves who we are, made anew for every attempt (A10). All that goes to the token
     /// endpoint passes here.
-    fn finished(&self, request: HttpRequest) -> Result<Request<Bytes>, ClientKeyFault> {
+    async fn finished(&self, request: HttpRequest) -> Result<Request<Bytes>, CredentialFault> {
+        let written = self.authenticator.written().await?;
+        let written = written.as_deref();
         let (mut head, form) = request.into_parts();
         head.headers.remove(AUTHORIZATION);
         let form = String::from_utf8(form).unwrap_or_default();
         let mut form = Serializer::new(form);
         let headers = &mut head.headers;
         self.authenticator
-            .apply(self.settings, self.metadata, headers, &mut form)?;
+            .apply(written, self.settings, self.metadata, headers, &mut form)?;
         Ok(Request::from_parts(head, Bytes::from(form.finish())))
     }
 }
@@ -233,18 +233,27 @@ where
     Ok(answer.into())
 }
 
+/// The parameters that say for whom a token is (RFC 8707 §2, RFC 8693 §2.1).
+pub(super) fn targets(spec: &TokenSpec) -> Vec<(&'static str, &str)> {
+    let resources = spec.resources.iter();
+    let resources = resources.map(|resource| ("resource", resource.as_str()));
+    let audience = spec.audience.iter();
+    let audience = audience.map(|audience| ("audience", audience.as_str()));
+    resources.chain(audience).collect()
+}
+
 fn scopes(spec: &TokenSpec) -> Vec<Scope> {
     let scopes = spec.scopes.iter();
     scopes.map(|scope| Scope::new(scope.clone())).collect()
 }
 
 /// A form post without a credential.
-fn form_request(url: &Url, form: &[(&str, &str)]) -> Result<HttpRequest, ClientKeyFault> {
+fn form_request(url: &Url, form: &[(&str, &str)]) -> Result<HttpRequest, CredentialFault> {
     let mut body = Serializer::new(String::new());
     body.extend_pairs(form);
     let request = form_post(url).body(body.finish().into_bytes());
     // The URL was checked; there is nothing left that could be refused.
-    request.map_err(|_| ClientKeyFault::Unreadable)
+    request.map_err(|_| ClientKeyFault::Unreadable.into())
 }
 
 /// An error that oauth2 read: none, since it is never shown one.
@@ -259,45 +268,6 @@ impl fmt::Display for NoError {
 
 impl oauth2::ErrorResponse for NoError {}
 
-/// Why the token endpoint gave nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TokenFailure {
-    #[error("no answer")]
-    NoAnswer(#[source] OutboundError),
-    /// A status of 4xx or 5xx.
-    #[error("the answer is {0}")]
-    Error(ErrorAnswer),
-    #[error("no usable answer")]
-    Fault(#[source] TokenResponseFault),
-    #[error("the client assertion cannot be signed")]
-    ClientKey(#[source] ClientKeyFault),
-}
-
-impl TokenFailure {
-    /// Why the provider cannot be asked now, or else its refusal.
-    pub(super) fn later(self) -> Result<Unavailable, ErrorAnswer> {
-        Ok(match self {
-            Self::Error(answer) if !answer.says_later() => return Err(answer),
-            Self::Error(answer) => Unavailable::Status {
-                endpoint: ENDPOINT,
-                answer,
-            },
-            Self::NoAnswer(source) => Unavailable::NoAnswer {
-                endpoint: ENDPOINT,
-                source,
-            },
-            Self::Fault(fault) => Unavailable::BadTokenResponse(fault),
-            Self::ClientKey(fault) => Unavailable::ClientKey(fault),
-        })
-    }
-}
-
-impl From<TokenResponseFault> for TokenFailure {
-    fn from(fault: TokenResponseFault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
 impl From<RequestTokenError<Self, NoError>> for TokenFailure {
     fn from(error: RequestTokenError<Self, NoError>) -> Self {
         match error {
@@ -307,18 +277,6 @@ impl From<RequestTokenError<Self, NoError>> for TokenFailure {
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
                 Self::Fault(TokenResponseFault::NotAnObject)
             }
-        }
-    }
-}
-
-impl From<TokenFailure> for ExchangeError {
-    fn from(failure: TokenFailure) -> Self {
-        if let TokenFailure::Fault(fault) = failure {
-            return Self::Untrusted(fault.into());
-        }
-        match failure.later() {
-            Ok(unavailable) => Self::Unavailable(unavailable.into()),
-            Err(answer) => Self::Refused(answer),
         }
     }
 }

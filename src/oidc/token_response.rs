@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::oidc::calls::object;
 use crate::oidc::error::TokenResponseFault;
 use crate::oidc::error_code::{ErrorAnswer, ErrorCode, says_later};
-use crate::oidc::token_endpoint::TokenFailure;
+use crate::oidc::token_failure::TokenFailure;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 
 /// A lifetime longer than this is a mistake in units (ten years, in seconds).

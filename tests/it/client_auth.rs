@@ -8,6 +8,7 @@ use bff::clock::Clock as _;
 use bff::dev::provider::client::Proof;
 use bff::dev::provider::endpoints::Endpoint;
 use bff::dev::provider::tamper::Stage;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::support::bff::Bff;
@@ -195,4 +196,108 @@ async fn an_assertion_may_name_the_token_endpoint() {
     let told = bff.logs().lines_with("client_assertion_audience");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("WARN"), "{told:?}");
+}
+
+/// A9, A10: with `client_secret_jwt` the secret signs, and travels nowhere.
+#[tokio::test]
+async fn a_secret_that_signs_travels_nowhere() {
+    let idp = Idp::start(&nine_o_clock());
+    let jwk = json!({"kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(ODD_SECRET)});
+    idp.expect_proof(Proof::PrivateKeyJwt(jwk));
+    let upstream = Upstream::start();
+    let bff = Bff::with(&idp, &upstream)
+        .variable("BFF_CLIENT_SECRET", ODD_SECRET)
+        .set("provider.client_auth", "client_secret_jwt")
+        .start();
+    for asked in whole_life(&idp, &mut bff.browser()).await {
+        assert!(!asked.headers.contains_key("authorization"));
+        assert_eq!(asked.form.value("client_secret"), None);
+        assert_eq!(claims(&asked)["sub"], "app");
+    }
+}
+
+/// A10: a provider that knows several keys of ours is told which one signed.
+#[tokio::test]
+async fn an_assertion_names_its_key() {
+    let idp = Idp::start(&nine_o_clock());
+    let (pem, jwk) = client_key();
+    idp.expect_proof(Proof::PrivateKeyJwt(jwk));
+    let upstream = Upstream::start();
+    let bff = Bff::with(&idp, &upstream)
+        .unset("provider.client_secret")
+        .file("client.pem", pem)
+        .set("provider.client_key", "file:client.pem")
+        .set("provider.client_key_id", "key-of-november")
+        .start();
+    for asked in whole_life(&idp, &mut bff.browser()).await {
+        let assertion = asked.form.value("client_assertion").unwrap();
+        let header = jsonwebtoken::decode_header(assertion).unwrap();
+        assert_eq!(header.kid.as_deref(), Some("key-of-november"));
+    }
+}
+
+/// An assertion as a platform would write it, good for a minute from now on.
+fn written(pem: &str, idp: &Idp, jti: &str) -> String {
+    let now = idp.clock().now().unix_seconds();
+    let mut header = Header::new(Algorithm::ES256);
+    header.typ = Some("client-authentication+jwt".to_owned());
+    let claims = json!({
+        "iss": "app", "sub": "app", "aud": idp.issuer, "jti": jti, "iat": now, "exp": now + 60,
+    });
+    let key = EncodingKey::from_ec_pem(pem.as_bytes()).unwrap();
+    jsonwebtoken::encode(&header, &claims, &key).unwrap()
+}
+
+/// A10: an assertion that others write is read before each use, so that a renewed one is used at once. A
+/// file that gives none is an outage that the log tells in one sentence, and no session ends of it.
+#[tokio::test]
+async fn an_assertion_that_others_write_is_read_before_each_use() {
+    let idp = Idp::start(&nine_o_clock());
+    let (pem, jwk) = client_key();
+    idp.expect_proof(Proof::PrivateKeyJwt(jwk));
+    let upstream = Upstream::start();
+    // What is there at the start is held against the machine's own clock.
+    let far = URL_SAFE_NO_PAD.encode(json!({"exp": 9_999_999_999_i64}).to_string());
+    let builder = Bff::with(&idp, &upstream)
+        .unset("provider.client_secret")
+        .file("assertion", format!("e30.{far}.c2ln"))
+        .set("provider.client_assertion_file", "assertion");
+    let file = builder.path("assertion");
+    let bff = builder.start();
+    let mut browser = bff.browser();
+    let orders = || Fetch::get("/api/orders").csrf();
+
+    let first = written(&pem, &idp, "1");
+    std::fs::write(&file, &first).unwrap();
+    browser.sign_in("alice").await;
+    idp.clock().advance(Duration::from_secs(295));
+    let second = written(&pem, &idp, "2");
+    std::fs::write(&file, format!("{second}\n")).unwrap();
+    assert_eq!(browser.fetch(orders()).await.status, 200);
+    let sent = || {
+        let asked = idp.asked(Endpoint::Token);
+        let sent = asked.iter().map(|asked| {
+            assert!(!asked.headers.contains_key("authorization"));
+            assert_eq!(asked.form.value("client_id"), Some("app"));
+            asked.form.value("client_assertion").unwrap().to_owned()
+        });
+        sent.collect::<Vec<_>>()
+    };
+    assert_eq!(sent(), [first.as_str(), second.as_str()]);
+
+    idp.clock().advance(Duration::from_secs(400));
+    let reply = browser.fetch(orders()).await;
+    assert_eq!(refusal(&reply), "503 provider_unavailable");
+    assert_eq!(sent().len(), 2, "nothing is sent that proves nothing");
+    let told = bff.logs().lines_with("whose JWT ended at");
+    assert!(!told.is_empty(), "{}", bff.logs().text());
+    assert!(
+        told[0].contains("provider.client_assertion_file names"),
+        "{told:?}"
+    );
+
+    std::fs::write(&file, written(&pem, &idp, "3")).unwrap();
+    // Whoever failed is left alone for a while.
+    idp.clock().advance(Duration::from_secs(30));
+    assert_eq!(browser.fetch(orders()).await.status, 200);
 }

@@ -139,8 +139,11 @@ impl Client<'_> {
 /// What to say where a provider has no secret. One that was written for another issuer is not inherited,
 /// and whoever sent it to this one would give it away.
 fn missing_secret(site: &Described<'_>, name: Option<&str>) -> MissingSecret {
-    let has_secret =
-        |table: &ProviderTable| table.client_secret.stands() || table.client_key.stands();
+    let has_secret = |table: &ProviderTable| {
+        table.client_secret.stands()
+            || table.client_key.stands()
+            || table.client_assertion_file.stands()
+    };
     let ground = site.ground.and_then(|ground| match name {
         Some(name) => {
             let several = ground.providers.written()?;

@@ -6,6 +6,7 @@
 mod between;
 mod certificates;
 mod chooser;
+mod client_auth;
 mod client_cert;
 mod clients;
 pub(super) mod described;

@@ -7,22 +7,20 @@ use url::Url;
 
 use crate::auth::ending::RevocationRules;
 use crate::auth::{AccessDenied, AnonymousAnswer, AuthSettings, LogoutHint};
-use crate::config::error::{Faults, Place};
+use crate::config::error::Faults;
 use crate::config::file::{ProviderTable, SessionTable};
 use crate::config::reader::{Field, Written};
+use crate::config::resolve::client_auth::client_auth;
 use crate::config::resolve::missing_secret::MissingSecret;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{
     Purpose, Surroundings, provider_addresses, provider_login, provider_logout, span, table,
 };
-use crate::config::secret_source::SecretSource;
-use crate::config::tenants::placeholders::is_of_nobody;
-use crate::config::words::{Chosen, ClientAuthMethod};
+use crate::config::words::Chosen;
 use crate::oidc::{
-    AssertionAudience, ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode,
-    TableName, check_client_key, own_parameters,
+    ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode, TableName,
+    own_parameters,
 };
-use crate::secret::{ClientKey, ClientSecret};
 use crate::web::loopback::is_loopback;
 
 const CLAIMS: [&str; 8] = [
@@ -240,128 +238,6 @@ fn redirect_uri(public: &Public, callback: Option<&str>) -> Option<Url> {
         .url
         .join(&format!("{}/callback{own}", public.whole_base_path()))
         .ok()
-}
-
-/// A1: a confidential client, unless `allow_public_client` is set.
-fn client_auth(
-    provider: &ProviderTable,
-    (place, missing): (&Place, &MissingSecret),
-    surroundings: Surroundings<'_>,
-    faults: &mut Faults,
-) -> Option<ClientAuth> {
-    let (secret, key) = (&provider.client_secret, &provider.client_key);
-    let method = match (&provider.client_auth, secret.stands(), key.stands()) {
-        (Field::Written(method), ..) => method.value.0,
-        (Field::Unreadable, ..) => return None,
-        (Field::Absent, true, true) => {
-            if let Some(written) = key.written() {
-                written.refuse(
-                    faults,
-                    "stands beside client_secret, and only one can prove who we are",
-                    "write client_auth = \"private_key_jwt\", or leave one of the two out",
-                );
-            }
-            return None;
-        }
-        (Field::Absent, true, false) => {
-            return client_secret(secret, (place, missing), surroundings, faults)
-                .map(ClientAuth::Secret);
-        }
-        (Field::Absent, false, true) => ClientAuthMethod::PrivateKeyJwt,
-        (Field::Absent, false, false) => {
-            return public_client(provider, (place, missing), faults);
-        }
-    };
-    if let Some(audience) = provider.client_assertion_audience.written()
-        && method != ClientAuthMethod::PrivateKeyJwt
-    {
-        audience.warn(
-            faults,
-            "changes nothing, since no assertion proves who we are",
-            "leave it out, or write client_auth = \"private_key_jwt\" and a client_key",
-        );
-    }
-    match method {
-        ClientAuthMethod::SecretBasic => {
-            client_secret(secret, (place, missing), surroundings, faults)
-                .map(ClientAuth::SecretBasic)
-        }
-        ClientAuthMethod::SecretPost => {
-            client_secret(secret, (place, missing), surroundings, faults)
-                .map(ClientAuth::SecretPost)
-        }
-        ClientAuthMethod::PrivateKeyJwt => {
-            let written = key.required(
-                place,
-                "provider.client_key",
-                "client_key = \"file:/run/secrets/client.pem\"",
-                faults,
-            )?;
-            let pem = written.resolve(surroundings.secrets(), faults)?;
-            let key = ClientKey::new(pem.as_str());
-            let is_of_nobody = surroundings.of_nobody && is_of_nobody(&pem);
-            if !is_of_nobody && let Err(fault) = check_client_key(&key) {
-                written.refuse(
-                    faults,
-                    format!("cannot sign ({fault})"),
-                    "put a key there that starts with -----BEGIN PRIVATE KEY-----",
-                );
-                return None;
-            }
-            let audience = &provider.client_assertion_audience;
-            Some(ClientAuth::PrivateKeyJwt {
-                key,
-                key_id: None,
-                audience: audience.or(Chosen(AssertionAudience::Issuer)).0,
-            })
-        }
-    }
-}
-
-fn client_secret(
-    field: &Field<SecretSource>,
-    (place, missing): (&Place, &MissingSecret),
-    surroundings: Surroundings<'_>,
-    faults: &mut Faults,
-) -> Option<ClientSecret> {
-    if !field.stands() {
-        missing.refuse(place, "is missing", faults);
-    }
-    let written = field.written()?;
-    let secret = written.resolve(surroundings.secrets(), faults)?;
-    if let Some(own) = surroundings.own.name_of(&secret) {
-        let what = format!("is what {own} says as well, and the provider is sent it");
-        let remedy = "write the secret that this provider gave you";
-        if written.place.is_in_a_site() {
-            written.refuse(faults, what, remedy);
-            return None;
-        }
-        // Whoever writes bff.toml has both in any case, and what ran goes on running.
-        written.warn(faults, what, remedy);
-    }
-    Some(ClientSecret::new(secret.as_str()))
-}
-
-fn public_client(
-    provider: &ProviderTable,
-    (place, missing): (&Place, &MissingSecret),
-    faults: &mut Faults,
-) -> Option<ClientAuth> {
-    if let Some(written) = provider.allow_public_client.written()
-        && written.value
-    {
-        written.warn(
-            faults,
-            "lets anyone who knows the client_id act as this app at the provider",
-            "register a confidential client and write client_secret",
-        );
-        return Some(ClientAuth::Public);
-    }
-    if !provider.allow_public_client.stands() || provider.allow_public_client.written().is_some() {
-        let what = "is missing, and so is client_key: nothing proves to the provider who we are";
-        missing.refuse(place, what, faults);
-    }
-    None
 }
 
 /// D9: capped.

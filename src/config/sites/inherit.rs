@@ -11,11 +11,17 @@ use crate::config::sites::process;
 
 /// What proves who we are. It goes to the addresses that were written beside it, and to no other: whoever
 /// may write a site's file need not be one who may read it.
-const SECRETS: &[&str] = &["client_secret", "client_key", "client_secret_expires"];
+const SECRETS: &[&str] = &[
+    "client_secret",
+    "client_secret_expires",
+    "client_key",
+    "client_key_id",
+    "client_assertion_file",
+];
 
 /// What leaves with a key of bff.toml where a site writes another: it would contradict the new one, or
 /// would have what one provider was trusted with go to another.
-const LEAVES: [(&str, &str, &[&str]); 12] = [
+const LEAVES: [(&str, &str, &[&str]); 13] = [
     ("", "providers", &["default_provider"]),
     (
         "provider",
@@ -26,8 +32,10 @@ const LEAVES: [(&str, &str, &[&str]); 12] = [
             "endpoints",
             "discovery",
             "client_secret",
-            "client_key",
             "client_secret_expires",
+            "client_key",
+            "client_key_id",
+            "client_assertion_file",
         ],
     ),
     ("provider", "internal_url", SECRETS),
@@ -38,12 +46,32 @@ const LEAVES: [(&str, &str, &[&str]); 12] = [
     (
         "provider",
         "client_secret",
-        &["client_key", "client_secret_expires"],
+        &[
+            "client_key",
+            "client_key_id",
+            "client_assertion_file",
+            "client_secret_expires",
+        ],
     ),
     (
         "provider",
         "client_key",
-        &["client_secret", "client_secret_expires"],
+        &[
+            "client_key_id",
+            "client_assertion_file",
+            "client_secret",
+            "client_secret_expires",
+        ],
+    ),
+    (
+        "provider",
+        "client_assertion_file",
+        &[
+            "client_key",
+            "client_key_id",
+            "client_secret",
+            "client_secret_expires",
+        ],
     ),
     ("frontend", "dir", &["upstream"]),
     ("frontend", "upstream", &["dir", "headers", "compress"]),

@@ -39,6 +39,26 @@ fn a_client_without_a_credential_is_refused() {
         ),
         case(
             "provider",
+            "client_assertion_file = \"assertion\"",
+            "provider.client_assertion_file stands beside client_secret",
+        ),
+        case(
+            "provider",
+            "-client_secret\nclient_assertion_file = \"/nowhere/assertion\"",
+            "provider.client_assertion_file names /nowhere/assertion, which can't be read",
+        ),
+        case(
+            "provider",
+            "-client_secret\nclient_key = \"env:KEY\"\nclient_assertion_file = \"assertion\"",
+            "provider.client_assertion_file stands beside client_key",
+        ),
+        case(
+            "provider",
+            "-client_secret\nclient_auth = \"client_secret_jwt\"",
+            "provider.client_secret is missing",
+        ),
+        case(
+            "provider",
             "client_auth = \"none\"",
             "allow_public_client = true",
         ),
@@ -59,6 +79,21 @@ fn a_client_without_a_credential_is_refused() {
         ),
     ]);
     check_warned(&[
+        case(
+            "provider",
+            "client_auth = \"client_secret_jwt\"",
+            "provider.client_secret has less than the 32 bytes",
+        ),
+        case(
+            "provider",
+            "client_key_id = \"k\"",
+            "provider.client_key_id changes nothing, since no client_key signs",
+        ),
+        case(
+            "provider",
+            "client_auth = \"client_secret_basic\"\nclient_assertion_file = \"assertion\"",
+            "provider.client_assertion_file changes nothing",
+        ),
         case(
             "provider",
             "-client_secret\nallow_public_client = true",

@@ -1,5 +1,7 @@
 //! Keys that sign tokens, with the JWK that a provider publishes for each.
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
@@ -14,8 +16,14 @@ pub(in crate::oidc) struct SigningKey {
     pub(in crate::oidc) kid: String,
     pub(in crate::oidc) pem: String,
     pub(in crate::oidc) jwk: Value,
-    algorithm: Algorithm,
-    key: EncodingKey,
+    alg: String,
+    signs: Signs,
+}
+
+/// By what a key signs: jsonwebtoken knows no ES512.
+enum Signs {
+    Jwt(Algorithm, EncodingKey),
+    P521(EcdsaKeyPair),
 }
 
 impl SigningKey {
@@ -29,6 +37,21 @@ impl SigningKey {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
         let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
         Self::new(kid, &pair, Algorithm::ES384, key)
+    }
+
+    pub(in crate::oidc) fn es512(kid: &str) -> Self {
+        let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let own = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, pair.serialized_der());
+        let (x, y) = pair.der_bytes()[1..].split_at(66);
+        Self {
+            kid: kid.to_owned(),
+            pem: pair.serialize_pem(),
+            jwk: json!({
+                "kty": "EC", "crv": "P-521", "x": encode(x), "y": encode(y), "kid": kid, "use": "sig",
+            }),
+            alg: "ES512".to_owned(),
+            signs: Signs::P521(own.unwrap()),
+        }
     }
 
     pub(in crate::oidc) fn ed25519(kid: &str) -> Self {
@@ -62,8 +85,8 @@ impl SigningKey {
             kid: kid.to_owned(),
             pem: pair.serialize_pem(),
             jwk,
-            algorithm,
-            key,
+            alg: format!("{algorithm:?}"),
+            signs: Signs::Jwt(algorithm, key),
         }
     }
 
@@ -74,7 +97,7 @@ impl SigningKey {
 
     /// `alg` and `kid`.
     pub(in crate::oidc) fn header(&self) -> Value {
-        json!({"alg": format!("{:?}", self.algorithm), "kid": self.kid})
+        json!({"alg": self.alg, "kid": self.kid})
     }
 
     /// A token with any header, signed by this key whatever the header says.
@@ -84,8 +107,16 @@ impl SigningKey {
             encode(header.to_string().as_bytes()),
             encode(claims.to_string().as_bytes())
         );
-        let signature =
-            jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, self.algorithm).unwrap();
+        let signature = match &self.signs {
+            Signs::Jwt(algorithm, key) => {
+                jsonwebtoken::crypto::sign(message.as_bytes(), key, *algorithm).unwrap()
+            }
+            Signs::P521(pair) => encode(
+                pair.sign(&SystemRandom::new(), message.as_bytes())
+                    .unwrap()
+                    .as_ref(),
+            ),
+        };
         format!("{message}.{signature}")
     }
 }

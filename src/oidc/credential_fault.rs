@@ -1,0 +1,25 @@
+//! Why nothing can prove to the provider who we are.
+
+use crate::oidc::assertion_file::AssertionFault;
+use crate::oidc::client_key::ClientKeyFault;
+
+/// Why what proves who we are cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialFault {
+    /// Our own key cannot sign the assertion (A10).
+    #[error("provider.client_key cannot sign: {0}")]
+    Key(#[from] ClientKeyFault),
+    /// The file gives no assertion that is good now.
+    #[error("provider.client_assertion_file {0}")]
+    Assertion(#[from] AssertionFault),
+}
+
+impl CredentialFault {
+    /// The word for metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "client_key",
+            Self::Assertion(_) => "client_assertion",
+        }
+    }
+}
