@@ -173,6 +173,12 @@ impl Stale {
         access.is_some_and(|access| access.version != self.version)
     }
 
+    /// Whether the session's own access token is given for it.
+    pub(in crate::auth) fn exchanges(&self) -> bool {
+        let grant = self.spec.as_ref().map(|spec| &spec.grant);
+        matches!(grant, Some(TokenGrant::Exchange(_)))
+    }
+
     /// Whoever spends the refresh token has one lease, whatever it is spent for: a rotating one is good
     /// for one use (L3).
     pub(in crate::auth) fn lease<'a>(&'a self, session: &'a Session) -> Leased<'a> {

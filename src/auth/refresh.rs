@@ -80,6 +80,17 @@ impl Refresher {
         }
     }
 
+    /// A route wants a token that only a refresh token buys, and the session has none.
+    pub(in crate::auth) fn tell_of_lack(&self, session: &Session, spec: &Arc<TokenSpec>) {
+        let stale = Stale {
+            spec: Some(Arc::clone(spec)),
+            version: 0,
+        };
+        let cause = "the session has no refresh token, which buys tokens for other APIs: add \"offline_access\" to provider.scopes, or allow this client refresh tokens at the provider";
+        self.keeper
+            .tell_of_refusal(session, &stale, "no_refresh_token", cause);
+    }
+
     /// Tokens as a session keeps them first, with the moment of their refresh; `None` where the access token
     /// cannot be sent in a header.
     pub(in crate::auth) fn first(&self, granted: TokenSet) -> Option<Tokens> {
@@ -260,18 +271,20 @@ impl Refresher {
             Err(error) => error,
         };
         let why = match &error {
-            RefreshError::GrantOver(_) | RefreshError::AboutAnother { .. } => {
+            // What the user is to be asked for a resource alone says nothing of the session's own.
+            RefreshError::GrantOver(answer) if spec.is_none() || !answer.needs_the_user() => {
                 return self.refused(spending, error).await;
             }
-            RefreshError::Refused(answer) if stale.spec.is_some() && answer.is_about_us() => {
+            RefreshError::AboutAnother { .. } => return self.refused(spending, error).await,
+            RefreshError::Refused(answer) if spec.is_some() && answer.is_about_us() => {
                 NotNow::Provider(answer.as_str())
             }
-            RefreshError::Refused(answer) if stale.spec.is_some() => {
-                self.keeper
-                    .tell_of_refusal(session, stale, answer.as_str(), &chain(&error));
-                return Err(TokenError::Refused(answer.code));
+            RefreshError::GrantOver(answer) | RefreshError::Refused(answer) if spec.is_some() => {
+                return self.declined(session, stale, *answer, &chain(&error)).await;
             }
-            RefreshError::Refused(answer) => refused_for_now(*answer),
+            RefreshError::GrantOver(answer) | RefreshError::Refused(answer) => {
+                refused_for_now(*answer)
+            }
             RefreshError::Unavailable(_) => NotNow::Provider(error.as_str()),
         };
         let failed = RefreshFailed {
@@ -333,11 +346,7 @@ impl Refresher {
         };
         let cause = chain(&refusal);
         match refusal {
-            TokenRefusal::Refused(answer) => {
-                self.keeper
-                    .tell_of_refusal(session, stale, answer.as_str(), &cause);
-                Err(TokenError::Refused(answer.code))
-            }
+            TokenRefusal::Refused(answer) => self.declined(session, stale, answer, &cause).await,
             TokenRefusal::Unavailable(error) => {
                 let word = error.as_str();
                 let failed = RefreshFailed {
@@ -351,6 +360,23 @@ impl Refresher {
                 Err(TokenError::Unavailable(NotNow::Provider(word)))
             }
         }
+    }
+
+    /// The provider gives no token for a route, unless it is by what happened meanwhile: a logout revokes what
+    /// was shown, and another node may hold the token.
+    async fn declined(
+        &self,
+        session: &Session,
+        stale: &Stale,
+        answer: ErrorAnswer,
+        cause: &str,
+    ) -> Outcome {
+        if let Some(outcome) = self.news(session, stale).await {
+            return outcome;
+        }
+        self.keeper
+            .tell_of_refusal(session, stale, answer.as_str(), cause);
+        Err(TokenError::Refused(answer.code))
     }
 
     /// The provider no longer honours the grant, or speaks of somebody else; unless another node
