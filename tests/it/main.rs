@@ -62,6 +62,7 @@ mod refresh;
 mod reload;
 mod requirements;
 mod return_to;
+mod route_tokens;
 mod rules;
 mod session;
 mod session_memory;
