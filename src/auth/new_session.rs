@@ -47,6 +47,7 @@ impl Logins {
             .ok_or(CallbackFault::UnusableToken)?;
         let shown = self.claims_for_browser(&identity);
         let kept = self.claims_for_us(&identity, &shown);
+        let ends_there = identity.session_expiry.map(Timestamp::from_unix_seconds);
         let new = NewSession {
             details: Details {
                 tag: random_base64url::<9>(randomness).into(),
@@ -70,8 +71,11 @@ impl Logins {
             },
             tokens,
         };
-        let session = self.sessions.prepare(new);
-        let lifetime = self.sessions.max_lifetime();
+        let session = match ends_there {
+            Some(ends_there) => self.sessions.prepare_until(new, ends_there),
+            None => self.sessions.prepare(new),
+        };
+        let lifetime = self.sessions.remaining(&session).absolute;
         let begun = self
             .session_cookie
             .begin(&id, &session, presented, lifetime, randomness);

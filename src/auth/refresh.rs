@@ -15,7 +15,8 @@ use crate::auth::spenders::Spenders;
 use crate::auth::token_error::{NotNow, Outcome, TokenError};
 use crate::clock::{Clock, Randomness};
 use crate::oidc::{
-    ErrorAnswer, ErrorCode, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet, Untrusted,
+    ErrorAnswer, ErrorCode, GrantEnd, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet,
+    Untrusted,
 };
 use crate::secret::{AccessToken, random_base64url};
 use crate::session::Sessions;
@@ -96,6 +97,10 @@ impl Refresher {
     pub(in crate::auth) fn first(&self, granted: TokenSet) -> Option<Tokens> {
         let own = self.access(granted.access_token, granted.expires_in)?;
         Some(Tokens {
+            grant_ends: match granted.grant_end {
+                GrantEnd::At(end) => Some(end),
+                GrantEnd::Unsaid | GrantEnd::Never => None,
+            },
             refresh_token: granted.refresh_token.map(Arc::new),
             id_token: granted.id_token.map(Arc::new),
             ..Tokens::first(own)
@@ -259,6 +264,7 @@ impl Refresher {
                 let gained = Gained {
                     access: self.access(tokens.access_token, tokens.expires_in),
                     spent: Some(before.spent),
+                    grant_end: tokens.grant_end,
                     refresh_token: tokens.refresh_token.map(Arc::new),
                     id_token: tokens.id_token.map(Arc::new),
                     asked,
@@ -333,6 +339,7 @@ impl Refresher {
                 let gained = Gained {
                     access,
                     spent: None,
+                    grant_end: GrantEnd::Unsaid,
                     refresh_token: None,
                     id_token: None,
                     asked,

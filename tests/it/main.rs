@@ -55,6 +55,7 @@ mod pages;
 mod paths;
 mod popup;
 mod private_authority;
+mod provider_ends;
 mod proxied_provider;
 mod proxy;
 mod real_providers;
