@@ -31,7 +31,8 @@ else
       dumps) run keys::large || failed=1 ;;
       floods) run channel::large || failed=1 ;;
       reloads) run reload::large || failed=1 ;;
-      *) echo "unknown story: $story; one of: storms kills ends races logins crashes outages dumps floods reloads" >&2; exit 2 ;;
+      tokens) run tokens::large || failed=1 ;;
+      *) echo "unknown story: $story; one of: storms kills ends races logins crashes outages dumps floods reloads tokens" >&2; exit 2 ;;
     esac
   done
 fi

@@ -3,8 +3,11 @@
 //! Who waits, and for how long, is settled here; what a refresh is and may come to, in `refresh`. Each of
 //! a session's tokens is refreshed on its own; what tells one from another is its version.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::auth::flights::{Flights, Joined, Seldom, UnderWay};
 use crate::auth::live_token::{FORCED_AT_MOST_EVERY, RETRY_AFTER};
@@ -177,12 +180,6 @@ impl AccessTokens {
         stale: u64,
         now: Timestamp,
     ) -> Result<LiveToken, TokenError> {
-        // What is exchanged must be live itself.
-        if let Some(spec) = spec
-            && matches!(spec.grant, TokenGrant::Exchange(_))
-        {
-            Box::pin(self.live(session, None)).await?;
-        }
         match self.refreshed(session, spec, stale, now).await {
             Ok(()) => {
                 let tokens = session.tokens();
@@ -192,6 +189,8 @@ impl AccessTokens {
                     .ok_or(TokenError::Unavailable(NotNow::BrokeOff))
             }
             Err(TokenError::Unavailable(why)) => self.0.old_token(session, spec, why),
+            // No other will come; the one that is there is good to its end.
+            Err(error @ TokenError::Refused(_)) => self.0.living(session, spec).ok_or(error),
             Err(error) => Err(error),
         }
     }
@@ -210,6 +209,9 @@ impl AccessTokens {
         if !can_renew {
             // Nothing can renew it: while it lives it serves, then the session is over.
             if expires.is_none_or(|expires| now < expires) {
+                if let Some(spec) = spec {
+                    self.0.refresher.tell_of_lack(session, spec);
+                }
                 return Err(TokenError::Unavailable(NotNow::NoRefreshToken));
             }
             return Err(end(self.0.refresher.sessions(), session, EndReason::Expired).await);
@@ -250,24 +252,46 @@ impl AccessTokens {
             Joined::Settled(outcome) => Err(outcome),
             Joined::UnderWay(under_way) => Ok(under_way),
             Joined::Begins(under_way, flying) => {
-                let inner = Arc::clone(&self.0);
+                let tokens = self.clone();
                 let session = Arc::clone(session);
                 let stale = Stale {
                     spec: spec.cloned(),
                     version: stale,
                 };
                 self.0.background.spawn(async move {
-                    let outcome = inner.refresher.run(&session, &stale, flying.told()).await;
+                    let outcome = tokens.run(&session, &stale, flying.told()).await;
                     let fails = matches!(
                         outcome,
                         Err(TokenError::Unavailable(_) | TokenError::Refused(_))
                     );
-                    let not_before = fails.then(|| inner.clock.now() + RETRY_AFTER);
+                    let not_before = fails.then(|| tokens.0.clock.now() + RETRY_AFTER);
                     flying.land(outcome, not_before);
                 });
                 Ok(under_way)
             }
         }
+    }
+
+    /// Makes a refresh. What is exchanged must be live itself, whatever brought the exchange about.
+    async fn run(
+        &self,
+        session: &Arc<Session>,
+        stale: &Stale,
+        told: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        if stale.exchanges() {
+            self.own_lives(session).await?;
+        }
+        self.0.refresher.run(session, stale, told).await
+    }
+
+    /// As [`Self::live`] of the session's own; its type has a name, since it may begin a refresh, and a
+    /// refresh begins with it.
+    fn own_lives<'a>(
+        &'a self,
+        session: &'a Arc<Session>,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(async move { self.live(session, None).await.map(drop) })
     }
 }
 
@@ -284,6 +308,14 @@ fn can_renew(tokens: &Tokens, spec: Option<&Arc<TokenSpec>>) -> bool {
 }
 
 impl Inner {
+    /// The token that is there, while it lives.
+    fn living(&self, session: &Session, spec: Option<&Arc<TokenSpec>>) -> Option<LiveToken> {
+        let (tokens, now) = (session.tokens(), self.clock.now());
+        let access = tokens.access(spec.map(|spec| spec.key()))?;
+        let lives = access.expires.is_none_or(|expires| now < expires);
+        lives.then(|| LiveToken::of(access))
+    }
+
     /// The token that could not be renewed, while it lives.
     fn old_token(
         &self,

@@ -67,6 +67,7 @@ impl Logins {
                 LogoutSid::random(randomness),
             ),
         };
+        let ends_there = identity.session_expiry.map(Timestamp::from_unix_seconds);
         let new = NewSession {
             details: Details {
                 tag,
@@ -83,8 +84,11 @@ impl Logins {
             facts,
             tokens,
         };
-        let session = self.sessions.prepare(new);
-        let lifetime = self.sessions.max_lifetime();
+        let session = match ends_there {
+            Some(ends_there) => self.sessions.prepare_until(new, ends_there),
+            None => self.sessions.prepare(new),
+        };
+        let lifetime = self.sessions.cookie_lifetime(&session);
         let begun = self
             .session_cookie
             .begin(&id, &session, presented, lifetime, randomness);

@@ -10,6 +10,7 @@ use crate::auth::ending::FORGOTTEN;
 use crate::auth::revocation::Revocations;
 use crate::auth::token_error::{NotNow, Outcome, TokenError};
 use crate::clock::{Clock, Timestamp};
+use crate::oidc::GrantEnd;
 use crate::secret::{IdToken, RefreshToken};
 use crate::session::Sessions;
 use crate::session::journal::RefreshFailed;
@@ -173,6 +174,12 @@ impl Stale {
         access.is_some_and(|access| access.version != self.version)
     }
 
+    /// Whether the session's own access token is given for it.
+    pub(in crate::auth) fn exchanges(&self) -> bool {
+        let grant = self.spec.as_ref().map(|spec| &spec.grant);
+        matches!(grant, Some(TokenGrant::Exchange(_)))
+    }
+
     /// Whoever spends the refresh token has one lease, whatever it is spent for: a rotating one is good
     /// for one use (L3).
     pub(in crate::auth) fn lease<'a>(&'a self, session: &'a Session) -> Leased<'a> {
@@ -193,6 +200,8 @@ pub(in crate::auth) struct Gained {
     pub(in crate::auth) access: Option<Access>,
     /// Which use of the refresh token bought it.
     pub(in crate::auth) spent: Option<u64>,
+    /// When the refresh token ends by itself.
+    pub(in crate::auth) grant_end: GrantEnd,
     pub(in crate::auth) refresh_token: Option<Arc<RefreshToken>>,
     pub(in crate::auth) id_token: Option<Arc<IdToken>>,
     pub(in crate::auth) asked: Instant,
@@ -209,6 +218,13 @@ impl Gained {
         // Without a new one the old one stays good (L3); and where somebody else spent one meanwhile,
         // theirs.
         if spent == base.spent {
+            next.grant_ends = match self.grant_end {
+                GrantEnd::At(end) => Some(end),
+                GrantEnd::Never => None,
+                // Of another refresh token nobody has said anything yet.
+                GrantEnd::Unsaid if self.refresh_token.is_some() => None,
+                GrantEnd::Unsaid => base.grant_ends,
+            };
             if let Some(refresh_token) = &self.refresh_token {
                 next.refresh_token = Some(Arc::clone(refresh_token));
             }

@@ -15,7 +15,8 @@ use crate::auth::spenders::Spenders;
 use crate::auth::token_error::{NotNow, Outcome, TokenError};
 use crate::clock::{Clock, Randomness};
 use crate::oidc::{
-    ErrorAnswer, ErrorCode, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet, Untrusted,
+    ErrorAnswer, ErrorCode, GrantEnd, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet,
+    Untrusted,
 };
 use crate::secret::{AccessToken, random_base64url};
 use crate::session::Sessions;
@@ -80,11 +81,26 @@ impl Refresher {
         }
     }
 
+    /// A route wants a token that only a refresh token buys, and the session has none.
+    pub(in crate::auth) fn tell_of_lack(&self, session: &Session, spec: &Arc<TokenSpec>) {
+        let stale = Stale {
+            spec: Some(Arc::clone(spec)),
+            version: 0,
+        };
+        let cause = "the session has no refresh token, which buys tokens for other APIs: add \"offline_access\" to provider.scopes, or allow this client refresh tokens at the provider";
+        self.keeper
+            .tell_of_refusal(session, &stale, "no_refresh_token", cause);
+    }
+
     /// Tokens as a session keeps them first, with the moment of their refresh; `None` where the access token
     /// cannot be sent in a header.
     pub(in crate::auth) fn first(&self, granted: TokenSet) -> Option<Tokens> {
         let own = self.access(granted.access_token, granted.expires_in)?;
         Some(Tokens {
+            grant_ends: match granted.grant_end {
+                GrantEnd::At(end) => Some(end),
+                GrantEnd::Unsaid | GrantEnd::Never => None,
+            },
             refresh_token: granted.refresh_token.map(Arc::new),
             id_token: granted.id_token.map(Arc::new),
             ..Tokens::first(own)
@@ -248,6 +264,7 @@ impl Refresher {
                 let gained = Gained {
                     access: self.access(tokens.access_token, tokens.expires_in),
                     spent: Some(before.spent),
+                    grant_end: tokens.grant_end,
                     refresh_token: tokens.refresh_token.map(Arc::new),
                     id_token: tokens.id_token.map(Arc::new),
                     asked,
@@ -260,18 +277,20 @@ impl Refresher {
             Err(error) => error,
         };
         let why = match &error {
-            RefreshError::GrantOver(_) | RefreshError::AboutAnother { .. } => {
+            // What the user is to be asked for a resource alone says nothing of the session's own.
+            RefreshError::GrantOver(answer) if spec.is_none() || !answer.needs_the_user() => {
                 return self.refused(spending, error).await;
             }
-            RefreshError::Refused(answer) if stale.spec.is_some() && answer.is_about_us() => {
+            RefreshError::AboutAnother { .. } => return self.refused(spending, error).await,
+            RefreshError::Refused(answer) if spec.is_some() && answer.is_about_us() => {
                 NotNow::Provider(answer.as_str())
             }
-            RefreshError::Refused(answer) if stale.spec.is_some() => {
-                self.keeper
-                    .tell_of_refusal(session, stale, answer.as_str(), &chain(&error));
-                return Err(TokenError::Refused(answer.code));
+            RefreshError::GrantOver(answer) | RefreshError::Refused(answer) if spec.is_some() => {
+                return self.declined(session, stale, *answer, &chain(&error)).await;
             }
-            RefreshError::Refused(answer) => refused_for_now(*answer),
+            RefreshError::GrantOver(answer) | RefreshError::Refused(answer) => {
+                refused_for_now(*answer)
+            }
             RefreshError::Unavailable(_) => NotNow::Provider(error.as_str()),
         };
         let failed = RefreshFailed {
@@ -320,6 +339,7 @@ impl Refresher {
                 let gained = Gained {
                     access,
                     spent: None,
+                    grant_end: GrantEnd::Unsaid,
                     refresh_token: None,
                     id_token: None,
                     asked,
@@ -333,11 +353,7 @@ impl Refresher {
         };
         let cause = chain(&refusal);
         match refusal {
-            TokenRefusal::Refused(answer) => {
-                self.keeper
-                    .tell_of_refusal(session, stale, answer.as_str(), &cause);
-                Err(TokenError::Refused(answer.code))
-            }
+            TokenRefusal::Refused(answer) => self.declined(session, stale, answer, &cause).await,
             TokenRefusal::Unavailable(error) => {
                 let word = error.as_str();
                 let failed = RefreshFailed {
@@ -351,6 +367,23 @@ impl Refresher {
                 Err(TokenError::Unavailable(NotNow::Provider(word)))
             }
         }
+    }
+
+    /// The provider gives no token for a route, unless it is by what happened meanwhile: a logout revokes what
+    /// was shown, and another node may hold the token.
+    async fn declined(
+        &self,
+        session: &Session,
+        stale: &Stale,
+        answer: ErrorAnswer,
+        cause: &str,
+    ) -> Outcome {
+        if let Some(outcome) = self.news(session, stale).await {
+            return outcome;
+        }
+        self.keeper
+            .tell_of_refusal(session, stale, answer.as_str(), cause);
+        Err(TokenError::Refused(answer.code))
     }
 
     /// The provider no longer honours the grant, or speaks of somebody else; unless another node

@@ -19,7 +19,7 @@ impl SessionEndpoints {
         let Some(session) = self.sessions.at_hand(&cookie.hash) else {
             return;
         };
-        let lifetime = self.sessions.remaining(&session).absolute;
+        let lifetime = self.sessions.cookie_lifetime(&session);
         let renewed = self.session_cookie.bring_up_to_date(
             &cookie,
             &session,

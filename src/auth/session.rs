@@ -65,7 +65,7 @@ impl SessionEndpoints {
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
             Found::Live(session) => {
-                let lifetime = self.sessions.remaining(&session).absolute;
+                let lifetime = self.sessions.cookie_lifetime(&session);
                 let renewed =
                     self.session_cookie
                         .renew(&cookie, &parts.headers, lifetime, &*self.randomness);

@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value};
 
+/// The last second that a date of four digits can say.
+pub(super) const END_OF_9999: i64 = 253_402_300_799;
+
 /// What is wrong with which claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimFault {

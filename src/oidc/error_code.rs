@@ -108,6 +108,11 @@ pub struct ErrorAnswer {
 }
 
 impl ErrorAnswer {
+    /// Whether the user has to be asked something.
+    pub fn needs_the_user(self) -> bool {
+        self.code.is_some_and(ErrorCode::needs_the_user)
+    }
+
     /// Whether the same request may be answered better later (L5).
     pub fn says_later(self) -> bool {
         StatusCode::from_u16(self.status).is_ok_and(says_later)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::oidc::grant_end::GrantEnd;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 
 /// What a code brought.
@@ -27,6 +28,8 @@ pub struct TokenSet {
     pub id_token: Option<IdToken>,
     /// How long the access token lives, where the provider said so (C8).
     pub expires_in: Option<Duration>,
+    /// When the refresh token ends by itself.
+    pub grant_end: GrantEnd,
     /// What was granted (C9).
     pub scope: Vec<String>,
 }
@@ -44,6 +47,10 @@ pub struct Identity {
     pub amr: Vec<String>,
     /// When, in seconds since the epoch.
     pub auth_time: Option<i64>,
+    /// When the user's session at the provider ends, in seconds since the epoch (OpenID Connect Enterprise
+    /// Extensions).
+    #[serde(default)]
+    pub session_expiry: Option<i64>,
     /// What a later refresh is held against.
     pub facts: GrantFacts,
     /// The claims of the ID token with those of UserInfo laid over, without those that only serve

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::oidc::IdTokenAlg;
-use crate::oidc::claims::{ClaimFault, Claims};
+use crate::oidc::claims::{ClaimFault, Claims, END_OF_9999};
 use crate::oidc::envelope::{Envelope, Expiry, subject};
 use crate::oidc::grant::{GrantFacts, Identity};
 use crate::oidc::jwks::Jwks;
@@ -25,8 +25,8 @@ pub(super) const PROTOCOL_CLAIMS: [&str; 12] = [
     "iss", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "s_hash", "azp", "sid", "jti",
 ];
 
-/// The last second that a date of four digits can say.
-const END_OF_9999: i64 = 253_402_300_799;
+/// When the user's session at the provider ends.
+pub(super) const SESSION_EXPIRY: &str = "session_expiry";
 
 /// Seconds that a provider's own dates may be apart: it rounds them, and its nodes differ.
 const LEEWAY: i64 = 5;
@@ -171,6 +171,7 @@ impl Verifier<'_> {
             acr: claims.text("acr")?.map(str::to_owned),
             amr: methods(&verified.claims),
             auth_time,
+            session_expiry: session_expiry(&claims, self.envelope.now),
             facts: GrantFacts {
                 sub: sub.to_owned(),
                 iss: self.envelope.settings.issuer.clone(),
@@ -228,6 +229,12 @@ fn auth_time(claims: &Claims<'_>) -> Result<Option<i64>, ClaimFault> {
         }
         date => Ok(date),
     }
+}
+
+/// `session_expiry`, where it is a moment to come.
+fn session_expiry(claims: &Claims<'_>, now: Timestamp) -> Option<i64> {
+    let said = claims.date(SESSION_EXPIRY).ok()??;
+    (now.unix_seconds() < said && said <= END_OF_9999).then_some(said)
 }
 
 /// Whether the ID token has an `auth_time` that is no date, and so was left out.

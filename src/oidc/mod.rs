@@ -46,6 +46,8 @@ mod credential_fault;
 mod error;
 mod error_code;
 mod grant;
+mod grant_end;
+mod oddities;
 mod untrusted;
 
 #[cfg(test)]
@@ -65,6 +67,7 @@ pub use self::end_session::EndSessionRequest;
 pub use self::error::{Misbehaviour, OtherIssuer, ProviderError, TokenResponseFault, Unavailable};
 pub use self::error_code::{ErrorAnswer, ErrorCode};
 pub use self::grant::{Grant, GrantFacts, Identity, TokenSet};
+pub use self::grant_end::GrantEnd;
 pub use self::hint::LONGEST_ADDRESS;
 pub use self::id_token::ExpectedIdToken;
 pub use self::internal::InternalAddress;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use url::Url;
@@ -15,12 +14,13 @@ use crate::oidc::discovery::Discovery;
 use crate::oidc::envelope::Envelope;
 use crate::oidc::error::{Misbehaviour, ProviderError};
 use crate::oidc::grant::{Grant, Identity, TokenSet};
+use crate::oidc::grant_end::{GrantEnd, Told};
 use crate::oidc::hint::add_id_token_hint;
 use crate::oidc::id_token::{self, ExpectedIdToken, Verifier};
 use crate::oidc::jwks::Jwks;
-use crate::oidc::jws::Verified;
 use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::metadata::Metadata;
+use crate::oidc::oddities::Oddities;
 use crate::oidc::own_parameters;
 use crate::oidc::pkce::code_challenge;
 use crate::oidc::standing::{Looks, Standing};
@@ -57,16 +57,7 @@ pub(super) struct Inner {
     pub(super) authenticator: ClientAuthenticator,
     pub(super) clock: Arc<dyn Clock>,
     looks: Looks,
-    oddities: Oddities,
-}
-
-/// What the ID tokens of logins were found to be like.
-#[derive(Default)]
-struct Oddities {
-    /// The last one had no `sid`.
-    lacks_sid: AtomicBool,
-    /// It was said that `auth_time` is no date.
-    auth_time_told: AtomicBool,
+    pub(super) oddities: Oddities,
 }
 
 /// What one login asks for.
@@ -308,6 +299,7 @@ impl Provider {
             .login_identity(&metadata, &response, expected, &scope)
             .await?;
         let tokens = TokenSet {
+            grant_end: self.grant_end(response.grant_end),
             access_token: response.access_token,
             refresh_token: response.refresh_token,
             id_token: response.id_token.ok().flatten(),
@@ -420,12 +412,21 @@ impl Provider {
     /// Whether the ID token of the last login had no `sid`, by which a front-channel logout finds
     /// its session.
     pub fn id_tokens_lack_sid(&self) -> bool {
-        self.0.oddities.lacks_sid.load(Ordering::Relaxed)
+        self.0.oddities.id_tokens_lack_sid()
     }
 
     /// Whether this is the provider's issuer, byte for byte (E15). No secret.
     pub fn is_issuer(&self, iss: &str) -> bool {
         iss == self.0.settings.issuer
+    }
+
+    /// When the provider lets go of a refresh token, as an answer has it that came just now.
+    pub(super) fn grant_end(&self, told: Told) -> GrantEnd {
+        let (end, odd) = told.at(self.0.clock.now());
+        if let Some(name) = odd {
+            self.0.oddities.end_is_odd(name);
+        }
+        end
     }
 
     pub(super) fn token_endpoint<'a>(&'a self, metadata: &'a Metadata) -> TokenEndpoint<'a> {
@@ -448,21 +449,6 @@ impl Provider {
         Envelope {
             settings: &self.0.settings,
             now: self.0.clock.now(),
-        }
-    }
-}
-
-impl Oddities {
-    fn look_at(&self, identity: &Identity, verified: &Verified) {
-        self.lacks_sid
-            .store(identity.sid.is_none(), Ordering::Relaxed);
-        if id_token::auth_time_is_odd(verified)
-            && !self.auth_time_told.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                event = "provider.odd_auth_time",
-                "the provider's `auth_time` is no date in seconds and is left out of /bff/session"
-            );
         }
     }
 }

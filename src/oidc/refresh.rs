@@ -45,6 +45,7 @@ impl Provider {
         let endpoint = self.token_endpoint(&metadata);
         let response = endpoint.refresh(refresh_token, spec).await?;
         let mut tokens = TokenSet {
+            grant_end: self.grant_end(response.grant_end),
             access_token: response.access_token,
             refresh_token: response.refresh_token,
             id_token: None,

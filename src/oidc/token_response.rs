@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::oidc::calls::object;
 use crate::oidc::error::TokenResponseFault;
 use crate::oidc::error_code::{ErrorAnswer, ErrorCode, says_later};
+use crate::oidc::grant_end::Told;
 use crate::oidc::token_failure::TokenFailure;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
 
@@ -27,6 +28,8 @@ pub(super) struct TokenResponse {
     /// What is no string may not be believed, and need not cost the rest (D18).
     pub(super) id_token: Result<Option<IdToken>, TokenResponseFault>,
     pub(super) expires_in: Option<Duration>,
+    /// When the refresh token ends by itself.
+    pub(super) grant_end: Told,
     /// None: as requested. Empty: nothing (C9).
     pub(super) scope: Option<Vec<String>>,
     /// What an exchange issued (RFC 8693 §2.2.1).
@@ -40,6 +43,7 @@ pub(super) struct Answer {
     token_type: TokenType,
     refresh_token: Option<oauth2::RefreshToken>,
     expires_in: Option<Duration>,
+    grant_end: Told,
     scopes: Option<Vec<Scope>>,
     id_token: Result<Option<IdToken>, TokenResponseFault>,
     issued_token_type: Option<String>,
@@ -96,6 +100,7 @@ impl Answer {
             refresh_token: text("refresh_token")
                 .map(|token| oauth2::RefreshToken::new(token.to_owned())),
             expires_in: body.get("expires_in").and_then(lifetime),
+            grant_end: Told::read(body),
             scopes,
             id_token,
             issued_token_type: text("issued_token_type").map(str::to_owned),
@@ -150,6 +155,7 @@ impl From<Answer> for TokenResponse {
                 .map(|token| RefreshToken::new(token.into_secret())),
             id_token: answer.id_token,
             expires_in: answer.expires_in,
+            grant_end: answer.grant_end,
             scope: answer
                 .scopes
                 .map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect()),

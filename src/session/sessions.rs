@@ -103,7 +103,19 @@ impl Sessions {
 
     /// A session as it begins now; it is kept once it is [`admit`](Self::admit)ted.
     pub fn prepare(&self, new: NewSession) -> Arc<Session> {
-        let times = Times::beginning(self.clock.now(), self.idle_timeout, self.max_lifetime);
+        self.prepare_for(new, self.max_lifetime)
+    }
+
+    /// The same of one that ends no later than the user's session at the provider. It lives for a minute, since
+    /// the clock there may not be ours.
+    pub fn prepare_until(&self, new: NewSession, ends_there: Timestamp) -> Arc<Session> {
+        const SHORTEST: Duration = Duration::from_mins(1);
+        let lifetime = ends_there.since(self.clock.now()).max(SHORTEST);
+        self.prepare_for(new, lifetime.min(self.max_lifetime))
+    }
+
+    fn prepare_for(&self, new: NewSession, lifetime: Duration) -> Arc<Session> {
+        let times = Times::beginning(self.clock.now(), self.idle_timeout, lifetime);
         Arc::new(Session::new(new, times))
     }
 
@@ -177,7 +189,8 @@ impl Sessions {
         if self.slide_is_due(&session, now) && activity() == Activity::Slides {
             // The store may have put our clock right.
             let now = self.clock.now();
-            let expires = session.bounds().min(now + self.idle_timeout);
+            // Not the end of its grant, which any refresh may put off.
+            let expires = session.ends.min(now + self.idle_timeout);
             self.store.slide(&session, now, expires);
         }
         Ok(Found::Live(session))
@@ -424,6 +437,11 @@ impl Sessions {
             idle: session.expires_within(self.idle_timeout).since(now),
             absolute: session.bounds().since(now),
         }
+    }
+
+    /// How long its cookie is good: not by the end of its grant, which any refresh may put off.
+    pub fn cookie_lifetime(&self, session: &Session) -> Duration {
+        session.ends.since(self.clock.now())
     }
 
     /// Without a call for this long, a session ends.

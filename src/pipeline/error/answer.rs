@@ -56,7 +56,7 @@ fn body(
         code: verdict.code.as_str(),
         title: verdict.title,
         detail: developer::told(refusal, request.audience)
-            .unwrap_or_else(|| verdict.detail.to_owned()),
+            .unwrap_or_else(|| verdict.detail.clone().into_owned()),
         request_id: ctx.request_id().to_owned(),
         login_url: (offers_login.then(|| request.login_url(refusal))).flatten(),
         for_people: for_people(refusal),

@@ -217,11 +217,27 @@ pub(super) fn token(error: &TokenError) -> Verdict {
             "Your sign-in can no longer be renewed. Sign in again to go on.",
         ),
         TokenError::Unavailable(_) => PROVIDER_UNAVAILABLE,
-        TokenError::Refused(_) => verdict(
-            Code::Forbidden,
-            "Not allowed",
-            "The identity provider gives no access to this. If you should have it, tell the operators of this site the id of this request.",
-        ),
+        TokenError::Refused(code) => no_access(*code),
+    }
+}
+
+/// The provider's own word goes along where it is a registered one, which says nothing but what it is: whoever
+/// writes the app learns by it what to ask their operators for.
+fn no_access(code: Option<ErrorCode>) -> Verdict {
+    let refused = verdict(
+        Code::Forbidden,
+        "Not allowed",
+        "The identity provider gives no access to this. If you should have it, tell the operators of this site the id of this request.",
+    );
+    match code {
+        None => refused,
+        Some(code) => Verdict {
+            detail: format!(
+                "The identity provider gives no access to this, by the code {code}. If you should have it, tell the operators of this site the id of this request."
+            )
+            .into(),
+            ..refused
+        },
     }
 }
 

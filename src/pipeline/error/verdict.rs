@@ -1,5 +1,7 @@
 //! What a refusal comes to, and the verdicts that several share. The status is the code's.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::pipeline::error::Code;
@@ -10,7 +12,7 @@ pub(super) struct Verdict {
     pub(super) status: StatusCode,
     pub(super) code: Code,
     pub(super) title: &'static str,
-    pub(super) detail: &'static str,
+    pub(super) detail: Cow<'static, str>,
 }
 
 /// This code, under its status.
@@ -19,7 +21,7 @@ pub(super) const fn verdict(code: Code, title: &'static str, detail: &'static st
         status: code.status(),
         code,
         title,
-        detail,
+        detail: Cow::Borrowed(detail),
     }
 }
 

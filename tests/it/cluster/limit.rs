@@ -14,6 +14,7 @@ const END_OLDEST: Setup = Setup {
     session: "max_per_user = 1\non_limit = \"end_oldest\"",
     nodes: 3,
     provider: "",
+    routes: &[],
     relays: false,
     store_timeout: "10s",
     access_tokens: 300,

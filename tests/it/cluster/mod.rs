@@ -15,6 +15,7 @@ mod refresh;
 mod relay;
 mod reload;
 mod revoke;
+mod tokens;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -134,6 +135,8 @@ struct Setup {
     session: &'static str,
     /// Lines of `[provider]`.
     provider: &'static str,
+    /// Routes to the API beside `/api`: the path, and the token that its calls carry.
+    routes: &'static [(&'static str, &'static str)],
     /// Whether nodes find the store by way of a relay.
     relays: bool,
     /// `session.store_timeout`: long, for a story that is not about it on a busy machine.
@@ -153,6 +156,7 @@ impl Default for Setup {
             // Calls are as patient as it takes for the lease of a dead node to run out, and for a
             // machine that does much else.
             provider: "timeout = \"10s\"",
+            routes: &[],
             relays: false,
             store_timeout: "10s",
             access_tokens: 300,
@@ -239,6 +243,14 @@ impl World {
                 self.setup.store_timeout
             ),
         };
+        let upstream = self.api.upstream.url();
+        let routes = [("/api", "\"user\"")]
+            .into_iter()
+            .chain(self.setup.routes.iter().copied());
+        let routes = routes.map(|(path, token)| {
+            format!("[[route]]\npath = \"{path}\"\nupstream = \"{upstream}\"\ntoken = {token}\n")
+        });
+        let routes: String = routes.collect();
         format!(
             "[server]\nlisten = \"{addr}\"\nadmin_listen = \"{admin}\"\n\
              admin_key = \"env:BFF_ADMIN_KEY\"\n\
@@ -246,12 +258,11 @@ impl World {
              [provider]\nissuer = \"{}\"\nclient_id = \"{CLIENT_ID}\"\n\
              client_secret = \"env:BFF_CLIENT_SECRET\"\nid_token_algs = [\"ES256\"]\n{}\n\
              [session]\nkeys = {keys}\nstore = \"{}\"\n{store_url}{}\n\
-             [[route]]\npath = \"/api\"\nupstream = \"{}\"\n",
+             {routes}",
             self.provider.issuer,
             self.setup.provider,
             self.store.word(),
             self.setup.session,
-            self.api.upstream.url(),
         )
     }
 

@@ -1,7 +1,7 @@
 //! The honest provider with a ledger: which rotation it answered on which connection, what became
 //! of its tokens, and when connections ended. Its clock is the machine's, as the nodes' is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -64,19 +64,32 @@ pub(super) struct Granted {
     pub(super) refresh_token: String,
 }
 
+/// A token that was bought otherwise than by a login.
+#[derive(Debug, Clone)]
+pub(super) struct Purchase {
+    /// `grant_type`.
+    pub(super) grant: String,
+    /// For whom.
+    pub(super) audience: Option<String>,
+    pub(super) access_token: String,
+}
+
 #[derive(Debug)]
 struct Ledger {
     endpoints: OnceLock<Endpoints>,
     rotations: Mutex<Vec<Rotation>>,
+    purchases: Mutex<Vec<Purchase>>,
+    /// The tokens that were revoked by those who had them.
+    revoked: Mutex<HashSet<String>>,
     /// Whose refresh token it is.
     owners: Mutex<HashMap<String, String>>,
     closed: Mutex<HashMap<u64, Instant>>,
     secrets: Mutex<Canaries>,
-    /// How many refreshes have come.
+    /// How many refreshes and exchanges have come.
     came: watch::Sender<usize>,
-    /// Whether refreshes are answered.
+    /// Whether they are answered.
     open: watch::Sender<bool>,
-    /// How long a refresh takes before it is decided, and again before its answer leaves.
+    /// How long one takes before it is decided, and again before its answer leaves.
     pause: Mutex<Duration>,
 }
 
@@ -87,6 +100,8 @@ impl Provider {
         let ledger = Arc::new(Ledger {
             endpoints: OnceLock::new(),
             rotations: Mutex::default(),
+            purchases: Mutex::default(),
+            revoked: Mutex::default(),
             owners: Mutex::default(),
             closed: Mutex::default(),
             secrets: Mutex::new(vec![("client secret", client_secret.clone())]),
@@ -146,17 +161,17 @@ impl Provider {
         *self.ledger.pause.lock().unwrap() = span / 2;
     }
 
-    /// Keeps refreshes waiting, undecided, or lets all go on.
+    /// Keeps refreshes and exchanges waiting, undecided, or lets all go on.
     pub(super) fn hold(&self, hold: bool) {
         self.ledger.open.send_replace(!hold);
     }
 
-    /// How many refreshes have come, decided or not.
+    /// How many refreshes and exchanges have come, decided or not.
     pub(super) fn came(&self) -> usize {
         *self.ledger.came.borrow()
     }
 
-    /// Waits until so many refreshes have come.
+    /// Waits until so many of them have come.
     pub(super) async fn came_times(&self, count: usize) {
         let mut came = self.ledger.came.subscribe();
         let what = format!("{count} refreshes");
@@ -167,6 +182,16 @@ impl Provider {
     /// Every decided use of a refresh token from the `from`th on.
     pub(super) fn rotations(&self, from: usize) -> Vec<Rotation> {
         self.ledger.rotations.lock().unwrap()[from..].to_vec()
+    }
+
+    /// Every token that was bought otherwise than by a login from the `from`th on.
+    pub(super) fn purchases(&self, from: usize) -> Vec<Purchase> {
+        self.ledger.purchases.lock().unwrap()[from..].to_vec()
+    }
+
+    /// Whether this token was revoked by whoever had it.
+    pub(super) fn was_revoked(&self, token: &str) -> bool {
+        self.ledger.revoked.lock().unwrap().contains(token)
     }
 
     /// How many uses of refresh tokens were decided.
@@ -228,22 +253,30 @@ impl Ledger {
         connection: u64,
     ) -> Result<Response<Body>, Dropped> {
         let endpoints = self.endpoints.get().unwrap();
-        if Endpoint::at(request.uri().path()) != Endpoint::Token {
+        let endpoint = Endpoint::at(request.uri().path());
+        if endpoint == Endpoint::Revocation {
+            let form = Parameters::parse(request.body());
+            let token = form.value("token").unwrap_or_default().to_owned();
+            self.revoked.lock().unwrap().insert(token);
+        }
+        if endpoint != Endpoint::Token {
             return endpoints.answer(request).await;
         }
         let came = Instant::now();
         let form = Parameters::parse(request.body());
         let presented = form.value("refresh_token").map(str::to_owned);
         let pause = *self.pause.lock().unwrap();
-        if presented.is_some() {
+        let is_held = presented.is_some() || form.value("subject_token").is_some();
+        if is_held {
             self.came.send_modify(|came| *came += 1);
             drop(self.open.subscribe().wait_for(|open| *open).await);
             tokio::time::sleep(pause).await;
         }
         let (parts, body) = endpoints.answer(request).await?.into_parts();
         let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
-        self.write_down(&body, presented.clone(), connection, came);
-        if presented.is_some() {
+        self.write_down(&body, presented, connection, came);
+        self.write_down_purchase(&body, &form);
+        if is_held {
             tokio::time::sleep(pause).await;
         }
         Ok(Response::from_parts(parts, Body::full(body)))
@@ -252,9 +285,10 @@ impl Ledger {
     fn write_down(&self, body: &[u8], presented: Option<String>, connection: u64, came: Instant) {
         let answer: Value = serde_json::from_slice(body).unwrap();
         let text = |name: &str| answer[name].as_str().map(str::to_owned);
-        let granted = text("access_token").map(|access_token| Granted {
+        let granted = text("access_token").zip(text("refresh_token"));
+        let granted = granted.map(|(access_token, refresh_token)| Granted {
             access_token,
-            refresh_token: text("refresh_token").unwrap(),
+            refresh_token,
         });
         let mut owners = self.owners.lock().unwrap();
         if let Some(granted) = &granted {
@@ -272,6 +306,25 @@ impl Ledger {
         };
         drop(owners);
         self.rotations.lock().unwrap().push(rotation);
+    }
+}
+
+impl Ledger {
+    fn write_down_purchase(&self, body: &[u8], form: &Parameters) {
+        let answer: Value = serde_json::from_slice(body).unwrap();
+        let grant = form.value("grant_type").unwrap_or_default();
+        let Some(access_token) = answer["access_token"].as_str() else {
+            return;
+        };
+        if grant == "authorization_code" {
+            return;
+        }
+        let audience = form.value("resource").or_else(|| form.value("audience"));
+        self.purchases.lock().unwrap().push(Purchase {
+            grant: grant.to_owned(),
+            audience: audience.map(str::to_owned),
+            access_token: access_token.to_owned(),
+        });
     }
 }
 
