@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::config::document::{Entry, Node, Value};
+use crate::config::document::{Entry, Node, Value, joined};
 use crate::config::folder::Folder;
 use crate::config::reader::{Written, last};
 use crate::web::regular_file::{self, LARGEST_CONFIGURATION, LARGEST_SECRET};
@@ -125,7 +125,7 @@ fn feed(digest: &mut Context, node: &Node, key: &str, folder: &Folder) {
             text("table", &entries.len().to_string());
             for (name, entry) in entries {
                 digest.update(format!("key {} {name}", name.len()).as_bytes());
-                feed(digest, &entry.node, name, folder);
+                feed(digest, &entry.node, &joined(key, name), folder);
             }
         }
     }

@@ -203,6 +203,7 @@ fn takes_a_restart(key: &str) -> bool {
                     | "sites"
                     | "tenants_file"
                     | "no_tenant"
+                    | "identity_keys"
             ) && !name.starts_with("tls.")
         }
         Some(("session", name)) => matches!(
