@@ -88,7 +88,8 @@ impl Logins {
             Some(ends_there) => self.sessions.prepare_until(new, ends_there),
             None => self.sessions.prepare(new),
         };
-        let lifetime = self.sessions.cookie_lifetime(&session);
+        // Not to the end of its grant, which any refresh may put off.
+        let lifetime = session.ends.since(self.clock.now());
         let begun = self
             .session_cookie
             .begin(&id, &session, presented, lifetime, randomness);

@@ -19,7 +19,8 @@ impl SessionEndpoints {
         let Some(session) = self.sessions.at_hand(&cookie.hash) else {
             return;
         };
-        let lifetime = self.sessions.cookie_lifetime(&session);
+        // Not to the end of its grant, which any refresh may put off.
+        let lifetime = session.ends.since(self.clock.now());
         let renewed = self.session_cookie.bring_up_to_date(
             &cookie,
             &session,

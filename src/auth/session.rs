@@ -65,7 +65,8 @@ impl SessionEndpoints {
         };
         match self.sessions.find(&cookie, activity(parts)).await? {
             Found::Live(session) => {
-                let lifetime = self.sessions.cookie_lifetime(&session);
+                // Not to the end of its grant, which any refresh may put off.
+                let lifetime = session.ends.since(self.clock.now());
                 let renewed =
                     self.session_cookie
                         .renew(&cookie, &parts.headers, lifetime, &*self.randomness);

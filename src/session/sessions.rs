@@ -439,11 +439,6 @@ impl Sessions {
         }
     }
 
-    /// How long its cookie is good: not by the end of its grant, which any refresh may put off.
-    pub fn cookie_lifetime(&self, session: &Session) -> Duration {
-        session.ends.since(self.clock.now())
-    }
-
     /// Without a call for this long, a session ends.
     pub const fn idle_timeout(&self) -> Duration {
         self.idle_timeout

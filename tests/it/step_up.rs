@@ -102,6 +102,20 @@ async fn only_that_challenge_asks_for_a_login() {
     }
 }
 
+/// K2: a token that lacks a scope is refused with 403, which is the page's to read; no refresh mends it.
+#[tokio::test]
+async fn a_scope_that_lacks_is_the_upstreams_answer() {
+    const CHALLENGE: &str = "Bearer error=\"insufficient_scope\", scope=\"orders\"";
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream).start();
+    let mut alice = signed_in(&bff, "alice").await;
+    upstream.answers(|_| Answer::status(403).header("WWW-Authenticate", CHALLENGE));
+    let reply = alice.fetch(Fetch::get("/api/pay").csrf()).await;
+    assert_eq!(reply.status, 403);
+    assert_eq!(reply.header("www-authenticate"), Some(CHALLENGE));
+    assert_eq!((idp.refreshes(), upstream.seen().len()), (0, 1));
+}
+
 /// K1, D13: a provider that answers with less is told to the user on one page, whose link leads to no login
 /// of the same kind; the session that was there stays.
 #[tokio::test]
