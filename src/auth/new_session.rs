@@ -126,13 +126,11 @@ impl Logins {
         facts: &Facts,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         for hash in previous {
-            let session = match self.sessions.at_hand(hash) {
-                Some(session) => Some(session),
-                None => {
-                    let listed = self.sessions.look_up(hash).await?;
-                    listed.and_then(|listed| listed.session)
-                }
-            };
+            let mut session = self.sessions.at_hand(hash);
+            if session.is_none() {
+                let listed = self.sessions.look_up(hash).await?;
+                session = listed.and_then(|listed| listed.session);
+            }
             if let Some(session) = session
                 && session.are_of_one_user(facts)
             {
