@@ -1,6 +1,7 @@
 //! `bff check --online`: asks the provider, the store and the upstreams, and looks at what stands around
 //! this process. All that `serve` would meet is told at once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::server::ServerSettings;
 use crate::session::StorePlace;
 use crate::session::store::StoreError;
 use crate::web::outbound::{self, OutboundSettings};
+use crate::web::token_spec::RouteToken;
 
 /// What was found, in the order in which it was looked for.
 #[derive(Debug, Default)]
@@ -323,10 +325,30 @@ impl AtSite {
             path: format!("{}/", site.auth.mount),
             asked: std::iter::once(own)
                 .chain(others)
-                .map(|(provider, outbound)| Asked::of(&site.file, provider, outbound))
+                .enumerate()
+                .map(|(at, (provider, outbound))| Asked {
+                    grants: grants(site, at == 0),
+                    ..Asked::of(&site.file, provider, outbound)
+                })
                 .collect(),
         }
     }
+}
+
+/// The grants that a site's routes need of a provider, each with the routes: tokens of our own are the first
+/// one's, those of a user come from whichever signed them in.
+fn grants(site: &SiteConfig, is_first: bool) -> BTreeMap<&'static str, Vec<String>> {
+    let mut grants: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for route in &site.routes {
+        let spec = match &route.token {
+            RouteToken::UserFor(spec) => spec,
+            RouteToken::Client(spec) | RouteToken::UserOrClient(spec) if is_first => spec,
+            _ => continue,
+        };
+        let routes = grants.entry(spec.grant_type()).or_default();
+        routes.push(format!("{:?}", route.path));
+    }
+    grants
 }
 
 /// How a site's provider is called, and where it is asked. Each site asks for itself, since its redirect
@@ -337,6 +359,8 @@ struct Asked {
     key: String,
     address: String,
     way: Option<String>,
+    /// What its routes need of it.
+    grants: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Asked {
@@ -348,21 +372,25 @@ impl Asked {
             key: provider.table.tell(key),
             way: outbound.way_out.describe(&address),
             address,
+            grants: BTreeMap::new(),
         }
     }
 
     /// Asks the provider for its metadata, whether they fit the issuer (A5), for its keys, and for a login
     /// of nobody where they promise one.
     fn ask(self, provider: &Provider, runtime: &Runtime, findings: &mut Findings) {
-        let lacks = runtime.block_on(async {
-            let mut lacks = provider.look().await?.lacks().to_vec();
+        let found = runtime.block_on(async {
+            let metadata = provider.look().await?;
+            let mut lacks = metadata.lacks().to_vec();
+            let is_missing = |grant: &&&str| !metadata.may_offer(grant);
+            let missing: Vec<&str> = self.grants.keys().filter(is_missing).copied().collect();
             if !lacks.iter().any(Lack::prevents_login) {
                 lacks.extend(provider.rehearse().await?);
             }
-            Ok::<_, ProviderError>(lacks)
+            Ok::<_, ProviderError>((lacks, missing))
         });
-        let lacks: Vec<Lack> = match lacks {
-            Ok(lacks) => lacks,
+        let (lacks, missing) = match found {
+            Ok(found) => found,
             Err(error) => {
                 let weight = match &error {
                     ProviderError::Misbehaved(_) => Weight::Wrong,
@@ -381,6 +409,15 @@ impl Asked {
             };
             let lack = provider.settings().table.tell(&lack.to_string());
             findings.note(weight, format!("{file}: {lack}"));
+        }
+        for grant in missing {
+            let routes = self.grants.get(grant).map(|routes| routes.join(", "));
+            let sentence = format!(
+                "{file}: token of the route {} is bought by the grant {grant}, which {} does not offer: its calls are answered 403; allow that grant there, or write another token",
+                routes.unwrap_or_default(),
+                provider.settings().issuer
+            );
+            findings.note(Weight::Unwise, sentence);
         }
         let way = self.way.map(|way| format!(", {way}")).unwrap_or_default();
         let provider = (self.name, way);

@@ -13,8 +13,6 @@ use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenGrant, TokenSpec}
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// An access token that no login brought.
 #[derive(Debug)]
@@ -67,12 +65,12 @@ impl Provider {
         let wanted = terms.and_then(|terms| terms.requested_token_type.as_deref());
         let mut form = match terms.map(|terms| terms.form) {
             Some(ExchangeForm::OnBehalfOf) => vec![
-                ("grant_type", JWT_BEARER),
+                ("grant_type", spec.grant_type()),
                 ("assertion", subject.expose()),
                 ("requested_token_use", "on_behalf_of"),
             ],
             Some(ExchangeForm::TokenExchange) | None => vec![
-                ("grant_type", TOKEN_EXCHANGE),
+                ("grant_type", spec.grant_type()),
                 ("subject_token", subject.expose()),
                 ("subject_token_type", ACCESS_TOKEN),
             ],

@@ -42,6 +42,8 @@ pub struct Metadata {
     pub names_itself: bool,
     /// The algorithms that a client assertion may be signed with; empty where it does not say.
     pub client_assertion_algs: Vec<String>,
+    /// The grants that are offered; `None` where it does not say.
+    grants: Option<Vec<String>>,
     /// What we and the provider can do together.
     pub(super) terms: Terms,
 }
@@ -95,6 +97,10 @@ impl Metadata {
                 .get("token_endpoint_auth_signing_alg_values_supported")
                 .map(|algs| strings(algs).map(str::to_owned).collect())
                 .unwrap_or_default(),
+            grants: document
+                .get("grant_types_supported")
+                .filter(|grants| grants.is_array())
+                .map(|grants| strings(grants).map(str::to_owned).collect()),
             terms: terms::agree(settings, document),
         })
     }
@@ -104,6 +110,12 @@ impl Metadata {
     pub(super) fn of_the_configuration(settings: &ProviderSettings) -> Result<Self, Misbehaviour> {
         let issuer = ("issuer".to_owned(), settings.issuer.as_str().into());
         Self::parse(settings, [issuer].into_iter().collect())
+    }
+
+    /// Whether the provider offers a grant; it may, where it does not say.
+    pub fn may_offer(&self, grant_type: &str) -> bool {
+        let grants = self.grants.as_ref();
+        grants.is_none_or(|grants| grants.iter().any(|own| own == grant_type))
     }
 
     /// What is asked of the provider and not offered.

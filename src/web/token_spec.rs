@@ -91,6 +91,18 @@ impl TokenSpec {
         }
     }
 
+    /// `grant_type`, by which it is asked for.
+    pub const fn grant_type(&self) -> &'static str {
+        match &self.grant {
+            TokenGrant::ClientCredentials => "client_credentials",
+            TokenGrant::RefreshToken => "refresh_token",
+            TokenGrant::Exchange(terms) => match terms.form {
+                ExchangeForm::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+                ExchangeForm::OnBehalfOf => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            },
+        }
+    }
+
     /// `scope`, where it is sent.
     pub fn scope(&self) -> Option<&str> {
         (!self.scope.is_empty()).then_some(&*self.scope)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bff::dev::provider::client::Proof;
 use bff::dev::provider::endpoints::Endpoint;
+use bff::dev::provider::tamper::Stage;
 #[cfg(feature = "sqlite")]
 use bff::session::store::record_store::RecordStore as _;
 #[cfg(feature = "sqlite")]
@@ -361,4 +362,48 @@ async fn each_of_several_providers_is_asked() {
     let says = "bff.toml: providers.social.client_";
     assert!(ended.err.contains(says), "{}", ended.err);
     assert!(!ended.err.contains("provider.client_"), "{}", ended.err);
+}
+
+/// DESIGN §8: a provider that offers no grant by which a route's token is bought is named with the route: its calls
+/// were 403, and nobody had said so.
+#[tokio::test]
+async fn a_grant_that_the_provider_does_not_offer_is_named() {
+    let idp = Idp::start(&nine_o_clock());
+    let place = Place::known_to(&idp);
+    let route = |path: &str, token: &str| {
+        format!(
+            "[[route]]\npath = \"{path}\"\nupstream = \"{}\"\ntoken = {token}\n",
+            idp.issuer
+        )
+    };
+    let routes = [
+        route("/orders", "{ resource = \"https://orders.example.com\" }"),
+        route("/mail", "{ exchange = { audience = \"mail\" } }"),
+        route("/files", "{ exchange = { audience = \"files\" } }"),
+        route("/clock", "\"client\""),
+    ]
+    .concat();
+    let ended = place.check(&idp.issuer, BEHIND, "", &routes).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(!ended.err.contains("bought by the grant"), "{}", ended.err);
+    let grants = serde_json::json!(["authorization_code", "refresh_token"]);
+    idp.misbehave(Fault::Set(Stage::Metadata, "grant_types_supported", grants));
+    let ended = place.check(&idp.issuer, BEHIND, "", &routes).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for (routes, grant) in [
+        (
+            "\"/mail\", \"/files\"",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ),
+        ("\"/clock\"", "client_credentials"),
+    ] {
+        let said = format!("token of the route {routes} is bought by the grant {grant}, which");
+        assert!(ended.err.contains(&said), "{}", ended.err);
+    }
+    assert_eq!(
+        ended.err.matches("bought by the grant").count(),
+        2,
+        "{}",
+        ended.err
+    );
 }

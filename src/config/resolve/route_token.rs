@@ -15,7 +15,7 @@ use crate::config::token_table::{
     ClientTokenTable, ExchangeTable, TokenChoice, TokenTable, TokenWord,
 };
 use crate::config::words::Chosen;
-use crate::oidc::{ClientAuth, ProviderSettings};
+use crate::oidc::{ClientAuth, ProviderSettings, SCOPES};
 use crate::proxy::RouteAuth;
 use crate::web::token_spec::{ExchangeForm, ExchangeTerms, RouteToken, TokenGrant, TokenSpec};
 
@@ -332,6 +332,7 @@ pub(super) fn judge(
                 "write provider.client_secret or provider.client_key, or token = \"user\"",
             );
         }
+        judge_refreshes(token, &route.token, site, faults);
         let reads = !route.methods.is_empty() && route.methods.iter().all(Method::is_safe);
         let is_anybodys = route.auth == RouteAuth::None;
         if is_anybodys && matches!(route.token, RouteToken::Client(_)) && !reads {
@@ -341,6 +342,52 @@ pub(super) fn judge(
                 "write methods = [\"GET\"], or auth = \"required\"",
             );
         }
+    }
+}
+
+/// Of a token that the refresh token buys: whether there is one, and whether the login asked for as much. A
+/// provider may grant more than that (Entra ID does), so this is no fault.
+fn judge_refreshes(
+    written: &Written<TokenChoice>,
+    token: &RouteToken,
+    site: &SiteConfig,
+    faults: &mut Faults,
+) {
+    let RouteToken::UserFor(spec) = token else {
+        return;
+    };
+    if spec.grant != TokenGrant::RefreshToken {
+        return;
+    }
+    // At its default less is asked for where the provider does not offer it.
+    let asks = |scope: &str| match &site.provider.scopes {
+        Some(own) => own.iter().any(|own| own == scope),
+        None => SCOPES.contains(&scope),
+    };
+    let wider: Vec<&str> = spec
+        .scopes
+        .iter()
+        .map(String::as_str)
+        .filter(|scope| !asks(scope))
+        .collect();
+    if !wider.is_empty() {
+        written.warn(
+            faults,
+            format!(
+                "asks for {}, which provider.scopes does not hold, and a refresh may ask for no more than the login did (RFC 6749 section 6)",
+                wider.join(" ")
+            ),
+            "add it to provider.scopes, unless this provider grants it all the same",
+        );
+    }
+    // Keycloak gives refresh tokens without it, and is known by this.
+    let is_keycloak = site.provider.issuer.contains("/realms/");
+    if !asks("offline_access") && !is_keycloak {
+        written.warn(
+            faults,
+            "is bought with the session's refresh token, and provider.scopes lacks \"offline_access\", without which many providers give none: such calls are 403 then",
+            "add \"offline_access\" to provider.scopes, unless this provider gives refresh tokens without it",
+        );
     }
 }
 

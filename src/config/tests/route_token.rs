@@ -223,3 +223,33 @@ fn an_open_route_that_writes_with_our_credential_is_warned_of() {
     let (_, warnings) = serve(&file_with("[route]", &reads)).unwrap();
     assert!(!warnings.to_string().contains("token"), "{warnings}");
 }
+
+/// §8, L7: a token that the refresh token buys needs one, and no more than the login asked for.
+#[test]
+fn a_refresh_that_asks_for_more_than_the_login_is_warned_of() {
+    let scopes = |scopes: &str, token: &str| {
+        let text = file_with("provider", &format!("scopes = {scopes}"));
+        let (_, warnings) = serve(&format!("{text}token = {token}\n")).unwrap();
+        warnings.to_string()
+    };
+    let all = "[\"openid\", \"offline_access\", \"a\", \"b\"]";
+    for token in [
+        "{ scopes = [\"b\", \"a\"] }",
+        "{ resource = \"https://x\" }",
+        "{ exchange = { audience = \"x\", scopes = [\"c\"] } }",
+        "{ client = { scopes = [\"c\"] } }",
+    ] {
+        assert_eq!(scopes(all, token), "", "{token}");
+    }
+    let wider = scopes(all, "{ scopes = [\"a\", \"c\", \"d\"] }");
+    assert!(wider.contains("asks for c d, which"), "{wider}");
+    let none = scopes("[\"openid\"]", "{ resource = \"https://x\" }");
+    assert!(none.contains("add \"offline_access\""), "{none}");
+    let text = file_with("[route]", "token = { scopes = [\"a\"] }");
+    let (_, warnings) = serve(&text).unwrap();
+    let said = warnings.to_string();
+    assert!(
+        said.contains("asks for a, which") && !said.contains("offline"),
+        "{said}"
+    );
+}
