@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::der::alternative_names;
+use crate::web::der::alternative_names;
 
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
