@@ -16,7 +16,7 @@ use crate::config::{Config, SiteConfig};
 use crate::oidc::{Lack, Provider, ProviderError, ProviderSettings};
 use crate::proxy::dial;
 use crate::proxy::route::RouteTable;
-use crate::server::ServerSettings;
+use crate::server::{ServerSettings, names_in};
 use crate::session::StorePlace;
 use crate::session::store::StoreError;
 use crate::web::outbound::{self, OutboundSettings};
@@ -185,7 +185,7 @@ fn look_around(config: &Config, file: &Path, findings: &mut Findings) {
             ),
         );
     }
-    let names = server.tls.as_ref().and_then(|tls| tls.names().ok());
+    let names = server.tls.as_ref().and_then(|tls| names_in(tls).ok());
     for site in &config.sites {
         let host = site.auth.public_url.host_str().unwrap_or_default();
         match server.certificate_for(host) {

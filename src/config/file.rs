@@ -168,6 +168,10 @@ table! {
         client_assertion_file: String,
         /// Whom the assertions that we sign name as their audience. Default "issuer".
         client_assertion_audience: Chosen<AssertionAudience>,
+        /// PEM file with the certificate that we show the provider in TLS, read again when it changes. Default none.
+        client_cert: String,
+        /// PEM file with its private key. Required with `client_cert`.
+        client_cert_key: String,
         /// Whether to run without either, which is unsafe. Default false.
         allow_public_client: bool,
         /// The scopes asked for. Default openid and what the provider offers of profile, email, `offline_access`.

@@ -6,7 +6,7 @@ use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, wrong_type};
-use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
+use crate::oidc::{AssertionAudience, Certification, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
@@ -99,6 +99,7 @@ pub(super) enum ClientAuthMethod {
     SecretPost,
     SecretJwt,
     PrivateKeyJwt,
+    Certificate(Certification),
 }
 
 impl Choice for ClientAuthMethod {
@@ -108,21 +109,22 @@ impl Choice for ClientAuthMethod {
             ("client_secret_post", Self::SecretPost),
             ("client_secret_jwt", Self::SecretJwt),
             ("private_key_jwt", Self::PrivateKeyJwt),
+            (
+                "tls_client_auth",
+                Self::Certificate(Certification::Authority),
+            ),
+            (
+                "self_signed_tls_client_auth",
+                Self::Certificate(Certification::SelfSigned),
+            ),
         ]
     }
 
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        (
-            "tls_client_auth",
-            "is not available in this version",
-            "write \"private_key_jwt\", which is as strong",
-        ),
-        (
-            "none",
-            "would make this a public client",
-            "leave client_auth out and write allow_public_client = true if you must",
-        ),
-    ];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "none",
+        "would make this a public client",
+        "leave client_auth out and write allow_public_client = true if you must",
+    )];
 }
 
 impl Choice for AssertionAudience {

@@ -120,36 +120,51 @@ impl AssertionFile {
         }
     }
 
-    /// What the file holds now, or held while that is good; a fault of the file is told once. Blocking.
-    pub(super) fn look(&self, now: Timestamp) -> Result<Arc<Assertion>, AssertionFault> {
+    /// What the file holds now, or held while that is good. Blocking.
+    pub(super) fn look(&self, now: Timestamp) -> Result<Looked, AssertionFault> {
         let read = Assertion::read(&self.path, now);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
+        let fault = match read {
             Ok(read) => {
-                let read = Arc::new(read);
+                let assertion = Arc::new(read);
                 *last = Last {
-                    good: Some(Arc::clone(&read)),
+                    good: Some(Arc::clone(&assertion)),
                     told: None,
                 };
-                Ok(read)
+                let news = None;
+                return Ok(Looked { assertion, news });
             }
-            Err(fault) => {
-                let kept = last.good.as_ref().filter(|good| good.ends > now);
-                let Some(kept) = kept.map(Arc::clone) else {
-                    return Err(fault);
-                };
-                if last.told.as_ref() != Some(&fault) {
-                    tracing::error!(
-                        event = "provider.client_assertion",
-                        error = %fault,
-                        good_until = kept.ends.rfc3339(),
-                        "provider.client_assertion_file is at fault; what it held before is used until it ends"
-                    );
-                    last.told = Some(fault);
-                }
-                Ok(kept)
-            }
+            Err(fault) => fault,
+        };
+        let kept = last.good.as_ref().filter(|good| good.ends > now);
+        let Some(assertion) = kept.map(Arc::clone) else {
+            return Err(fault);
+        };
+        let news = (last.told.as_ref() != Some(&fault)).then(|| fault.clone());
+        last.told = Some(fault);
+        Ok(Looked { assertion, news })
+    }
+}
+
+/// The assertion that is good now.
+pub(super) struct Looked {
+    pub(super) assertion: Arc<Assertion>,
+    /// Why it is not what the file holds, where that was not told yet.
+    pub(super) news: Option<AssertionFault>,
+}
+
+impl Looked {
+    /// The assertion, with the news told.
+    pub(super) fn told(self) -> Arc<Assertion> {
+        if let Some(fault) = self.news {
+            tracing::error!(
+                event = "provider.client_assertion",
+                error = %fault,
+                good_until = self.assertion.ends.rfc3339(),
+                "provider.client_assertion_file is at fault; what it held before is used until it ends"
+            );
         }
+        self.assertion
     }
 }
 
@@ -219,16 +234,16 @@ mod tests {
         let file = AssertionFile::new(&path);
         let (first, second) = (ending(60), ending(120));
         fs::write(&path, &first).unwrap();
-        assert_eq!(file.look(NOW).unwrap().text(), first);
+        assert_eq!(file.look(NOW).unwrap().assertion.text(), first);
         fs::write(&path, format!("{second}\n")).unwrap();
-        assert_eq!(file.look(NOW).unwrap().text(), second);
+        assert_eq!(file.look(NOW).unwrap().assertion.text(), second);
         for text in ["", "x", &ending(0)] {
             fs::write(&path, text).unwrap();
-            assert_eq!(file.look(NOW).unwrap().text(), second, "{text}");
+            assert_eq!(file.look(NOW).unwrap().assertion.text(), second, "{text}");
         }
         fs::remove_file(&path).unwrap();
         let late = NOW + Duration::from_secs(119);
-        assert_eq!(file.look(late).unwrap().text(), second);
+        assert_eq!(file.look(late).unwrap().assertion.text(), second);
         let over = NOW + Duration::from_mins(2);
         assert!(matches!(
             file.look(over),

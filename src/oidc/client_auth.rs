@@ -12,7 +12,7 @@ use serde::Serialize;
 use url::form_urlencoded::{self, Serializer};
 use zeroize::Zeroizing;
 
-use crate::clock::{Clock, Randomness};
+use crate::clock::{Clock, Randomness, Timestamp};
 use crate::oidc::assertion_file::{Assertion, AssertionFile};
 use crate::oidc::client_key::{ClientKeyFault, SigningKey};
 use crate::oidc::credential_fault::CredentialFault;
@@ -48,6 +48,7 @@ impl ClientAuthenticator {
             ClientAuth::Secret(_)
             | ClientAuth::SecretBasic(_)
             | ClientAuth::SecretPost(_)
+            | ClientAuth::Certificate(_)
             | ClientAuth::Public => Source::None,
         };
         Self {
@@ -78,11 +79,13 @@ impl ClientAuthenticator {
             | ClientAuth::SecretJwt { .. }
             | ClientAuth::PrivateKeyJwt { .. }
             | ClientAuth::AssertionFile(_)
+            | ClientAuth::Certificate(_)
             | ClientAuth::Public => {}
         }
         form.append_pair("client_id", client_id);
         match &settings.client_auth {
-            ClientAuth::SecretBasic(_) | ClientAuth::Public => {}
+            // Whoever shows a certificate says beside it who that is (RFC 8705 §2).
+            ClientAuth::SecretBasic(_) | ClientAuth::Certificate(_) | ClientAuth::Public => {}
             ClientAuth::SecretPost(secret) | ClientAuth::Secret(secret) => {
                 form.append_pair("client_secret", secret.expose());
             }
@@ -106,6 +109,11 @@ impl ClientAuthenticator {
         Ok(())
     }
 
+    /// The moment at which a credential must be good.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The assertion that others wrote, as it is now, where it is theirs to write.
     pub(super) async fn written(&self) -> Result<Option<Arc<Assertion>>, CredentialFault> {
         let Source::File(file) = &self.source else {
@@ -114,7 +122,7 @@ impl ClientAuthenticator {
         let (file, now) = (Arc::clone(file), self.clock.now());
         let looked = tokio::task::spawn_blocking(move || file.look(now)).await;
         // Nothing ends the look but the end of the process.
-        looked.map_or(Ok(None), |looked| Ok(Some(looked?)))
+        looked.map_or(Ok(None), |looked| Ok(Some(looked?.told())))
     }
 
     fn assertion(
@@ -211,7 +219,7 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::clock::{ManualClock, SeededRandomness, Timestamp};
+    use crate::clock::{ManualClock, SeededRandomness};
     use crate::oidc::IdTokenAlg;
     use crate::oidc::tests::{NOW, SigningKey, settings};
     use crate::oidc::verifying_key::VerifyingKey;

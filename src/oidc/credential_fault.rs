@@ -1,7 +1,10 @@
 //! Why nothing can prove to the provider who we are.
 
+use std::sync::Arc;
+
 use crate::oidc::assertion_file::AssertionFault;
 use crate::oidc::client_key::ClientKeyFault;
+use crate::web::key_pair::PairFault;
 
 /// Why what proves who we are cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,9 @@ pub enum CredentialFault {
     /// The file gives no assertion that is good now.
     #[error("provider.client_assertion_file {0}")]
     Assertion(#[from] AssertionFault),
+    /// There is no certificate that could be shown (RFC 8705 §2).
+    #[error("provider.client_cert: {0}")]
+    Certificate(Arc<PairFault>),
 }
 
 impl CredentialFault {
@@ -20,6 +26,7 @@ impl CredentialFault {
         match self {
             Self::Key(_) => "client_key",
             Self::Assertion(_) => "client_assertion",
+            Self::Certificate(_) => "client_certificate",
         }
     }
 }

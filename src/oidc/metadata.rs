@@ -4,9 +4,9 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::oidc::ProviderSettings;
 use crate::oidc::error::{Misbehaviour, OtherIssuer};
 use crate::oidc::terms::{self, Lack, Terms};
+use crate::oidc::{OwnCertificate, ProviderSettings};
 use crate::web::outbound::is_https_or_loopback;
 
 /// The addresses that we take from metadata.
@@ -17,6 +17,14 @@ const ENDPOINTS: [&str; 6] = [
     "userinfo_endpoint",
     "end_session_endpoint",
     "revocation_endpoint",
+];
+
+/// Those that we ask as this client, so that a certificate is of use there.
+const ALIASED: [&str; 4] = [
+    "token_endpoint",
+    "userinfo_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
 ];
 
 /// What we use of the metadata. Every endpoint is https; or http on loopback, where the issuer is; or
@@ -59,6 +67,9 @@ impl Metadata {
         }
         let token_audience = document.get("token_endpoint").and_then(Value::as_str);
         let token_audience = token_audience.unwrap_or_default().to_owned();
+        if settings.certificate == OwnCertificate::Shown {
+            take_aliases(settings, &mut document);
+        }
         if let Some(internal) = &settings.internal {
             internal.turn_outward(&mut document, ENDPOINTS);
         }
@@ -121,6 +132,21 @@ impl Metadata {
     /// What is asked of the provider and not offered.
     pub fn lacks(&self) -> &[Lack] {
         &self.terms.lacks
+    }
+}
+
+/// Puts the addresses for clients that show a certificate in the place of the others (A11, RFC 8705 §5). One
+/// of the configuration stays.
+fn take_aliases(settings: &ProviderSettings, document: &mut Map<String, Value>) {
+    let aliases = document.get("mtls_endpoint_aliases");
+    let Some(Value::Object(aliases)) = aliases.cloned() else {
+        return;
+    };
+    for (name, address) in aliases {
+        let is_configured = settings.endpoints.iter().any(|(own, _)| *own == name);
+        if ALIASED.contains(&name.as_str()) && address.is_string() && !is_configured {
+            document.insert(name, address);
+        }
     }
 }
 
@@ -346,5 +372,49 @@ mod tests {
         }
         let other = json!({"issuer": ISSUER});
         assert!(parse("https://id.example.com/", &other).is_err());
+    }
+
+    /// A11, RFC 8705 §5: whoever shows a certificate asks at the addresses for it; the browser, and whoever
+    /// shows none, at the others. One of the configuration stays, and none may be in the clear.
+    #[test]
+    fn addresses_for_a_certificate_are_taken() {
+        let aliases = |value: &Value| {
+            let document = json!({
+                "issuer": ISSUER,
+                "authorization_endpoint": "https://id.example.com/authorize",
+                "token_endpoint": "https://id.example.com/token",
+                "jwks_uri": "https://id.example.com/jwks",
+                "revocation_endpoint": "https://id.example.com/revoke",
+                "mtls_endpoint_aliases": value,
+            });
+            document.as_object().unwrap().clone()
+        };
+        let good = json!({
+            "token_endpoint": "https://mtls.example.com/token",
+            "userinfo_endpoint": "https://mtls.example.com/userinfo",
+            "authorization_endpoint": "https://mtls.example.com/authorize",
+            "revocation_endpoint": 1,
+        });
+        let mut own = settings(ISSUER);
+        let plain = Metadata::parse(&own, aliases(&good)).unwrap();
+        own.certificate = OwnCertificate::Shown;
+        let ours = Metadata::parse(&own, aliases(&good)).unwrap();
+        assert_eq!(ours.token_endpoint.host_str(), Some("mtls.example.com"));
+        let userinfo = ours.userinfo_endpoint.unwrap();
+        assert_eq!(userinfo.host_str(), Some("mtls.example.com"));
+        assert_eq!(ours.authorization_endpoint, plain.authorization_endpoint);
+        assert_eq!(ours.revocation_endpoint, plain.revocation_endpoint);
+        assert_eq!(ours.token_audience, plain.token_audience);
+        assert_ne!(ours.token_endpoint, plain.token_endpoint);
+        for odd in [json!(null), json!([]), json!("https://mtls.example.com")] {
+            let metadata = Metadata::parse(&own, aliases(&odd)).unwrap();
+            assert_eq!(metadata.token_endpoint, plain.token_endpoint, "{odd}");
+        }
+        let clear = json!({"token_endpoint": "http://mtls.example.com/token"});
+        assert!(Metadata::parse(&own, aliases(&clear)).is_err());
+        let written = Url::parse("https://own.example.com/token").unwrap();
+        own.endpoints = vec![("token_endpoint", written.clone())];
+        let metadata = Metadata::parse(&own, aliases(&good)).unwrap();
+        assert_eq!(metadata.token_endpoint, written);
     }
 }

@@ -100,6 +100,8 @@ pub struct ProviderSettings {
     pub client_id: String,
     /// How we prove it.
     pub client_auth: ClientAuth,
+    /// Whether we show a certificate in TLS: the provider may have other addresses for us then (A11).
+    pub certificate: OwnCertificate,
     /// When the client secret ends, where the operator says so.
     pub client_secret_expires: Option<Timestamp>,
     /// Where the provider sends the browser back: `public_url` + base path + `/callback` (B9),
@@ -181,8 +183,28 @@ pub enum ClientAuth {
         /// For whom the assertions are.
         audience: AssertionAudience,
     },
+    /// The certificate that we show in TLS (RFC 8705 §2).
+    Certificate(Certification),
     /// Nothing but the `client_id`; only where `allow_public_client` is set (A1).
     Public,
+}
+
+/// Whether we show a certificate to those who ask for one in TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnCertificate {
+    /// We have none.
+    None,
+    /// That of `provider.client_cert`.
+    Shown,
+}
+
+/// By what a provider knows a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certification {
+    /// An authority signed it for a subject that is registered (RFC 8705 §2.1).
+    Authority,
+    /// It is registered itself (RFC 8705 §2.2).
+    SelfSigned,
 }
 
 /// Whom a client assertion names as its audience (A10).

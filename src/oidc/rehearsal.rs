@@ -142,6 +142,10 @@ fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> O
             "provider.client_assertion_file",
             "let the client trust who signs these assertions, with the `sub` and the `aud` that they have",
         ),
+        ClientAuth::Certificate(_) => (
+            "provider.client_cert",
+            "register with this client the subject of this certificate, or the certificate itself",
+        ),
         ClientAuth::SecretJwt { .. } => (
             "provider.client_secret",
             "put the secret of this client there; some providers want client_assertion_audience = \"token_endpoint\"",

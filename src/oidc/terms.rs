@@ -10,7 +10,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::oidc::client_key::client_key_algs;
-use crate::oidc::{ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::oidc::{Certification, ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
 
 /// The scopes asked for where none are configured and the provider lists them.
 pub const SCOPES: [&str; 4] = ["openid", "profile", "email", OFFLINE_ACCESS];
@@ -195,6 +195,8 @@ impl Side<'_> {
         const POST: &str = "client_secret_post";
         const JWT: &str = "private_key_jwt";
         const SECRET_JWT: &str = "client_secret_jwt";
+        const BY_AUTHORITY: &str = "tls_client_auth";
+        const SELF_SIGNED: &str = "self_signed_tls_client_auth";
         let takes = |method| self.offer.may_be(LIST, method);
         let (basic, post, jwt) = (takes(BASIC), takes(POST), takes(JWT));
         let in_form = !basic && post;
@@ -203,6 +205,10 @@ impl Side<'_> {
             ClientAuth::SecretBasic(_) => (BASIC, basic),
             ClientAuth::SecretPost(_) => (POST, post),
             ClientAuth::SecretJwt { .. } => (SECRET_JWT, takes(SECRET_JWT)),
+            ClientAuth::Certificate(Certification::Authority) => {
+                (BY_AUTHORITY, takes(BY_AUTHORITY))
+            }
+            ClientAuth::Certificate(Certification::SelfSigned) => (SELF_SIGNED, takes(SELF_SIGNED)),
             ClientAuth::PrivateKeyJwt { key, .. } => {
                 let algs = client_key_algs(key);
                 let list = "token_endpoint_auth_signing_alg_values_supported";

@@ -193,6 +193,8 @@ impl TokenEndpoint<'_> {
     /// `request` with what proves who we are, made anew for every attempt (A10). All that goes to the token
     /// endpoint passes here.
     async fn finished(&self, request: HttpRequest) -> Result<Request<Bytes>, CredentialFault> {
+        let ready = self.calls.outbound.ready(self.authenticator.now()).await;
+        ready.map_err(CredentialFault::Certificate)?;
         let written = self.authenticator.written().await?;
         let written = written.as_deref();
         let (mut head, form) = request.into_parts();

@@ -47,7 +47,8 @@ use self::tls::Told;
 pub use self::callers::Callers;
 pub use self::listen::Listen;
 pub use self::roll_call::RollCall;
-pub use self::tls::{CertificateNames, Certificates, SiteCertificate, TlsError, TlsFiles, damage};
+pub use self::tls::{CertificateNames, Certificates, SiteCertificate, TlsError, names_in};
+pub use crate::web::key_pair::TlsFiles;
 
 /// How the public listener behaves.
 #[derive(Debug, Clone)]

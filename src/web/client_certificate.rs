@@ -11,14 +11,12 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::{ResolvesClientCert, Resumption};
-use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::web::der::Validity;
-use crate::web::regular_file::{self, LARGEST_SECRET};
+use crate::web::key_pair::{PairFault, TlsFiles, read_of_any_time, validity};
 
 /// How often the log says of one that it has expired.
 const TOLD_EVERY: Duration = Duration::from_hours(1);
@@ -34,65 +32,25 @@ struct Inner {
     shown: Option<Shown>,
 }
 
-/// Why files give none; continues the key that named them.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientCertificateFault {
-    /// One cannot be read.
-    #[error("names {}, which can't be read ({source})", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// One is no PEM of its kind.
-    #[error("names {}, which is no PEM file of its kind ({fault})", path.display())]
-    NotPem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: pem::Error,
-    },
-    /// The key is of no kind that we sign with, or not the certificate's.
-    #[error("names {}, whose key is not one that fits it ({source})", path.display())]
-    Unusable {
-        /// The certificate's file.
-        path: PathBuf,
-        /// What TLS says of it.
-        source: rustls::Error,
-    },
-}
-
 impl ClientCertificate {
     /// The chain, leaf first, and the leaf's key in these PEM files.
     ///
     /// # Errors
     ///
-    /// See [`ClientCertificateFault`]. One that has expired is none: who judges a start says so.
-    pub fn read(cert: &Path, key: &Path) -> Result<Self, ClientCertificateFault> {
-        let chain = read(cert)?;
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain)
-            .collect::<Result<_, _>>()
-            .map_err(not_pem(cert))?;
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(not_pem(key))?;
-        let print = chain.iter().flat_map(AsRef::as_ref).copied();
+    /// See [`PairFault`]. One that has expired is none: who judges a start says so.
+    pub fn read(files: &TlsFiles) -> Result<Self, PairFault> {
+        let certified = read_of_any_time(files, &rustls::crypto::aws_lc_rs::default_provider())?;
+        let print = certified.cert.iter().flat_map(AsRef::as_ref).copied();
         let print = digest(&SHA256, &print.collect::<Vec<u8>>());
-        let ends = chain.first().and_then(|leaf| Validity::of(leaf));
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let certified = CertifiedKey::from_der(chain, private, &provider).map_err(|source| {
-            ClientCertificateFault::Unusable {
-                path: cert.to_owned(),
-                source,
-            }
-        })?;
+        let ends = validity(&certified.cert).map(|validity| validity.not_after);
         let shown = Shown {
             certified: Arc::new(certified),
-            cert: cert.to_owned(),
-            ends: ends.map(|validity| validity.not_after),
+            cert: files.cert.clone(),
+            ends,
             told: AtomicI64::new(i64::MIN),
         };
         Ok(Self(Arc::new(Inner {
-            cert: cert.to_owned(),
+            cert: files.cert.clone(),
             print: print.as_ref().to_vec(),
             shown: Some(shown),
         })))
@@ -180,21 +138,5 @@ impl fmt::Debug for ClientCertificate {
         f.debug_tuple("ClientCertificate")
             .field(&self.0.cert)
             .finish()
-    }
-}
-
-fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, ClientCertificateFault> {
-    regular_file::read(path, LARGEST_SECRET)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|source| ClientCertificateFault::Unreadable {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-fn not_pem(path: &Path) -> impl Fn(pem::Error) -> ClientCertificateFault {
-    move |fault| ClientCertificateFault::NotPem {
-        path: path.to_owned(),
-        fault,
     }
 }

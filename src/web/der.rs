@@ -12,16 +12,13 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// From when and until when a certificate is valid (RFC 5280 §4.1.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    /// Its first moment.
-    pub not_before: Timestamp,
-    /// Its last moment.
-    pub not_after: Timestamp,
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
 }
 
 impl Validity {
-    /// That of a certificate.
-    pub fn of(certificate: &[u8]) -> Option<Self> {
+    pub(crate) fn of(certificate: &[u8]) -> Option<Self> {
         let (validity, _) = from_validity(certificate)?;
         let mut moments = elements(validity).map(|(tag, time)| moment(tag, time));
         Some(Self {
@@ -56,7 +53,7 @@ fn moment(tag: u8, time: &[u8]) -> Option<Timestamp> {
 }
 
 /// The names in a certificate's `subjectAltName`, each with its tag.
-pub fn alternative_names(certificate: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(crate) fn alternative_names(certificate: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     elements(find_alternative_names(certificate).unwrap_or_default())
 }
 

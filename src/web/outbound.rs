@@ -6,8 +6,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -16,9 +18,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use url::{Origin, Url};
 
+use crate::clock::Timestamp;
+use crate::web::key_pair::PairFault;
 use crate::web::loopback::{is_loopback, is_loopback_host};
+use crate::web::renewed_certificate::RenewedCertificate;
 use crate::web::trust::{self, Mistrust, Roots};
 use crate::web::way_out::{Connector, ProxyFault, WayOut};
 
@@ -32,8 +38,31 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 /// The client for calls to the provider; cheap to clone.
 #[derive(Clone)]
 pub struct Outbound {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    connector: HttpsConnector<Connector>,
+    pool: Arc<ArcSwap<Pool>>,
     in_clear: Option<Origin>,
+    client_certificate: Option<RenewedCertificate>,
+}
+
+/// The connections that are open.
+struct Pool {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    /// The version of the certificate that they were begun with.
+    of: u64,
+}
+
+impl Pool {
+    fn new(connector: HttpsConnector<Connector>, of: u64) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that builds a client"
+        )]
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, of }
+    }
 }
 
 /// How calls of ours go.
@@ -45,6 +74,8 @@ pub struct OutboundSettings {
     pub in_clear: Option<Origin>,
     /// Whose certificates are believed there, in place of the machine's own authorities.
     pub roots: Option<Roots>,
+    /// What we show there to servers that ask who we are.
+    pub client_certificate: Option<RenewedCertificate>,
 }
 
 /// Why a call brought no answer.
@@ -146,6 +177,7 @@ impl Outbound {
             way_out,
             in_clear,
             roots,
+            client_certificate,
         } = settings;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -154,20 +186,44 @@ impl Outbound {
         let connector = Connector::new(tcp, tls.clone(), way_out, timeout / 2);
         // HTTP/1.1 alone: one silent HTTP/2 connection would hold up every call until it is
         // noticed, and these calls are few.
+        let mut tls = roots.map_or(tls, |roots| roots.tls());
+        if let Some(certificate) = &client_certificate {
+            tls.client_auth_cert_resolver = certificate.resolver();
+            // Whoever resumes a connection is who it was when that began, be the certificate renewed since.
+            tls.resumption = Resumption::disabled();
+        }
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(roots.map_or(tls, |roots| roots.tls()))
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that builds a client"
-        )]
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Self { client, in_clear }
+        let version = client_certificate.as_ref().map(RenewedCertificate::version);
+        let pool = Pool::new(connector.clone(), version.unwrap_or_default());
+        Self {
+            connector,
+            pool: Arc::new(ArcSwap::from_pointee(pool)),
+            in_clear,
+            client_certificate,
+        }
+    }
+
+    /// Takes a renewed client certificate into use, with connections of its own since an open one is that of
+    /// who it was begun by; and says whether there is one where one is to be shown.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn ready(&self, now: Timestamp) -> Result<(), Arc<PairFault>> {
+        let Some(certificate) = &self.client_certificate else {
+            return Ok(());
+        };
+        let ready = certificate.ready(now).await;
+        let version = certificate.version();
+        if self.pool.load().of != version {
+            let pool = Pool::new(self.connector.clone(), version);
+            self.pool.store(Arc::new(pool));
+        }
+        ready
     }
 
     /// Sends `request` once and reads the whole answer, all before `deadline` has passed.
@@ -199,7 +255,8 @@ impl Outbound {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, OutboundError> {
-        let answer = self.client.request(request).await.map_err(|error| {
+        let asked = self.pool.load().client.request(request);
+        let answer = asked.await.map_err(|error| {
             if error.source().is_some_and(<dyn Error>::is::<ProxyFault>) {
                 OutboundError::Proxy(error)
             } else if let Some(fault) = Mistrust::behind(&error) {
@@ -258,7 +315,6 @@ fn uri_is_https_or_loopback(uri: &Uri) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
 
     use rustls::RootCertStore;
 

@@ -51,6 +51,7 @@ mod login;
 mod logout;
 mod logs;
 mod metrics;
+mod mutual_tls;
 mod operations;
 mod packaging;
 mod pages;

@@ -11,7 +11,7 @@ use crate::config::resolve::server::listen;
 use crate::config::resolve::site::Resolved;
 use crate::config::resolve::tenancy::Tenancy;
 use crate::config::resolve::tls::tls;
-use crate::server::{CertificateNames, TlsFiles};
+use crate::server::{CertificateNames, TlsFiles, names_in};
 
 const REMEDY: &str = "write tls = { cert, key } with one that is";
 
@@ -35,7 +35,7 @@ pub(super) fn judge(
     // What is wrong with the files themselves is said where the listener reads them.
     let mut elsewhere = faults.elsewhere();
     let of_listener = tls(&server.tls, surroundings, &mut elsewhere);
-    let of_listener = of_listener.and_then(|files| files.names().ok());
+    let of_listener = of_listener.and_then(|files| names_in(&files).ok());
     if server.tls.stands() && of_listener.is_none() {
         return;
     }

@@ -1,4 +1,5 @@
-//! How we prove to the provider who we are (A1, A9, A10): one credential, and what it needs.
+//! How we prove to the provider who we are (A1, A9–A11): one credential, what it needs, and the certificate
+//! that we show.
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::error::{Faults, Place};
@@ -6,11 +7,14 @@ use crate::config::file::ProviderTable;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::Surroundings;
 use crate::config::resolve::missing_secret::MissingSecret;
+use crate::config::resolve::table;
+use crate::config::resolve::tls::pair;
 use crate::config::secret_source::SecretSource;
 use crate::config::tenants::placeholders::is_of_nobody;
 use crate::config::words::{Chosen, ClientAuthMethod};
 use crate::oidc::{AssertionAudience, ClientAuth, check_assertion_file, check_client_key};
 use crate::secret::{ClientKey, ClientSecret};
+use crate::web::renewed_certificate::RenewedCertificate;
 
 /// HS256 takes a key of at least the bytes of its hash (RFC 7518 §3.2).
 const LEAST_SIGNING_SECRET: usize = 32;
@@ -63,6 +67,13 @@ pub(super) fn client_auth(
                 secret: own,
                 audience,
             })
+        }
+        ClientAuthMethod::Certificate(certification) => {
+            // What is wrong with it is told where it is read.
+            let example = "client_cert = \"client.crt\"";
+            let cert = &provider.client_cert;
+            cert.required(place, "provider.client_cert", example, faults)?;
+            Some(ClientAuth::Certificate(certification))
         }
         ClientAuthMethod::PrivateKeyJwt => match &provider.client_assertion_file {
             Field::Written(file) => {
@@ -257,4 +268,26 @@ fn public_client(
         missing.refuse(place, what, faults);
     }
     None
+}
+
+/// The certificate that we show in TLS: for `tls_client_auth`, and with any other credential for tokens that
+/// are bound to it (RFC 8705 §3).
+pub(super) fn client_certificate(
+    field: &Field<ProviderTable>,
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<RenewedCertificate> {
+    let (provider, place) = table(field);
+    let (cert, key) = (&provider.client_cert, &provider.client_cert_key);
+    if surroundings.purpose.is_without_provider() || !(cert.stands() || key.stands()) {
+        return None;
+    }
+    let place = cert.written().map_or(&place, |cert| &cert.place);
+    let keys = [
+        (cert, "provider.client_cert".to_owned()),
+        (key, "provider.client_cert_key".to_owned()),
+    ];
+    let example = "client_cert = \"client.crt\" and client_cert_key = \"client.key\"";
+    let files = pair(keys, (place, example), surroundings, faults)?;
+    Some(RenewedCertificate::of(files, SystemClock.now()))
 }

@@ -17,11 +17,11 @@ pub(super) fn client_cert(
         return (!field.stands()).then_some(None);
     };
     let example = "client_cert = { cert = \"bff.crt\", key = \"bff.key\" }";
-    let files = tls::pair(field, example, surroundings, faults)?;
+    let files = tls::in_table(field, example, surroundings, faults)?;
     if !surroundings.purpose.needs_secrets() {
         return Some(Some(ClientCertificate::unread(&files.cert)));
     }
-    match ClientCertificate::read(&files.cert, &files.key) {
+    match ClientCertificate::read(&files) {
         Ok(certificate) => Some(Some(certificate)),
         // Whoever judges a start has said so, with the file.
         Err(_) if surroundings.purpose.judges_certificates() => None,

@@ -10,6 +10,7 @@ use crate::config::document::OF_SITES;
 use crate::config::error::{Faults, Place, Source};
 use crate::config::file::ProviderTable;
 use crate::config::reader::{Field, Written};
+use crate::config::resolve::client_auth::client_certificate;
 use crate::config::resolve::described::Described;
 use crate::config::resolve::missing_secret::MissingSecret;
 use crate::config::resolve::public::Public;
@@ -116,6 +117,7 @@ impl Client<'_> {
         let way_out = provider_addresses::way_out(field, surroundings, faults);
         let outbound = OutboundSettings {
             way_out,
+            client_certificate: client_certificate(field, surroundings, faults),
             in_clear: settings.as_ref().and_then(asked_in_clear),
             roots: if surroundings.purpose.is_without_provider() {
                 None
@@ -143,6 +145,7 @@ fn missing_secret(site: &Described<'_>, name: Option<&str>) -> MissingSecret {
         table.client_secret.stands()
             || table.client_key.stands()
             || table.client_assertion_file.stands()
+            || table.client_cert.stands()
     };
     let ground = site.ground.and_then(|ground| match name {
         Some(name) => {

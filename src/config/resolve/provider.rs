@@ -18,8 +18,8 @@ use crate::config::resolve::{
 };
 use crate::config::words::Chosen;
 use crate::oidc::{
-    ClientAuth, IdTokenAlg, LogoutTokenRules, ProviderSettings, ResponseMode, TableName,
-    own_parameters,
+    ClientAuth, IdTokenAlg, LogoutTokenRules, OwnCertificate, ProviderSettings, ResponseMode,
+    TableName, own_parameters,
 };
 use crate::web::loopback::is_loopback;
 
@@ -123,6 +123,12 @@ pub(super) fn provider(
         internal,
         client_id: client_id?,
         client_auth: client_auth?,
+        certificate: if provider.client_cert.stands() && !surroundings.purpose.is_without_provider()
+        {
+            OwnCertificate::Shown
+        } else {
+            OwnCertificate::None
+        },
         client_secret_expires: provider
             .client_secret_expires
             .written()

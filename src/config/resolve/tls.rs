@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::document::joined;
-use crate::config::error::Faults;
+use crate::config::error::{Faults, Place};
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::Surroundings;
 use crate::config::tls_table::TlsTable;
-use crate::server::{SiteCertificate, TlsError, TlsFiles, damage};
+use crate::server::{SiteCertificate, TlsError, TlsFiles, names_in};
+use crate::web::key_pair::{PairFault, damage};
 use crate::web::regular_file::{self, LARGEST_SECRET};
 
 /// The files are there, and are what they have to be.
@@ -18,20 +19,33 @@ pub(super) fn tls(
     faults: &mut Faults,
 ) -> Option<TlsFiles> {
     let example = "tls = { cert = \"tls.crt\", key = \"tls.key\" }";
-    pair(field, example, surroundings, faults)
+    in_table(field, example, surroundings, faults)
 }
 
-/// The files of a certificate and its key, written as in `example`.
-pub(super) fn pair(
+/// The files of a certificate and its key, in a table as in `example`.
+pub(super) fn in_table(
     field: &Field<TlsTable>,
     example: &str,
     surroundings: Surroundings<'_>,
     faults: &mut Faults,
 ) -> Option<TlsFiles> {
     let tls = field.written()?;
+    let keys = [
+        (&tls.value.cert, joined(&tls.key, "cert")),
+        (&tls.value.key, joined(&tls.key, "key")),
+    ];
+    pair(keys, (&tls.place, example), surroundings, faults)
+}
+
+/// Two files that belong together, by the key of each; a missing key is told at `place`.
+pub(super) fn pair(
+    [(cert_field, cert_key), (key_field, key_key)]: [(&Field<String>, String); 2],
+    (place, example): (&Place, &str),
+    surroundings: Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<TlsFiles> {
     let mut file = |field: &Field<String>, key: &str, label: &str| {
-        let key = joined(&tls.key, key);
-        let written = field.required(&tls.place, &key, example, faults)?;
+        let written = field.required(place, key, example, faults)?;
         let path = surroundings.folder.private(written, &written.value);
         if !surroundings.purpose.needs_secrets() {
             // Nothing is served.
@@ -60,12 +74,12 @@ pub(super) fn pair(
             }
         }
     };
-    let cert = file(&tls.value.cert, "cert", "CERTIFICATE");
-    let key = file(&tls.value.key, "key", "PRIVATE KEY");
+    let cert = file(cert_field, &cert_key, "CERTIFICATE");
+    let key = file(key_field, &key_key, "PRIVATE KEY");
     let (cert, key) = match (cert, key) {
         (Some(cert), Some(key)) => (cert, key),
         (Some(cert), None) => {
-            judge_alone(&tls.value.cert, cert, surroundings, faults);
+            judge_alone(cert_field, cert, surroundings, faults);
             return None;
         }
         (None, _) => return None,
@@ -73,9 +87,9 @@ pub(super) fn pair(
     let files = TlsFiles { cert, key };
     if surroundings.purpose.judges_certificates()
         && let Err(error) = files.check(SystemClock.now())
-        && let (Some(cert), Some(key)) = (tls.value.cert.written(), tls.value.key.written())
+        && let (Some(cert), Some(key)) = (cert_field.written(), key_field.written())
     {
-        refuse_tls(&error, &files, (cert, key), faults);
+        refuse_pair(&error, &files, (cert, key), faults);
     }
     Some(files)
 }
@@ -92,10 +106,10 @@ fn judge_alone(
         cert,
     };
     if surroundings.purpose.judges_certificates()
-        && let Err(error) = files.names()
+        && let Err(error) = names_in(&files)
         && let Some(cert) = field.written()
     {
-        refuse_tls(&error, &files, (cert, cert), faults);
+        refuse_pair(&error, &files, (cert, cert), faults);
     }
 }
 
@@ -128,8 +142,8 @@ pub(super) fn certificate(
 }
 
 /// Says at which of the two keys a pair is at fault.
-fn refuse_tls(
-    error: &TlsError,
+pub(super) fn refuse_pair(
+    error: &PairFault,
     files: &TlsFiles,
     (cert, key): (&Written<String>, &Written<String>),
     faults: &mut Faults,
@@ -141,32 +155,25 @@ fn refuse_tls(
         at.refuse(faults, what, "write the path of a file that can be used");
     };
     match error {
-        TlsError::KeyDoesNotFit { .. } => key.refuse(
+        PairFault::KeyDoesNotFit { .. } => key.refuse(
             faults,
             format!("{}, which is the key of another certificate than {}", name(&files.key), files.cert.display()),
             "write the two files that belong together, the certificate of the server first in its file",
         ),
-        TlsError::Expired { not_after, .. } => cert.refuse(
+        PairFault::Expired { not_after, .. } => cert.refuse(
             faults,
             format!("{}, which expired at {not_after:?}", name(&files.cert)),
             "renew the certificate, or look at this machine's clock",
         ),
-        TlsError::Unreadable { path, source } => {
+        PairFault::Unreadable { path, source } => {
             unusable(path, format!("can't be read ({source})"));
         }
-        TlsError::NotPem { path, fault } => {
+        PairFault::NotPem { path, fault } => {
             unusable(path, format!("is damaged: {}", damage(fault)));
         }
-        TlsError::Missing { path, expected } => unusable(path, format!("holds no {expected}")),
-        TlsError::Unusable { path, source } => {
+        PairFault::Missing { path, expected } => unusable(path, format!("holds no {expected}")),
+        PairFault::Unusable { path, source } => {
             unusable(path, format!("cannot be used: {source}"));
-        }
-        // Of the certificates of sites.
-        TlsError::DoesNotCover { .. }
-        | TlsError::NoServerName { .. }
-        | TlsError::TwoForOneHost { .. }
-        | TlsError::NothingLeft => {
-            cert.refuse(faults, error.to_string(), "write the certificate of the site");
         }
     }
 }

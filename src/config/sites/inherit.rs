@@ -17,11 +17,13 @@ const SECRETS: &[&str] = &[
     "client_key",
     "client_key_id",
     "client_assertion_file",
+    "client_cert",
+    "client_cert_key",
 ];
 
 /// What leaves with a key of bff.toml where a site writes another: it would contradict the new one, or
 /// would have what one provider was trusted with go to another.
-const LEAVES: [(&str, &str, &[&str]); 13] = [
+const LEAVES: [(&str, &str, &[&str]); 14] = [
     ("", "providers", &["default_provider"]),
     (
         "provider",
@@ -36,6 +38,8 @@ const LEAVES: [(&str, &str, &[&str]); 13] = [
             "client_key",
             "client_key_id",
             "client_assertion_file",
+            "client_cert",
+            "client_cert_key",
         ],
     ),
     ("provider", "internal_url", SECRETS),
@@ -73,6 +77,7 @@ const LEAVES: [(&str, &str, &[&str]); 13] = [
             "client_secret_expires",
         ],
     ),
+    ("provider", "client_cert", &["client_cert_key"]),
     ("frontend", "dir", &["upstream"]),
     ("frontend", "upstream", &["dir", "headers", "compress"]),
     ("session", "max_per_user", &["on_limit"]),

@@ -1,6 +1,7 @@
 //! What the whole of `config` refuses, warns of and accepts, as tables.
 
 mod client_cert;
+mod client_certificate;
 #[cfg(feature = "dev")]
 mod development;
 mod files;
@@ -294,11 +295,6 @@ fn an_unknown_key_is_refused() {
         case(
             "provider",
             "pushed_authorization = \"auto\"",
-            "is not available in this version",
-        ),
-        case(
-            "provider",
-            "client_auth = \"tls_client_auth\"",
             "is not available in this version",
         ),
     ]);

@@ -24,8 +24,8 @@ use url::Url;
 
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
 use crate::oidc::{
-    ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, Provider, ProviderLogout,
-    ProviderSettings, ResponseMode, TableName,
+    ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, OwnCertificate, Provider,
+    ProviderLogout, ProviderSettings, ResponseMode, TableName,
 };
 use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
 use crate::telemetry::Metrics;
@@ -42,6 +42,7 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         internal: None,
         client_id: "app".to_owned(),
         client_auth: ClientAuth::SecretBasic(ClientSecret::new("s3cret")),
+        certificate: OwnCertificate::None,
         client_secret_expires: None,
         redirect_uri: Url::parse("https://app.example.com/bff/callback").unwrap(),
         discovery: true,

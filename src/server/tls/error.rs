@@ -1,63 +1,15 @@
 //! Why a certificate cannot be used.
 
-use std::io;
 use std::path::PathBuf;
 
-use rustls::pki_types::pem;
-
-use crate::clock::Timestamp;
+use crate::web::key_pair::PairFault;
 
 /// Why a certificate or its key cannot be used; each says which file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file is not there, or not ours to read.
-    #[error("cannot read {}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// Damaged PEM.
-    #[error("{} is damaged: {}", path.display(), damage(fault))]
-    NotPem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it; the library would quote the file, which may be a key's.
-        fault: pem::Error,
-    },
-    /// PEM, but not what was asked for.
-    #[error("{} holds no {expected}", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// What should be in it.
-        expected: &'static str,
-    },
-    /// A certificate or key of a kind that we cannot use.
-    #[error("{} cannot be used: {source}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What the TLS library said.
-        source: rustls::Error,
-    },
-    /// The key belongs to another certificate.
-    #[error("the key {} does not fit the certificate {}", key.display(), cert.display())]
-    KeyDoesNotFit {
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-    },
-    /// The certificate's time is over.
-    #[error("the certificate {} expired at {not_after:?}", path.display())]
-    Expired {
-        /// The certificate's file.
-        path: PathBuf,
-        /// When it ended.
-        not_after: Timestamp,
-    },
+    /// The files themselves.
+    #[error(transparent)]
+    Pair(#[from] PairFault),
     /// No browser takes the certificate for this host's.
     #[error("the certificate {} does not cover {host}; it is for {names}", path.display())]
     DoesNotCover {
@@ -94,14 +46,4 @@ pub enum TlsError {
     /// All certificates were taken away from a listener that speaks TLS.
     #[error("no certificate is left, and a listener goes from https to http at a start alone")]
     NothingLeft,
-}
-
-/// What is wrong with a PEM file, in words that quote nothing of it.
-pub const fn damage(fault: &pem::Error) -> &'static str {
-    match fault {
-        pem::Error::MissingSectionEnd { .. } => "an -----END … line is missing",
-        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN … line is not whole",
-        pem::Error::Base64Decode(_) => "what stands in it is no base64",
-        _ => "it holds nothing of this kind",
-    }
 }

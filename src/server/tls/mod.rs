@@ -21,11 +21,12 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::web::key_pair::TlsFiles;
 
 use self::set::{Chosen, Set};
 
-pub use self::error::{TlsError, damage};
-pub use self::files::{SiteCertificate, TlsFiles};
+pub use self::error::TlsError;
+pub use self::files::{SiteCertificate, names_in};
 pub(super) use self::handshake::shake_hands;
 pub use self::names::CertificateNames;
 pub(super) use self::pair::H2;

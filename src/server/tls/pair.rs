@@ -9,10 +9,11 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::error::TlsError;
-use super::files::{Stamp, TlsFiles, judge_names, names, read, stamps, validity};
+use super::files::{judge_names, names};
 use super::names::CertificateNames;
 use crate::clock::Timestamp;
 use crate::web::der::Validity;
+use crate::web::key_pair::{PairFault, Stamp, TlsFiles, read, stamps, validity};
 
 /// How HTTP/2 is called in a handshake (RFC 9113 §3.2).
 pub(in crate::server) const H2: &[u8] = b"h2";
@@ -58,7 +59,7 @@ impl Pair {
         judge_names(&files, &names, hosts.iter().map(|host| &**host))?;
         let validity = validity(&certified.cert);
         let config =
-            config(certified, provider, ticketer).map_err(|source| TlsError::Unusable {
+            config(certified, provider, ticketer).map_err(|source| PairFault::Unusable {
                 path: files.cert.clone(),
                 source,
             })?;

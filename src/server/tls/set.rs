@@ -9,10 +9,11 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::News;
 use super::error::TlsError;
-use super::files::{SiteCertificate, TlsFiles};
+use super::files::SiteCertificate;
 use super::names::CertificateNames;
 use super::pair::Pair;
 use crate::clock::Timestamp;
+use crate::web::key_pair::{PairFault, TlsFiles};
 
 /// Pairs, and the hosts that lead to them, by their place in the list.
 pub(super) struct Set {
@@ -68,7 +69,7 @@ impl Set {
                 (None, Some(before)) => Pair::read(files, hosts, provider, before.ticketer(), now)?,
                 (None, None) => {
                     let ticketer = aws_lc_rs::Ticketer::new();
-                    let ticketer = ticketer.map_err(|source| TlsError::Unusable {
+                    let ticketer = ticketer.map_err(|source| PairFault::Unusable {
                         path: files.cert.clone(),
                         source,
                     })?;

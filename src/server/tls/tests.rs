@@ -6,6 +6,7 @@ use std::path::Path;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
+use crate::web::key_pair::PairFault;
 
 fn issue(dir: &Path, stem: &str, names: &[&str]) -> TlsFiles {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -108,7 +109,7 @@ fn a_certificate_that_cannot_be_used_is_one_clear_error() {
     });
     late.check(now).unwrap();
     let later = Timestamp::from_unix_seconds(2_600_000_000);
-    assert!(matches!(late.check(later), Err(TlsError::Expired { .. })));
+    assert!(matches!(late.check(later), Err(PairFault::Expired { .. })));
 }
 
 /// DESIGN §7: a site's certificate is for its host, and a host has one.
@@ -165,7 +166,7 @@ fn a_certificate_of_a_site_is_for_its_host() {
     );
     assert!(Certificates::load(None, &[], now()).unwrap().is_none());
     assert_eq!(
-        shop.names().unwrap().to_string(),
+        names_in(&shop).unwrap().to_string(),
         "shop.example.com, 192.0.2.1"
     );
 }
@@ -204,7 +205,10 @@ fn each_certificate_is_looked_at_for_itself() {
         .collect();
     assert!(matches!(
         &*faults,
-        [TlsError::DoesNotCover { .. }, TlsError::Missing { .. }]
+        [
+            TlsError::DoesNotCover { .. },
+            TlsError::Pair(PairFault::Missing { .. })
+        ]
     ));
     assert!(certificates.reload(now()).is_empty(), "told once");
     for name in ["shop.example.com", "blog.example.com"] {

@@ -1,11 +1,13 @@
 //! A certificate authority of the tests' own, and servers that end TLS with a certificate of it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -19,6 +21,7 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 #[derive(Debug)]
 pub(crate) struct Terminator {
     behind: Arc<OnceLock<SocketAddr>>,
+    shown: Arc<Mutex<Vec<Vec<u8>>>>,
     helper: Helper,
 }
 
@@ -80,6 +83,24 @@ impl Authority {
 
     /// A server at a free port of this machine that shows a certificate for `name`.
     pub(crate) fn terminator(&self, name: &str) -> Terminator {
+        self.terminator_that(name, None)
+    }
+
+    /// The same, for those alone who show a certificate of `clients`.
+    pub(crate) fn strict_terminator(&self, name: &str, clients: &Self) -> Terminator {
+        let mut roots = rustls::RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(clients.pem().as_bytes());
+        roots.add(root.unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        self.terminator_that(name, Some(verifier.build().unwrap()))
+    }
+
+    fn terminator_that(
+        &self,
+        name: &str,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Terminator {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
@@ -87,7 +108,9 @@ impl Authority {
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(
+                verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth),
+            )
             .with_single_cert(
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
@@ -95,22 +118,31 @@ impl Authority {
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let behind: Arc<OnceLock<SocketAddr>> = Arc::default();
+        let shown: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let helper = Helper::listen("a server that ends TLS", {
-            let behind = Arc::clone(&behind);
+            let (behind, shown) = (Arc::clone(&behind), Arc::clone(&shown));
             move |stream| {
-                let (acceptor, behind) = (acceptor.clone(), Arc::clone(&behind));
+                let acceptor = acceptor.clone();
+                let (behind, shown) = (Arc::clone(&behind), Arc::clone(&shown));
                 async move {
                     // Whoever does not trust it hangs up.
                     let Ok(mut stream) = acceptor.accept(stream).await else {
                         return;
                     };
+                    if let Some(chain) = stream.get_ref().1.peer_certificates() {
+                        shown.lock().unwrap().push(chain[0].to_vec());
+                    }
                     let mut inner = TcpStream::connect(behind.get().unwrap()).await.unwrap();
                     drop(tokio::io::copy_bidirectional(&mut stream, &mut inner).await);
                     drop(stream.shutdown().await);
                 }
             }
         });
-        Terminator { behind, helper }
+        Terminator {
+            behind,
+            shown,
+            helper,
+        }
     }
 
     /// A server for `name` that lets in who is certified by this authority alone. Its answers name the
@@ -120,10 +152,8 @@ impl Authority {
         let root = CertificateDer::from_pem_slice(self.pem().as_bytes());
         roots.add(root.unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&provider),
-        );
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let (certificate, key) = self.certificate_for(name);
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -176,6 +206,11 @@ impl Terminator {
     /// Passes everything on to `addr` from now on; said once.
     pub(crate) fn lead_to(&self, addr: SocketAddr) {
         self.behind.set(addr).unwrap();
+    }
+
+    /// The certificates that clients showed, one a connection.
+    pub(crate) fn shown(&self) -> Vec<Vec<u8>> {
+        self.shown.lock().unwrap().clone()
     }
 
     /// Its port.

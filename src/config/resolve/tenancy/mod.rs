@@ -26,7 +26,7 @@ use crate::config::tenants::Tenant;
 use crate::config::tenants::draft::Draft;
 use crate::config::tenants::placeholders::{TENANT, stand_in, written};
 use crate::config::tls_table::TlsTable;
-use crate::server::SiteCertificate;
+use crate::server::{SiteCertificate, names_in};
 use crate::web::host_pattern::HostPattern;
 use crate::web::loopback::is_loopback;
 
@@ -220,7 +220,10 @@ impl Tenancy {
         let Some(files) = tls::tls(of_site, surroundings, faults) else {
             return certificates;
         };
-        let names = surroundings.purpose.needs_secrets().then(|| files.names());
+        let names = surroundings
+            .purpose
+            .needs_secrets()
+            .then(|| names_in(&files));
         let names = names.and_then(Result::ok);
         let covers = |host: &str| names.as_ref().is_none_or(|names| names.cover(host));
         let wildcard = self.pattern.wildcard().filter(|wildcard| covers(wildcard));
