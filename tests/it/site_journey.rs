@@ -145,8 +145,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A second login, which asks anew: another session takes the place of the first, which is nothing
-    /// any more.
+    /// A second login, which asks anew: the session goes on under another id, and the first one is nothing any
+    /// more.
     async fn steps_up(&self, browser: &mut Browser) {
         let Self { place, bff, .. } = *self;
         let before = session(browser, place).await;
@@ -163,7 +163,7 @@ impl Walk<'_> {
         assert_eq!(callback.location().unwrap().path(), return_to, "{place:?}");
         let after = session(browser, place).await;
         assert_eq!(after["user"]["sub"], "alice", "{place:?}: {after}");
-        assert_ne!(
+        assert_eq!(
             after["session"]["tag"], before["session"]["tag"],
             "{place:?}"
         );

@@ -32,7 +32,7 @@ pub(super) const MALFORMED_CALLBACK: Verdict =
 const TOO_WEAK: Verdict = verdict(
     Code::StepUpFailed,
     "Not signed in strongly enough",
-    "The identity provider signed you in, but not in the way that this asks for: with a second factor, say, or just now. You are still signed in as before. Try again from the page that you came from, and choose the stronger way; if there is none, ask the operators of this site.",
+    "The identity provider signed you in, but not in the way that this asks for: with a second factor, say, or just now. If you were signed in before, you still are. Try again from the page that you came from, and choose the stronger way; if there is none, ask the operators of this site.",
 );
 
 const BAD_RETURN_TO: Verdict = verdict(
