@@ -244,13 +244,12 @@ impl World {
             ),
         };
         let upstream = self.api.upstream.url();
-        let routes = [("/api", "\"user\"")]
-            .into_iter()
-            .chain(self.setup.routes.iter().copied());
-        let routes = routes.map(|(path, token)| {
-            format!("[[route]]\npath = \"{path}\"\nupstream = \"{upstream}\"\ntoken = {token}\n")
-        });
-        let routes: String = routes.collect();
+        let route =
+            |path: &str| format!("[[route]]\npath = \"{path}\"\nupstream = \"{upstream}\"\n");
+        // Releases before this one know no `token`.
+        let others = self.setup.routes.iter();
+        let others = others.map(|(path, token)| format!("{}token = {token}\n", route(path)));
+        let routes: String = std::iter::once(route("/api")).chain(others).collect();
         format!(
             "[server]\nlisten = \"{addr}\"\nadmin_listen = \"{admin}\"\n\
              admin_key = \"env:BFF_ADMIN_KEY\"\n\
