@@ -18,7 +18,7 @@ const server = createServer(async (req, res) => {
     answer(res, 401, { title: 'A bearer token is needed', status: 401, code: 'no_token' }, 'application/problem+json')
   } else if (req.method === 'GET' && url.pathname === '/api/hello') {
     answer(res, 200, received)
-  } else if (req.method === 'POST' && url.pathname === '/api/echo') {
+  } else if (req.method === 'POST' && (url.pathname === '/api/echo' || url.pathname === '/api/pay')) {
     const body = await text(req)
     answer(res, 200, { ...received, body: parsed(body) })
   } else {

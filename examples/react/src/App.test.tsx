@@ -1,6 +1,6 @@
 import { act } from 'react'
 import { createRoot, type Root } from 'react-dom/client'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { FakeEventSource } from './fakeEventSource'
 
 const ALICE = {
@@ -83,7 +83,10 @@ test.each([
   ['a_reason_of_next_year', 'Your session has ended'],
 ])('the page says at once why the session ended: %s', async (reason, title) => {
   await open()
+  bff['GET /bff/session?slide=false'] = [200, { authenticated: false, ended: reason }]
   await says('ended', { reason })
+  // Whose place was taken has to look first whether it goes on.
+  if (reason === 'superseded') await act(() => vi.advanceTimersByTimeAsync(1_000))
   expect(find('dialog h2')?.textContent).toBe(title)
   expect(find('dialog')?.textContent).toContain('You were signed in as Alice')
   expect(rows()).toHaveLength(3) // what was on the page is still there
@@ -206,4 +209,92 @@ test('another sign-in that an API call meets first ends the session on the page'
   bff['GET /bff/session?slide=false'] = [401, { authenticated: false, code: 'session_superseded' }]
   await press('GET /api/hello')
   expect(find('dialog h2')?.textContent).toBe('Another sign-in took its place')
+})
+
+describe('a call that asks for a second login', () => {
+  const ASKED: [number, unknown] = [401, { code: 'step_up_required', login_url: '/bff/login?acr_values=mfa&step_up=true' }]
+  const opened = vi.fn<typeof window.open>(() => window)
+  let channels: { onmessage: (event: { data: unknown }) => void }[]
+
+  beforeEach(() => {
+    channels = []
+    opened.mockClear()
+    vi.stubGlobal('open', opened)
+    vi.stubGlobal(
+      'BroadcastChannel',
+      class {
+        onmessage = () => {}
+        constructor(name: string) {
+          if (name === 'bff-login') channels.push(this)
+        }
+        close() {
+          this.onmessage = () => {}
+        }
+        postMessage() {}
+      },
+    )
+    bff['POST /api/pay'] = ASKED
+  })
+
+  async function askedToConfirm() {
+    await open()
+    await press('Pay €1,240.00')
+    expect(find('dialog h2')?.textContent).toBe('Confirm that it is you')
+    await press('Confirm')
+  }
+  const windowSays = (data: object, which = channels.length - 1) =>
+    act(async () => channels[which]!.onmessage({ data: { type: 'bff-login', ...data } }))
+  const panel = () => find('[aria-label="Pay an invoice"]')!
+
+  test('is made again after it, once, and the page stays', async () => {
+    await askedToConfirm()
+    expect(opened.mock.calls[0]?.[0]).toMatch(/^\/bff\/login\?mode=popup&return_to=.*&acr_values=mfa&step_up=true$/)
+    bff['POST /api/pay'] = [200, {}]
+    await windowSays({ outcome: 'signed_in' })
+    expect(panel().textContent).toContain('Paid: Invoice 2041.')
+    expect(sent('POST /api/pay')).toHaveLength(2)
+    expect(find('dialog')).toBeNull()
+  })
+
+  test.each([
+    ['step_up_failed', 'Your identity provider did not confirm that strongly enough. Nothing was paid.'],
+    ['access_denied', 'You did not confirm. Nothing was paid.'],
+    ['provider_unavailable', 'That did not work. Nothing was paid.'],
+  ])('is not where that fails: %s', async (error, sentence) => {
+    await askedToConfirm()
+    await windowSays({ outcome: 'failed', error })
+    expect(panel().querySelector('[role=alert]')?.textContent).toContain(sentence)
+    expect([sent('POST /api/pay').length, find('dialog')]).toEqual([1, null])
+  })
+
+  test('asks no third time', async () => {
+    await askedToConfirm()
+    await windowSays({ outcome: 'signed_in' })
+    expect(panel().querySelector('[role=alert]')?.textContent).toContain('Nothing was paid.')
+    expect([sent('POST /api/pay').length, find('dialog')]).toEqual([2, null])
+  })
+
+  test('pays once for two windows, of which one was closed by hand', async () => {
+    await askedToConfirm()
+    await press('Confirm')
+    bff['POST /api/pay'] = [200, {}]
+    await windowSays({ outcome: 'signed_in' }, 0)
+    await windowSays({ outcome: 'signed_in' }, 1)
+    expect(sent('POST /api/pay')).toHaveLength(2)
+  })
+
+  test('is not made as somebody else', async () => {
+    await askedToConfirm()
+    bff['GET /bff/session?slide=false'] = [200, BOB]
+    await windowSays({ outcome: 'signed_in' })
+    expect(sent('POST /api/pay')).toHaveLength(1)
+    expect(page.textContent).toContain('You are now Bob.')
+  })
+
+  test('whoever cancels is asked no more', async () => {
+    await open()
+    await press('Pay €1,240.00')
+    await press('Cancel')
+    expect([find('dialog'), opened.mock.calls.length, sent('POST /api/pay').length]).toEqual([null, 0, 1])
+  })
 })

@@ -37,6 +37,11 @@ export class ApiError extends Error {
     return this.status === 401 && SESSION_ENDED.includes(this.problem.code ?? '')
   }
 
+  /** Where the login begins that the call asks for first, for `stepUp`; the session stays. Then make the call again. */
+  get stepUp(): string | null {
+    return this.status === 401 && this.problem.code === 'step_up_required' ? (this.problem.login_url ?? null) : null
+  }
+
   /** Nothing was done: this browser is signed in anew, perhaps as someone else. Ask the user before trying again. */
   get userChanged(): boolean {
     return this.status === 409 && this.problem.code === 'user_changed'

@@ -74,7 +74,8 @@ let refusals = 0 // how many streams in a row were not given to us
 let hiddenSince = Infinity
 let resting: ReturnType<typeof setTimeout> | undefined
 let otherTabs: BroadcastChannel | null = null
-let signingIn = 0 // how many wait for a sign-in in another window
+let waiting: BroadcastChannel | null = null // for what a sign-in in another window comes to
+let superseded = false // said so, which a look has yet to confirm
 const listeners = new Set<() => void>()
 
 /** Asks bff again. `refresh()` counts as activity and extends the idle timeout; `refresh({ slide: false })` does not. */
@@ -99,7 +100,8 @@ export async function refresh({ slide = true } = {}): Promise<void> {
     signedIn(body)
   } else if (says) {
     // No reason: the cookie is gone. Either the browser took it away, or another tab has signed out.
-    end(state.ended?.reason ?? body.ended ?? body.code ?? (Date.now() >= endOf(state) ? 'expired' : 'login_required'))
+    const word = superseded ? 'superseded' : body.code
+    end(state.ended?.reason ?? body.ended ?? word ?? (Date.now() >= endOf(state) ? 'expired' : 'login_required'))
   } else if (response.status < 500 && (!('code' in body) || response.status === 404)) {
     failed(response.status, { code: 'not_bff', detail: NOT_BFF })
   } else {
@@ -119,23 +121,43 @@ export function login(returnTo = here()): void {
  * is handled, since browsers open no windows otherwise. Who closes that window has simply not answered yet, so leave the
  * button there to be pressed again.
  */
-export async function signInAgain(returnTo?: string): Promise<SignInOutcome> {
+export function signInAgain(returnTo?: string): Promise<SignInOutcome> {
+  return inWindow(`${BASE}/login`, returnTo)
+}
+
+/**
+ * The second login that a call asks for, in such a window: `loginUrl` is that of the refusal (`ApiError.stepUp`). After
+ * `signed_in` make the call again, once. `failed` with `step_up_failed`: the provider answered with less; all is as before.
+ */
+export function stepUp(loginUrl: string): Promise<SignInOutcome> {
+  return inWindow(loginUrl)
+}
+
+async function inWindow(link: string, returnTo = here()): Promise<SignInOutcome> {
   const before = state.user?.sub
+  const page = new URL(link, location.origin)
+  page.searchParams.delete('mode')
+  page.searchParams.delete('return_to')
+  const asked = page.searchParams.toString()
+  const address = (mode: string) =>
+    `${page.pathname}?${mode}return_to=${encodeURIComponent(returnTo)}${asked && `&${asked}`}`
+  // Who has closed a window is not answered: only the newest is listened to, so that nothing is done twice.
+  waiting?.close()
   const told = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('bff-login')
-  const address = `${BASE}/login?mode=popup&return_to=${encodeURIComponent(returnTo ?? here())}`
   // Without BroadcastChannel nobody would hear: the window is severed from this page (COOP).
-  if (!told || !open(address, 'bff-login', 'popup,width=480,height=680')) {
+  if (!told || !open(address('mode=popup&'), 'bff-login', 'popup,width=480,height=680')) {
     told?.close()
-    login(returnTo)
+    waiting = null
+    location.assign(address(''))
     return { outcome: 'left' }
   }
-  signingIn++
+  waiting = told
   const { outcome, error } = await new Promise<{ outcome: string; error?: string }>((resolve) => {
     told.onmessage = ({ data }) => data?.type === 'bff-login' && resolve(data)
   })
   told.close()
   if (outcome === 'signed_in') await refresh({ slide: false })
-  signingIn--
+  if (waiting === told) waiting = null
   if (outcome !== 'signed_in' || !state.session) return { outcome: 'failed', error: error ?? state.problem?.code }
   return { outcome: before === undefined || state.session.user.sub === before ? 'signed_in' : 'user_changed' }
 }
@@ -185,6 +207,7 @@ export function current(): SessionState {
 }
 
 function signedIn(session: Session, expiring?: boolean) {
+  superseded = false
   const now = { session, receivedAt: Date.now() }
   const same = session.session.tag === currentTag()
   const putOff = endOf(now) > endOf(state) + 1_500 // they are whole seconds, said at two times
@@ -196,6 +219,7 @@ function signedIn(session: Session, expiring?: boolean) {
 }
 
 function end(reason: EndReason) {
+  superseded = false
   const last = state.session ?? state.ended?.last
   publish({ ...initial, status: 'anonymous', ended: last ? { reason, last } : null })
 }
@@ -229,6 +253,8 @@ function listen() {
   stream = { source, tag }
   on('signed_in', (data) => (data.tag === tag ? retimed(data) : lookAgainIn(1, refetch)))
   on('extended', (data) => retimed(data))
+  // The same user signed in once more: nothing is over, but how they signed in is new.
+  on('renewed', () => lookAgainIn(0, refetch))
   on('expiring', (data) => {
     // The end is near: the idle timeout's, unless the other one comes as soon.
     const isFinal = state.receivedAt + (state.session?.session.ends_in ?? 0) * 1000 < Date.now() + data.expires_in * 1000 + 1_500
@@ -236,9 +262,12 @@ function listen() {
   })
   on('ended', (data) => {
     hangUp()
-    // Most likely by the very sign-in that this page waits for; else the look will say.
-    if (data.reason === 'superseded' && signingIn > 0) lookAgainIn(1, refetch)
-    else end(data.reason) // better than what a refused call may have told before
+    // Perhaps the same user signed in once more, on another node or in the window that this page waits for: then the
+    // session goes on under another cookie, and the look will say so.
+    if (data.reason === 'superseded' && state.session) {
+      superseded = true
+      lookAgainIn(1, refetch)
+    } else end(data.reason) // better than what a refused call may have told before
   })
   source.onopen = () => (refusals = 0)
   source.onerror = () => {

@@ -542,3 +542,31 @@ test('under StrictMode one stream stands, and none after the last component has 
   await vi.advanceTimersByTimeAsync(3_600_000)
   expect([fetched.mock.calls.length, open()]).toEqual([before, 0])
 })
+
+test('a second login of the same user is told and loses nothing', async () => {
+  const stream = await mountWithStream()
+  answers([200, { ...SIGNED_IN, auth: { acr: 'mfa', amr: ['otp'], auth_time: null } }])
+  await act(async () => stream.says('renewed', { tag: SIGNED_IN.session.tag, expires_in: 1_800, ends_in: 28_800 }))
+  await act(() => vi.advanceTimersByTimeAsync(0))
+  expect(looks()).toEqual([LOOK])
+  expect([view.status, view.ended, view.session?.auth?.acr]).toEqual(['signed_in', null, 'mfa'])
+  expect([FakeEventSource.all.length, stream.readyState]).toEqual([1, 1])
+})
+
+test('a stream whose session goes on under another cookie is opened again, without a word', async () => {
+  const stream = await mountWithStream()
+  answers([200, SIGNED_IN])
+  await act(async () => stream.says('ended', { reason: 'superseded' }))
+  expect([view.status, view.ended]).toEqual(['signed_in', null])
+  await act(() => vi.advanceTimersByTimeAsync(1_000))
+  expect([view.status, view.ended, looks()]).toEqual(['signed_in', null, [LOOK]])
+  expect(FakeEventSource.all).toHaveLength(2)
+})
+
+test('a session whose place was taken is over once a look has said so, and says why', async () => {
+  const stream = await mountWithStream()
+  answers([200, ANONYMOUS])
+  await act(async () => stream.says('ended', { reason: 'superseded' }))
+  await act(() => vi.advanceTimersByTimeAsync(1_000))
+  expect([view.status, view.ended?.reason]).toEqual(['anonymous', 'superseded'])
+})

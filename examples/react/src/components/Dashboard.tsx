@@ -1,6 +1,7 @@
 import type { Session } from '../useSession'
 import { ApiPanel } from './ApiPanel'
 import { Countdowns } from './Countdowns'
+import { PayPanel } from './PayPanel'
 import { SessionsPanel } from './SessionsPanel'
 import { UserCard } from './UserCard'
 
@@ -18,6 +19,7 @@ export function Dashboard({ session, receivedAt, refresh }: DashboardProps) {
       <Countdowns session={session} receivedAt={receivedAt} onExtend={() => refresh()} />
       {/* The stream tells what a call did to the session, but not that its access token was renewed: hence the look. */}
       <ApiPanel user={session.user.sub} tag={session.session.tag} onAnswer={() => refresh({ slide: false })} />
+      <PayPanel user={session.user.sub} />
       <SessionsPanel key={session.session.tag} />
     </main>
   )
