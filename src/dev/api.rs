@@ -18,10 +18,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::provider::core::{Core, Introspection};
+use super::provider::core::{ACR_VALUES, Core, Introspection};
 use super::serve::{collect, json as json_reply, reply};
 use crate::clock::Clock;
 use crate::web::body::{Body, BodyError};
+
+/// The sign-in that a payment asks for, as the development provider knows it.
+const STRONG: &str = ACR_VALUES[1];
 
 /// The demo API; cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +49,8 @@ impl Api {
                 json_reply(StatusCode::OK, &received(&request, &caller))
             }
             (&Method::POST, "/api/echo") => echo(request, &caller).await,
+            (&Method::POST, "/api/pay") if caller.acr != Some(STRONG) => ask_for_more(),
+            (&Method::POST, "/api/pay") => echo(request, &caller).await,
             (&Method::GET, "/api/events") => self.events(),
             (&Method::GET, "/api/ws") => web_socket(&mut request),
             _ => json_reply(StatusCode::NOT_FOUND, &json!({ "error": "not_found" })),
@@ -95,6 +100,7 @@ fn received<B>(request: &Request<B>, caller: &Introspection) -> Value {
         "token": "(blanked)",
         "sub": caller.sub,
         "scope": caller.scope.join(" "),
+        "acr": caller.acr,
     })
 }
 
@@ -156,13 +162,23 @@ fn bearer(headers: &http::HeaderMap) -> Option<&str> {
 
 /// RFC 6750 §3.
 fn unauthorized() -> Response<Body> {
-    let mut response = json_reply(
-        StatusCode::UNAUTHORIZED,
-        &json!({ "error": "invalid_token" }),
-    );
-    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge);
+    refused("invalid_token", "Bearer error=\"invalid_token\"")
+}
+
+/// Asks for a stronger sign-in (RFC 9470 §3).
+fn ask_for_more() -> Response<Body> {
+    let error = "insufficient_user_authentication";
+    refused(
+        error,
+        &format!("Bearer error=\"{error}\", acr_values=\"{STRONG}\""),
+    )
+}
+
+fn refused(error: &str, challenge: &str) -> Response<Body> {
+    let mut response = json_reply(StatusCode::UNAUTHORIZED, &json!({ "error": error }));
+    if let Ok(challenge) = HeaderValue::from_str(challenge) {
+        let headers = response.headers_mut();
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }

@@ -10,11 +10,12 @@ let session = null
 let receivedAt = 0
 let lookingAgain
 let stream = null
+let loginChannel = null
 
 // ---- bff
 
-/** Asks who is signed in. `slide: false` does not extend the idle timeout. */
-async function look({ slide }) {
+/** Asks who is signed in. `slide: false` does not extend the idle timeout; `told` is why nobody may be. */
+async function look({ slide, told }) {
   let answer
   try {
     answer = await call('GET', `${bff}/session${slide ? '' : '?slide=false'}`)
@@ -32,9 +33,9 @@ async function look({ slide }) {
     receivedAt = Date.now()
     lookAgainIn(Math.min(body.session.expires_in, body.session.ends_in) + 3)
     showSession()
-    if (another) listen()
+    if (another || stream === null) listen()
   } else {
-    ended(body.ended ?? body.code)
+    ended(body.ended ?? told ?? body.code)
   }
 }
 
@@ -50,7 +51,14 @@ function listen() {
     if (session.session.ends_in - (Date.now() - receivedAt) / 1000 > expires_in + 2) retime({ expires_in })
     expiring(true)
   })
-  on('ended', ({ reason }) => (hangUp(), ended(reason)))
+  // The same user signed in once more: how is in the session, and nothing is over.
+  on('renewed', () => look({ slide: false }))
+  on('ended', ({ reason }) => {
+    hangUp()
+    // On another node the session may go on under another cookie.
+    if (reason === 'superseded' && session) setTimeout(() => look({ slide: false, told: reason }), 1_000)
+    else ended(reason)
+  })
 }
 
 function hangUp() {
@@ -106,19 +114,51 @@ async function signOut() {
 
 /** Signs in again in a window of its own, so that this page stays as it is. */
 function signInAgain(event) {
+  const done = ({ outcome, error }) => {
+    if (outcome === 'signed_in') look({ slide: false })
+    else byId('ended-why').textContent = `That did not work (${error ?? 'unknown'}). Try once more.`
+  }
+  // A window that may not be opened: the link goes there with the page itself.
+  if (openLogin(`${bff}/login?mode=popup`, done)) event.preventDefault()
+}
+
+/** A login in a window of its own, and what came of it; false where the browser opens none. The newest alone is heard. */
+function openLogin(address, done) {
+  loginChannel?.close()
   const channel = new BroadcastChannel('bff-login')
+  loginChannel = channel
   channel.onmessage = ({ data }) => {
     if (data?.type !== 'bff-login') return
     channel.close()
-    if (data.outcome === 'signed_in') look({ slide: false })
-    else byId('ended-why').textContent = `That did not work (${data.error ?? 'unknown'}). Try once more.`
+    done(data)
   }
-  // A window that may not be opened: the link goes there with the page itself.
-  if (open(`${bff}/login?mode=popup`, 'bff-login', 'popup,width=480,height=680')) event.preventDefault()
-  else channel.close()
+  return open(address, 'bff-login', 'popup,width=480,height=680') !== null
 }
 
-async function callApi(method, path, json) {
+/** What a call asks for that needs a stronger sign-in: that, and then the call once more. */
+function confirmation(link, again) {
+  const said = el('p', { role: 'alert' })
+  const confirm = el('button', { class: 'button primary small', type: 'button' }, 'Confirm that it is you')
+  confirm.addEventListener('click', () => {
+    const address = new URL(link, location.origin)
+    address.searchParams.set('return_to', location.pathname + location.search)
+    const done = ({ outcome, error }) => {
+      if (outcome === 'signed_in') return again()
+      said.textContent = WEAKER[error] ?? `That did not work (${error ?? 'unknown'}). Nothing was paid.`
+    }
+    const popup = new URL(address)
+    popup.searchParams.set('mode', 'popup')
+    if (!openLogin(popup, done)) location.assign(address)
+  })
+  return el('div', { class: 'confirmation' }, el('p', {}, 'The API wants a stronger sign-in first.'), confirm, said)
+}
+
+const WEAKER = {
+  step_up_failed: 'The identity provider answered with less than was asked for. Nothing was paid; you are still signed in.',
+  access_denied: 'You did not confirm. Nothing was paid.',
+}
+
+async function callApi(method, path, json, confirmed = false) {
   let answer
   try {
     answer = await call(method, path, json)
@@ -126,6 +166,9 @@ async function callApi(method, path, json) {
     return show(byId('outcome'), el('p', { class: 'empty' }, String(error)))
   }
   show(byId('outcome'), wire(method, path, answer))
+  if (answer.body.code === 'step_up_required' && !confirmed) {
+    byId('outcome').append(confirmation(answer.body.login_url, () => callApi(method, path, json, true)))
+  }
   if (!endedHere(answer)) await look({ slide: false })
 }
 
@@ -426,6 +469,7 @@ byId('again').addEventListener('click', signInAgain)
 byId('look').addEventListener('click', () => look({ slide: false }))
 byId('hello').addEventListener('click', () => callApi('GET', `${mount}/api/hello`))
 byId('echo').addEventListener('click', () => callApi('POST', `${mount}/api/echo`, { note: 'written in the browser' }))
+byId('pay').addEventListener('click', () => callApi('POST', `${mount}/api/pay`, { invoice: 2041, amount: '1240.00' }))
 byId('volley').addEventListener('click', volley)
 byId('refused-call').addEventListener('click', async () => {
   const { response, body } = await call('GET', `${mount}/api/hello`).catch(() => ({ response: { status: 0 }, body: {} }))

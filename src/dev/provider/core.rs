@@ -171,6 +171,8 @@ pub struct Introspection {
     pub audience: Vec<String>,
     /// Who acts for the user.
     pub actor: Option<String>,
+    /// How strongly the user signed in (RFC 9470 §6.2); none for a client's own.
+    pub acr: Option<&'static str>,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -307,9 +309,12 @@ impl Core {
         let now = self.clock.now();
         let state = self.state();
         let issued = state.access_tokens.get(access_token)?;
-        let sub = match issued.grant {
-            Some(grant) => state.grants.get(&grant)?.session.sub.clone(),
-            None => issued.client_id.clone(),
+        let (sub, acr) = match issued.grant {
+            Some(grant) => {
+                let session = &state.grants.get(&grant)?.session;
+                (session.sub.clone(), Some(session.acr))
+            }
+            None => (issued.client_id.clone(), None),
         };
         (now < issued.expires_at).then(|| Introspection {
             sub,
@@ -317,6 +322,7 @@ impl Core {
             client_id: issued.client_id.clone(),
             audience: issued.audience.clone(),
             actor: issued.actor.clone(),
+            acr,
             expires_at: issued.expires_at,
         })
     }

@@ -24,7 +24,7 @@ test('all of it is well typed', async () => {
   const files = Object.fromEntries([...docs].filter(([name]) => /\.tsx?$/.test(name)).map(([name, body]) => [`src/${name}`, body]))
   expect(Object.keys(files).length).toBeGreaterThan(7)
   // Each recipe lies beside the files that it is told to lie beside.
-  const beside = ['vue', 'angular', 'axios', 'query', 'form'].flatMap((recipe) =>
+  const beside = ['vue', 'angular', 'axios', 'query', 'form', 'step_up'].flatMap((recipe) =>
     ['session', 'api', 'useDraft'].map((name) => [`src/${recipe}/${name}.ts`, `export * from '../${name}'\n`]),
   )
   typeCheck(await written({ ...files, ...Object.fromEntries(beside) }))

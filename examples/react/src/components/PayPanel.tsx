@@ -36,7 +36,7 @@ export function PayPanel({ user }: { user: string }) {
   }
 
   return (
-    <section className="card calls" aria-label="Pay an invoice">
+    <section className="card pay" aria-label="Pay an invoice">
       <header>
         <div>
           <h2>Pay an invoice</h2>
