@@ -48,9 +48,8 @@ impl Api {
             (&Method::GET, "/api/hello") => {
                 json_reply(StatusCode::OK, &received(&request, &caller))
             }
-            (&Method::POST, "/api/echo") => echo(request, &caller).await,
             (&Method::POST, "/api/pay") if caller.acr != Some(STRONG) => ask_for_more(),
-            (&Method::POST, "/api/pay") => echo(request, &caller).await,
+            (&Method::POST, "/api/echo" | "/api/pay") => echo(request, &caller).await,
             (&Method::GET, "/api/events") => self.events(),
             (&Method::GET, "/api/ws") => web_socket(&mut request),
             _ => json_reply(StatusCode::NOT_FOUND, &json!({ "error": "not_found" })),
