@@ -33,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
         code_verifier: CodeVerifier::random(&SystemRandomness),
         return_to: ReturnTo::front_page(""),
         max_age: None,
+        essential_acr: state.split_whitespace().map(str::to_owned).collect(),
         prompt: Prompt::Allowed,
         window: Window::Tab,
         previous_session: None,
