@@ -81,10 +81,7 @@ secret_text! {
 /// Kept as the header value that carries it, so that a request costs a reference count and no
 /// copy; the bytes are wiped when the last such value is gone.
 #[derive(Clone)]
-pub struct AccessToken {
-    header: Bytes,
-    scheme: &'static str,
-}
+pub struct AccessToken(Bytes);
 
 const BEARER: &str = "Bearer ";
 const DPOP: &str = "DPoP ";
@@ -104,21 +101,19 @@ impl AccessToken {
         let mut bytes = Zeroizing::new(Vec::with_capacity(scheme.len() + text.len()));
         bytes.extend_from_slice(scheme.as_bytes());
         bytes.extend_from_slice(text.as_bytes());
-        Self {
-            header: Bytes::from_owner(WipedBytes(bytes)),
-            scheme,
-        }
+        Self(Bytes::from_owner(WipedBytes(bytes)))
     }
 
     /// Whether it is good with a proof alone.
     pub fn is_bound(&self) -> bool {
-        self.scheme == DPOP
+        self.0.starts_with(DPOP.as_bytes())
     }
 
     /// The text, for the files that send or seal it.
     pub fn expose(&self) -> &str {
-        self.header
-            .get(self.scheme.len()..)
+        let scheme = if self.is_bound() { DPOP } else { BEARER };
+        self.0
+            .get(scheme.len()..)
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .unwrap_or_default()
     }
@@ -130,14 +125,14 @@ impl AccessToken {
 
     /// Whether both are one token.
     pub fn is(&self, other: &Self) -> bool {
-        self.header.ct_eq(&other.header).into()
+        self.0.ct_eq(&other.0).into()
     }
 
     /// `Bearer …` or `DPoP …`, marked sensitive so that no `Debug` of the headers shows it.
     ///
     /// `None` where the token holds bytes that a header may not (RFC 6750 §2.1).
     pub fn authorization(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_maybe_shared(self.header.clone()).ok()?;
+        let mut value = HeaderValue::from_maybe_shared(self.0.clone()).ok()?;
         value.set_sensitive(true);
         Some(value)
     }

@@ -21,7 +21,7 @@ use crate::session::record::Session;
 use crate::session::tokens::Tokens;
 use crate::web::background::Background;
 use crate::web::ending::EndReason;
-use crate::web::token_spec::{TokenGrant, TokenSpec};
+use crate::web::token_spec::TokenSpec;
 
 pub use crate::auth::live_token::LiveToken;
 pub use crate::auth::token_error::{NotNow, TokenError};
@@ -279,7 +279,7 @@ impl AccessTokens {
         stale: &Stale,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        if stale.exchanges() {
+        if stale.exchange().is_some() {
             self.own_lives(session).await?;
         }
         self.0.refresher.run(session, stale, told).await
@@ -301,10 +301,7 @@ fn slot(session: &Session, spec: Option<&Arc<TokenSpec>>) -> Slot {
 
 /// Whether another token of this kind can be had without the user.
 fn can_renew(tokens: &Tokens, spec: Option<&Arc<TokenSpec>>) -> bool {
-    match spec.map(|spec| &spec.grant) {
-        None | Some(TokenGrant::RefreshToken) => tokens.refresh_token.is_some(),
-        Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => true,
-    }
+    tokens.refresh_token.is_some() || spec.is_some_and(|spec| spec.exchange().is_some())
 }
 
 impl Inner {
@@ -323,26 +320,26 @@ impl Inner {
         spec: Option<&Arc<TokenSpec>>,
         why: NotNow,
     ) -> Result<LiveToken, TokenError> {
-        let (tokens, now) = (session.tokens(), self.clock.now());
-        let Some(access) = tokens.access(spec.map(|spec| spec.key())) else {
-            return Err(match why {
-                // It will never come: no outage.
-                NotNow::NoRefreshToken => TokenError::Refused(None),
-                _ => TokenError::Unavailable(why),
-            });
+        if let Some(token) = self.living(session, spec) {
+            return Ok(token);
+        }
+        let ended = {
+            let tokens = session.tokens();
+            let access = tokens.access(spec.map(|spec| spec.key()));
+            access.and_then(|access| access.expires)
         };
-        match (access.expires, why) {
-            (Some(expires), NotNow::Refused(_))
-                if now >= expires + self.patience.unrefreshable_after =>
+        let now = self.clock.now();
+        Err(match (ended, why) {
+            // It will never come: no outage.
+            (None, NotNow::NoRefreshToken) => TokenError::Refused(None),
+            (Some(ended), NotNow::Refused(_))
+                if now >= ended + self.patience.unrefreshable_after =>
             {
-                Err(TokenError::Unrefreshable(why))
+                TokenError::Unrefreshable(why)
             }
             // Nobody will be asked, however long one waits.
-            (Some(expires), NotNow::ClientGone) if now >= expires => {
-                Err(TokenError::Unrefreshable(why))
-            }
-            (Some(expires), _) if now >= expires => Err(TokenError::Unavailable(why)),
-            _ => Ok(LiveToken::of(access)),
-        }
+            (Some(_), NotNow::ClientGone) => TokenError::Unrefreshable(why),
+            _ => TokenError::Unavailable(why),
+        })
     }
 }

@@ -266,10 +266,7 @@ impl RelyingParty {
         let refresher = Refresher {
             registration: provider.settings().registration(),
             provider: provider.clone(),
-            sessions: sessions.clone(),
-            clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
-            revocations: endings.revocations().clone(),
             refresh_before: settings.refresh_before,
             keeper: TokenKeeper {
                 sessions: sessions.clone(),

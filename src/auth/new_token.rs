@@ -20,7 +20,7 @@ use crate::session::tokens::{Access, Tokens};
 use crate::telemetry::{RefreshOutcome, chain};
 use crate::web::ending::EndReason;
 use crate::web::repeats::Repeats;
-use crate::web::token_spec::{TokenGrant, TokenSpec};
+use crate::web::token_spec::{ExchangeTerms, TokenSpec};
 
 /// Stores new tokens, and tells of those that did not come.
 #[derive(Debug)]
@@ -118,13 +118,13 @@ impl TokenKeeper {
     pub(in crate::auth) fn tell_of_refusal(
         &self,
         session: &Session,
-        stale: &Stale,
+        token: Option<&str>,
         word: &'static str,
         cause: &str,
     ) {
         let failed = RefreshFailed {
             outcome: RefreshOutcome::Declined,
-            token: stale.token(),
+            token,
             code: Some(word),
             cause,
         };
@@ -174,22 +174,19 @@ impl Stale {
         access.is_some_and(|access| access.version != self.version)
     }
 
-    /// Whether the session's own access token is given for it.
-    pub(in crate::auth) fn exchanges(&self) -> bool {
-        let grant = self.spec.as_ref().map(|spec| &spec.grant);
-        matches!(grant, Some(TokenGrant::Exchange(_)))
+    /// What the session's own access token is given for, and on which terms; else the refresh token is spent.
+    pub(in crate::auth) fn exchange(&self) -> Option<(&TokenSpec, &ExchangeTerms)> {
+        let spec = self.spec.as_deref()?;
+        Some((spec, spec.exchange()?))
     }
 
     /// Whoever spends the refresh token has one lease, whatever it is spent for: a rotating one is good
     /// for one use (L3).
     pub(in crate::auth) fn lease<'a>(&'a self, session: &'a Session) -> Leased<'a> {
-        let spends = match self.spec.as_ref().map(|spec| &spec.grant) {
-            None | Some(TokenGrant::RefreshToken) => true,
-            Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => false,
-        };
+        let exchanged = self.exchange();
         Leased {
             hash: &session.hash,
-            key: if spends { None } else { self.token() },
+            key: exchanged.map(|(spec, _)| &**spec.key()),
         }
     }
 }

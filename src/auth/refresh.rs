@@ -10,10 +10,9 @@ use tokio::time::Instant;
 use crate::auth::client_tokens::ClientTokens;
 use crate::auth::ending::FORGOTTEN;
 use crate::auth::new_token::{Gained, Stale, TokenKeeper, over};
-use crate::auth::revocation::Revocations;
 use crate::auth::spenders::Spenders;
 use crate::auth::token_error::{NotNow, Outcome, TokenError};
-use crate::clock::{Clock, Randomness};
+use crate::clock::Randomness;
 use crate::oidc::{
     ErrorAnswer, ErrorCode, GrantEnd, GrantFacts, Provider, RefreshError, TokenRefusal, TokenSet,
     Untrusted,
@@ -27,7 +26,7 @@ use crate::session::tokens::{Access, Tokens};
 use crate::telemetry::{RefreshOutcome, chain};
 use crate::web::ending::EndReason;
 use crate::web::registration::Registration;
-use crate::web::token_spec::{TokenGrant, TokenSpec};
+use crate::web::token_spec::{ExchangeTerms, TokenSpec};
 
 /// How often a node looks whether the one that refreshes is done, if it is not told.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -41,10 +40,7 @@ pub(in crate::auth) struct Refresher {
     /// Whose sessions it refreshes: no token goes to another client than its own.
     pub(in crate::auth) registration: Registration,
     pub(in crate::auth) provider: Provider,
-    pub(in crate::auth) sessions: Sessions,
-    pub(in crate::auth) clock: Arc<dyn Clock>,
     pub(in crate::auth) randomness: Arc<dyn Randomness>,
-    pub(in crate::auth) revocations: Revocations,
     /// How long before its end an access token is refreshed.
     pub(in crate::auth) refresh_before: Duration,
     /// Stores what it brings.
@@ -59,7 +55,7 @@ pub(in crate::auth) struct Refresher {
 impl Refresher {
     /// The sessions that it refreshes, among others.
     pub(in crate::auth) const fn sessions(&self) -> &Sessions {
-        &self.sessions
+        &self.keeper.sessions
     }
 
     /// Whether this session's tokens are of the client that refreshes here.
@@ -70,7 +66,11 @@ impl Refresher {
     /// One line a minute for the sessions that nobody can refresh any more.
     pub(in crate::auth) fn tell_of_gone(&self, session: &Session) {
         let registration = session.registration.to_string();
-        if let Some(left_out) = self.keeper.warnings.due(&registration, self.clock.now()) {
+        if let Some(left_out) = self
+            .keeper
+            .warnings
+            .due(&registration, self.keeper.clock.now())
+        {
             tracing::warn!(
                 event = "refresh.client_gone",
                 client = registration,
@@ -83,13 +83,9 @@ impl Refresher {
 
     /// A route wants a token that only a refresh token buys, and the session has none.
     pub(in crate::auth) fn tell_of_lack(&self, session: &Session, spec: &Arc<TokenSpec>) {
-        let stale = Stale {
-            spec: Some(Arc::clone(spec)),
-            version: 0,
-        };
         let cause = "the session has no refresh token, which buys tokens for other APIs: add \"offline_access\" to provider.scopes, or allow this client refresh tokens at the provider";
         self.keeper
-            .tell_of_refusal(session, &stale, "no_refresh_token", cause);
+            .tell_of_refusal(session, Some(spec.key()), "no_refresh_token", cause);
     }
 
     /// Tokens as a session keeps them first, with the moment of their refresh; `None` where the access token
@@ -108,7 +104,7 @@ impl Refresher {
     }
 
     fn access(&self, token: AccessToken, expires_in: Option<Duration>) -> Option<Access> {
-        let now = self.clock.now();
+        let now = self.keeper.clock.now();
         let mut access = Access::new(1, token)?;
         access.expires = expires_in.map(|lifetime| now + lifetime);
         access.refresh_at = expires_in.map(|lifetime| now + lifetime - self.margin(lifetime));
@@ -152,14 +148,14 @@ impl Refresher {
             loop {
                 tokio::time::sleep(LEASE_SPAN / 4).await;
                 // Who cannot renew it holds it to its end; a write that comes too late is refused.
-                drop(self.sessions.lease(lease.what, &lease.owner).await);
+                drop(self.keeper.sessions.lease(lease.what, &lease.owner).await);
             }
         };
         let outcome = tokio::select! {
             outcome = self.refresh(session, stale, &lease, told) => outcome,
             () = renew => Err(TokenError::Unavailable(NotNow::Store)),
         };
-        self.sessions.release(lease.what, &lease.owner).await;
+        self.keeper.sessions.release(lease.what, &lease.owner).await;
         outcome
     }
 
@@ -173,7 +169,7 @@ impl Refresher {
         let until = Instant::now() + WAIT_FOR_OTHERS;
         while Instant::now() < until {
             let changed = session.changes.notified();
-            match self.sessions.lease(lease.what, &lease.owner).await {
+            match self.keeper.sessions.lease(lease.what, &lease.owner).await {
                 Ok(true) => return None,
                 Ok(false) => {}
                 Err(_) => return Some(Err(TokenError::Unavailable(NotNow::Store))),
@@ -192,7 +188,7 @@ impl Refresher {
 
     /// Whether the store knows of another token than the stale one, or of the session's end.
     async fn news(&self, session: &Session, stale: &Stale) -> Option<Outcome> {
-        match self.sessions.reload(session).await {
+        match self.keeper.sessions.reload(session).await {
             Ok(Found::Live(_)) => stale.is_replaced(&session.tokens()).then_some(Ok(())),
             Ok(Found::Ended(reason)) => Some(Err(TokenError::SessionEnded(reason))),
             Ok(Found::Nothing) => Some(Err(over(session, FORGOTTEN))),
@@ -210,7 +206,7 @@ impl Refresher {
     ) -> Outcome {
         // Whose lease ran out while the store was away may hold new tokens, and the old refresh token
         // is worth nothing any more: shown again, it ends the grant.
-        let unsettled = self.sessions.unsettled();
+        let unsettled = self.keeper.sessions.unsettled();
         if !unsettled.is_zero() {
             tokio::time::sleep(unsettled).await;
         }
@@ -218,21 +214,16 @@ impl Refresher {
             return outcome;
         }
         let before = Arc::clone(&session.tokens());
-        let spec = stale.spec.as_deref();
-        match spec.map(|spec| &spec.grant) {
-            None | Some(TokenGrant::RefreshToken) => {
-                let spending = Spending {
-                    session,
-                    stale,
-                    lease,
-                    before,
-                };
-                self.spend(&spending, told).await
-            }
-            Some(TokenGrant::Exchange(_) | TokenGrant::ClientCredentials) => {
-                self.exchange(session, stale, before, told).await
-            }
+        if let Some(exchange) = stale.exchange() {
+            return self.exchange(session, stale, exchange, &before, told).await;
         }
+        let spending = Spending {
+            session,
+            stale,
+            lease,
+            before,
+        };
+        self.spend(&spending, told).await
     }
 
     /// Buys a token with the refresh token.
@@ -309,22 +300,19 @@ impl Refresher {
         &self,
         session: &Arc<Session>,
         stale: &Stale,
-        before: Arc<Tokens>,
+        (spec, terms): (&TokenSpec, &ExchangeTerms),
+        before: &Arc<Tokens>,
         told: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        let Some(spec) = &stale.spec else {
-            return Err(TokenError::Unavailable(NotNow::Record));
-        };
-        let actor = match &spec.grant {
-            TokenGrant::Exchange(terms) if terms.by_client => {
-                Some(self.clients.token(&self.actor).await?)
-            }
-            _ => None,
+        let actor = if terms.by_client {
+            Some(self.clients.token(&self.actor).await?)
+        } else {
+            None
         };
         let asked = Instant::now();
         let exchanged = self
             .provider
-            .exchange(&before.own.token, actor.as_ref(), spec)
+            .exchange(&before.own.token, actor.as_ref(), spec, terms)
             .await;
         let refusal = match exchanged {
             Ok(bought) => {
@@ -346,7 +334,7 @@ impl Refresher {
                 };
                 return self
                     .keeper
-                    .store(session, stale, gained, &before, told)
+                    .store(session, stale, gained, before, told)
                     .await;
             }
             Err(refusal) => refusal,
@@ -382,7 +370,7 @@ impl Refresher {
             return outcome;
         }
         self.keeper
-            .tell_of_refusal(session, stale, answer.as_str(), cause);
+            .tell_of_refusal(session, stale.token(), answer.as_str(), cause);
         Err(TokenError::Refused(answer.code))
     }
 
@@ -403,13 +391,13 @@ impl Refresher {
             if others.refresh_token.is_none() {
                 others.refresh_token.clone_from(&before.refresh_token);
             }
-            self.revocations.begin(Arc::new(others));
+            self.keeper.revocations.begin(Arc::new(others));
         }
         if let Some(outcome) = self.news(session, stale).await {
             return outcome;
         }
         // Whoever took the lease over may hold the tokens that this one was refused for.
-        let held = self.sessions.lease(lease.what, &lease.owner).await;
+        let held = self.keeper.sessions.lease(lease.what, &lease.owner).await;
         if !matches!(held, Ok(true)) || session.tokens().spent != before.spent {
             return Err(TokenError::Unavailable(NotNow::Store));
         }
@@ -421,14 +409,14 @@ impl Refresher {
         };
         self.keeper
             .tell(session, &failed, "refresh refused; the session ends");
-        Err(end(&self.sessions, session, EndReason::RefreshRefused).await)
+        Err(end(&self.keeper.sessions, session, EndReason::RefreshRefused).await)
     }
 
     /// The session goes on without the ID token, and the last good one stays for the logout.
     fn warn_of_doubt(&self, session: &Session, doubt: &Untrusted) {
         let cause = chain(doubt);
         tracing::debug!(session_id = ?session.hash, cause, "a refreshed ID token is left out");
-        if let Some(left_out) = self.keeper.warnings.due(&cause, self.clock.now()) {
+        if let Some(left_out) = self.keeper.warnings.due(&cause, self.keeper.clock.now()) {
             tracing::warn!(
                 event = "refresh.doubtful",
                 cause,

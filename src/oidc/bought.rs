@@ -9,7 +9,7 @@ use crate::oidc::token_endpoint::targets;
 use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::token_response::TokenResponse;
 use crate::secret::AccessToken;
-use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenGrant, TokenSpec};
+use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenSpec};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -46,8 +46,8 @@ impl Provider {
         Ok(endpoint.client_credentials(spec).await?.into())
     }
 
-    /// Exchanges `subject` for the token that `spec` asks for, in the name of its user; `actor` says who
-    /// acts for them (RFC 8693 §2.1).
+    /// Exchanges `subject` on these terms for the token that `spec` asks for, in the name of its user; `actor`
+    /// says who acts for them (RFC 8693 §2.1).
     ///
     /// # Errors
     ///
@@ -57,19 +57,16 @@ impl Provider {
         subject: &AccessToken,
         actor: Option<&AccessToken>,
         spec: &TokenSpec,
+        terms: &ExchangeTerms,
     ) -> Result<BoughtToken, TokenRefusal> {
-        let terms = match &spec.grant {
-            TokenGrant::Exchange(terms) => Some(terms),
-            TokenGrant::RefreshToken | TokenGrant::ClientCredentials => None,
-        };
-        let wanted = terms.and_then(|terms| terms.requested_token_type.as_deref());
-        let mut form = match terms.map(|terms| terms.form) {
-            Some(ExchangeForm::OnBehalfOf) => vec![
+        let wanted = terms.requested_token_type.as_deref();
+        let mut form = match terms.form {
+            ExchangeForm::OnBehalfOf => vec![
                 ("grant_type", spec.grant_type()),
                 ("assertion", subject.expose()),
                 ("requested_token_use", "on_behalf_of"),
             ],
-            Some(ExchangeForm::TokenExchange) | None => vec![
+            ExchangeForm::TokenExchange => vec![
                 ("grant_type", spec.grant_type()),
                 ("subject_token", subject.expose()),
                 ("subject_token_type", ACCESS_TOKEN),
@@ -86,11 +83,7 @@ impl Provider {
         form.extend(spec.scope().map(|scope| ("scope", scope)));
         let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
         let response = self.token_endpoint(&metadata).buy(&form).await?;
-        if let Some(ExchangeTerms {
-            form: ExchangeForm::TokenExchange,
-            ..
-        }) = terms
-        {
+        if terms.form == ExchangeForm::TokenExchange {
             let issued = response.issued_token_type.as_deref();
             let fits = match wanted {
                 Some(wanted) => issued == Some(wanted),

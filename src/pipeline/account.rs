@@ -23,9 +23,12 @@ impl Serving<'_> {
     }
 }
 
-/// The answer, with its turn held until it is over. Bytes at hand hold nothing of ours, and over
+/// The answer, with its turn, if it is a stranger's, held until it is over. Bytes at hand hold nothing of ours, and over
 /// HTTP/1.1 there is one answer a connection: only streams that others share one with are counted.
-pub(super) fn held(answer: Response<Body>, turn: Turn, version: Version) -> Response<Body> {
+pub(super) fn held(answer: Response<Body>, turn: Option<Turn>, version: Version) -> Response<Body> {
+    let Some(turn) = turn else {
+        return answer;
+    };
     if matches!(answer.body(), Body::Stream(_)) || version >= Version::HTTP_2 {
         answer.map(|body| body.holding(turn))
     } else {

@@ -98,13 +98,11 @@ impl Serving<'_> {
             counted.upstream_answered(ctx.started.elapsed());
         }
         if caller.token.is_none() || response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(match turn {
-                Some(turn) => account::held(response, turn, parts.version),
-                None => response,
-            });
+            return Ok(account::held(response, turn, parts.version));
         }
-        // It asks for another login, and no other token of this one will do (K1).
-        if caller.session.is_some() {
+        // It asks for another login, and no other token of this one will do (K1). What it says of a token of
+        // ours is not the user's to mend.
+        if caller.shows_the_user(route) {
             let place = || self.place_of_step_up(parts);
             if let Some(step_up) = StepUp::challenged(response.headers(), place) {
                 return Err(Refusal::StepUp(Box::new(step_up)));
@@ -112,26 +110,19 @@ impl Serving<'_> {
         }
         // The upstream refuses the token: once, another may please it better (I13). A call that may
         // not be repeated learns at least whether its session is over.
-        match Box::pin(self.after_refusal(route, &caller)).await? {
-            Some(better) if replayable => {
-                let turn = match (turn, &better.session) {
-                    (None, None) => Some(self.turn(Demand::Call, client.address())?),
-                    (turn, _) => turn,
-                };
-                let mut call = call(better.adds(), RequestBody::Empty);
-                let told = self.told_of(route, &better);
-                call.told = &told;
-                let again = Box::pin(self.worker.upstreams.forward(call)).await?;
-                Ok(match turn {
-                    Some(turn) => account::held(again, turn, parts.version),
-                    None => again,
-                })
-            }
-            Some(_) | None => Ok(match turn {
-                Some(turn) => account::held(response, turn, parts.version),
-                None => response,
-            }),
-        }
+        let better = Box::pin(self.after_refusal(route, &caller)).await?;
+        let Some(better) = better.filter(|_| replayable) else {
+            return Ok(account::held(response, turn, parts.version));
+        };
+        let turn = match (turn, &better.session) {
+            (None, None) => Some(self.turn(Demand::Call, client.address())?),
+            (turn, _) => turn,
+        };
+        let mut call = call(better.adds(), RequestBody::Empty);
+        let told = self.told_of(route, &better);
+        call.told = &told;
+        let again = Box::pin(self.worker.upstreams.forward(call)).await?;
+        Ok(account::held(again, turn, parts.version))
     }
 
     /// What the upstream is told of the caller's session in headers of the operator's own.
@@ -363,6 +354,11 @@ struct Caller {
 }
 
 impl Caller {
+    /// Whether the token is the user's.
+    fn shows_the_user(&self, route: &Route) -> bool {
+        self.session.is_some() && !matches!(route.settings().token, RouteToken::Client(_))
+    }
+
     /// What this adds to a call: the credential, and the end that ends it.
     fn adds(&self) -> (Option<&HeaderValue>, Option<Ending>) {
         let ending = self.session.as_ref().map(|session| session.ending.clone());

@@ -143,7 +143,7 @@ impl Serving<'_> {
         let turn = self.turn(Demand::File, self.source(ctx, parts))?;
         match frontend.answer(parts, path.as_str()).await {
             FrontendAnswer::Answer(file) => {
-                let file = account::held(file, turn, parts.version);
+                let file = account::held(file, Some(turn), parts.version);
                 Ok(self.site.own_headers.on_ours(file))
             }
             FrontendAnswer::NotFound => Err(Refusal::NoRoute),
@@ -163,7 +163,7 @@ impl Serving<'_> {
             let turn = self.turn(Demand::File, self.source(ctx, parts))?;
             if let FrontendAnswer::Answer(page) = frontend.page(parts).await {
                 ctx.counted = Some(site.metrics.frontend.clone());
-                let page = account::held(page, turn, parts.version);
+                let page = account::held(page, Some(turn), parts.version);
                 return Ok(site.own_headers.on_ours(page));
             }
         }

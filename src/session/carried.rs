@@ -12,7 +12,7 @@ use crate::clock::{Randomness, Timestamp};
 use crate::session::chunks::{Chunks, count_of, split};
 use crate::session::id::{SessionHash, SessionId};
 use crate::session::record::Session;
-use crate::session::seal::{FieldReader, FieldWriter, Keys, sealed_len, token_sizes};
+use crate::session::seal::{FieldReader, FieldWriter, Keys, TokenPart, sealed_len, token_sizes};
 use crate::session::store::cookie::CookieStore;
 use crate::session::store::sealed;
 use crate::session::tokens::Tokens;
@@ -189,8 +189,8 @@ pub(super) fn find(
 /// What of a session is large, the largest first.
 fn parts(session: &Session, tokens: &Tokens, id_token: bool) -> Vec<(String, usize)> {
     let mut parts: Vec<(String, usize)> = token_sizes(tokens)
-        .into_iter()
-        .filter(|(name, _)| id_token || name != "id_token")
+        .filter(|(part, _)| id_token || *part != TokenPart::IdToken)
+        .map(|(part, size)| (part.to_string(), size))
         .collect();
     if let Ok(Value::Object(claims)) = serde_json::from_str(&session.details.claims) {
         let sizes = claims

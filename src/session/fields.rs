@@ -10,23 +10,49 @@ use crate::secret::{AccessToken, CodeVerifier, IdToken, Nonce, ProofKey, Refresh
 use crate::session::id::SessionId;
 use crate::session::tokens::{Access, Other, Tokens};
 
-/// How long the tokens are, by their names.
-pub fn token_sizes(tokens: &Tokens) -> Vec<(String, usize)> {
+/// Which of a session's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenPart<'a> {
+    /// Its own access token.
+    AccessToken,
+    /// The refresh token.
+    RefreshToken,
+    /// The ID token.
+    IdToken,
+    /// The access token for something else.
+    For(&'a str),
+    /// What proves that they are ours.
+    ProofKey,
+}
+
+impl fmt::Display for TokenPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessToken => f.write_str("access_token"),
+            Self::RefreshToken => f.write_str("refresh_token"),
+            Self::IdToken => f.write_str("id_token"),
+            Self::For(key) => write!(f, "access_token ({key})"),
+            Self::ProofKey => f.write_str("proof key"),
+        }
+    }
+}
+
+/// How long each of the tokens is, with what it is called by.
+pub fn token_sizes(tokens: &Tokens) -> impl Iterator<Item = (TokenPart<'_>, usize)> {
     let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
     let id_token = tokens.id_token.as_deref().map(IdToken::expose);
+    let proof_key = tokens.proof_key.as_deref().map(ProofKey::expose);
     let own = [
-        ("access_token", tokens.own.token.expose().len()),
-        ("refresh_token", refresh_token.map_or(0, str::len)),
-        ("id_token", id_token.map_or(0, str::len)),
+        (TokenPart::AccessToken, tokens.own.token.expose().len()),
+        (TokenPart::RefreshToken, refresh_token.map_or(0, str::len)),
+        (TokenPart::IdToken, id_token.map_or(0, str::len)),
+        (TokenPart::ProofKey, proof_key.map_or(0, <[u8]>::len)),
     ];
-    let others = tokens.others.iter().map(|other| {
-        let name = format!("access_token ({})", other.key);
-        (name, other.access.token.expose().len() + other.key.len())
+    let others = tokens.others.iter().map(|Other { key, access }| {
+        let size = key.len() + access.token.expose().len();
+        (TokenPart::For(key), size)
     });
-    let proof_key = tokens.proof_key.as_deref();
-    let proof_key = proof_key.map(|key| ("proof key".to_owned(), key.expose().len()));
-    let own = own.into_iter().map(|(name, size)| (name.to_owned(), size));
-    own.chain(others).chain(proof_key).collect()
+    own.into_iter().chain(others)
 }
 
 /// Fields to be sealed together, each with its length before it, so that no two lists of fields

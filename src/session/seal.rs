@@ -19,7 +19,7 @@ use crate::clock::Randomness;
 use crate::secret::SessionKey;
 use crate::web::site_id::SiteId;
 
-pub use crate::session::fields::{FieldReader, FieldWriter, token_sizes};
+pub use crate::session::fields::{FieldReader, FieldWriter, TokenPart, token_sizes};
 
 const VERSION: u8 = 1;
 const KEY_ID_LEN: usize = 4;

@@ -33,7 +33,7 @@ pub(super) fn of(session: &Session) -> u32 {
 
 /// Access tokens are there as they came, and as headers.
 fn of_tokens(tokens: &Tokens) -> usize {
-    let texts: usize = token_sizes(tokens).iter().map(|(_, size)| size).sum();
+    let texts: usize = token_sizes(tokens).map(|(_, size)| size).sum();
     let others = tokens.others.iter();
     let others: usize = others
         .map(|other| ANOTHER + other.key.len() + other.access.authorization.len())

@@ -103,6 +103,14 @@ impl TokenSpec {
         }
     }
 
+    /// How the session's own access token is exchanged for it, if it is.
+    pub const fn exchange(&self) -> Option<&ExchangeTerms> {
+        match &self.grant {
+            TokenGrant::Exchange(terms) => Some(terms),
+            TokenGrant::ClientCredentials | TokenGrant::RefreshToken => None,
+        }
+    }
+
     /// `scope`, where it is sent.
     pub fn scope(&self) -> Option<&str> {
         (!self.scope.is_empty()).then_some(&*self.scope)

@@ -452,18 +452,14 @@ async fn a_token_that_comes_after_the_logout_is_revoked() {
         assert_eq!(reply.status, 401, "{path}: {}", reply.text());
         assert!(upstream.seen().is_empty(), "{path}");
         drop(revocations);
-        soon("the revocation of what came late", async {
-            loop {
-                let issued = idp.issued_secrets();
-                let of_kind = |kind: &str| issued.iter().rfind(|(known, _)| *known == kind);
-                let (_, latest) = of_kind("access token").unwrap();
-                let (_, refresh) = of_kind("refresh token").unwrap();
-                let revoked = revoked(&idp);
-                if revoked.contains(latest) && revoked.contains(refresh) {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        let issued = idp.issued_secrets();
+        let late = ["access token", "refresh token"].map(|kind| {
+            let latest = issued.iter().rfind(|(known, _)| *known == kind);
+            latest.unwrap().1.as_str()
+        });
+        idp.asked_until("the revocation of what came late", |asked| {
+            let mut tokens = late.iter();
+            tokens.all(|late| asked.iter().any(|one| one.revokes(late)))
         })
         .await;
     }

@@ -102,6 +102,24 @@ async fn only_that_challenge_asks_for_a_login() {
     }
 }
 
+/// K1: of a token of ours an API can ask no login of the user.
+#[tokio::test]
+async fn a_token_of_our_own_asks_nobody_for_a_login() {
+    let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
+    let bff = Bff::with(&idp, &upstream)
+        .route(
+            "path = '/ours'\ntoken = 'client'".parse().unwrap(),
+            &upstream,
+        )
+        .start();
+    let mut alice = signed_in(&bff, "alice").await;
+    upstream.answers(wants_a_second_factor);
+    let reply = alice.fetch(Fetch::get("/ours/pay").csrf()).await;
+    assert_eq!(reply.status, 401);
+    assert!(!reply.text().contains("step_up"), "{}", reply.text());
+    assert_eq!(upstream.seen().len(), 2, "once more with another token");
+}
+
 /// K2: a token that lacks a scope is refused with 403, which is the page's to read; no refresh mends it.
 #[tokio::test]
 async fn a_scope_that_lacks_is_the_upstreams_answer() {

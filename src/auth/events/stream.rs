@@ -116,13 +116,7 @@ impl EventStream {
                 }
             }
             Some(LastEvent::Of { .. } | LastEvent::Ended | LastEvent::Other) | None => {
-                let remaining = stream.sessions.remaining(&stream.session);
-                let facts = json!({
-                    "tag": stream.session.details.tag,
-                    "expires_in": remaining.idle.as_secs(),
-                    "ends_in": remaining.absolute.as_secs(),
-                });
-                stream.say("signed_in", &facts);
+                stream.say("signed_in", &stream.standing());
             }
         }
         stream
@@ -142,14 +136,18 @@ impl EventStream {
         self.told = self.sessions.expires(&self.session);
         self.stage = Stage::Calm;
         self.look = None;
+        self.say("renewed", &self.standing());
+        true
+    }
+
+    /// Whose stream it is, and for how long.
+    fn standing(&self) -> Value {
         let remaining = self.sessions.remaining(&self.session);
-        let facts = json!({
+        json!({
             "tag": self.session.details.tag,
             "expires_in": remaining.idle.as_secs(),
             "ends_in": remaining.absolute.as_secs(),
-        });
-        self.say("renewed", &facts);
-        true
+        })
     }
 
     /// Says what there is to say of the expiry; else, when there will be something.

@@ -23,25 +23,14 @@ const SECRETS: &[&str] = &[
 
 /// What leaves with a key of bff.toml where a site writes another: it would contradict the new one, or
 /// would have what one provider was trusted with go to another.
-const LEAVES: [(&str, &str, &[&str]); 14] = [
+const LEAVES: [(&str, &str, &[&str]); 15] = [
     ("", "providers", &["default_provider"]),
     (
         "provider",
         "issuer",
-        &[
-            "internal_url",
-            "internal_http",
-            "endpoints",
-            "discovery",
-            "client_secret",
-            "client_secret_expires",
-            "client_key",
-            "client_key_id",
-            "client_assertion_file",
-            "client_cert",
-            "client_cert_key",
-        ],
+        &["internal_url", "internal_http", "endpoints", "discovery"],
     ),
+    ("provider", "issuer", SECRETS),
     ("provider", "internal_url", SECRETS),
     ("provider", "internal_http", SECRETS),
     ("provider", "endpoints", SECRETS),

@@ -48,7 +48,10 @@ impl Stage {
             Grant::Client => self.provider.client_token(spec).await,
             Grant::Exchange | Grant::OnBehalfOf => {
                 let subject = AccessToken::new("at-of-the-user");
-                self.provider.exchange(&subject, None, spec).await
+                {
+                    let terms = spec.exchange().unwrap();
+                    self.provider.exchange(&subject, None, spec, terms).await
+                }
             }
         }
     }

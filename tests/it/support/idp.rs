@@ -114,6 +114,13 @@ pub(crate) struct Asked {
     pub(crate) form: Parameters,
 }
 
+impl Asked {
+    /// Whether it asks for the revocation of this token.
+    pub(crate) fn revokes(&self, token: &str) -> bool {
+        self.endpoint == Endpoint::Revocation && self.form.value("token") == Some(token)
+    }
+}
+
 /// A logout token that the provider made because a session ended, and what became of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
@@ -355,12 +362,18 @@ impl Idp {
 
     /// Waits until `endpoint` was asked `count` times.
     pub(crate) async fn asked_times(&self, endpoint: Endpoint, count: usize) {
-        let mut asked = self.shared.asked.subscribe();
-        let enough = |asked: &Vec<Asked>| {
-            asked.iter().filter(|one| one.endpoint == endpoint).count() >= count
-        };
         let what = format!("{count} requests to {endpoint:?}");
-        drop(soon(&what, asked.wait_for(enough)).await.unwrap());
+        self.asked_until(&what, |asked| {
+            asked.iter().filter(|one| one.endpoint == endpoint).count() >= count
+        })
+        .await;
+    }
+
+    /// Waits until what was asked is so.
+    pub(crate) async fn asked_until(&self, what: &str, is_so: impl Fn(&[Asked]) -> bool) {
+        let mut asked = self.shared.asked.subscribe();
+        let is_so = |asked: &Vec<Asked>| is_so(asked);
+        drop(soon(what, asked.wait_for(is_so)).await.unwrap());
     }
 
     /// Every code and token that was given out, and the client secret (G14).
