@@ -23,6 +23,7 @@ use bff::session::store::memory::MemoryStore;
 use bff::session::tokens::{Access, Tokens};
 use bff::session::{Activity, CookieSettings, Inherited, SameSite, SessionSettings, Sessions};
 use bff::telemetry::Metrics;
+use bff::web::proof::{Prover, Proving};
 use bff::web::registration::Registration;
 use bff::web::site_id::SiteId;
 use divan::Bencher;
@@ -238,6 +239,22 @@ fn find_a_session_among(bencher: Bencher<'_, '_>, count: usize) {
         });
         assert!(matches!(found, Some(Ok(Found::Live(_)))));
     });
+}
+
+/// What a call with a bound token costs beyond one without (aim: under 25 µs).
+#[divan::bench]
+fn prove_a_request(bencher: Bencher<'_, '_>) {
+    let Some(prover) = Prover::fresh() else {
+        return;
+    };
+    let token = HeaderValue::try_from(format!("DPoP {}", "t".repeat(1_000)));
+    let proving = Proving {
+        prover: &prover,
+        clock: &SystemClock,
+        randomness: &SystemRandomness,
+    };
+    let htu = "https://orders.example.com/api/v1/orders/4711";
+    bencher.bench_local(|| proving.proof(&Method::GET, black_box(htu), token.as_ref().ok()));
 }
 
 fn registration() -> Registration {

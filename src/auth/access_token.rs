@@ -109,17 +109,19 @@ impl AccessTokens {
             // Without a lifetime it is good until an upstream says otherwise (L1).
             if let Some(access) = access {
                 match (access.refresh_at, access.expires) {
-                    (Some(refresh_at), _) if now < refresh_at => return Ok(LiveToken::of(access)),
+                    (Some(refresh_at), _) if now < refresh_at => {
+                        return Ok(LiveToken::of(access, tokens.prover.as_ref()));
+                    }
                     (Some(refresh_at), Some(expires)) => {
                         let time_to_wait = expires.since(refresh_at) / 2;
                         if now < refresh_at + time_to_wait {
                             if can_renew(&tokens, spec) {
                                 drop(self.refresh(session, spec, access.version, now));
                             }
-                            return Ok(LiveToken::of(access));
+                            return Ok(LiveToken::of(access, tokens.prover.as_ref()));
                         }
                     }
-                    _ => return Ok(LiveToken::of(access)),
+                    _ => return Ok(LiveToken::of(access, tokens.prover.as_ref())),
                 }
             }
             // Of the same look: other tokens may come at any moment.
@@ -145,7 +147,7 @@ impl AccessTokens {
             let tokens = session.tokens();
             let access = tokens.access(spec.map(|spec| spec.key()));
             let newer = access.filter(|access| access.version != refused.version());
-            newer.map(LiveToken::of)
+            newer.map(|access| LiveToken::of(access, tokens.prover.as_ref()))
         };
         if let Some(token) = renewed() {
             return Ok(Some(token));
@@ -185,7 +187,7 @@ impl AccessTokens {
                 let tokens = session.tokens();
                 let access = tokens.access(spec.map(|spec| spec.key()));
                 access
-                    .map(LiveToken::of)
+                    .map(|access| LiveToken::of(access, tokens.prover.as_ref()))
                     .ok_or(TokenError::Unavailable(NotNow::BrokeOff))
             }
             Err(TokenError::Unavailable(why)) => self.0.old_token(session, spec, why),
@@ -310,7 +312,7 @@ impl Inner {
         let (tokens, now) = (session.tokens(), self.clock.now());
         let access = tokens.access(spec.map(|spec| spec.key()))?;
         let lives = access.expires.is_none_or(|expires| now < expires);
-        lives.then(|| LiveToken::of(access))
+        lives.then(|| LiveToken::of(access, tokens.prover.as_ref()))
     }
 
     /// The token that could not be renewed, while it lives.

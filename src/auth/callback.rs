@@ -229,13 +229,17 @@ impl Logins {
             essential_acr: &pending.essential_acr,
         };
         let asked = self.clock.now();
+        // A login that began under another configuration brought no key.
+        let prover = if pending.prover.is_some() {
+            pending.prover
+        } else {
+            let fresh = self.provider.new_prover().await;
+            fresh.map_err(CallbackFault::Provider)?
+        };
+        let code = AuthorizationCode::new(code);
         let grant = self
             .provider
-            .exchange_code(
-                &AuthorizationCode::new(code),
-                pending.code_verifier,
-                &expected,
-            )
+            .exchange_code(&code, pending.code_verifier, &expected, prover)
             .await
             .map_err(CallbackFault::Exchange)?;
         let previous = previous_sessions(pending.previous_session, presented);

@@ -1,7 +1,7 @@
 //! Our own access tokens, by client credentials (RFC 6749 §4.4): of the process, one call for all who wait.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::auth::flights::{Flights, Joined, Seldom};
@@ -13,6 +13,7 @@ use crate::secret::AccessToken;
 use crate::session::tokens::Access;
 use crate::telemetry::chain;
 use crate::web::background::Background;
+use crate::web::proof::Prover;
 use crate::web::repeats::Repeats;
 use crate::web::token_spec::TokenSpec;
 
@@ -33,6 +34,8 @@ struct Inner {
     /// How long before its end a token is fetched anew.
     refresh_before: Duration,
     kept: Mutex<HashMap<Arc<str>, Access>>,
+    /// What they are bound to, where they are: the process's own.
+    prover: OnceLock<Arc<Prover>>,
     under_way: Flights<Arc<str>>,
     forced: Seldom<Arc<str>>,
     warnings: Repeats,
@@ -52,6 +55,7 @@ impl ClientTokens {
             background,
             refresh_before,
             kept: Mutex::default(),
+            prover: OnceLock::new(),
             under_way: Flights::default(),
             forced: Seldom::default(),
             warnings: Repeats::default(),
@@ -64,7 +68,7 @@ impl ClientTokens {
     ///
     /// There is no live token, and the provider cannot be asked or says no.
     pub async fn live(&self, spec: &Arc<TokenSpec>) -> Result<LiveToken, TokenError> {
-        Ok(LiveToken::of(&self.access(spec).await?))
+        Ok(self.0.live(&self.access(spec).await?))
     }
 
     /// The token itself.
@@ -83,7 +87,7 @@ impl ClientTokens {
     ) -> Option<LiveToken> {
         let newer = || {
             let kept = self.0.kept(spec.key())?;
-            (kept.version != refused.version()).then(|| LiveToken::of(&kept))
+            (kept.version != refused.version()).then(|| self.0.live(&kept))
         };
         if let Some(newer) = newer() {
             return Some(newer);
@@ -149,8 +153,23 @@ impl Inner {
         self.lock().get(key).cloned()
     }
 
+    fn live(&self, access: &Access) -> LiveToken {
+        LiveToken::of(access, self.prover.get())
+    }
+
+    async fn buy(&self, spec: &TokenSpec) -> Result<BoughtToken, TokenRefusal> {
+        let mut prover = self.prover.get();
+        if prover.is_none() {
+            let fresh = self.provider.new_prover().await;
+            let fresh = fresh.map_err(TokenRefusal::Unavailable)?;
+            prover = fresh.map(|fresh| self.prover.get_or_init(|| fresh));
+        }
+        let prover = prover.map(|prover| &**prover);
+        self.provider.client_token(spec, prover).await
+    }
+
     async fn fetch(&self, spec: &Arc<TokenSpec>, stale: u64) -> Outcome {
-        let (error, cause) = match self.provider.client_token(spec).await {
+        let (error, cause) = match self.buy(spec).await {
             Ok(bought) => match self.access(bought, stale + 1) {
                 Some(access) => {
                     self.lock().insert(Arc::clone(spec.key()), access);

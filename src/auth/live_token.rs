@@ -1,10 +1,12 @@
 //! An access token as a call carries it, and how often another is fetched.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 
 use crate::session::tokens::Access;
+use crate::web::proof::Prover;
 
 /// After a refresh that could not be made, the next is tried this much later (L5).
 pub(in crate::auth) const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -18,6 +20,8 @@ pub struct LiveToken {
     /// `Authorization`.
     pub authorization: HeaderValue,
     version: u64,
+    /// What each call proves that it is ours by, where it is bound to a key.
+    prover: Option<Arc<Prover>>,
 }
 
 impl LiveToken {
@@ -26,9 +30,15 @@ impl LiveToken {
         self.version
     }
 
-    /// The one that is kept so.
-    pub(in crate::auth) fn of(access: &Access) -> Self {
+    /// What each call with it is proven by; `None` where whoever holds it may use it.
+    pub fn prover(&self) -> Option<&Prover> {
+        self.prover.as_deref()
+    }
+
+    /// The one that is kept so, beside this key.
+    pub(in crate::auth) fn of(access: &Access, prover: Option<&Arc<Prover>>) -> Self {
         Self {
+            prover: prover.filter(|_| access.token.is_bound()).cloned(),
             authorization: access.authorization.clone(),
             version: access.version,
         }

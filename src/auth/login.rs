@@ -416,6 +416,7 @@ impl Logins {
             _ => Prompt::Allowed,
         };
         let count = request.attempts.seal(&self.keys, randomness);
+        let prover = self.provider.new_prover().await?;
         let pending = PendingLogin {
             state: count.map_or_else(
                 || State::random(randomness),
@@ -436,6 +437,7 @@ impl Logins {
             started: self.clock.now(),
             return_to: request.return_to,
             registration: self.pending.owner().written(),
+            prover,
         };
         let hint = match pending.prompt {
             Prompt::None => Box::pin(self.id_token_of(presented)).await,
@@ -452,6 +454,7 @@ impl Logins {
             code_verifier: &pending.code_verifier,
             extra: &extra,
             id_token_hint: hint.as_deref(),
+            prover: pending.prover.as_deref(),
         };
         let location = self.provider.authorization_url(&authorization).await?;
         let mut cookies = self.pending.begin(&pending, headers, randomness);

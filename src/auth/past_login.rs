@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::auth::login_tail::{read_tail, with_tail};
+use crate::auth::login_tail::{Tail, read_tail, with_tail};
 use crate::auth::prompt::{Prompt, Window};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
@@ -73,7 +73,12 @@ impl PastLogin {
             .number(self.prompt.and(self.window))
             .number(i64::from(self.end == LoginEnd::SignedIn))
             .number(self.ended.unix_millis());
-        let fields = with_tail(fields, self.registration.as_ref(), &self.essential_acr);
+        let fields = with_tail(
+            fields,
+            self.registration.as_ref(),
+            &self.essential_acr,
+            None,
+        );
         keys.seal(&sealed_for(name), fields.finish(), randomness)
     }
 
@@ -90,7 +95,11 @@ impl PastLogin {
             LoginEnd::Unfinished
         };
         let ended = Timestamp::from_unix_millis(fields.number()?);
-        let (registration, essential_acr) = read_tail(&mut fields)?;
+        let Tail {
+            registration,
+            essential_acr,
+            prover: _,
+        } = read_tail(&mut fields)?;
         Some(Self {
             return_to,
             max_age,

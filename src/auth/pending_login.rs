@@ -5,11 +5,12 @@
 //! a callback finds its own. When the login is over, what is left of it takes the same place: see
 //! [`PastLogin`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth::login_tail::{read_tail, with_tail};
+use crate::auth::login_tail::{Tail, read_tail, with_tail};
 use crate::auth::past_login::{LoginEnd, PastLogin, REMEMBERED_FOR};
 use crate::auth::return_to::ReturnTo;
 use crate::clock::{Randomness, Timestamp};
@@ -19,6 +20,7 @@ use crate::session::cookie::{MOST_VALUES, cookies, set_cookie, values_of};
 use crate::session::id::SessionHash;
 use crate::session::seal::{FieldReader, FieldWriter, Keys};
 use crate::web::cookie_names;
+use crate::web::proof::Prover;
 use crate::web::registration::Registration;
 
 pub use crate::auth::login_owner::LoginOwner;
@@ -59,6 +61,8 @@ pub struct PendingLogin {
     /// Who we are at its provider, where the site has several: what comes of one is never taken for
     /// another's.
     pub registration: Option<Registration>,
+    /// What the tokens are to be bound to, where they are (A14).
+    pub prover: Option<Arc<Prover>>,
 }
 
 impl PendingLogin {
@@ -172,7 +176,8 @@ impl PendingLoginCookie {
             .number(pending.started.unix_millis());
         // Only where there are several: nodes of the release before read the rest, and have one.
         let registration = pending.registration.as_ref();
-        let fields = with_tail(fields, registration, &pending.essential_acr);
+        let prover = pending.prover.as_deref();
+        let fields = with_tail(fields, registration, &pending.essential_acr, prover);
         let sealed = self.keys.seal(&name, fields.finish(), randomness);
         let mut lines = self.make_room(headers, pending.started, randomness);
         // Kept for longer than it is good: a form that was left open for too long is known by it.
@@ -297,7 +302,11 @@ impl PendingLoginCookie {
         let (prompt, window) = Prompt::and_window(fields.number()?);
         let previous_session = SessionHash::from_slice(fields.bytes()?);
         let started = Timestamp::from_unix_millis(fields.number()?);
-        let (registration, essential_acr) = read_tail(&mut fields)?;
+        let Tail {
+            registration,
+            essential_acr,
+            prover,
+        } = read_tail(&mut fields)?;
         Some(PendingLogin {
             state,
             nonce,
@@ -310,6 +319,7 @@ impl PendingLoginCookie {
             previous_session,
             started,
             registration,
+            prover,
         })
     }
 

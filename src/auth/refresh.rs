@@ -99,6 +99,7 @@ impl Refresher {
             },
             refresh_token: granted.refresh_token.map(Arc::new),
             id_token: granted.id_token.map(Arc::new),
+            prover: granted.prover,
             ..Tokens::first(own)
         })
     }
@@ -246,7 +247,9 @@ impl Refresher {
         };
         let asked = Instant::now();
         let spec = stale.spec.as_deref();
-        let error = match self.provider.refresh(refresh_token, &facts, spec).await {
+        let prover = before.prover.as_ref();
+        let refreshed = self.provider.refresh(refresh_token, &facts, spec, prover);
+        let error = match refreshed.await {
             Ok(refreshed) => {
                 if let Some(doubt) = &refreshed.doubt {
                     self.warn_of_doubt(session, doubt);
@@ -312,7 +315,13 @@ impl Refresher {
         let asked = Instant::now();
         let exchanged = self
             .provider
-            .exchange(&before.own.token, actor.as_ref(), spec, terms)
+            .exchange(
+                &before.own.token,
+                actor.as_ref(),
+                spec,
+                terms,
+                before.prover.as_deref(),
+            )
             .await;
         let refusal = match exchanged {
             Ok(bought) => {

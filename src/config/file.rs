@@ -16,7 +16,7 @@ use crate::config::tenants::written::TenantsTable;
 use crate::config::tls_table::TlsTable;
 use crate::config::values::HeaderText;
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
-use crate::oidc::{AssertionAudience, IdTokenAlg, ResponseMode};
+use crate::oidc::{AssertionAudience, Dpop, IdTokenAlg, ResponseMode};
 use crate::server::Listen;
 use crate::session::SameSite;
 use crate::session::store::{LimitScope, OnLimit};
@@ -188,6 +188,8 @@ table! {
         allow_logout_token_without_exp: bool,
         /// How the provider hands its answer to the browser. Default "query".
         response_mode: Chosen<ResponseMode>,
+        /// Whether access tokens are to be bound to a key of ours (RFC 9449). Default "never".
+        dpop: Chosen<Dpop>,
         /// Whether that answer must name the issuer (RFC 9207), whatever the metadata say. Default false.
         require_response_iss: bool,
         /// Whether `UserInfo` is fetched at login. Default false.

@@ -6,7 +6,7 @@ use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, wrong_type};
-use crate::oidc::{AssertionAudience, Certification, IdTokenAlg, ResponseMode};
+use crate::oidc::{AssertionAudience, Certification, Dpop, IdTokenAlg, ResponseMode};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
@@ -226,6 +226,16 @@ impl Choice for ResponseMode {
         "never reaches a server",
         "write \"query\" or \"form_post\"",
     )];
+}
+
+impl Choice for Dpop {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![
+            ("never", Self::Never),
+            ("auto", Self::Auto),
+            ("always", Self::Always),
+        ]
+    }
 }
 
 impl Choice for LogoutHint {

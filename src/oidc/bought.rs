@@ -9,6 +9,7 @@ use crate::oidc::token_endpoint::targets;
 use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::token_response::TokenResponse;
 use crate::secret::AccessToken;
+use crate::web::proof::Prover;
 use crate::web::token_spec::{ExchangeForm, ExchangeTerms, TokenSpec};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -40,14 +41,19 @@ impl Provider {
     /// # Errors
     ///
     /// The provider refuses, or cannot be asked.
-    pub async fn client_token(&self, spec: &TokenSpec) -> Result<BoughtToken, TokenRefusal> {
+    pub async fn client_token(
+        &self,
+        spec: &TokenSpec,
+        prover: Option<&Prover>,
+    ) -> Result<BoughtToken, TokenRefusal> {
         let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
-        let endpoint = self.token_endpoint(&metadata);
+        let endpoint = self.token_endpoint(&metadata, self.proving(prover));
         Ok(endpoint.client_credentials(spec).await?.into())
     }
 
     /// Exchanges `subject` on these terms for the token that `spec` asks for, in the name of its user; `actor`
-    /// says who acts for them (RFC 8693 §2.1).
+    /// says who acts for them (RFC 8693 §2.1). `prover` holds the key that the subject is bound to, and so is
+    /// the token.
     ///
     /// # Errors
     ///
@@ -58,6 +64,7 @@ impl Provider {
         actor: Option<&AccessToken>,
         spec: &TokenSpec,
         terms: &ExchangeTerms,
+        prover: Option<&Prover>,
     ) -> Result<BoughtToken, TokenRefusal> {
         let wanted = terms.requested_token_type.as_deref();
         let mut form = match terms.form {
@@ -82,7 +89,8 @@ impl Provider {
         form.extend(targets(spec));
         form.extend(spec.scope().map(|scope| ("scope", scope)));
         let metadata = self.metadata().await.map_err(TokenRefusal::Unavailable)?;
-        let response = self.token_endpoint(&metadata).buy(&form).await?;
+        let endpoint = self.token_endpoint(&metadata, self.proving(prover));
+        let response = endpoint.buy(&form).await?;
         if terms.form == ExchangeForm::TokenExchange {
             let issued = response.issued_token_type.as_deref();
             let fits = match wanted {

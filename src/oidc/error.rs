@@ -214,9 +214,15 @@ pub enum TokenResponseFault {
     /// No `access_token`, or none that is a non-empty string.
     #[error("no access token")]
     NoAccessToken,
-    /// A `token_type` other than Bearer.
-    #[error("the token type is not Bearer")]
+    /// A `token_type` other than was asked for.
+    #[error("the token type is neither Bearer nor one that was asked for")]
     TokenType,
+    /// A plain token where only one that is bound to our key will do (A14).
+    #[error(
+        "the token type is Bearer, and provider.dpop is \"always\": let the provider bind the tokens of this \
+         client, or write \"auto\""
+    )]
+    NotBound,
     /// An `id_token` that is no string.
     #[error("the ID token is no string")]
     IdTokenType,

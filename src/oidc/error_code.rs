@@ -5,6 +5,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::web::proof::USE_DPOP_NONCE;
+
 /// A registered error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode(&'static str);
@@ -81,9 +83,18 @@ impl ErrorCode {
         CODES.contains(&self.0)
     }
 
-    /// Whether it says "later" rather than "no".
+    /// Another proof is wanted, with the nonce that comes along (RFC 9449 §8).
+    pub const USE_DPOP_NONCE: Self = Self(USE_DPOP_NONCE);
+
+    /// Whether it says "later" rather than "no". A proof that is not taken says nothing of the user or the
+    /// grant: the next one may be, once the clocks agree.
     pub fn says_later(self) -> bool {
         ["temporarily_unavailable", "slow_down", "server_error"].contains(&self.0)
+            || self.is_about_the_proof()
+    }
+
+    fn is_about_the_proof(self) -> bool {
+        self == Self::USE_DPOP_NONCE || self.0 == "invalid_dpop_proof"
     }
 
     /// Whether it ends the grant that a refresh token stands for (L4).
@@ -141,6 +152,11 @@ impl ErrorAnswer {
 
     /// What an operator can do where it says that we are not who we say.
     pub fn remedy(self) -> Option<&'static str> {
+        if self.code.is_some_and(ErrorCode::is_about_the_proof) {
+            return Some(
+                "set the clock of this machine, and see that the provider is asked at the address by which it knows itself (provider.dpop)",
+            );
+        }
         let of_us = [ErrorCode::INVALID_CLIENT, ErrorCode::UNAUTHORIZED_CLIENT];
         self.code.is_some_and(|code| of_us.contains(&code)).then_some(
             "look at provider.client_id, at client_secret or client_key, with a client_key at client_assertion_audience, and at the client's settings at the provider",

@@ -1,5 +1,6 @@
 //! What a login brings: tokens, and what the provider said of the user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::oidc::grant_end::GrantEnd;
 use crate::secret::{AccessToken, IdToken, RefreshToken};
+use crate::web::proof::Prover;
 
 /// What a code brought.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct TokenSet {
     pub grant_end: GrantEnd,
     /// What was granted (C9).
     pub scope: Vec<String>,
+    /// The key that they were to be bound to (A14).
+    pub prover: Option<Arc<Prover>>,
 }
 
 /// What a verified ID token (and UserInfo) said.

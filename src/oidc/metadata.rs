@@ -8,6 +8,7 @@ use crate::oidc::error::{Misbehaviour, OtherIssuer};
 use crate::oidc::terms::{self, Lack, Terms};
 use crate::oidc::{OwnCertificate, ProviderSettings};
 use crate::web::outbound::is_https_or_loopback;
+use crate::web::proof::htu;
 
 /// The addresses that we take from metadata.
 const ENDPOINTS: [&str; 6] = [
@@ -38,10 +39,14 @@ pub struct Metadata {
     pub token_endpoint: Url,
     /// The same as the provider itself calls it, for assertions that are meant for it (A10).
     pub(super) token_audience: String,
+    /// How a proof calls the token endpoint (A14): as the provider itself does.
+    pub(super) token_htu: String,
     /// Where the keys are.
     pub jwks_uri: Url,
     /// Who is signed in, where it is offered.
     pub userinfo_endpoint: Option<Url>,
+    /// How a proof calls that.
+    pub(super) userinfo_htu: String,
     /// Where the browser signs out, where it is offered.
     pub end_session_endpoint: Option<Url>,
     /// Where tokens are revoked, where it is offered.
@@ -70,6 +75,10 @@ impl Metadata {
         if settings.certificate == OwnCertificate::Shown {
             take_aliases(settings, &mut document);
         }
+        let (token_htu, userinfo_htu) = (
+            htu_of(&document, "token_endpoint"),
+            htu_of(&document, "userinfo_endpoint"),
+        );
         if let Some(internal) = &settings.internal {
             internal.turn_outward(&mut document, ENDPOINTS);
         }
@@ -97,8 +106,10 @@ impl Metadata {
             authorization_endpoint: required("authorization_endpoint")?,
             token_endpoint: required("token_endpoint").map(ours)?,
             token_audience,
+            token_htu,
             jwks_uri: required("jwks_uri").map(ours)?,
             userinfo_endpoint: endpoint("userinfo_endpoint")?.map(ours),
+            userinfo_htu,
             end_session_endpoint: endpoint("end_session_endpoint")?,
             revocation_endpoint: endpoint("revocation_endpoint")?.map(ours),
             names_itself: settings.require_response_iss
@@ -148,6 +159,13 @@ fn take_aliases(settings: &ProviderSettings, document: &mut Map<String, Value>) 
             document.insert(name, address);
         }
     }
+}
+
+/// How a proof calls an endpoint; nothing where there is none.
+fn htu_of(document: &Map<String, Value>, name: &str) -> String {
+    let text = document.get(name).and_then(Value::as_str);
+    let url = text.and_then(|text| Url::parse(text).ok());
+    url.map(|url| htu(&url)).unwrap_or_default()
 }
 
 fn is_https(issuer: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Knows no browser, cookie or session; `auth` puts the two together.
 
+mod binding;
 mod bought;
 mod provider;
 mod refresh;
@@ -125,6 +126,8 @@ pub struct ProviderSettings {
     pub logout_tokens: LogoutTokenRules,
     /// How the provider hands the answer to the browser.
     pub response_mode: ResponseMode,
+    /// Whether tokens are to be bound to a key of ours (A14).
+    pub dpop: Dpop,
     /// Whether that answer must name its issuer, also where the metadata do not announce it (C4).
     pub require_response_iss: bool,
     /// Whether UserInfo is asked at login (C12).
@@ -214,6 +217,17 @@ pub enum AssertionAudience {
     Issuer,
     /// The token endpoint, as OIDC Core §9 has it and some providers insist; at each endpoint.
     TokenEndpoint,
+}
+
+/// Whether access tokens are to be good together with a proof of ours alone (A14, RFC 9449).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dpop {
+    /// They are plain.
+    Never,
+    /// Where the provider says that it takes our proofs; what it gives is taken, bound or not.
+    Auto,
+    /// In any case; a plain one is refused.
+    Always,
 }
 
 /// Where the answer to an authorization request travels.

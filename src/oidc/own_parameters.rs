@@ -15,6 +15,7 @@ pub const OURS: &[(&str, &str)] = &[
     ("nonce", "leave it out; each login has its own"),
     ("code_challenge", "leave it out; each login has its own"),
     ("code_challenge_method", "leave it out; it is always S256"),
+    ("dpop_jkt", "leave it out; write provider.dpop"),
     ("request", "leave it out"),
     ("request_uri", "leave it out"),
     (

@@ -30,13 +30,14 @@ use crate::oidc::token_response::TokenResponse;
 use crate::oidc::untrusted::{
     ExchangeError, IdTokenFault, LogoutTokenError, RevocationError, Untrusted,
 };
-use crate::oidc::userinfo;
+use crate::oidc::userinfo::{self, UserInfo};
 use crate::oidc::{IdTokenAlg, ProviderSettings, ResponseMode};
 use crate::secret::{
     AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, State,
 };
 use crate::telemetry::Metrics;
 use crate::web::outbound::Outbound;
+use crate::web::proof::{Prover, Proving};
 
 /// How often metadata and keys are fetched anew.
 const FRESHEN: Duration = Duration::from_mins(10);
@@ -56,6 +57,7 @@ pub(super) struct Inner {
     pub(super) jwks: Jwks,
     pub(super) authenticator: ClientAuthenticator,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) randomness: Arc<dyn Randomness>,
     looks: Looks,
     pub(super) oddities: Oddities,
 }
@@ -75,6 +77,8 @@ pub struct AuthorizationRequest<'a> {
     /// Whose session at the provider is meant, where nobody is to be asked; left out where it would
     /// make the address too long.
     pub id_token_hint: Option<&'a IdToken>,
+    /// Ties the code to the key that the tokens are to be bound to (RFC 9449 §10).
+    pub prover: Option<&'a Prover>,
 }
 
 /// What the `iss` of an authorization response says (RFC 9207).
@@ -113,12 +117,13 @@ impl Provider {
             authenticator: ClientAuthenticator::new(
                 &settings.client_auth,
                 Arc::clone(&clock),
-                randomness,
+                Arc::clone(&randomness),
             ),
             settings,
             calls,
             discovery,
             clock,
+            randomness,
             looks: Looks::default(),
             oddities: Oddities::default(),
         }))
@@ -232,6 +237,9 @@ impl Provider {
             if settings.response_mode == ResponseMode::FormPost {
                 query.append_pair("response_mode", "form_post");
             }
+            if let Some(thumbprint) = request.prover.and_then(Prover::thumbprint) {
+                query.append_pair("dpop_jkt", thumbprint);
+            }
             query.extend_pairs(self.extra_parameters(request.extra));
         }
         if let Some(id_token) = request.id_token_hint {
@@ -277,7 +285,8 @@ impl Provider {
     }
 
     /// Redeems a code for tokens and the identity that a verified ID token gives, with UserInfo
-    /// where that is configured (C7–C10, C12, D). One attempt.
+    /// where that is configured (C7–C10, C12, D). One attempt. The tokens are to be bound to the key of
+    /// `prover`.
     ///
     /// # Errors
     ///
@@ -287,18 +296,21 @@ impl Provider {
         code: &AuthorizationCode,
         code_verifier: CodeVerifier,
         expected: &ExpectedIdToken<'_>,
+        prover: Option<Arc<Prover>>,
     ) -> Result<Grant, ExchangeError> {
         let metadata = self.metadata().await.map_err(ExchangeError::Unavailable)?;
-        let endpoint = self.token_endpoint(&metadata);
+        let proving = self.proving(prover.as_deref());
+        let endpoint = self.token_endpoint(&metadata, proving);
         let response = endpoint.exchange_code(code, &code_verifier).await?;
         let scope = response
             .scope
             .clone()
             .unwrap_or_else(|| metadata.terms.scopes.clone());
         let identity = self
-            .login_identity(&metadata, &response, expected, &scope)
+            .login_identity(&metadata, &response, expected, (&scope, proving))
             .await?;
         let tokens = TokenSet {
+            prover: prover.filter(|_| response.access_token.is_bound()),
             grant_end: self.grant_end(response.grant_end),
             access_token: response.access_token,
             refresh_token: response.refresh_token,
@@ -314,7 +326,7 @@ impl Provider {
         metadata: &Metadata,
         response: &TokenResponse,
         expected: &ExpectedIdToken<'_>,
-        scope: &[String],
+        (scope, proving): (&[String], Option<Proving<'_>>),
     ) -> Result<Identity, ExchangeError> {
         let untrusted = |fault: IdTokenFault| ExchangeError::Untrusted(fault.into());
         let id_token = match &response.id_token {
@@ -341,8 +353,14 @@ impl Provider {
                 let missing = Misbehaviour::Missing("userinfo_endpoint");
                 ExchangeError::Untrusted(Untrusted::Metadata(Arc::new(missing)))
             })?;
-            let (calls, jwks) = (&self.0.calls, &self.0.jwks);
-            let claims = userinfo::fetch(url, &identity.sub, &verifier, algs, calls, jwks).await?;
+            let asked = UserInfo {
+                url,
+                htu: &metadata.userinfo_htu,
+                proving: proving.filter(|_| response.access_token.is_bound()),
+                calls: &self.0.calls,
+            };
+            let claims = userinfo::fetch(&asked, &identity.sub, &verifier, algs, &self.0.jwks);
+            let claims = claims.await?;
             identity.claims.extend(claims);
         }
         Ok(identity)
@@ -367,7 +385,7 @@ impl Provider {
         let Some(url) = &metadata.revocation_endpoint else {
             return Ok(());
         };
-        let endpoint = self.token_endpoint(&metadata);
+        let endpoint = self.token_endpoint(&metadata, None);
         let mut outcome = Ok(());
         if let Some(token) = refresh_token {
             let revoked = endpoint.revoke_refresh_token(url, token).await;
@@ -429,8 +447,13 @@ impl Provider {
         end
     }
 
-    pub(super) fn token_endpoint<'a>(&'a self, metadata: &'a Metadata) -> TokenEndpoint<'a> {
+    pub(super) fn token_endpoint<'a>(
+        &'a self,
+        metadata: &'a Metadata,
+        proving: Option<Proving<'a>>,
+    ) -> TokenEndpoint<'a> {
         TokenEndpoint {
+            proving,
             settings: &self.0.settings,
             metadata,
             calls: &self.0.calls,

@@ -1,6 +1,8 @@
 //! A refresh: new tokens of the same login, and what to make of the ID token that comes with them
 //! (D18, L7).
 
+use std::sync::Arc;
+
 use crate::oidc::IdTokenAlg;
 use crate::oidc::error::ProviderError;
 use crate::oidc::error_code::ErrorCode;
@@ -10,6 +12,7 @@ use crate::oidc::provider::Provider;
 use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::untrusted::{IdTokenFault, RefreshError, Untrusted};
 use crate::secret::{AccessToken, IdToken, RefreshToken};
+use crate::web::proof::Prover;
 use crate::web::token_spec::TokenSpec;
 
 /// What a refresh token brought.
@@ -29,7 +32,7 @@ impl Provider {
     /// answer; one that is in doubt for any other reason is left out alone, since the tokens came
     /// from the token endpoint itself (OIDC Core §3.1.3.7 (6), D18). The scope is never wider than
     /// what was granted (L7). `spec` says what the access token is for, where it is for something else
-    /// than the login's (RFC 8707 §2.2).
+    /// than the login's (RFC 8707 §2.2); `prover` is what the login's tokens were to be bound to.
     ///
     /// # Errors
     ///
@@ -40,11 +43,14 @@ impl Provider {
         refresh_token: &RefreshToken,
         granted: &GrantFacts,
         spec: Option<&TokenSpec>,
+        prover: Option<&Arc<Prover>>,
     ) -> Result<RefreshedTokens, RefreshError> {
         let metadata = self.metadata().await.map_err(RefreshError::Unavailable)?;
-        let endpoint = self.token_endpoint(&metadata);
+        let proving = self.proving(prover.map(|prover| &**prover));
+        let endpoint = self.token_endpoint(&metadata, proving);
         let response = endpoint.refresh(refresh_token, spec).await?;
         let mut tokens = TokenSet {
+            prover: prover.cloned(),
             grant_end: self.grant_end(response.grant_end),
             access_token: response.access_token,
             refresh_token: response.refresh_token,

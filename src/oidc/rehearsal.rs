@@ -12,12 +12,13 @@ use crate::oidc::error::ProviderError;
 use crate::oidc::terms::Lack;
 use crate::oidc::{AuthorizationRequest, ClientAuth, Provider, ProviderSettings};
 use crate::secret::{CodeVerifier, Nonce, State};
+use crate::web::proof::{Prover, USE_DPOP_NONCE};
 
 /// Said in the place of what is random in a login: it is never compared with anything.
 const NOBODY: &str = "a-rehearsal-of-bff-check-that-signs-nobody-in";
 
 /// What it may be where the provider says no more than `invalid_request`.
-const DEMANDS: &str = "look whether it demands pushed requests (PAR), signed requests (JAR), DPoP or a certificate of this client, which bff does not send yet, and turn that off there";
+const DEMANDS: &str = "look whether it demands DPoP, for which write provider.dpop = \"always\"; or pushed requests (PAR), signed requests (JAR) or a certificate of this client, which bff does not send yet, and turn that off there";
 
 impl Provider {
     /// Sends the browser's request with `prompt=none` and ours with a code that nobody gave. What is
@@ -30,6 +31,7 @@ impl Provider {
         let metadata = self.metadata().await?;
         let settings = self.settings();
         let (state, nonce) = (State::new(NOBODY), Nonce::new(NOBODY));
+        let prover = self.new_prover().await?;
         let code_verifier = CodeVerifier::new(NOBODY);
         let authorization = AuthorizationRequest {
             state: &state,
@@ -37,6 +39,7 @@ impl Provider {
             code_verifier: &code_verifier,
             extra: &[("prompt", "none")],
             id_token_hint: None,
+            prover: prover.as_deref(),
         };
         let url = self.authorization_url(&authorization).await?;
         // The name that browsers have for it may lead nowhere from here.
@@ -63,18 +66,15 @@ impl Provider {
             ("redirect_uri", settings.redirect_uri.as_str()),
             ("code_verifier", NOBODY),
         ];
-        let ours = self
-            .token_endpoint(&metadata)
-            .request(&metadata.token_endpoint, &form)
-            .await;
-        if let Ok(ours) = ours
-            && let Ok(answer) = self.0.calls.send("token", ours).await
+        let endpoint = self.token_endpoint(&metadata, self.proving(prover.as_deref()));
+        if let Ok(answer) = endpoint.answer_to(&form).await
             && answer.status().is_client_error()
         {
             let body = object(answer.body()).unwrap_or_default();
             let word = |name: &str| body.get(name).and_then(Value::as_str);
             let description = word("error_description").unwrap_or_default();
-            let lack = word("error").and_then(|error| judge_token(error, description, settings));
+            let lack = word("error")
+                .and_then(|error| judge_token((error, description), prover.as_deref(), settings));
             lacks.extend(lack);
         }
         Ok(lacks)
@@ -132,7 +132,11 @@ fn judge_authorization(
 }
 
 /// What the token endpoint does not take of us. That there is no such code is as it should be.
-fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> Option<Lack> {
+fn judge_token(
+    (error, description): (&str, &str),
+    prover: Option<&Prover>,
+    settings: &ProviderSettings,
+) -> Option<Lack> {
     let (key, remedy) = match &settings.client_auth {
         ClientAuth::PrivateKeyJwt { .. } => (
             "provider.client_key",
@@ -172,7 +176,12 @@ fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> O
                 DEMANDS,
             )
         })),
-        "invalid_dpop_proof" | "use_dpop_nonce" => demanded("DPoP"),
+        word @ ("invalid_dpop_proof" | USE_DPOP_NONCE) if prover.is_some() => {
+            let what = format!("sends proofs that the token endpoint refuses ({word})");
+            let remedy = "set the clock of this machine, and see that the provider is asked at the address by which it knows itself";
+            Some(Lack::refused("provider.dpop", what, remedy))
+        }
+        "invalid_dpop_proof" | USE_DPOP_NONCE => demanded("DPoP"),
         _ => None,
     }
 }
@@ -182,20 +191,21 @@ fn judge_token(error: &str, description: &str, settings: &ProviderSettings) -> O
 /// themselves go nowhere.
 fn demanded(description: &str) -> Option<Lack> {
     let description = description.to_ascii_lowercase();
-    let (_, what) = [
-        ("dpop", "demands DPoP, which bff does not send yet"),
+    let (_, what, remedy) = [
+        (
+            "dpop",
+            "demands DPoP of this client",
+            "write provider.dpop = \"always\"",
+        ),
         (
             "pushed",
             "demands pushed authorization requests (PAR), which bff does not send yet",
+            "turn that off for this client",
         ),
     ]
     .into_iter()
-    .find(|(word, _)| description.contains(word))?;
-    Some(Lack::refused(
-        "provider.issuer",
-        what,
-        "turn that off for this client",
-    ))
+    .find(|(word, ..)| description.contains(word))?;
+    Some(Lack::refused("provider.issuer", what, remedy))
 }
 
 #[cfg(test)]
@@ -259,13 +269,22 @@ mod tests {
             ("invalid_dpop_proof", "", Some(("provider.issuer", true))),
             ("<b>", "DPoP", None),
         ] {
-            let lack = judge_token(error, description, &settings);
+            let lack = judge_token((error, description), None, &settings);
             let prevents = lack.as_ref().map(Lack::prevents_login);
             assert_eq!(prevents, expected.map(|(_, prevents)| prevents), "{error}");
             let said = lack.map(|lack| lack.to_string()).unwrap_or_default();
             assert!(
                 said.starts_with(expected.map_or("", |(key, _)| key)),
                 "{said}"
+            );
+        }
+        // Where we sent a proof, it is that which does not please.
+        let prover = Prover::fresh();
+        for error in ["invalid_dpop_proof", "use_dpop_nonce"] {
+            let lack = judge_token((error, ""), prover.as_ref(), &settings).unwrap();
+            assert!(
+                lack.to_string().starts_with("provider.dpop sends"),
+                "{lack}"
             );
         }
     }

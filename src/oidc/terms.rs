@@ -10,7 +10,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::oidc::client_key::client_key_algs;
-use crate::oidc::{Certification, ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::oidc::{Certification, ClientAuth, Dpop, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::web::proof::PROOF_ALG;
 
 /// The scopes asked for where none are configured and the provider lists them.
 pub const SCOPES: [&str; 4] = ["openid", "profile", "email", OFFLINE_ACCESS];
@@ -33,6 +34,8 @@ const STANDARD_SCOPES: [&str; 6] = [
 pub(super) struct Terms {
     /// Whether the client secret travels in the form, where it is left to us.
     pub(super) secret_in_form: bool,
+    /// Whether tokens are asked for that are bound to a key (A14).
+    pub(super) binds: bool,
     /// The algorithms an ID token may be signed with (D1).
     pub(super) id_token_algs: Vec<IdTokenAlg>,
     /// The scopes asked for.
@@ -100,6 +103,7 @@ pub(super) fn agree(settings: &ProviderSettings, document: &Map<String, Value>) 
     side.check_endpoints(settings);
     Terms {
         secret_in_form: side.secret_in_form(settings),
+        binds: side.binds(settings.dpop),
         id_token_algs: side.id_token_algs(settings),
         scopes: side.scopes(settings),
         lacks: side.lacks,
@@ -338,6 +342,28 @@ impl Side<'_> {
         };
         let what = format!("is {own:?}, which the provider does not offer");
         self.refuse("provider.response_mode", what, remedy);
+    }
+
+    /// A14: whether a login draws a key. A provider that does not say which proofs it takes may take ours.
+    fn binds(&mut self, dpop: Dpop) -> bool {
+        const KEY: &str = "provider.dpop";
+        let taken = self.offer.list("dpop_signing_alg_values_supported");
+        let takes_ours = taken.as_ref().map(|algs| algs.contains(&PROOF_ALG));
+        match (dpop, takes_ours) {
+            (Dpop::Never, _) | (Dpop::Auto, None | Some(false)) => return false,
+            (Dpop::Auto | Dpop::Always, Some(true)) => {}
+            (Dpop::Always, Some(false)) => self.refuse(
+                KEY,
+                "is \"always\", and the provider takes no proof that is signed with ES256",
+                "let it take them of this client, or leave dpop out",
+            ),
+            (Dpop::Always, None) => self.warn(
+                KEY,
+                "is \"always\", and the provider does not say that it knows DPoP; a login whose token is not bound is refused",
+                "let the provider bind the tokens of this client, or leave dpop out",
+            ),
+        }
+        true
     }
 
     fn check_prompt(&mut self, settings: &ProviderSettings) {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use oauth2::basic::{BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
     AsyncHttpClient, ClientId, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
@@ -21,16 +21,18 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::oidc::ProviderSettings;
 use crate::oidc::calls::{Calls, form_post};
 use crate::oidc::client_auth::ClientAuthenticator;
 use crate::oidc::client_key::ClientKeyFault;
 use crate::oidc::credential_fault::CredentialFault;
 use crate::oidc::error::{TokenResponseFault, Unavailable};
+use crate::oidc::error_code::ErrorCode;
 use crate::oidc::metadata::Metadata;
 use crate::oidc::token_failure::TokenFailure;
-use crate::oidc::token_response::{Answer, TokenResponse, error_answer};
+use crate::oidc::token_response::{Answer, Binding, TokenResponse, error_answer};
+use crate::oidc::{Dpop, ProviderSettings};
 use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, RefreshToken};
+use crate::web::proof::{DPOP, NonceTold, Proving};
 use crate::web::token_spec::TokenSpec;
 
 const ENDPOINT: &str = "token";
@@ -55,6 +57,8 @@ pub(super) struct TokenEndpoint<'a> {
     pub(super) metadata: &'a Metadata,
     pub(super) calls: &'a Calls,
     pub(super) authenticator: &'a ClientAuthenticator,
+    /// What the tokens are to be bound to, if to anything.
+    pub(super) proving: Option<Proving<'a>>,
 }
 
 impl TokenEndpoint<'_> {
@@ -111,13 +115,18 @@ impl TokenEndpoint<'_> {
 
     /// Buys a token by a grant of another name, which spends nothing either.
     pub(super) async fn buy(&self, form: &[(&str, &str)]) -> Result<TokenResponse, TokenFailure> {
-        twice_if_lost(|| async {
-            let request = form_request(&self.metadata.token_endpoint, form);
-            let request = request.map_err(TokenFailure::Credential)?;
-            let answer = self.attempt(request).await?;
-            Answer::parse(&answer)
-        })
-        .await
+        twice_if_lost(|| async { Answer::parse(&self.answer_to(form).await?, self.binding()) })
+            .await
+    }
+
+    /// What is answered to this form, whatever it is.
+    pub(super) async fn answer_to(
+        &self,
+        form: &[(&str, &str)],
+    ) -> Result<Response<Bytes>, TokenFailure> {
+        let request = form_request(&self.metadata.token_endpoint, form);
+        self.attempt(request.map_err(TokenFailure::Credential)?)
+            .await
     }
 
     /// oauth2 takes us for a client with an empty secret, since it would write the `client_id` into the form
@@ -131,12 +140,45 @@ impl TokenEndpoint<'_> {
             .set_token_uri(TokenUrl::from_url(url))
     }
 
-    /// Asks the token endpoint once, be it for oauth2 or for ourselves.
+    /// Asks the token endpoint, be it for oauth2 or for ourselves: once, and once more where that is to hear
+    /// nothing but a nonce first (A14). Nothing was spent then.
     async fn attempt(&self, request: HttpRequest) -> Result<Response<Bytes>, TokenFailure> {
+        let again = self.proving.is_some().then(|| request.clone());
+        let (answer, nonce) = self.ask(request).await?;
+        match (again, nonce) {
+            (Some(again), NonceTold::Yes) if wants_nonce(&answer) => Ok(self.ask(again).await?.0),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Asks once.
+    async fn ask(
+        &self,
+        request: HttpRequest,
+    ) -> Result<(Response<Bytes>, NonceTold), TokenFailure> {
         let request = self.finished(request).await;
-        let request = request.map_err(TokenFailure::Credential)?;
+        let mut request = request.map_err(TokenFailure::Credential)?;
+        let htu = &self.metadata.token_htu;
+        if let Some(proving) = &self.proving {
+            let proof = proving.proof(&Method::POST, htu, None);
+            let headers = request.headers_mut();
+            headers.extend(proof.map(|proof| (DPOP, proof)));
+        }
         let answer = self.calls.buy(ENDPOINT, request).await;
-        answer.map_err(TokenFailure::NoAnswer)
+        let answer = answer.map_err(TokenFailure::NoAnswer)?;
+        let told = match &self.proving {
+            Some(proving) => proving.prover.note(htu, answer.headers()),
+            None => NonceTold::No,
+        };
+        Ok((answer, told))
+    }
+
+    fn binding(&self) -> Binding {
+        match (&self.proving, self.settings.dpop) {
+            (None, _) => Binding::Unasked,
+            (Some(_), Dpop::Always) => Binding::Demanded,
+            (Some(_), Dpop::Auto | Dpop::Never) => Binding::Asked,
+        }
     }
 
     /// Revokes a refresh token.
@@ -216,10 +258,16 @@ impl<'c> AsyncHttpClient<'c> for TokenEndpoint<'_> {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let answer = self.attempt(request).await?;
-            Answer::parse(&answer)?;
+            Answer::parse(&answer, self.binding())?;
             Ok(HttpResponse::new(answer.into_body().into()))
         })
     }
+}
+
+/// Whether all that is wanted is another proof.
+fn wants_nonce(answer: &Response<Bytes>) -> bool {
+    answer.status().is_client_error()
+        && error_answer(answer).code == Some(ErrorCode::USE_DPOP_NONCE)
 }
 
 /// Once more where no one can tell whether the first try arrived.

@@ -53,19 +53,34 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum TokenType {
     Bearer,
+    Dpop,
+}
+
+/// Whether a token was asked for that is bound to a key of ours (RFC 9449 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// It was not, and we could show no such token to anybody.
+    Unasked,
+    /// It was, and a plain one will do.
+    Asked,
+    /// It was, and nothing else will do.
+    Demanded,
 }
 
 impl oauth2::TokenType for TokenType {}
 
 impl TokenType {
     fn from_text(text: &str) -> Option<Self> {
-        text.eq_ignore_ascii_case("bearer").then_some(Self::Bearer)
+        let types = [("bearer", Self::Bearer), ("dpop", Self::Dpop)];
+        let mut types = types.into_iter();
+        let found = types.find(|(name, _)| text.eq_ignore_ascii_case(name));
+        found.map(|(_, own)| own)
     }
 }
 
 impl Answer {
     /// What was answered, where it is a success that may be used.
-    pub(super) fn parse(answer: &Response<Bytes>) -> Result<Self, TokenFailure> {
+    pub(super) fn parse(answer: &Response<Bytes>, binding: Binding) -> Result<Self, TokenFailure> {
         let status = answer.status();
         if says_later(status) || status.is_client_error() {
             return Err(TokenFailure::Error(error_answer(answer)));
@@ -74,7 +89,13 @@ impl Answer {
             return Err(TokenResponseFault::Status(status.as_u16()).into());
         }
         let body = object(answer.body()).ok_or(TokenResponseFault::NotAnObject)?;
-        Ok(Self::read(&body)?)
+        let answer = Self::read(&body)?;
+        match (answer.token_type, binding) {
+            (TokenType::Dpop, Binding::Unasked) => Err(TokenResponseFault::TokenType.into()),
+            (TokenType::Bearer, Binding::Demanded) => Err(TokenResponseFault::NotBound.into()),
+            (TokenType::Dpop, Binding::Asked | Binding::Demanded)
+            | (TokenType::Bearer, Binding::Unasked | Binding::Asked) => Ok(answer),
+        }
     }
 
     fn read(body: &Map<String, Value>) -> Result<Self, TokenResponseFault> {
@@ -149,7 +170,10 @@ impl Serialize for Answer {
 impl From<Answer> for TokenResponse {
     fn from(answer: Answer) -> Self {
         Self {
-            access_token: AccessToken::new(answer.access_token.secret()),
+            access_token: match answer.token_type {
+                TokenType::Bearer => AccessToken::new(answer.access_token.secret()),
+                TokenType::Dpop => AccessToken::bound(answer.access_token.secret()),
+            },
             refresh_token: answer
                 .refresh_token
                 .map(|token| RefreshToken::new(token.into_secret())),
@@ -227,7 +251,7 @@ mod tests {
             ),
             ("no type", json!({"token_type": null}), Some(TokenType)),
             ("MAC", json!({"token_type": "mac"}), Some(TokenType)),
-            ("DPoP", json!({"token_type": "DPoP"}), Some(TokenType)),
+            ("DPoP", json!({"token_type": "DPoP"}), None),
             ("ID token a number", json!({"id_token": 1}), None),
             ("ID token null", json!({"id_token": null}), None),
             ("refresh token a number", json!({"refresh_token": 1}), None),
@@ -238,6 +262,47 @@ mod tests {
         let id_token = |value| read(&json!({"id_token": value})).unwrap().id_token;
         assert_eq!(id_token(json!(1)).err(), Some(IdTokenType));
         assert!(id_token(json!(null)).unwrap().is_none());
+    }
+
+    /// A14, C8: a bound token only where one was asked for, in any case; a plain one unless only a bound one
+    /// will do; any other never.
+    #[test]
+    fn the_type_of_a_token_is_as_it_was_asked_for() {
+        use TokenResponseFault::{NotBound, TokenType};
+        let none = Some(TokenType);
+        for (token_type, unasked, asked, demanded) in [
+            (json!("Bearer"), None, None, Some(NotBound)),
+            (json!("bEARER"), None, None, Some(NotBound)),
+            (json!("DPoP"), none, None, None),
+            (json!("dpop"), none, None, None),
+            (json!("DPOP"), none, None, None),
+            (json!("mac"), none, none, none),
+            (json!("N_A"), none, none, none),
+            (json!("DPoP Bearer"), none, none, none),
+            (json!(["DPoP"]), none, none, none),
+            (json!(""), none, none, none),
+            (json!(null), none, none, none),
+        ] {
+            let body = json!({"access_token": "at", "token_type": token_type}).to_string();
+            let answer = Response::new(Bytes::from(body));
+            for (binding, expected) in [
+                (Binding::Unasked, unasked),
+                (Binding::Asked, asked),
+                (Binding::Demanded, demanded),
+            ] {
+                let fault = match Answer::parse(&answer, binding) {
+                    Ok(answer) => {
+                        let is_bound = TokenResponse::from(answer).access_token.is_bound();
+                        let said = token_type.as_str().unwrap_or_default();
+                        assert_eq!(is_bound, said.eq_ignore_ascii_case("dpop"));
+                        None
+                    }
+                    Err(TokenFailure::Fault(fault)) => Some(fault),
+                    Err(failure) => panic!("{failure}"),
+                };
+                assert_eq!(fault, expected, "{token_type} {binding:?}");
+            }
+        }
     }
 
     /// C8: a lifetime may be missing or a string; what makes no sense is the same as missing.

@@ -18,37 +18,72 @@ use crate::oidc::jwks::Jwks;
 use crate::oidc::jws::{self, Expected};
 use crate::oidc::key_fetches::Source;
 use crate::oidc::untrusted::{ExchangeError, UserInfoFault};
+use crate::secret::AccessToken;
+use crate::web::proof::{DPOP, NonceTold, ProofRefusal, Proving};
 
 const ENDPOINT: &str = "userinfo";
 
 /// Said of the sign-in, not of the user: only the ID token says it.
 const SIGN_IN_CLAIMS: [&str; 4] = ["acr", "amr", "auth_time", "events"];
 
+/// Where UserInfo is, and how it is asked.
+pub(super) struct UserInfo<'a> {
+    pub(super) url: &'a Url,
+    /// How a proof calls that.
+    pub(super) htu: &'a str,
+    /// What the access token is bound to, if to anything.
+    pub(super) proving: Option<Proving<'a>>,
+    pub(super) calls: &'a Calls,
+}
+
+impl UserInfo<'_> {
+    /// Asks; once more where that is to hear nothing but a nonce first (A14).
+    async fn answer(&self, access_token: &AccessToken) -> Result<Response<Bytes>, ExchangeError> {
+        let answer = self.ask(access_token).await?;
+        let Some(proving) = &self.proving else {
+            return Ok(answer);
+        };
+        let told = proving.prover.note(self.htu, answer.headers());
+        let wants_nonce = answer.status() == StatusCode::UNAUTHORIZED
+            && ProofRefusal::of(answer.headers()) == Some(ProofRefusal::Nonce);
+        if told == NonceTold::No || !wants_nonce {
+            return Ok(answer);
+        }
+        self.ask(access_token).await
+    }
+
+    async fn ask(&self, access_token: &AccessToken) -> Result<Response<Bytes>, ExchangeError> {
+        let unusable = || ExchangeError::Untrusted(UserInfoFault::AccessToken.into());
+        let authorization = access_token.authorization().ok_or_else(unusable)?;
+        let proving = self.proving.as_ref();
+        let proof =
+            proving.and_then(|proving| proving.proof(&Method::GET, self.htu, Some(&authorization)));
+        let mut request = request(Method::GET, self.url)
+            .header(AUTHORIZATION, authorization)
+            .header(ACCEPT, "application/json, application/jwt")
+            .body(Bytes::new())
+            .map_err(|_| unusable())?;
+        let headers = request.headers_mut();
+        headers.extend(proof.map(|proof| (DPOP, proof)));
+        self.calls.send(ENDPOINT, request).await.map_err(|source| {
+            unavailable(Unavailable::NoAnswer {
+                endpoint: ENDPOINT,
+                source,
+            })
+        })
+    }
+}
+
 /// The claims that UserInfo has about `sub`.
 pub(super) async fn fetch(
-    url: &Url,
+    asked: &UserInfo<'_>,
     sub: &str,
     verifier: &Verifier<'_>,
     algs: &[IdTokenAlg],
-    calls: &Calls,
     jwks: &Jwks,
 ) -> Result<Map<String, Value>, ExchangeError> {
     let untrusted = |fault: UserInfoFault| ExchangeError::Untrusted(fault.into());
-    let bearer = verifier
-        .access_token
-        .authorization()
-        .ok_or_else(|| untrusted(UserInfoFault::AccessToken))?;
-    let request = request(Method::GET, url)
-        .header(AUTHORIZATION, bearer)
-        .header(ACCEPT, "application/json, application/jwt")
-        .body(Bytes::new())
-        .map_err(|_| untrusted(UserInfoFault::AccessToken))?;
-    let answer = calls.send(ENDPOINT, request).await.map_err(|source| {
-        unavailable(Unavailable::NoAnswer {
-            endpoint: ENDPOINT,
-            source,
-        })
-    })?;
+    let answer = asked.answer(verifier.access_token).await?;
     let status = answer.status();
     if says_later(status) {
         return Err(unavailable(Unavailable::Status {

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::secret::{AccessToken, CodeVerifier, IdToken, Nonce, ProofKey, RefreshToken, State};
 use crate::session::id::SessionId;
 use crate::session::tokens::{Access, Other, Tokens};
+use crate::web::proof::Prover;
 
 /// Which of a session's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl fmt::Display for TokenPart<'_> {
 pub fn token_sizes(tokens: &Tokens) -> impl Iterator<Item = (TokenPart<'_>, usize)> {
     let refresh_token = tokens.refresh_token.as_deref().map(RefreshToken::expose);
     let id_token = tokens.id_token.as_deref().map(IdToken::expose);
-    let proof_key = tokens.proof_key.as_deref().map(ProofKey::expose);
+    let proof_key = tokens.prover.as_deref().map(|prover| prover.key().expose());
     let own = [
         (TokenPart::AccessToken, tokens.own.token.expose().len()),
         (TokenPart::RefreshToken, refresh_token.map_or(0, str::len)),
@@ -145,7 +146,7 @@ impl FieldWriter {
             .number(i64::from(tokens.own.token.is_bound()))
             .count(tokens.own.version)
             .count(tokens.spent)
-            .optional(tokens.proof_key.as_deref().map(ProofKey::expose))
+            .optional_proof_key(tokens.prover.as_deref())
             .count(tokens.others.len() as u64);
         for Other { key, access } in &tokens.others {
             writer = writer
@@ -157,6 +158,18 @@ impl FieldWriter {
                 .optional_moment(access.refresh_at);
         }
         writer
+    }
+
+    /// Adds a key that tokens are bound to.
+    #[must_use]
+    pub fn proof_key(self, prover: &Prover) -> Self {
+        self.bytes(prover.key().expose())
+    }
+
+    /// Adds a key that tokens are bound to, which may be missing.
+    #[must_use]
+    pub fn optional_proof_key(self, prover: Option<&Prover>) -> Self {
+        self.optional(prover.map(|prover| prover.key().expose()))
     }
 
     fn count(self, count: u64) -> Self {
@@ -264,7 +277,7 @@ impl<'a> FieldReader<'a> {
         }
         tokens.own.version = self.count()?;
         tokens.spent = self.count()?;
-        tokens.proof_key = self.optional()?.map(ProofKey::new).map(Arc::new);
+        tokens.prover = self.optional_proof_key()?;
         for _ in 0..self.count()? {
             let key = self.text()?.into();
             let is_bound = self.is_bound()?;
@@ -280,6 +293,12 @@ impl<'a> FieldReader<'a> {
             tokens.others.push(Other { key, access });
         }
         Some(())
+    }
+
+    /// A key that tokens are bound to, which may be missing.
+    pub fn optional_proof_key(&mut self) -> Option<Option<Arc<Prover>>> {
+        let key = self.optional()?.map(ProofKey::new);
+        Some(key.map(Prover::of).map(Arc::new))
     }
 
     fn is_bound(&mut self) -> Option<bool> {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::clock::Timestamp;
-use crate::secret::{AccessToken, IdToken, ProofKey, RefreshToken};
+use crate::secret::{AccessToken, IdToken, RefreshToken};
+use crate::web::proof::Prover;
 
 /// What the provider granted, and until when it is good.
 #[derive(Clone)]
@@ -28,7 +29,7 @@ pub struct Tokens {
     /// Access tokens for something else, in no order.
     pub others: Vec<Other>,
     /// What proves that the access tokens are ours, where they are bound to it (RFC 9449).
-    pub proof_key: Option<Arc<ProofKey>>,
+    pub prover: Option<Arc<Prover>>,
     /// When the provider lets go of the refresh token, where it says so.
     pub grant_ends: Option<Timestamp>,
 }
@@ -67,7 +68,7 @@ impl Tokens {
             refresh_token: None,
             id_token: None,
             others: Vec::new(),
-            proof_key: None,
+            prover: None,
             grant_ends: None,
         }
     }
@@ -110,7 +111,7 @@ impl Tokens {
     /// know.
     pub(super) fn are_plain(&self) -> bool {
         self.others.is_empty()
-            && self.proof_key.is_none()
+            && self.prover.is_none()
             && !self.own.token.is_bound()
             && self.own.version == self.version
             && self.spent == self.version

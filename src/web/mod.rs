@@ -28,6 +28,7 @@ pub mod pace;
 pub mod plain_text;
 pub mod printable;
 pub mod problem;
+pub mod proof;
 pub mod public_origin;
 pub mod registration;
 pub mod regular_file;

@@ -326,7 +326,7 @@ async fn check_online_rehearses_a_login() {
             Some(back("invalid_request")),
             "",
             Some(2),
-            "look whether it demands pushed requests (PAR)",
+            "or pushed requests (PAR)",
         ),
         (
             Some(Fault::Error(Endpoint::Token, 400, "invalid_request")),

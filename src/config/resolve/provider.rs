@@ -18,7 +18,7 @@ use crate::config::resolve::{
 };
 use crate::config::words::Chosen;
 use crate::oidc::{
-    ClientAuth, IdTokenAlg, LogoutTokenRules, OwnCertificate, ProviderSettings, ResponseMode,
+    ClientAuth, Dpop, IdTokenAlg, LogoutTokenRules, OwnCertificate, ProviderSettings, ResponseMode,
     TableName, own_parameters,
 };
 use crate::web::loopback::is_loopback;
@@ -145,6 +145,7 @@ pub(super) fn provider(
             exp_optional: provider.allow_logout_token_without_exp.or(false),
         },
         response_mode: provider.response_mode.or(Chosen(ResponseMode::Query)).0,
+        dpop: provider.dpop.or(Chosen(Dpop::Never)).0,
         require_response_iss: provider.require_response_iss.or(false),
         userinfo: provider.userinfo.or(false),
         timeout,

@@ -45,13 +45,13 @@ impl Grant {
 impl Stage {
     async fn buy(&self, grant: Grant, spec: &TokenSpec) -> Result<BoughtToken, TokenRefusal> {
         match grant {
-            Grant::Client => self.provider.client_token(spec).await,
+            Grant::Client => self.provider.client_token(spec, None).await,
             Grant::Exchange | Grant::OnBehalfOf => {
                 let subject = AccessToken::new("at-of-the-user");
-                {
-                    let terms = spec.exchange().unwrap();
-                    self.provider.exchange(&subject, None, spec, terms).await
-                }
+                let terms = spec.exchange().unwrap();
+                self.provider
+                    .exchange(&subject, None, spec, terms, None)
+                    .await
             }
         }
     }

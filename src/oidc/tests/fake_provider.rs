@@ -22,6 +22,8 @@ use super::SigningKey;
 #[derive(Clone)]
 pub(in crate::oidc) enum Answer {
     Body(u16, &'static str, Bytes),
+    /// With these fields as well.
+    With(Box<Self>, Vec<(&'static str, String)>),
     Redirect(String),
     /// Reads the request and closes the connection.
     BreakOff,
@@ -32,6 +34,28 @@ pub(in crate::oidc) enum Answer {
 impl Answer {
     pub(in crate::oidc) fn json(status: u16, body: &Value) -> Self {
         Self::Body(status, "application/json", body.to_string().into())
+    }
+
+    /// JSON, and the nonce that the next proof is to hold.
+    pub(in crate::oidc) fn with_nonce(status: u16, nonce: &str, body: &'static str) -> Self {
+        Self::Body(status, "application/json", body.into()).and_nonce(nonce)
+    }
+
+    /// The same answer with a nonce.
+    pub(in crate::oidc) fn and_nonce(self, nonce: &str) -> Self {
+        Self::With(Box::new(self), vec![("dpop-nonce", nonce.to_owned())])
+    }
+
+    /// 401 with this challenge and this nonce.
+    pub(in crate::oidc) fn challenge(challenge: &str, nonce: &str) -> Self {
+        let fields = vec![
+            ("www-authenticate", challenge.to_owned()),
+            ("dpop-nonce", nonce.to_owned()),
+        ];
+        Self::With(
+            Box::new(Self::Body(401, "text/plain", Bytes::new())),
+            fields,
+        )
     }
 }
 
@@ -179,7 +203,18 @@ async fn answer(
     };
     let always = || script.always.lock().unwrap().get(&path).cloned();
     let missing = Answer::Body(404, "text/plain", Bytes::new());
-    match next.or_else(always).unwrap_or(missing) {
+    written(next.or_else(always).unwrap_or(missing)).await
+}
+
+async fn written(answer: Answer) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    match answer {
+        Answer::With(inner, fields) => {
+            let mut answer = Box::pin(written(*inner)).await?;
+            for (name, value) in fields {
+                answer.headers_mut().insert(name, value.parse().unwrap());
+            }
+            Ok(answer)
+        }
         Answer::Body(status, kind, body) => Ok(Response::builder()
             .status(status)
             .header(CONTENT_TYPE, kind)

@@ -37,6 +37,7 @@ impl Stage {
                 &AuthorizationCode::new("code-1"),
                 CodeVerifier::new("verifier-1"),
                 &expected,
+                None,
             )
             .await
     }
@@ -53,6 +54,7 @@ impl Stage {
             code_verifier: &CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
             extra,
             id_token_hint: None,
+            prover: None,
         };
         let url = self.provider.authorization_url(&request).await.unwrap();
         assert_eq!(url.path(), "/authorize");

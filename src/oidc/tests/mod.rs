@@ -5,6 +5,7 @@ mod fake_provider;
 mod signing;
 
 mod bought;
+mod dpop;
 mod id_token;
 mod keys;
 mod login;
@@ -24,7 +25,7 @@ use url::Url;
 
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
 use crate::oidc::{
-    ClientAuth, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, OwnCertificate, Provider,
+    ClientAuth, Dpop, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, OwnCertificate, Provider,
     ProviderLogout, ProviderSettings, ResponseMode, TableName,
 };
 use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
@@ -52,6 +53,7 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         trusted_audiences: Vec::new(),
         clock_skew: Duration::from_mins(1),
         logout_tokens: LogoutTokenRules::default(),
+        dpop: Dpop::Never,
         response_mode: ResponseMode::Query,
         require_response_iss: false,
         userinfo: false,
@@ -120,8 +122,12 @@ fn the_futures_are_send() {
         };
         let code = AuthorizationCode::new("");
         let verifier = CodeVerifier::new("");
-        let grant = provider.exchange_code(&code, verifier, &expected).await;
+        let grant = provider
+            .exchange_code(&code, verifier, &expected, None)
+            .await;
         let facts = grant.unwrap().identity.facts;
-        provider.refresh(&RefreshToken::new(""), &facts, None).await
+        provider
+            .refresh(&RefreshToken::new(""), &facts, None, None)
+            .await
     });
 }

@@ -8,7 +8,7 @@ use crate::oidc::{AssertionAudience, ClientAuth, GrantFacts, RefreshError, Refre
 use crate::secret::{ClientKey, RefreshToken};
 
 impl Stage {
-    fn granted(&self) -> GrantFacts {
+    pub(super) fn granted(&self) -> GrantFacts {
         GrantFacts {
             sub: "alice".to_owned(),
             iss: self.fake.issuer().to_owned(),
@@ -23,7 +23,7 @@ impl Stage {
 
     async fn refresh(&self) -> Result<RefreshedTokens, RefreshError> {
         self.provider
-            .refresh(&RefreshToken::new("rt-1"), &self.granted(), None)
+            .refresh(&RefreshToken::new("rt-1"), &self.granted(), None, None)
             .await
     }
 

@@ -308,6 +308,7 @@ mod tests {
     use crate::secret::{AccessToken, ProofKey, SessionKey};
     use crate::session::fixture;
     use crate::session::tokens::Access;
+    use crate::web::proof::Prover;
     use std::time::Duration;
 
     fn hash() -> SessionHash {
@@ -404,7 +405,7 @@ mod tests {
         let now = Timestamp::from_unix_seconds(1000);
         let bound = Access::new(1, AccessToken::bound("orders")).unwrap();
         let mut set = plain.with(Some("resource=orders".into()), bound, now);
-        set.proof_key = Some(Arc::new(ProofKey::new(b"key")));
+        set.prover = Some(Arc::new(Prover::of(ProofKey::new(b"key"))));
         set.grant_ends = Some(now + Duration::from_secs(7));
         assert_eq!(form(&set), Some(FORM_OF_SETS));
         let opened = sealer.open(&sealer.row(&session, &set)).unwrap();
@@ -413,7 +414,7 @@ mod tests {
         assert_eq!((opened.own.version, opened.spent), (1, 1));
         let orders = opened.access(Some(&"resource=orders".into())).unwrap();
         assert_eq!(orders.authorization, "DPoP orders");
-        assert_eq!(opened.proof_key.as_ref().unwrap().expose(), b"key");
+        assert_eq!(opened.prover.as_ref().unwrap().key().expose(), b"key");
         assert_eq!(opened.grant_ends, set.grant_ends);
 
         // The end of the grant is told in the first form too, for the tokens that it is true of.

@@ -272,7 +272,7 @@ async fn the_check_hears_what_keycloak_demands() {
         (
             json!({ "attributes": { dpop: "true" } }),
             json!({ "attributes": { dpop: "false" } }),
-            "demands DPoP, which bff does not send yet; turn that off",
+            "demands DPoP of this client; write provider.dpop = \"always\"",
         ),
         (
             json!({ "secret": "another" }),
