@@ -254,7 +254,7 @@ fn prove_a_request(bencher: Bencher<'_, '_>) {
         randomness: &SystemRandomness,
     };
     let htu = "https://orders.example.com/api/v1/orders/4711";
-    bencher.bench_local(|| proving.proof(&Method::GET, black_box(htu), token.as_ref().ok()));
+    bencher.bench_local(|| proving.proof(&Method::GET, black_box(htu), token.as_ref().ok(), None));
 }
 
 fn registration() -> Registration {

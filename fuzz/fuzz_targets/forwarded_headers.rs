@@ -71,6 +71,7 @@ fn check(stage: &Stage, parts: &http::request::Parts, answer: &[u8]) {
                 body: RequestBody::Empty,
                 path: &path,
                 authorization: Some(&bearer),
+                proving: None,
                 told: &[],
                 client: &client,
                 public: &stage.public,

@@ -127,6 +127,7 @@ impl Foundation {
             websocket_ping: server.timeouts.websocket_ping,
             strangers: self.ground.strangers.clone(),
             clock: Arc::clone(&self.ground.clock),
+            randomness: Arc::clone(&self.ground.randomness),
             audience,
             metrics: self.ground.metrics.clone(),
         }))

@@ -34,6 +34,8 @@ table! {
         auth: Chosen<RouteAuth>,
         /// Which access token its calls carry. Default "user"; "none" where auth is "none".
         token: TokenChoice,
+        /// How the upstream knows its own address, for proofs of possession. Default how it is called.
+        dpop_htu: String,
         /// Who may call: claims by name or dotted path, each with what it must say or a list of that, and `acr`,
         /// `max_auth_age`, `scope`. Default whoever has a session.
         require: RequireTable,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _, stream};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use hyper::body::Incoming;
@@ -19,9 +19,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::provider::core::{ACR_VALUES, Core, Introspection};
+use super::provider::shown::Shown;
 use super::serve::{collect, json as json_reply, reply};
 use crate::clock::Clock;
 use crate::web::body::{Body, BodyError};
+use crate::web::proof::DPOP;
 
 /// The sign-in that a payment asks for, as the development provider knows it.
 const STRONG: &str = ACR_VALUES[1];
@@ -39,17 +41,30 @@ impl Api {
     }
 
     /// Answers a request to `/api/…`.
-    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let Some(caller) = bearer(request.headers()).and_then(|token| self.core.introspect(token))
-        else {
-            return unauthorized();
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let shown = Shown::of(request.headers());
+        let htu = address(&request);
+        let caller = self.core.presented(shown, request.method().as_str(), &htu);
+        let mut answer = match caller {
+            Ok(caller) => self.answer_to(request, &caller).await,
+            Err(refusal) => refused(refusal.code, &refusal.challenge()),
         };
+        let nonce = self.core.fresh_nonce();
+        if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
+            answer.headers_mut().insert("dpop-nonce", nonce);
+        }
+        answer
+    }
+
+    async fn answer_to(
+        &self,
+        mut request: Request<Incoming>,
+        caller: &Introspection,
+    ) -> Response<Body> {
         match (request.method(), request.uri().path()) {
-            (&Method::GET, "/api/hello") => {
-                json_reply(StatusCode::OK, &received(&request, &caller))
-            }
+            (&Method::GET, "/api/hello") => json_reply(StatusCode::OK, &received(&request, caller)),
             (&Method::POST, "/api/pay") if caller.acr != Some(STRONG) => ask_for_more(),
-            (&Method::POST, "/api/echo" | "/api/pay") => echo(request, &caller).await,
+            (&Method::POST, "/api/echo" | "/api/pay") => echo(request, caller).await,
             (&Method::GET, "/api/events") => self.events(),
             (&Method::GET, "/api/ws") => web_socket(&mut request),
             _ => json_reply(StatusCode::NOT_FOUND, &json!({ "error": "not_found" })),
@@ -79,7 +94,9 @@ fn received<B>(request: &Request<B>, caller: &Introspection) -> Value {
     let mut headers = Map::new();
     for name in request.headers().keys() {
         let shown = if name == header::AUTHORIZATION {
-            "Bearer (blanked)".to_owned()
+            blanked(request.headers())
+        } else if name == DPOP {
+            "(blanked)".to_owned()
         } else {
             let values: Vec<_> = request
                 .headers()
@@ -101,6 +118,14 @@ fn received<B>(request: &Request<B>, caller: &Introspection) -> Value {
         "scope": caller.scope.join(" "),
         "acr": caller.acr,
     })
+}
+
+/// The scheme of the credential, and nothing of the token.
+fn blanked(headers: &HeaderMap) -> String {
+    let scheme = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.split_once(' '));
+    format!("{} (blanked)", scheme.map_or("", |(scheme, _)| scheme))
 }
 
 async fn echo(request: Request<Incoming>, caller: &Introspection) -> Response<Body> {
@@ -153,15 +178,11 @@ async fn say_back(upgrade: OnUpgrade) {
     }
 }
 
-fn bearer(headers: &http::HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-/// RFC 6750 §3.
-fn unauthorized() -> Response<Body> {
-    refused("invalid_token", "Bearer error=\"invalid_token\"")
+/// How a proof calls the address of a request: as it was called.
+fn address<B>(request: &Request<B>) -> String {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{host}{}", request.uri().path())
 }
 
 /// Asks for a stronger sign-in (RFC 9470 §3).

@@ -32,7 +32,7 @@ use crate::oidc::token_failure::TokenFailure;
 use crate::oidc::token_response::{Answer, Binding, TokenResponse, error_answer};
 use crate::oidc::{Dpop, ProviderSettings};
 use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, RefreshToken};
-use crate::web::proof::{DPOP, NonceTold, Proving};
+use crate::web::proof::{DPOP, Proving, ServerNonce};
 use crate::web::token_spec::TokenSpec;
 
 const ENDPOINT: &str = "token";
@@ -143,34 +143,36 @@ impl TokenEndpoint<'_> {
     /// Asks the token endpoint, be it for oauth2 or for ourselves: once, and once more where that is to hear
     /// nothing but a nonce first (A14). Nothing was spent then.
     async fn attempt(&self, request: HttpRequest) -> Result<Response<Bytes>, TokenFailure> {
-        let again = self.proving.is_some().then(|| request.clone());
-        let (answer, nonce) = self.ask(request).await?;
-        match (again, nonce) {
-            (Some(again), NonceTold::Yes) if wants_nonce(&answer) => Ok(self.ask(again).await?.0),
-            _ => Ok(answer),
+        let Some(proving) = &self.proving else {
+            return self.ask(request, None).await;
+        };
+        let again = request.clone();
+        let mut answer = self.ask(request, None).await?;
+        let mut nonce = ServerNonce::of(answer.headers());
+        if nonce.is_some() && wants_nonce(&answer) {
+            answer = self.ask(again, nonce.as_ref()).await?;
+            nonce = ServerNonce::of(answer.headers()).or(nonce);
         }
+        proving.note(&self.metadata.token_htu, nonce);
+        Ok(answer)
     }
 
-    /// Asks once.
+    /// Asks once; after a refusal, with the nonce that it gave.
     async fn ask(
         &self,
         request: HttpRequest,
-    ) -> Result<(Response<Bytes>, NonceTold), TokenFailure> {
+        refused_for: Option<&ServerNonce>,
+    ) -> Result<Response<Bytes>, TokenFailure> {
         let request = self.finished(request).await;
         let mut request = request.map_err(TokenFailure::Credential)?;
-        let htu = &self.metadata.token_htu;
         if let Some(proving) = &self.proving {
-            let proof = proving.proof(&Method::POST, htu, None);
+            let htu = &self.metadata.token_htu;
+            let proof = proving.proof(&Method::POST, htu, None, refused_for);
             let headers = request.headers_mut();
             headers.extend(proof.map(|proof| (DPOP, proof)));
         }
         let answer = self.calls.buy(ENDPOINT, request).await;
-        let answer = answer.map_err(TokenFailure::NoAnswer)?;
-        let told = match &self.proving {
-            Some(proving) => proving.prover.note(htu, answer.headers()),
-            None => NonceTold::No,
-        };
-        Ok((answer, told))
+        answer.map_err(TokenFailure::NoAnswer)
     }
 
     fn binding(&self) -> Binding {

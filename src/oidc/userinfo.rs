@@ -19,7 +19,7 @@ use crate::oidc::jws::{self, Expected};
 use crate::oidc::key_fetches::Source;
 use crate::oidc::untrusted::{ExchangeError, UserInfoFault};
 use crate::secret::AccessToken;
-use crate::web::proof::{DPOP, NonceTold, ProofRefusal, Proving};
+use crate::web::proof::{DPOP, ProofRefusal, Proving, ServerNonce};
 
 const ENDPOINT: &str = "userinfo";
 
@@ -39,25 +39,33 @@ pub(super) struct UserInfo<'a> {
 impl UserInfo<'_> {
     /// Asks; once more where that is to hear nothing but a nonce first (A14).
     async fn answer(&self, access_token: &AccessToken) -> Result<Response<Bytes>, ExchangeError> {
-        let answer = self.ask(access_token).await?;
+        let mut answer = self.ask(access_token, None).await?;
+        let mut nonce = ServerNonce::of(answer.headers());
+        let wants_nonce = answer.status() == StatusCode::UNAUTHORIZED
+            && ProofRefusal::of(answer.headers()) == Some(ProofRefusal::Nonce);
         let Some(proving) = &self.proving else {
             return Ok(answer);
         };
-        let told = proving.prover.note(self.htu, answer.headers());
-        let wants_nonce = answer.status() == StatusCode::UNAUTHORIZED
-            && ProofRefusal::of(answer.headers()) == Some(ProofRefusal::Nonce);
-        if told == NonceTold::No || !wants_nonce {
-            return Ok(answer);
+        if nonce.is_some() && wants_nonce {
+            answer = self.ask(access_token, nonce.as_ref()).await?;
+            nonce = ServerNonce::of(answer.headers()).or(nonce);
         }
-        self.ask(access_token).await
+        proving.note(self.htu, nonce);
+        Ok(answer)
     }
 
-    async fn ask(&self, access_token: &AccessToken) -> Result<Response<Bytes>, ExchangeError> {
+    /// Asks once; after a refusal, with the nonce that it gave.
+    async fn ask(
+        &self,
+        access_token: &AccessToken,
+        refused_for: Option<&ServerNonce>,
+    ) -> Result<Response<Bytes>, ExchangeError> {
         let unusable = || ExchangeError::Untrusted(UserInfoFault::AccessToken.into());
         let authorization = access_token.authorization().ok_or_else(unusable)?;
         let proving = self.proving.as_ref();
-        let proof =
-            proving.and_then(|proving| proving.proof(&Method::GET, self.htu, Some(&authorization)));
+        let proof = proving.and_then(|proving| {
+            proving.proof(&Method::GET, self.htu, Some(&authorization), refused_for)
+        });
         let mut request = request(Method::GET, self.url)
             .header(AUTHORIZATION, authorization)
             .header(ACCEPT, "application/json, application/jwt")

@@ -28,6 +28,7 @@ use crate::session::store::Found;
 use crate::web::body::Body;
 use crate::web::ending::Ending;
 use crate::web::navigation::is_page_load;
+use crate::web::proof::Proving;
 use crate::web::requirement::Requirement;
 use crate::web::strangers::{Demand, Turn};
 use crate::web::token_spec::RouteToken;
@@ -73,7 +74,9 @@ impl Serving<'_> {
             Some(_) => None,
             None => Some(self.turn(Demand::Call, client.address())?),
         };
+        let proving = self.proving(&caller);
         let call = |(authorization, ending), body| Call {
+            proving: proving.as_ref(),
             route,
             parts,
             body,
@@ -119,8 +122,8 @@ impl Serving<'_> {
             (turn, _) => turn,
         };
         let mut call = call(better.adds(), RequestBody::Empty);
-        let told = self.told_of(route, &better);
-        call.told = &told;
+        let (told, proving) = (self.told_of(route, &better), self.proving(&better));
+        (call.told, call.proving) = (&told, proving.as_ref());
         let again = Box::pin(self.worker.upstreams.forward(call)).await?;
         Ok(account::held(again, turn, parts.version))
     }
@@ -145,6 +148,17 @@ impl Serving<'_> {
             told.extend(token.map(|token| (identity.header.clone(), token)));
         }
         told
+    }
+
+    /// What the caller's token is bound to, if to anything.
+    fn proving<'a>(&'a self, caller: &'a Caller) -> Option<Proving<'a>> {
+        let prover = caller.token.as_ref()?.prover()?;
+        let shared = self.worker.shared();
+        Some(Proving {
+            prover,
+            clock: &*shared.clock,
+            randomness: &*shared.randomness,
+        })
     }
 
     async fn open_socket(

@@ -63,6 +63,7 @@ pub struct Shared {
     websocket_ping: Option<Duration>,
     strangers: Strangers,
     clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
     /// Of failed logins, hosts and proxies that are not ours, on whichever worker.
     warnings: Repeats,
     /// Where requests are counted that reach nothing.
@@ -77,6 +78,7 @@ pub struct SharedParts {
     pub websocket_ping: Option<Duration>,
     pub strangers: Strangers,
     pub clock: Arc<dyn Clock>,
+    pub randomness: Arc<dyn Randomness>,
     pub audience: Audience,
     pub metrics: Metrics,
 }
@@ -89,6 +91,7 @@ impl Shared {
             websocket_ping,
             strangers,
             clock,
+            randomness,
             audience,
             metrics,
         } = parts;
@@ -97,6 +100,7 @@ impl Shared {
             websocket_ping,
             strangers,
             clock,
+            randomness,
             warnings: Repeats::default(),
             trusted_proxies,
             audience,

@@ -41,6 +41,24 @@ pub enum ForwardError {
     /// What the upstream sent may not be passed on: 502.
     #[error("the upstream's answer is refused")]
     BadAnswer(#[source] AnswerFault),
+    /// The upstream wants a nonce in the proof of a request too long to be sent twice; the next will hold
+    /// one: 503.
+    #[error(
+        "the upstream wants a nonce in the proof of possession, and the body is too long to be kept"
+    )]
+    NonceWanted,
+    /// The upstream takes the proof for none: 502.
+    #[error(
+        "the upstream refuses the proof of possession, which calls its address {htu}: route.dpop_htu says how it knows itself; or its clock is not ours"
+    )]
+    ProofRefused {
+        /// The route's name.
+        route: Arc<str>,
+        /// The upstream.
+        upstream: String,
+        /// The address that the proof was made for.
+        htu: String,
+    },
     /// The browser's body broke off or was malformed: 400.
     #[error("the request's body broke off")]
     BrowserBody,

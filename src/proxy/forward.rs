@@ -3,77 +3,23 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::proxy::PathRewrite;
+use crate::proxy::call::{head_for, target};
 use crate::proxy::exchange::{self, Bounds, Failure, Tail};
-use crate::proxy::headers::location::Locations;
 use crate::proxy::headers::request::{self, HeadFor, MaxForwards};
 use crate::proxy::headers::response::{self, Trailers};
-use crate::proxy::path::RequestPath;
+use crate::proxy::proven::Proven;
 use crate::proxy::route::{Route, Upstream};
 use crate::proxy::upload::Outgoing;
-use crate::proxy::upstream::{Link, Upstreams};
+use crate::proxy::upstream::{Link, Reuse, Upstreams};
 use crate::proxy::wire::{Framing, Outbound};
 use crate::web::body::Body;
-use crate::web::client_address::ClientAddress;
-use crate::web::cookie_names::CookieNames;
-use crate::web::ending::Ending;
-use crate::web::public_origin::PublicOrigin;
 
+pub use crate::proxy::call::Call;
 pub use crate::proxy::error::ForwardError;
 pub use crate::proxy::headers::response::{AnswerFault, check as check_answer};
 pub use crate::proxy::upload::{RequestBody, UploadFault};
-
-/// One request to forward.
-#[derive(Debug)]
-pub struct Call<'a> {
-    /// Where it goes.
-    pub route: &'a Route,
-    /// Its head, as the browser sent it.
-    pub parts: &'a Parts,
-    /// Its body.
-    pub body: RequestBody,
-    /// Its path, as it was matched.
-    pub path: &'a RequestPath,
-    /// The credential to add, if there is one.
-    pub authorization: Option<&'a HeaderValue>,
-    /// What the operator has it told of its session.
-    pub told: &'a [(HeaderName, HeaderValue)],
-    /// Who calls.
-    pub client: &'a ClientAddress,
-    /// The origin that the browser sees.
-    pub public: &'a PublicOrigin,
-    /// The id that joins the log lines of this request.
-    pub request_id: &'a HeaderValue,
-    /// The cookies that stay here.
-    pub strip: &'a CookieNames,
-    /// The end of the session that this answer belongs to.
-    pub ending: Option<Ending>,
-}
-
-impl<'a> Call<'a> {
-    /// How the upstream's addresses look from here.
-    pub(super) fn locations(&self, upstream: &'a Upstream) -> Locations<'a> {
-        Locations {
-            route: self.route,
-            upstream,
-            public: self.public,
-            asked: self.parts,
-        }
-    }
-}
-
-/// Whether an exchange may use a connection that has served before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reuse {
-    /// An idle one, where there is one.
-    Allowed,
-    /// A new one, which the upstream cannot be about to close.
-    Never,
-}
 
 impl Upstreams {
     /// Forwards one request and gives the answer, its body streaming.
@@ -104,13 +50,16 @@ impl Upstreams {
             return Err(ForwardError::BodyTooLarge);
         }
         let framing = framing(&call, length);
-        let body = std::mem::take(&mut call.body);
-        let (mut body, progress) = Outgoing::new(body, self.upload_limits(call.route));
-        let bounds = Bounds {
-            timeout: settings.timeout,
-            progress: progress.as_ref(),
-            ending: call.ending.as_ref(),
+        let mut proven = match call.proving {
+            None => None,
+            Some(proving) => {
+                let limits = self.upload_limits(call.route);
+                let begun = Proven::begin(proving, &mut call.body, limits);
+                Some(Box::new(Box::pin(begun).await?))
+            }
         };
+        let body = std::mem::take(&mut call.body);
+        let (mut body, mut progress) = Outgoing::new(body, self.upload_limits(call.route));
         let mut unreached = None;
         for upstream in call.route.upstreams_in_turn() {
             let mut reuse = Reuse::Allowed;
@@ -126,7 +75,18 @@ impl Upstreams {
                     }
                 };
                 let target = target(&call, upstream)?;
-                let head = head_for(&call, upstream, &target, &framing);
+                if let Some(proven) = &mut proven {
+                    if let Some(question) = proven.aim(&call, upstream, &target) {
+                        let place = (call.route, upstream);
+                        let asked = proven.ask(question, self, place, call.ending.as_ref());
+                        Box::pin(asked).await;
+                    }
+                    proven.sign(&call);
+                }
+                let head = HeadFor {
+                    proof: proven.as_ref().and_then(|proven| proven.proof()),
+                    ..head_for(&call, upstream, &target, &framing)
+                };
                 let outbound = Outbound {
                     framing: framing.clone(),
                     body,
@@ -134,8 +94,23 @@ impl Upstreams {
                 };
                 link.wire
                     .begin(outbound, |into| request::write(into, call.parts, &head));
+                let bounds = Bounds {
+                    timeout: settings.timeout,
+                    progress: progress.as_ref(),
+                    ending: call.ending.as_ref(),
+                };
                 match exchange::exchange(&mut link, &bounds).await {
-                    Ok(answer) => return self.answer(call, upstream, link, answer),
+                    Ok(answer) => {
+                        if let Some(proven) = &mut proven
+                            && let Some(kept) = proven.hear(&call, upstream, &answer)?
+                        {
+                            let limits = self.upload_limits(call.route);
+                            (body, progress) = Outgoing::new(kept, limits);
+                            self.let_go(call.route, link);
+                            continue;
+                        }
+                        return self.answer(call, upstream, link, answer);
+                    }
                     Err(Failure::Final(error)) => return Err(error),
                     Err(Failure::Unsent(unsent, _)) if reuse == Reuse::Allowed => body = unsent,
                     // The upstream hung up as the request set out: it cannot have begun it twice
@@ -217,29 +192,6 @@ impl Upstreams {
     }
 }
 
-pub(super) fn head_for<'a>(
-    call: &Call<'a>,
-    upstream: &'a Upstream,
-    target: &'a PathAndQuery,
-    framing: &'a Framing,
-) -> HeadFor<'a> {
-    HeadFor {
-        target,
-        host: call.route.host_sent(upstream, call.public, call.parts),
-        prefix: upstream.forwarded_prefix(),
-        framing,
-        becomes_websocket: false,
-        authorization: call.authorization,
-        told: call.told,
-        client: call.client,
-        public: call.public,
-        request_id: call.request_id,
-        strip: call.strip,
-        passed: call.route.settings().passed_fields.as_ref(),
-        changes: &call.route.settings().request_headers,
-    }
-}
-
 /// J7: one framing of our choosing.
 fn framing(call: &Call<'_>, length: Option<u64>) -> Framing {
     let parts = call.parts;
@@ -267,37 +219,4 @@ fn is_event_stream(parts: &http::response::Parts) -> bool {
     let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.and_then(|kind| kind.get(..17))
         .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
-}
-
-/// The request-target for this upstream: its base path, the path as the route rewrites it, and the
-/// query as it came.
-pub(super) fn target(call: &Call<'_>, upstream: &Upstream) -> Result<PathAndQuery, ForwardError> {
-    let rewrite = &call.route.settings().path_rewrite;
-    if *rewrite == PathRewrite::Keep
-        && upstream.base_path().is_empty()
-        && call.path.is_as_it_came()
-        && let Some(came) = call.parts.uri.path_and_query()
-        // One in absolute form may begin with its query.
-        && !came.as_str().starts_with('?')
-    {
-        return Ok(came.clone());
-    }
-    let path = call.path.as_str();
-    let prefix = call.route.settings().path.trim_end_matches('/');
-    let below = path.strip_prefix(prefix).unwrap_or(path);
-    let (front, rest) = match rewrite {
-        PathRewrite::Keep => ("", path),
-        PathRewrite::StripPrefix => ("", below),
-        PathRewrite::ReplacePrefix(to) => (to.trim_end_matches('/'), below),
-    };
-    let mut text = format!("{}{front}{rest}", upstream.base_path());
-    if text.is_empty() {
-        text.push('/');
-    }
-    if let Some(query) = call.parts.uri.query() {
-        text.push('?');
-        text.push_str(query);
-    }
-    PathAndQuery::from_maybe_shared(bytes::Bytes::from(text))
-        .map_err(|error| ForwardError::Unbuildable(error.into()))
 }

@@ -13,10 +13,12 @@ mod origin;
 
 pub mod headers;
 
+mod call;
 pub mod dial;
 mod error;
 mod exchange;
 pub mod forward;
+mod proven;
 mod upload;
 pub mod upstream;
 pub mod wire;
@@ -61,6 +63,9 @@ pub struct RouteSettings {
     pub auth: RouteAuth,
     /// The access token that its calls carry.
     pub token: RouteToken,
+    /// How the upstream knows its own address, where that is not how it is reached: an origin and a path, with
+    /// no slash at the end. Proofs of possession are made for it (RFC 9449 §4.3).
+    pub dpop_htu: Option<String>,
     /// What else is asked of who calls.
     pub require: Option<Requirement>,
     /// How the upstream is told who calls, in a token of ours.
@@ -139,6 +144,7 @@ impl RouteSettings {
             client_certificate: None,
             auth: RouteAuth::None,
             token: RouteToken::None,
+            dpop_htu: None,
             require: None,
             identity: None,
             csrf: None,

@@ -16,15 +16,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 
+use crate::proxy::call::{Call, head_for, target};
 use crate::proxy::error::ForwardError;
 use crate::proxy::exchange::{self, Bounds, Failure};
-use crate::proxy::forward::{AnswerFault, Call, Reuse, head_for, target};
 use crate::proxy::headers::request::{self, HeadFor};
-use crate::proxy::headers::response::{self, Trailers};
+use crate::proxy::headers::response::{self, AnswerFault, Trailers};
 use crate::proxy::headers::words;
+use crate::proxy::proven::Proven;
+use crate::proxy::route::Upstream;
 use crate::proxy::tunnel::{self, Mask, Tunnel};
 use crate::proxy::upload::Outgoing;
-use crate::proxy::upstream::{Link, Upstreams};
+use crate::proxy::upstream::{Link, Reuse, Upstreams};
 use crate::proxy::wire::{Framing, Outbound};
 use crate::web::body::Body;
 use crate::web::open_limits::OpenPermit;
@@ -156,7 +158,7 @@ impl Upstreams {
     /// As [`Upstreams::forward`], and where a 101 does not fit the handshake.
     pub async fn upgrade(
         &self,
-        call: Call<'_>,
+        mut call: Call<'_>,
         upgrade: Upgrade<'_>,
     ) -> Result<Response<Body>, ForwardError> {
         if request::is_loop(&call.parts.headers) {
@@ -167,56 +169,90 @@ impl Upstreams {
             progress: None,
             ending: call.ending.as_ref(),
         };
+        let mut proven = match call.proving {
+            None => None,
+            Some(proving) => {
+                let limits = self.upload_limits(call.route);
+                Some(Proven::begin(proving, &mut call.body, limits).await?)
+            }
+        };
         let mut unreached = None;
         for upstream in call.route.upstreams_in_turn() {
-            // Never a used connection: this one will not come back, and must not be stale.
-            let mut link = match self.link(call.route, upstream, Reuse::Never).await {
-                Ok(link) => link,
-                Err(ForwardError::Busy) => return Err(ForwardError::Busy),
-                Err(error) => {
-                    self.pass_over(call.route, upstream);
-                    unreached = Some(error);
+            loop {
+                // Never a used connection: this one will not come back, and must not be stale.
+                let mut link = match self.link(call.route, upstream, Reuse::Never).await {
+                    Ok(link) => link,
+                    Err(ForwardError::Busy) => return Err(ForwardError::Busy),
+                    Err(error) => {
+                        self.pass_over(call.route, upstream);
+                        unreached = Some(error);
+                        break;
+                    }
+                };
+                let target = target(&call, upstream)?;
+                if let Some(proven) = &mut proven {
+                    if let Some(question) = proven.aim(&call, upstream, &target) {
+                        let place = (call.route, upstream);
+                        let asked = proven.ask(question, self, place, call.ending.as_ref());
+                        Box::pin(asked).await;
+                    }
+                    proven.sign(&call);
+                }
+                let head = HeadFor {
+                    becomes_websocket: true,
+                    proof: proven.as_ref().and_then(Proven::proof),
+                    ..head_for(&call, upstream, &target, &Framing::None)
+                };
+                let outbound = Outbound {
+                    framing: Framing::None,
+                    body: Outgoing::Empty,
+                    is_head: false,
+                };
+                link.wire
+                    .begin(outbound, |into| request::write(into, call.parts, &head));
+                let parts = match exchange::exchange(&mut link, &bounds).await {
+                    Ok(answer) => answer,
+                    Err(Failure::Final(error)) => return Err(error),
+                    Err(Failure::Unsent(_, error) | Failure::Lost(error)) => {
+                        return Err(ForwardError::Closed(error));
+                    }
+                };
+                if let Some(proven) = &mut proven
+                    && proven.hear(&call, upstream, &parts)?.is_some()
+                {
+                    self.let_go(call.route, link);
                     continue;
                 }
-            };
-            let target = target(&call, upstream)?;
-            let head = HeadFor {
-                becomes_websocket: true,
-                ..head_for(&call, upstream, &target, &Framing::None)
-            };
-            let outbound = Outbound {
-                framing: Framing::None,
-                body: Outgoing::Empty,
-                is_head: false,
-            };
-            link.wire
-                .begin(outbound, |into| request::write(into, call.parts, &head));
-            let mut parts = match exchange::exchange(&mut link, &bounds).await {
-                Ok(answer) => answer,
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Unsent(_, error) | Failure::Lost(error)) => {
-                    return Err(ForwardError::Closed(error));
+                if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+                    let answer = self.answer(call, upstream, link, parts)?;
+                    return Ok(answer.map(|body| body.holding(upgrade.stranger)));
                 }
-            };
-            if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-                let answer = self.answer(call, upstream, link, parts)?;
-                return Ok(answer.map(|body| body.holding(upgrade.stranger)));
+                upgrade
+                    .handshake
+                    .check_answer(&parts.headers)
+                    .map_err(ForwardError::BadAnswer)?;
+                let answer = switched(parts, &call, upstream);
+                open_tunnel(call, upgrade, link);
+                return Ok(answer);
             }
-            upgrade
-                .handshake
-                .check_answer(&parts.headers)
-                .map_err(ForwardError::BadAnswer)?;
-            let locations = call.locations(upstream);
-            response::clean(&mut parts, &locations, call.strip, Trailers::Drop);
-            let headers = &mut parts.headers;
-            headers.remove(http::header::CONTENT_LENGTH);
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            open_tunnel(call, upgrade, link);
-            return Ok(Response::from_parts(parts, Body::Empty));
         }
         Err(unreached.unwrap_or(ForwardError::Timeout))
     }
+}
+
+/// The browser's 101.
+fn switched(
+    mut parts: http::response::Parts,
+    call: &Call<'_>,
+    upstream: &Upstream,
+) -> Response<Body> {
+    let locations = call.locations(upstream);
+    response::clean(&mut parts, &locations, call.strip, Trailers::Drop);
+    let headers = &mut parts.headers;
+    headers.remove(http::header::CONTENT_LENGTH);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    Response::from_parts(parts, Body::Empty)
 }
 
 /// Joins the two connections. The browser's is free only after it was sent our 101, so all the

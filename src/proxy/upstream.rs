@@ -124,6 +124,15 @@ pub(super) struct Link {
     pub(super) room: OwnedSemaphorePermit,
 }
 
+/// Whether an exchange may use a connection that has served before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// An idle one, where there is one.
+    Allowed,
+    /// A new one, which the upstream cannot be about to close.
+    Never,
+}
+
 /// A timer that is set anew for every wait but touches the runtime's wheel only when it must: it
 /// stays armed for an earlier moment and looks again then.
 pub(super) struct Deadline {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -15,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use url::Url;
 
-use crate::clock::{Clock, Randomness};
+use crate::clock::{Clock, Randomness, Timestamp};
 use crate::secret::{ProofKey, random_base64url};
 use crate::web::challenge::Challenge;
 
@@ -33,6 +34,10 @@ pub const PROOF_ALG: &str = "ES256";
 
 /// The longest nonce that is believed to be one.
 const LONGEST_NONCE: usize = 1024;
+
+/// How long a nonce is taken to be good where a request with another could not follow: servers change theirs
+/// every few minutes.
+const YOUNG_NONCE: Duration = Duration::from_mins(1);
 
 /// The servers that one key remembers; one more forgets the oldest.
 const MOST_SERVERS: usize = 32;
@@ -56,16 +61,21 @@ struct Ready {
 /// A server that has answered a proof.
 struct Known {
     origin: Box<str>,
-    nonce: Option<Arc<str>>,
+    nonce: Option<ServerNonce>,
+    /// When it gave the nonce, or answered for the first time.
+    heard: Timestamp,
 }
 
-/// Whether an answer said which nonce the next proof is to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NonceTold {
-    /// It did, and it is remembered.
-    Yes,
-    /// It did not, or said what cannot be one.
-    No,
+/// A nonce that a server gave; no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerNonce(Arc<str>);
+
+impl ServerNonce {
+    /// The nonce that an answer gives, refusal or not (RFC 9449 §8.2). What cannot be one is passed over.
+    pub fn of(answer: &HeaderMap) -> Option<Self> {
+        let told = answer.get(DPOP_NONCE)?.to_str().ok()?;
+        is_nonce(told).then(|| Self(told.into()))
+    }
 }
 
 /// What a request is proven by, and what the proof is made of beside the key.
@@ -106,39 +116,7 @@ impl Prover {
         Some(&self.ready()?.thumbprint)
     }
 
-    /// Whether the server that `htu` is at has answered a proof of this key, so that what it wants is known.
-    pub fn knows(&self, htu: &str) -> bool {
-        let origin = origin_of(htu);
-        self.lock().iter().any(|known| *known.origin == *origin)
-    }
-
-    /// Remembers what the answer of a server says: each may bring another nonce, refusal or not (RFC 9449 §8.2).
-    pub fn note(&self, htu: &str, answer: &HeaderMap) -> NonceTold {
-        let told = answer.get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok());
-        let told = told.filter(|nonce| is_nonce(nonce));
-        let outcome = match told {
-            Some(_) => NonceTold::Yes,
-            None => NonceTold::No,
-        };
-        let origin = origin_of(htu);
-        let mut known = self.lock();
-        if let Some(known) = known.iter_mut().find(|known| *known.origin == *origin) {
-            if told.is_some() && known.nonce.as_deref() != told {
-                known.nonce = told.map(Into::into);
-            }
-            return outcome;
-        }
-        if known.len() >= MOST_SERVERS {
-            known.remove(0);
-        }
-        known.push(Known {
-            origin: origin.into(),
-            nonce: told.map(Into::into),
-        });
-        outcome
-    }
-
-    fn nonce(&self, htu: &str) -> Option<Arc<str>> {
+    fn nonce(&self, htu: &str) -> Option<ServerNonce> {
         let origin = origin_of(htu);
         let known = self.lock();
         let known = known.iter().find(|known| *known.origin == *origin)?;
@@ -156,24 +134,60 @@ impl Prover {
 }
 
 impl Proving<'_> {
+    /// Whether a request that cannot be sent twice may go to the server that `htu` is at: it answered a proof
+    /// of this key before, and the nonce that it gave, if any, is young enough to be still good.
+    pub fn is_fresh(&self, htu: &str) -> bool {
+        let origin = origin_of(htu);
+        let now = self.clock.now();
+        let known = self.prover.lock();
+        let known = known.iter().find(|known| *known.origin == *origin);
+        known.is_some_and(|known| known.nonce.is_none() || now.since(known.heard) < YOUNG_NONCE)
+    }
+
+    /// Remembers that the server answered, and the nonce that the next proof is to hold. One that came with a
+    /// refusal belongs to the request that was refused, until that was answered: a server may take each once
+    /// alone, and another request must not spend it.
+    pub fn note(&self, htu: &str, told: Option<ServerNonce>) {
+        let origin = origin_of(htu);
+        let heard = self.clock.now();
+        let mut known = self.prover.lock();
+        if let Some(known) = known.iter_mut().find(|known| *known.origin == *origin) {
+            if told.is_some() {
+                known.heard = heard;
+                known.nonce = told;
+            }
+            return;
+        }
+        if known.len() >= MOST_SERVERS {
+            known.remove(0);
+        }
+        known.push(Known {
+            origin: origin.into(),
+            nonce: told,
+            heard,
+        });
+    }
+
     /// The proof for one request: of this method to this address, with the token in `authorization` where
-    /// there is one. No two are alike. `None` where the key can sign nothing.
+    /// there is one. No two are alike. It holds the nonce that its refusal gave, else the last one known.
+    /// `None` where the key can sign nothing.
     pub fn proof(
         &self,
         method: &Method,
         htu: &str,
         authorization: Option<&HeaderValue>,
+        refused_for: Option<&ServerNonce>,
     ) -> Option<HeaderValue> {
         let ready = self.prover.ready()?;
         let ath = authorization.map(token_hash);
-        let nonce = self.prover.nonce(htu);
+        let nonce = refused_for.cloned().or_else(|| self.prover.nonce(htu));
         let claims = Claims {
             jti: &random_base64url::<16>(self.randomness),
             htm: method.as_str(),
             htu,
             iat: self.clock.now().unix_seconds(),
             ath: ath.as_deref(),
-            nonce: nonce.as_deref(),
+            nonce: nonce.as_ref().map(|nonce| &*nonce.0),
         };
         let claims = serde_json::to_vec(&claims).ok()?;
         // Both parts, and the signature with a dot before it.
@@ -303,10 +317,10 @@ mod tests {
         let token = token.map(|token| HeaderValue::from_str(token).unwrap());
         let proving = Proving {
             prover,
-            clock: &ManualClock::starting_at(Timestamp::from_unix_seconds(NOW)),
+            clock: &at_noon(),
             randomness: &SeededRandomness::new(7),
         };
-        let proof = proving.proof(method, htu, token.as_ref()).unwrap();
+        let proof = proving.proof(method, htu, token.as_ref(), None).unwrap();
         assert_eq!(format!("{proof:?}"), "Sensitive");
         let proof = proof.to_str().unwrap();
         let header = proof.split('.').next().unwrap();
@@ -318,6 +332,10 @@ mod tests {
         let key = DecodingKey::from_jwk(&jwk).unwrap();
         let read = jsonwebtoken::decode::<Value>(proof, &key, &validation).unwrap();
         (header, read.claims)
+    }
+
+    fn at_noon() -> ManualClock {
+        ManualClock::starting_at(Timestamp::from_unix_seconds(NOW))
     }
 
     fn answered(nonce: &str) -> HeaderMap {
@@ -352,7 +370,7 @@ mod tests {
     fn a_key_is_kept_and_read_again() {
         let randomness = SeededRandomness::new(7);
         let prover = Prover::fresh().unwrap();
-        let clock = ManualClock::starting_at(Timestamp::from_unix_seconds(NOW));
+        let clock = at_noon();
         let kept = Prover::of(ProofKey::new(prover.key().expose()));
         assert_eq!(kept.thumbprint().unwrap().len(), 43);
         assert_eq!(kept.thumbprint(), prover.thumbprint());
@@ -362,7 +380,7 @@ mod tests {
             clock: &clock,
             randomness: &randomness,
         };
-        let proof = || proving.proof(&Method::GET, HTU, None).unwrap();
+        let proof = || proving.proof(&Method::GET, HTU, None, None).unwrap();
         let jti = |proof: &HeaderValue| {
             let claims =
                 jsonwebtoken::dangerous::insecure_decode_claims::<Value>(proof.to_str().unwrap());
@@ -375,7 +393,7 @@ mod tests {
             prover: &none,
             ..proving
         };
-        assert!(proving.proof(&Method::GET, HTU, None).is_none());
+        assert!(proving.proof(&Method::GET, HTU, None, None).is_none());
         assert_eq!(format!("{prover:?}"), "Prover(…)");
     }
 
@@ -384,13 +402,20 @@ mod tests {
     #[test]
     fn nonces_are_kept_by_key_and_by_server() {
         let (alice, bob) = (Prover::fresh().unwrap(), Prover::fresh().unwrap());
+        let (clock, randomness) = (at_noon(), SeededRandomness::new(7));
+        let by = |prover| Proving {
+            prover,
+            clock: &clock,
+            randomness: &randomness,
+        };
+        let hear = |prover, nonce: &str| by(prover).note(HTU, ServerNonce::of(&answered(nonce)));
         let nonce = |prover: &Prover, htu: &str| {
             let (_, claims) = proof_of(prover, &Method::GET, htu, None);
             claims["nonce"].as_str().map(str::to_owned)
         };
-        assert!(!alice.knows(HTU));
-        assert_eq!(alice.note(HTU, &answered("n1")), NonceTold::Yes);
-        assert!(alice.knows("https://api.example.com/"));
+        assert!(!by(&alice).is_fresh(HTU));
+        hear(&alice, "n1");
+        assert!(by(&alice).is_fresh("https://api.example.com/"));
         assert_eq!(
             nonce(&alice, "https://api.example.com/else").as_deref(),
             Some("n1")
@@ -405,10 +430,10 @@ mod tests {
             "https://api.example.com.evil/",
         ] {
             assert_eq!(nonce(&alice, other), None, "{other}");
-            assert!(!alice.knows(other), "{other}");
+            assert!(!by(&alice).is_fresh(other), "{other}");
         }
         assert_eq!(nonce(&bob, HTU), None);
-        assert_eq!(alice.note(HTU, &answered("n2")), NonceTold::Yes);
+        hear(&alice, "n2");
         for silent in [
             HeaderMap::new(),
             answered(""),
@@ -416,14 +441,41 @@ mod tests {
             answered("\""),
             answered(&"x".repeat(1025)),
         ] {
-            assert_eq!(alice.note(HTU, &silent), NonceTold::No);
+            assert_eq!(ServerNonce::of(&silent), None, "{silent:?}");
+            by(&alice).note(HTU, None);
             assert_eq!(nonce(&alice, HTU).as_deref(), Some("n2"));
         }
         for server in 0..2 * MOST_SERVERS {
-            alice.note(&format!("https://a{server}.example/x"), &answered("n"));
+            let htu = format!("https://a{server}.example/x");
+            by(&alice).note(&htu, None);
         }
         assert_eq!(alice.lock().len(), MOST_SERVERS);
-        assert!(!alice.knows(HTU));
+        assert!(!by(&alice).is_fresh(HTU));
+    }
+
+    /// A14: what cannot be sent twice waits for a nonce that is young; a server that wants none is known by
+    /// its first answer.
+    #[test]
+    fn a_nonce_is_young_for_a_minute() {
+        let prover = Prover::fresh().unwrap();
+        let (clock, randomness) = (at_noon(), SeededRandomness::new(7));
+        let proving = Proving {
+            prover: &prover,
+            clock: &clock,
+            randomness: &randomness,
+        };
+        let plain = "https://plain.example.com/";
+        let told = ServerNonce::of(&answered("n1"));
+        proving.note(HTU, told.clone());
+        proving.note(plain, None);
+        clock.advance(YOUNG_NONCE - Duration::from_secs(1));
+        assert!(proving.is_fresh(HTU));
+        clock.advance(Duration::from_secs(1));
+        assert!(!proving.is_fresh(HTU));
+        assert!(proving.is_fresh(plain));
+        // The same one, said again: the server still takes it.
+        proving.note(HTU, told);
+        assert!(proving.is_fresh(HTU));
     }
 
     /// A14, RFC 9449 §4.2: an address without its query and fragment.

@@ -37,6 +37,7 @@ mod csrf;
 mod damaged_records;
 mod dev_sites;
 mod discovery;
+mod dpop;
 mod events;
 mod first_light;
 mod frontchannel_logout;

@@ -1,6 +1,7 @@
 //! Which token a route's calls carry, how it is got, and for whom.
 
 use super::Page;
+use crate::oidc::Dpop;
 use crate::pipeline::site::Site;
 use crate::proxy::{RouteAuth, RouteSettings};
 use crate::web::token_spec::{ExchangeForm, RouteToken, TokenGrant, TokenSpec};
@@ -37,6 +38,21 @@ pub(super) fn lines(page: &mut Page, site: &Site, route: &RouteSettings) {
             page.line("", &ours(site));
             asked(page, spec);
         }
+    }
+    proofs(page, site, route);
+}
+
+/// What a token that is bound to a key is proven by.
+fn proofs(page: &mut Page, site: &Site, route: &RouteSettings) {
+    let when = match site.relying_party().provider().settings().dpop {
+        Dpop::Never => return,
+        Dpop::Auto => "where the provider binds it, Authorization: DPoP … and a proof",
+        Dpop::Always => "as Authorization: DPoP …, with a proof",
+    };
+    match (&route.token, &route.dpop_htu) {
+        (RouteToken::None, _) => {}
+        (_, None) => page.line("", &format!("{when} of each call")),
+        (_, Some(htu)) => page.line("", &format!("{when} of each call at {htu}")),
     }
 }
 

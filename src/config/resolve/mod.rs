@@ -10,6 +10,7 @@ mod client_auth;
 mod client_cert;
 mod clients;
 pub(super) mod described;
+mod dpop_htu;
 mod frontend;
 mod header_templates;
 mod headers;

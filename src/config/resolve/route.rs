@@ -13,8 +13,8 @@ use crate::config::resolve::header_templates::request_changes;
 use crate::config::resolve::headers::{answer_changes, keep_private, passed};
 use crate::config::resolve::public::{Public, host_of};
 use crate::config::resolve::{
-    Purpose, Surroundings, client_cert, identity, path_prefix, requirement, roots, route_token,
-    span, upstream_url,
+    Purpose, Surroundings, client_cert, dpop_htu, identity, path_prefix, requirement, roots,
+    route_token, span, upstream_url,
 };
 use crate::config::route_table::RouteTable;
 use crate::config::words::{Chosen, Size};
@@ -199,6 +199,7 @@ fn route(
     let host = host(&table.host, faults);
     let auth = table.auth.or(Chosen(RouteAuth::Required)).0;
     let token = route_token::token(&table.token, auth, faults);
+    let dpop_htu = dpop_htu::dpop_htu(&table.dpop_htu, token.as_ref(), faults);
     let require = requirement::requirement(&table.require, auth, faults);
     let csrf = csrf(table, auth, faults);
     let path_rewrite = path_rewrite(table, faults);
@@ -233,6 +234,7 @@ fn route(
         client_certificate: client_certificate?,
         auth,
         token: token?,
+        dpop_htu: dpop_htu?,
         require: require?,
         identity: identity?,
         csrf,

@@ -55,6 +55,21 @@ fn a_route_that_cannot_be_safe_is_refused() {
             "strip_prefix = true\nrewrite = \"/v2\"",
             "stands beside strip_prefix",
         ),
+        case(
+            "[route]",
+            "dpop_htu = \"orders.example.com\"",
+            "is not an http or https address",
+        ),
+        case(
+            "[route]",
+            "dpop_htu = \"https://orders.example.com/?v=1\"",
+            "has a query",
+        ),
+        case(
+            "[route]",
+            "token = \"none\"\ndpop_htu = \"https://orders.example.com\"",
+            "leave dpop_htu out",
+        ),
         case("[route]", "max_body = \"0B\"", "is zero"),
         case("[route]", "timeout = \"0s\"", "is zero"),
         case(

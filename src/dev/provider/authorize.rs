@@ -217,6 +217,7 @@ impl Core {
                 grant,
                 redirect_uri: text("redirect_uri"),
                 code_challenge: text("code_challenge"),
+                thumbprint: request.value("dpop_jkt").map(str::to_owned),
                 expires_at: now + CODE_LIFETIME,
                 spent: false,
             },

@@ -3,7 +3,7 @@
 //!
 //! The endpoints' rules stand beside this file: `authorize`, `token`, `logout`, `client`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{KeyFault, KeySet};
 use super::relying_party::RelyingParty;
+use super::shown::{ApiRefusal, PROOF_ALGS, Shown};
 use super::tamper::{Stage, Tamper};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::dev::DevUser;
@@ -87,6 +88,9 @@ pub(super) struct State {
     /// Each ID token, byte for byte: a hint is good after its expiry and after a revocation.
     pub(super) id_tokens: HashMap<String, IssuedIdToken>,
     assertion_ids: HashMap<String, i64>,
+    /// Whether a proof of possession must hold a nonce, and those that are good.
+    pub(super) demands_nonces: bool,
+    pub(super) proof_nonces: HashSet<String>,
     /// With which code exchanges are refused, if they are.
     pub(super) exchange_refusal: Option<&'static str>,
     next_grant: u64,
@@ -125,6 +129,8 @@ pub(super) struct IssuedCode {
     pub(super) grant: GrantId,
     pub(super) redirect_uri: String,
     pub(super) code_challenge: String,
+    /// The key that its tokens are to be bound to, where that was said (RFC 9449 §10).
+    pub(super) thumbprint: Option<String>,
     pub(super) expires_at: Timestamp,
     /// Whether it was exchanged: a second use ends the grant (RFC 6749 §4.1.2).
     pub(super) spent: bool,
@@ -140,6 +146,8 @@ pub(super) struct IssuedAccess {
     pub(super) audience: Vec<String>,
     /// Who acts for the user (RFC 8693 §4.1).
     pub(super) actor: Option<String>,
+    /// The key that it is bound to (RFC 9449 §6).
+    pub(super) thumbprint: Option<String>,
     pub(super) expires_at: Timestamp,
 }
 
@@ -173,6 +181,8 @@ pub struct Introspection {
     pub actor: Option<String>,
     /// How strongly the user signed in (RFC 9470 §6.2); none for a client's own.
     pub acr: Option<&'static str>,
+    /// The key that it is bound to (RFC 9449 §6.2).
+    pub thumbprint: Option<String>,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -221,6 +231,8 @@ impl Core {
                 refresh_tokens: HashMap::new(),
                 id_tokens: HashMap::new(),
                 assertion_ids: HashMap::new(),
+                demands_nonces: false,
+                proof_nonces: HashSet::new(),
                 exchange_refusal: None,
                 next_grant: 0,
             }),
@@ -262,6 +274,7 @@ impl Core {
             "code_challenge_methods_supported": ["S256"],
             "prompt_values_supported": ["none", "login", "select_account", "consent"],
             "acr_values_supported": ACR_VALUES,
+            "dpop_signing_alg_values_supported": PROOF_ALGS,
             "authorization_response_iss_parameter_supported": true,
             "backchannel_logout_supported": true,
             "backchannel_logout_session_supported": true,
@@ -323,20 +336,20 @@ impl Core {
             audience: issued.audience.clone(),
             actor: issued.actor.clone(),
             acr,
+            thumbprint: issued.thumbprint.clone(),
             expires_at: issued.expires_at,
         })
     }
 
-    /// The claims of whoever `access_token` stands for (OIDC Core §5.3).
+    /// The claims of whoever the token stands for that a request of this method shows (OIDC Core §5.3).
     ///
     /// # Errors
-    /// `invalid_token` (RFC 6750 §3.1), or `insufficient_scope` without `openid`.
-    pub fn userinfo(&self, access_token: &str) -> Result<Value, OAuthError> {
-        let token = self
-            .introspect(access_token)
-            .ok_or(OAuthError::new("invalid_token", "unknown or expired"))?;
+    /// As [`Self::presented`], or `insufficient_scope` without `openid`.
+    pub fn userinfo(&self, shown: Shown<'_>, method: &str) -> Result<Value, ApiRefusal> {
+        let htu = format!("{}/userinfo", self.issuer);
+        let token = self.presented(shown, method, &htu)?;
         if !token.scope.iter().any(|scope| scope == "openid") {
-            return Err(OAuthError::new("insufficient_scope", "openid is needed"));
+            return Err(ApiRefusal::INSUFFICIENT_SCOPE);
         }
         let mut claims = self.claims_of(&token.sub, &token.scope);
         claims.insert("sub".to_owned(), Value::from(token.sub));

@@ -15,6 +15,7 @@ use super::logout::{Farewell, LogoutNotice};
 use super::misbehaviour::{Change, Fail, Misbehaviour, RequestLine, RequestLog};
 use super::pages;
 use super::parameters::Parameters;
+use super::shown::Shown;
 use crate::clock::Clock;
 use crate::dev::apps::name_of;
 use crate::dev::serve::{Dropped, json as json_reply, reply};
@@ -121,7 +122,7 @@ impl Endpoints {
             (Endpoint::Jwks, &Method::GET) => json_reply(StatusCode::OK, &core.jwks()),
             (Endpoint::Authorize, &Method::GET | &Method::POST) => self.authorize(request),
             (Endpoint::Token, &Method::POST) => match form(request) {
-                Some(form) => written(core.token(&form, authorization(request))),
+                Some(form) => self.with_nonce(written(core.token(&form, shown(request)))),
                 None => written(Err(not_a_form())),
             },
             (Endpoint::UserInfo, &Method::GET | &Method::POST) => self.userinfo(request),
@@ -161,27 +162,28 @@ impl Endpoints {
     }
 
     fn userinfo(&self, request: &Request<Bytes>) -> Response<Body> {
-        let bearer = authorization(request)
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token);
-        let missing = OAuthError::new("invalid_token", "the access token is missing");
-        match bearer
-            .ok_or(missing)
-            .and_then(|token| self.0.core.userinfo(token))
-        {
+        let method = request.method().as_str();
+        self.with_nonce(match self.0.core.userinfo(shown(request), method) {
             Ok(claims) => json_reply(StatusCode::OK, &claims),
-            Err(error) => {
+            Err(refusal) => {
                 let mut response = reply(StatusCode::UNAUTHORIZED, "application/json", "");
-                let challenge = format!("Bearer error=\"{}\"", error.code);
-                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                if let Ok(challenge) = HeaderValue::from_str(&refusal.challenge()) {
                     response
                         .headers_mut()
                         .insert(header::WWW_AUTHENTICATE, challenge);
                 }
                 response
             }
+        })
+    }
+
+    /// Says which nonce the next proof must hold, where one is demanded (RFC 9449 §8.2).
+    fn with_nonce(&self, mut response: Response<Body>) -> Response<Body> {
+        let nonce = self.0.core.fresh_nonce();
+        if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
+            response.headers_mut().insert("dpop-nonce", nonce);
         }
+        response
     }
 
     fn end_session(&self, request: &Request<Bytes>) -> Response<Body> {
@@ -387,10 +389,11 @@ fn session_cookie(request: &Request<Bytes>) -> Option<&str> {
 }
 
 fn authorization(request: &Request<Bytes>) -> Option<&str> {
-    request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
+    shown(request).authorization
+}
+
+fn shown<B>(request: &Request<B>) -> Shown<'_> {
+    Shown::of(request.headers())
 }
 
 /// The media type, without its parameters.

@@ -7,6 +7,7 @@
 pub mod core;
 
 pub mod authorize;
+mod dpop;
 pub mod logout;
 mod other_grants;
 pub mod token;
@@ -15,6 +16,7 @@ pub mod client;
 pub mod keys;
 pub mod parameters;
 mod relying_party;
+pub mod shown;
 pub mod tamper;
 
 pub mod courier;

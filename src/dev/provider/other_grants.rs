@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::client::{Proof, RelyingParty};
 use super::core::{Core, IssuedAccess, JWT_BEARER, OAuthError};
 use super::parameters::Parameters;
+use super::shown::token_type;
 use super::tamper::Stage;
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -19,6 +20,7 @@ impl Core {
         &self,
         relying_party: &RelyingParty,
         form: &Parameters,
+        key: Option<String>,
     ) -> Result<Value, OAuthError> {
         if matches!(relying_party.proof, Proof::Public) {
             let why = "a public client proves nothing of itself";
@@ -30,6 +32,7 @@ impl Core {
             scope: form.words("scope"),
             audience: audience(form),
             actor: None,
+            thumbprint: key,
             expires_at: self.clock().now(),
         };
         let mut response = self.bought(issued)?;
@@ -42,6 +45,7 @@ impl Core {
         &self,
         relying_party: &RelyingParty,
         form: &Parameters,
+        key: Option<String>,
     ) -> Result<Value, OAuthError> {
         let refused = |why| OAuthError::new("invalid_request", why);
         let on_behalf_of = form.value("grant_type") == Some(JWT_BEARER);
@@ -90,6 +94,7 @@ impl Core {
             scope: form.words("scope"),
             audience: audience(form),
             actor,
+            thumbprint: key,
             ..subject
         };
         let mut response = self.bought(issued)?;
@@ -117,6 +122,7 @@ impl Core {
         state.forget_expired(now);
         let seconds = state.access_token_seconds;
         let scope = issued.scope.join(" ");
+        let token_type = token_type(issued.thumbprint.as_deref());
         let expires_at = now + Duration::from_secs(seconds);
         let issued = IssuedAccess {
             expires_at,
@@ -126,7 +132,7 @@ impl Core {
         drop(state);
         Ok(json!({
             "access_token": access_token,
-            "token_type": "Bearer",
+            "token_type": token_type,
             "expires_in": seconds,
             "scope": scope,
         }))

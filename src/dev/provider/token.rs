@@ -15,31 +15,29 @@ use super::core::{
 };
 use super::other_grants::audience;
 use super::parameters::Parameters;
+use super::shown::{Shown, token_type};
 use super::tamper::Stage;
 
 /// An ID token is good for five minutes.
 const ID_TOKEN_SECONDS: i64 = 300;
 
 impl Core {
-    /// Answers a token request: `form`, with `authorization` in its head.
+    /// Answers a token request: `form`, with what its head shows.
     ///
     /// # Errors
-    /// The codes of RFC 6749 §5.2.
-    pub fn token(
-        &self,
-        form: &Parameters,
-        authorization: Option<&str>,
-    ) -> Result<Value, OAuthError> {
+    /// The codes of RFC 6749 §5.2 and RFC 9449 §5.
+    pub fn token(&self, form: &Parameters, shown: Shown<'_>) -> Result<Value, OAuthError> {
         // A token may be for several (RFC 8707 §2, RFC 8693 §2.1).
         if form.repeated_but_for(&["resource", "audience"]).is_some() {
             return Err(OAuthError::new("invalid_request", "a repeated parameter"));
         }
-        let relying_party = self.authenticate(form, authorization)?;
+        let relying_party = self.authenticate(form, shown.authorization)?;
+        let key = self.key_of(shown.proof)?;
         match form.value("grant_type") {
-            Some("authorization_code") => self.exchange_code(&relying_party, form),
-            Some("refresh_token") => self.refresh(&relying_party, form),
-            Some("client_credentials") => self.client_credentials(&relying_party, form),
-            Some(TOKEN_EXCHANGE | JWT_BEARER) => self.exchange_token(&relying_party, form),
+            Some("authorization_code") => self.exchange_code(&relying_party, form, key),
+            Some("refresh_token") => self.refresh(&relying_party, form, key),
+            Some("client_credentials") => self.client_credentials(&relying_party, form, key),
+            Some(TOKEN_EXCHANGE | JWT_BEARER) => self.exchange_token(&relying_party, form, key),
             _ => Err(OAuthError::new(
                 "unsupported_grant_type",
                 "authorization_code, refresh_token, client_credentials, token-exchange and jwt-bearer are",
@@ -51,6 +49,7 @@ impl Core {
         &self,
         relying_party: &RelyingParty,
         form: &Parameters,
+        key: Option<String>,
     ) -> Result<Value, OAuthError> {
         let refused = |why| OAuthError::new("invalid_grant", why);
         let presented = form
@@ -87,10 +86,16 @@ impl Core {
             if challenge.as_deref() != Some(&code.code_challenge) {
                 return Err(refused("the code_verifier does not fit"));
             }
+            if code.thumbprint.is_some() && code.thumbprint != key {
+                return Err(refused("the code is bound to another key"));
+            }
             (code.grant, grant)
         };
-        let audience = audience(form);
-        let mut response = self.issue_tokens(relying_party, id, &grant, audience, Issue::Login)?;
+        let bound = Bound {
+            audience: audience(form),
+            key,
+        };
+        let mut response = self.issue_tokens(relying_party, id, &grant, bound, Issue::Login)?;
         self.tamper(Stage::TokenResponse, &mut response);
         Ok(response)
     }
@@ -99,6 +104,7 @@ impl Core {
         &self,
         relying_party: &RelyingParty,
         form: &Parameters,
+        key: Option<String>,
     ) -> Result<Value, OAuthError> {
         let refused = |why| OAuthError::new("invalid_grant", why);
         let presented = form.value("refresh_token").ok_or(OAuthError::new(
@@ -150,9 +156,11 @@ impl Core {
                 session.refreshes += u64::from(session.sid == grant.session.sid);
             }
         }
-        let audience = audience(form);
-        let mut response =
-            self.issue_tokens(relying_party, id, &grant, audience, Issue::Refresh)?;
+        let bound = Bound {
+            audience: audience(form),
+            key,
+        };
+        let mut response = self.issue_tokens(relying_party, id, &grant, bound, Issue::Refresh)?;
         self.tamper(Stage::RefreshResponse, &mut response);
         Ok(response)
     }
@@ -162,7 +170,7 @@ impl Core {
         relying_party: &RelyingParty,
         id: GrantId,
         grant: &Grant,
-        audience: Vec<String>,
+        Bound { audience, key }: Bound,
         issue: Issue,
     ) -> Result<Value, OAuthError> {
         let has = |name: &str| grant.scope.iter().any(|scope| scope == name);
@@ -176,6 +184,7 @@ impl Core {
         } else {
             None
         };
+        let token_type = token_type(key.as_deref());
         let mut state = self.state();
         state.forget_expired(now);
         let seconds = state.access_token_seconds;
@@ -187,6 +196,7 @@ impl Core {
                 scope: grant.scope.clone(),
                 audience,
                 actor: None,
+                thumbprint: key,
                 expires_at: now + Duration::from_secs(seconds),
             },
         );
@@ -208,7 +218,7 @@ impl Core {
         drop(state);
         let mut response = json!({
             "access_token": access_token,
-            "token_type": "Bearer",
+            "token_type": token_type,
             "expires_in": seconds,
             "scope": grant.scope.join(" "),
         });
@@ -277,6 +287,13 @@ impl Core {
 enum Issue {
     Login,
     Refresh,
+}
+
+/// What an access token is good for: with whom, and in whose hands.
+struct Bound {
+    audience: Vec<String>,
+    /// The thumbprint of the key that it is bound to.
+    key: Option<String>,
 }
 
 /// `BASE64URL(SHA256(verifier))` (RFC 7636 §4.6).

@@ -56,12 +56,13 @@ pub(super) fn forward(error: &ForwardError) -> Verdict {
         | ForwardError::Closed(_)
         | ForwardError::Unreadable(_)
         | ForwardError::AnswerHead(_)
-        | ForwardError::BadAnswer(_) => verdict(
+        | ForwardError::BadAnswer(_)
+        | ForwardError::ProofRefused { .. } => verdict(
             Code::UpstreamUnavailable,
             "Service unavailable",
             "The service behind this address cannot be reached or does not answer properly.",
         ),
-        ForwardError::Busy => TOO_BUSY,
+        ForwardError::Busy | ForwardError::NonceWanted => TOO_BUSY,
         ForwardError::Timeout => verdict(
             Code::UpstreamTimeout,
             "Service too slow",

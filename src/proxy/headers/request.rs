@@ -12,6 +12,7 @@ use crate::proxy::wire::{Framing, put_field};
 use crate::web::client_address::ClientAddress;
 use crate::web::cookie_names::CookieNames;
 use crate::web::plain_text::push_number;
+use crate::web::proof::DPOP;
 use crate::web::public_origin::PublicOrigin;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -36,6 +37,7 @@ pub(in crate::proxy) struct HeadFor<'a> {
     /// Whether it asks for a WebSocket.
     pub(in crate::proxy) becomes_websocket: bool,
     pub(in crate::proxy) authorization: Option<&'a HeaderValue>,
+    pub(in crate::proxy) proof: Option<&'a HeaderValue>,
     pub(in crate::proxy) told: &'a [(HeaderName, HeaderValue)],
     pub(in crate::proxy) client: &'a ClientAddress,
     pub(in crate::proxy) public: &'a PublicOrigin,
@@ -96,6 +98,9 @@ pub(in crate::proxy) fn write(into: &mut Vec<u8>, parts: &Parts, head: &HeadFor<
     fields.put(&X_REQUEST_ID, head.request_id.as_bytes());
     if let Some(authorization) = head.authorization {
         fields.put(&AUTHORIZATION, authorization.as_bytes());
+    }
+    if let Some(proof) = head.proof {
+        fields.put(&DPOP, proof.as_bytes());
     }
     fields.put_changes();
     for (name, value) in head.told {
@@ -255,6 +260,7 @@ mod tests {
             framing,
             becomes_websocket: false,
             authorization: Some(&HeaderValue::from_static("Bearer ours")),
+            proof: None,
             told: &[],
             client: &client,
             public: &PublicOrigin::new(&Url::parse("https://app.example").unwrap()).unwrap(),

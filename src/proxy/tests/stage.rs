@@ -186,6 +186,7 @@ impl House {
             body: RequestBody::from(body),
             path: &path,
             authorization: Some(&HeaderValue::from_static("Bearer canary")),
+            proving: None,
             told: &[],
             client: &client,
             public: &self.public,
