@@ -6,11 +6,11 @@
 //! [`resume`](crate::auth::resume).
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 
+use crate::auth::admission::TURN_WITHIN;
 use crate::auth::answer::{see_other, with_cookies};
 use crate::auth::authorization_response::AuthorizationResponse;
 use crate::auth::login::Logins;
@@ -75,9 +75,6 @@ impl CallbackError {
         }
     }
 }
-
-/// How long a callback waits for its turn to buy tokens, where strangers ask for many.
-const TURN_WITHIN: Duration = Duration::from_secs(10);
 
 impl Logins {
     /// Answers the callback, whose parameters came in the query or in a form.

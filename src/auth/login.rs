@@ -32,7 +32,7 @@ use crate::telemetry::Metrics;
 use crate::web::body::Body;
 use crate::web::cookie_names;
 use crate::web::navigation::Sender;
-use crate::web::strangers::{Demand, Source, Strangers};
+use crate::web::strangers::{Source, Strangers};
 
 pub use crate::auth::login_error::{LoginError, Trouble};
 pub use crate::auth::login_params::is_plain;
@@ -273,19 +273,22 @@ impl Logins {
         &self,
         parts: &Parts,
         presented: Presented,
+        source: Source,
     ) -> Result<LoginAnswer, LoginError> {
         let query = parts.uri.query().unwrap_or_default();
         let initiated_elsewhere = self.settings.third_party_login
             && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "iss");
         if initiated_elsewhere {
-            return self.third_party_login(query, parts, presented).await;
+            return self
+                .third_party_login(query, parts, presented, source)
+                .await;
         }
         let request = LoginRequest::parse(parts, self)?;
         if Sender::of(&parts.headers).is_somebody_else() {
             let link = self.own_link(&request.query());
             return Ok(LoginAnswer::Confirm { link });
         }
-        self.begin_login(request, &parts.headers, presented)
+        self.begin_login(request, &parts.headers, presented, source)
             .await
             .map(LoginAnswer::Begun)
     }
@@ -300,25 +303,16 @@ impl Logins {
         parameters: &str,
         parts: &Parts,
         presented: Presented,
+        source: Source,
     ) -> Result<LoginAnswer, LoginError> {
         let request = LoginRequest::parse_third_party(parameters, &parts.headers, self)?;
         if self.may_hold_back_a_session(parts, presented) {
             let link = self.third_party_link(&request);
             return Ok(LoginAnswer::Step { link });
         }
-        self.begin_login(request, &parts.headers, presented)
+        self.begin_login(request, &parts.headers, presented, source)
             .await
             .map(LoginAnswer::Begun)
-    }
-
-    /// Whether a login from here could be finished, before a person takes trouble with it.
-    ///
-    /// # Errors
-    ///
-    /// So many of this address have failed that its next would be refused.
-    pub fn admit_login(&self, source: Source) -> Result<(), LoginError> {
-        let now = self.clock.now();
-        Ok(self.strangers.ask(Demand::UsedState, source, now)?)
     }
 
     /// Looks at the place that a login is to come back to, before anybody chooses where it begins.
@@ -409,7 +403,9 @@ impl Logins {
         request: LoginRequest,
         headers: &HeaderMap,
         presented: Presented,
+        source: Source,
     ) -> Result<Response<Body>, LoginError> {
+        let _turn = self.turn_to_push(source).await?;
         let randomness = &*self.randomness;
         let prompt = match request.extra("prompt") {
             Some("none") => Prompt::None,

@@ -2,6 +2,7 @@
 //! provider does, that says when a session has ended.
 
 pub mod access_token;
+mod admission;
 pub mod answer;
 mod attempts;
 mod authorization_response;

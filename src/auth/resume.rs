@@ -110,7 +110,9 @@ impl Logins {
         }
         self.admit_login(source)?;
         let request = LoginRequest::again(past, attempts);
-        let begun = self.begin_login(request, &parts.headers, presented).await?;
+        let begun = self
+            .begin_login(request, &parts.headers, presented, source)
+            .await?;
         Ok(LoginAnswer::Begun(begun))
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
+use crate::config::json_tables::JsonTables;
 use crate::config::lists::{Named, OneOrMany};
 use crate::config::reader::{Read, Written, table, wrong_type};
 use crate::config::route_table::RouteTable;
@@ -16,7 +17,9 @@ use crate::config::tenants::written::TenantsTable;
 use crate::config::tls_table::TlsTable;
 use crate::config::values::HeaderText;
 use crate::config::words::{AtMost, Chosen, ClientAuthMethod, Day, LogoutPlace, Size, Store};
-use crate::oidc::{AssertionAudience, Dpop, IdTokenAlg, ResponseMode};
+use crate::oidc::{
+    AssertionAudience, Dpop, IdTokenAlg, Profile, PushedAuthorization, RequestObject, ResponseMode,
+};
 use crate::server::Listen;
 use crate::session::SameSite;
 use crate::session::store::{LimitScope, OnLimit};
@@ -190,6 +193,16 @@ table! {
         response_mode: Chosen<ResponseMode>,
         /// Whether access tokens are to be bound to a key of ours (RFC 9449). Default "never".
         dpop: Chosen<Dpop>,
+        /// Whether the authorization request goes to the provider past the browser (RFC 9126). Default "auto".
+        pushed_authorization: Chosen<PushedAuthorization>,
+        /// Whether the authorization request is signed with `client_key` (RFC 9101). Default "never".
+        request_object: Chosen<RequestObject>,
+        /// Absolute addresses of the APIs that the login's access token is for (RFC 8707). Default none.
+        resource: OneOrMany<String>,
+        /// What is to be authorized, a table each with its `type` (RFC 9396). Default none.
+        authorization_details: JsonTables,
+        /// The set of rules that all of a login keeps to. Default "plain".
+        profile: Chosen<Profile>,
         /// Whether that answer must name the issuer (RFC 9207), whatever the metadata say. Default false.
         require_response_iss: bool,
         /// Whether `UserInfo` is fetched at login. Default false.
@@ -255,6 +268,8 @@ table! {
         end_session: String,
         /// Where tokens are revoked.
         revocation: String,
+        /// Where authorization requests are handed over.
+        pushed_authorization: String,
     }
 }
 

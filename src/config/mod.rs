@@ -10,6 +10,7 @@ mod document;
 mod file;
 mod folder;
 mod identity_table;
+mod json_tables;
 mod listening;
 mod lists;
 mod reader;

@@ -7,9 +7,6 @@ use crate::config::document::{Entry, Value, joined};
 use crate::config::error::Faults;
 use crate::config::sites::process;
 
-/// Keys that are planned and that this version does not have.
-const LATER: &[&str] = &["provider.pushed_authorization", "metrics"];
-
 /// A key that stands at the top of a site's file, and nowhere at the top of bff.toml.
 const OF_A_SITE: &str = "public_url";
 
@@ -44,10 +41,6 @@ fn told(
     known: &[&str],
     faults: &Faults,
 ) -> (String, String) {
-    if LATER.contains(&joined(table, name).as_str()) {
-        let what = "is not available in this version";
-        return (what.to_owned(), "leave it out".to_owned());
-    }
     // bff.toml has tables at its top, a site's file keys as well.
     let (is_top, has_keys) = (table.is_empty(), known.contains(&OF_A_SITE));
     let what = match (is_top, has_keys) {

@@ -6,7 +6,10 @@ use crate::auth::{AccessDenied, AnonymousAnswer, LogoutHint};
 use crate::config::document::{Node, Value};
 use crate::config::error::Faults;
 use crate::config::reader::{Read, wrong_type};
-use crate::oidc::{AssertionAudience, Certification, Dpop, IdTokenAlg, ResponseMode};
+use crate::oidc::{
+    AssertionAudience, Certification, Dpop, IdTokenAlg, Profile, PushedAuthorization,
+    RequestObject, ResponseMode,
+};
 use crate::proxy::path::EncodedSlashes;
 use crate::proxy::{CsrfCheck, RouteAuth, SetCookie};
 use crate::session::SameSite;
@@ -235,6 +238,28 @@ impl Choice for Dpop {
             ("auto", Self::Auto),
             ("always", Self::Always),
         ]
+    }
+}
+
+impl Choice for PushedAuthorization {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![
+            ("never", Self::Never),
+            ("auto", Self::Auto),
+            ("always", Self::Always),
+        ]
+    }
+}
+
+impl Choice for RequestObject {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("never", Self::Never), ("signed", Self::Signed)]
+    }
+}
+
+impl Choice for Profile {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("plain", Self::Plain), ("fapi2", Self::Fapi2)]
     }
 }
 

@@ -17,7 +17,7 @@ use crate::oidc::assertion_file::{Assertion, AssertionFile};
 use crate::oidc::client_key::{ClientKeyFault, SigningKey};
 use crate::oidc::credential_fault::CredentialFault;
 use crate::oidc::metadata::Metadata;
-use crate::oidc::{AssertionAudience, ClientAuth, ProviderSettings};
+use crate::oidc::{AssertionAudience, ClientAuth, Profile, ProviderSettings};
 use crate::secret::{ClientSecret, random_base64url};
 
 /// How long an assertion is good for (A10).
@@ -132,16 +132,11 @@ impl ClientAuthenticator {
         audience: AssertionAudience,
         key_id: Option<&str>,
     ) -> Result<Zeroizing<String>, ClientKeyFault> {
-        let signing_key = match &self.source {
-            Source::Key(key) => key.as_ref().map_err(|fault| *fault)?,
-            Source::File(_) | Source::None => return Err(ClientKeyFault::Unreadable),
-        };
         let client_id = settings.client_id.as_str();
         let audience = match audience {
             AssertionAudience::Issuer => &settings.issuer,
             AssertionAudience::TokenEndpoint => &metadata.token_audience,
         };
-        let alg = signing_key.algorithm(&metadata.client_assertion_algs)?;
         let now = self.clock.now();
         let claims = Claims {
             iss: client_id,
@@ -151,7 +146,41 @@ impl ClientAuthenticator {
             iat: now.unix_seconds(),
             exp: (now + ASSERTION_LIFETIME).unix_seconds(),
         };
-        signing_key.jwt(alg, ASSERTION_TYP, key_id, &claims)
+        let listed = &metadata.client_assertion_algs;
+        self.signed((settings.profile, listed), (ASSERTION_TYP, key_id), &claims)
+    }
+
+    /// `claims` as a JWT of this kind, by the key that proves who we are and with an algorithm that is listed,
+    /// where one of ours is.
+    ///
+    /// # Errors
+    ///
+    /// There is no such key, or it can sign with nothing that the profile allows.
+    pub(super) fn sign(
+        &self,
+        settings: &ProviderSettings,
+        listed: &[String],
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<Zeroizing<String>, ClientKeyFault> {
+        let key_id = match &settings.client_auth {
+            ClientAuth::PrivateKeyJwt { key_id, .. } => key_id.as_deref(),
+            _ => None,
+        };
+        self.signed((settings.profile, listed), (typ, key_id), claims)
+    }
+
+    fn signed(
+        &self,
+        (profile, listed): (Profile, &[String]),
+        (typ, key_id): (&str, Option<&str>),
+        claims: &impl Serialize,
+    ) -> Result<Zeroizing<String>, ClientKeyFault> {
+        let key = match &self.source {
+            Source::Key(key) => key.as_ref().map_err(|fault| *fault)?,
+            Source::File(_) | Source::None => return Err(ClientKeyFault::Unreadable),
+        };
+        key.jwt(key.algorithm(profile, listed)?, typ, key_id, claims)
     }
 }
 

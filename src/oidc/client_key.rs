@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::oidc::Profile;
 use crate::secret::{ClientKey, ClientSecret};
 
 /// Why a private key cannot sign client assertions.
@@ -33,7 +34,7 @@ pub fn check_client_key(key: &ClientKey) -> Result<(), ClientKeyFault> {
 }
 
 /// The algorithms that `key` can sign client assertions with; none where it cannot.
-pub(super) fn client_key_algs(key: &ClientKey) -> Vec<&'static str> {
+pub fn client_key_algs(key: &ClientKey) -> Vec<&'static str> {
     let key = SigningKey::parse(key);
     let algorithms = key.map_or(&[] as &[_], |key| key.algorithms);
     algorithms.iter().map(|alg| alg.name).collect()
@@ -136,11 +137,20 @@ impl SigningKey {
         }
     }
 
-    /// The first that the provider lists; the preferred one where it lists none of ours.
-    pub(super) fn algorithm(&self, listed: &[String]) -> Result<ClientAlg, ClientKeyFault> {
+    /// Of those that the profile allows, the first that the provider lists; the preferred one where it lists
+    /// none of ours.
+    pub(super) fn algorithm(
+        &self,
+        profile: Profile,
+        listed: &[String],
+    ) -> Result<ClientAlg, ClientKeyFault> {
+        let allowed = || {
+            let algs = self.algorithms.iter();
+            algs.filter(|alg| profile.allows(alg.name))
+        };
         let is_listed = |alg: &&ClientAlg| listed.iter().any(|listed| listed == alg.name);
-        let alg = self.algorithms.iter().find(is_listed);
-        let alg = alg.or(self.algorithms.first()).copied();
+        let alg = allowed().find(is_listed);
+        let alg = alg.or(allowed().next()).copied();
         alg.ok_or(ClientKeyFault::Unreadable)
     }
 

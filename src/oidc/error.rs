@@ -77,6 +77,9 @@ pub enum Unavailable {
     /// The token endpoint said 200 and sent something else (L5).
     #[error("the token endpoint sent no usable answer")]
     BadTokenResponse(#[source] TokenResponseFault),
+    /// The answer to a pushed request names none (RFC 9126 §2.2).
+    #[error("the pushed_authorization endpoint sent no usable request_uri")]
+    BadPushedResponse,
     /// No key is known to have signed what it sent, and its keys were fetched too often of late (D16).
     #[error("the provider's keys were fetched too often of late to look for a newer one")]
     KeysThrottled,
@@ -92,6 +95,7 @@ impl Unavailable {
             Self::NoAnswer { source, .. } | Self::NoMetadata { source, .. } => source.as_str(),
             Self::Status { answer, .. } => answer.as_str(),
             Self::BadTokenResponse(_) => "bad_token_response",
+            Self::BadPushedResponse => "bad_pushed_response",
             Self::Credential(fault) => fault.as_str(),
             Self::KeysThrottled => "keys_throttled",
         }

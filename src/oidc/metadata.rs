@@ -11,13 +11,14 @@ use crate::web::outbound::is_https_or_loopback;
 use crate::web::proof::htu;
 
 /// The addresses that we take from metadata.
-const ENDPOINTS: [&str; 6] = [
+const ENDPOINTS: [&str; 7] = [
     "authorization_endpoint",
     "token_endpoint",
     "jwks_uri",
     "userinfo_endpoint",
     "end_session_endpoint",
     "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
 ];
 
 /// Those that we ask as this client, so that a certificate is of use there.
@@ -51,10 +52,14 @@ pub struct Metadata {
     pub end_session_endpoint: Option<Url>,
     /// Where tokens are revoked, where it is offered.
     pub revocation_endpoint: Option<Url>,
+    /// Where authorization requests are handed over past the browser, where it is offered.
+    pub pushed_endpoint: Option<Url>,
     /// Whether every authorization response carries `iss` (RFC 9207 §3), as announced or configured.
     pub names_itself: bool,
     /// The algorithms that a client assertion may be signed with; empty where it does not say.
     pub client_assertion_algs: Vec<String>,
+    /// The algorithms that a request object may be signed with; empty where it does not say.
+    pub(super) request_object_algs: Vec<String>,
     /// The grants that are offered; `None` where it does not say.
     grants: Option<Vec<String>>,
     /// What we and the provider can do together.
@@ -102,6 +107,10 @@ impl Metadata {
             Some(internal) => internal.inward(url),
             None => url,
         };
+        let list = |name| {
+            let list = document.get(name).into_iter().flat_map(strings);
+            list.map(str::to_owned).collect::<Vec<_>>()
+        };
         Ok(Self {
             authorization_endpoint: required("authorization_endpoint")?,
             token_endpoint: required("token_endpoint").map(ours)?,
@@ -112,13 +121,12 @@ impl Metadata {
             userinfo_htu,
             end_session_endpoint: endpoint("end_session_endpoint")?,
             revocation_endpoint: endpoint("revocation_endpoint")?.map(ours),
+            pushed_endpoint: endpoint("pushed_authorization_request_endpoint")?.map(ours),
             names_itself: settings.require_response_iss
                 || document.get("authorization_response_iss_parameter_supported")
                     == Some(&Value::Bool(true)),
-            client_assertion_algs: document
-                .get("token_endpoint_auth_signing_alg_values_supported")
-                .map(|algs| strings(algs).map(str::to_owned).collect())
-                .unwrap_or_default(),
+            client_assertion_algs: list("token_endpoint_auth_signing_alg_values_supported"),
+            request_object_algs: list("request_object_signing_alg_values_supported"),
             grants: document
                 .get("grant_types_supported")
                 .filter(|grants| grants.is_array())
@@ -248,6 +256,7 @@ mod tests {
                 "userinfo_endpoint",
                 "end_session_endpoint",
                 "revocation_endpoint",
+                "pushed_authorization_request_endpoint",
             ] {
                 let change = json!({name: format!("http://{host}/x")});
                 let verdict = parse(ISSUER, &change);
@@ -303,6 +312,7 @@ mod tests {
                 (Some(metadata.jwks_uri), ENDPOINTS[2]),
                 (metadata.userinfo_endpoint, ENDPOINTS[3]),
                 (metadata.revocation_endpoint, ENDPOINTS[5]),
+                (metadata.pushed_endpoint, ENDPOINTS[6]),
             ] {
                 assert_eq!(found, at(INSIDE, name), "{named}");
             }

@@ -8,10 +8,12 @@ mod provider;
 mod refresh;
 
 // Before the browser leaves.
+mod authorization;
 mod discovery;
 mod hint;
 mod internal;
 mod metadata;
+mod offer;
 pub mod own_parameters;
 mod pkce;
 mod rehearsal;
@@ -60,9 +62,10 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::assertion_file::{AssertionFault, check_assertion_file};
+pub use self::authorization::AuthorizationRequest;
 pub use self::bought::{BoughtToken, TokenRefusal};
 pub use self::claims::ClaimFault;
-pub use self::client_key::{ClientKeyFault, check_client_key};
+pub use self::client_key::{ClientKeyFault, check_client_key, client_key_algs};
 pub use self::credential_fault::CredentialFault;
 pub use self::end_session::EndSessionRequest;
 pub use self::error::{Misbehaviour, OtherIssuer, ProviderError, TokenResponseFault, Unavailable};
@@ -75,7 +78,7 @@ pub use self::internal::InternalAddress;
 pub use self::jws::JwsFault;
 pub use self::logout_token::{LogoutToken, LogoutTokenRules};
 pub use self::metadata::Metadata;
-pub use self::provider::{AuthorizationRequest, IssuerCheck, Provider};
+pub use self::provider::{IssuerCheck, Provider};
 pub use self::refresh::RefreshedTokens;
 pub use self::standing::Standing;
 pub use self::table_name::TableName;
@@ -128,6 +131,16 @@ pub struct ProviderSettings {
     pub response_mode: ResponseMode,
     /// Whether tokens are to be bound to a key of ours (A14).
     pub dpop: Dpop,
+    /// Whether the authorization request goes to the provider past the browser (A12).
+    pub pushed_authorization: PushedAuthorization,
+    /// Whether it is signed (A13).
+    pub request_object: RequestObject,
+    /// The APIs that the login's access token is for, as absolute addresses (RFC 8707 §2).
+    pub resources: Vec<String>,
+    /// What is to be authorized, a JSON array (RFC 9396 §2).
+    pub authorization_details: Option<String>,
+    /// What all of it must amount to.
+    pub profile: Profile,
     /// Whether that answer must name its issuer, also where the metadata do not announce it (C4).
     pub require_response_iss: bool,
     /// Whether UserInfo is asked at login (C12).
@@ -228,6 +241,50 @@ pub enum Dpop {
     Auto,
     /// In any case; a plain one is refused.
     Always,
+}
+
+/// Whether the authorization request is pushed (A12, RFC 9126).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushedAuthorization {
+    /// It travels in the browser's address.
+    Never,
+    /// Where the provider demands it.
+    Auto,
+    /// In any case; a provider that takes none signs nobody in.
+    Always,
+}
+
+/// Whether the authorization request is signed (A13, RFC 9101).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestObject {
+    /// It is plain.
+    Never,
+    /// With the key that proves who we are.
+    Signed,
+}
+
+/// A set of rules that all of a login keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Those of OAuth and OpenID Connect.
+    Plain,
+    /// FAPI 2.0 Security Profile, for banks, health and government.
+    Fapi2,
+}
+
+impl Profile {
+    /// The names of the algorithms that anything may be signed with; `None` where all will do (FAPI 2.0 §5.4.1).
+    pub const fn algs(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Plain => None,
+            Self::Fapi2 => Some(&["PS256", "ES256", "EdDSA", "Ed25519"]),
+        }
+    }
+
+    /// Whether something may be signed with this one.
+    pub fn allows(self, alg: &str) -> bool {
+        self.algs().is_none_or(|algs| algs.contains(&alg))
+    }
 }
 
 /// Where the answer to an authorization request travels.

@@ -16,8 +16,11 @@ pub const OURS: &[(&str, &str)] = &[
     ("code_challenge", "leave it out; each login has its own"),
     ("code_challenge_method", "leave it out; it is always S256"),
     ("dpop_jkt", "leave it out; write provider.dpop"),
-    ("request", "leave it out"),
-    ("request_uri", "leave it out"),
+    ("request", "leave it out; write provider.request_object"),
+    (
+        "request_uri",
+        "leave it out; write provider.pushed_authorization",
+    ),
     (
         "id_token_hint",
         "leave it out; a login without a prompt has that of its session",

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-
 use crate::clock::{Clock, Randomness};
 use crate::oidc::calls::Calls;
 use crate::oidc::client_auth::ClientAuthenticator;
@@ -15,14 +13,11 @@ use crate::oidc::envelope::Envelope;
 use crate::oidc::error::{Misbehaviour, ProviderError};
 use crate::oidc::grant::{Grant, Identity, TokenSet};
 use crate::oidc::grant_end::{GrantEnd, Told};
-use crate::oidc::hint::add_id_token_hint;
 use crate::oidc::id_token::{self, ExpectedIdToken, Verifier};
 use crate::oidc::jwks::Jwks;
 use crate::oidc::logout_token::{self, LogoutToken};
 use crate::oidc::metadata::Metadata;
 use crate::oidc::oddities::Oddities;
-use crate::oidc::own_parameters;
-use crate::oidc::pkce::code_challenge;
 use crate::oidc::standing::{Looks, Standing};
 use crate::oidc::terms::SCOPES;
 use crate::oidc::token_endpoint::TokenEndpoint;
@@ -31,10 +26,8 @@ use crate::oidc::untrusted::{
     ExchangeError, IdTokenFault, LogoutTokenError, RevocationError, Untrusted,
 };
 use crate::oidc::userinfo::{self, UserInfo};
-use crate::oidc::{IdTokenAlg, ProviderSettings, ResponseMode};
-use crate::secret::{
-    AccessToken, AuthorizationCode, CodeVerifier, IdToken, Nonce, RefreshToken, State,
-};
+use crate::oidc::{IdTokenAlg, ProviderSettings};
+use crate::secret::{AccessToken, AuthorizationCode, CodeVerifier, RefreshToken};
 use crate::telemetry::Metrics;
 use crate::web::outbound::Outbound;
 use crate::web::proof::{Prover, Proving};
@@ -60,25 +53,6 @@ pub(super) struct Inner {
     pub(super) randomness: Arc<dyn Randomness>,
     looks: Looks,
     pub(super) oddities: Oddities,
-}
-
-/// What one login asks for.
-#[derive(Debug)]
-pub struct AuthorizationRequest<'a> {
-    /// Ties the callback to this login.
-    pub state: &'a State,
-    /// Ties the ID token to this login.
-    pub nonce: &'a Nonce,
-    /// Ties the code to this login; only its hash travels.
-    pub code_verifier: &'a CodeVerifier,
-    /// `prompt`, `login_hint` and others that the caller lets through. One that is ours, or that
-    /// the operator fixed, is left out (B8); a `prompt` takes the place of the operator's.
-    pub extra: &'a [(&'a str, &'a str)],
-    /// Whose session at the provider is meant, where nobody is to be asked; left out where it would
-    /// make the address too long.
-    pub id_token_hint: Option<&'a IdToken>,
-    /// Ties the code to the key that the tokens are to be bound to (RFC 9449 §10).
-    pub prover: Option<&'a Prover>,
 }
 
 /// What the `iss` of an authorization response says (RFC 9207).
@@ -206,64 +180,6 @@ impl Provider {
     /// The provider was never reached and is not reached now, or misbehaves.
     pub async fn metadata(&self) -> Result<Arc<Metadata>, ProviderError> {
         self.0.discovery.metadata().await
-    }
-
-    /// Where to send the browser to sign in (OIDC Core §3.1.2.1).
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::metadata`].
-    pub async fn authorization_url(
-        &self,
-        request: &AuthorizationRequest<'_>,
-    ) -> Result<Url, ProviderError> {
-        let metadata = self.metadata().await?;
-        let settings = &self.0.settings;
-        // The endpoint's own query stays (RFC 6749 §3.1).
-        let mut url = metadata.authorization_endpoint.clone();
-        url.set_fragment(None);
-        {
-            let mut query = url.query_pairs_mut();
-            query
-                .append_pair("response_type", "code")
-                .append_pair("client_id", &settings.client_id)
-                .append_pair("redirect_uri", settings.redirect_uri.as_str())
-                .append_pair("scope", &metadata.terms.scopes.join(" "));
-            request.state.append_to(&mut query);
-            request.nonce.append_to(&mut query);
-            query
-                .append_pair("code_challenge", &code_challenge(request.code_verifier))
-                .append_pair("code_challenge_method", "S256");
-            if settings.response_mode == ResponseMode::FormPost {
-                query.append_pair("response_mode", "form_post");
-            }
-            if let Some(thumbprint) = request.prover.and_then(Prover::thumbprint) {
-                query.append_pair("dpop_jkt", thumbprint);
-            }
-            query.extend_pairs(self.extra_parameters(request.extra));
-        }
-        if let Some(id_token) = request.id_token_hint {
-            add_id_token_hint(&mut url, id_token);
-        }
-        Ok(url)
-    }
-
-    /// The operator's parameters, then those of the login whose names are not taken, each name
-    /// once: what the operator fixed, a link cannot change (B8). All but `prompt`, of which the
-    /// login's own counts: a page that asks in silence must not meet a person with a form.
-    fn extra_parameters<'a>(&'a self, extra: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let operator = self.0.settings.authorize_params.iter();
-        let operator = operator.map(|(name, value)| (name.as_str(), value.as_str()));
-        let prompts = extra.iter().any(|(name, _)| *name == "prompt");
-        let operator = operator.filter(|(name, _)| !prompts || *name != "prompt");
-        let mut parameters: Vec<(&str, &str)> = Vec::new();
-        for (name, value) in operator.chain(extra.iter().copied()) {
-            if !own_parameters::is_ours(name) && parameters.iter().all(|(taken, _)| *taken != name)
-            {
-                parameters.push((name, value));
-            }
-        }
-        parameters
     }
 
     /// Judges the `iss` of an authorization response, success or error (RFC 9207 §2.4, C4).

@@ -7,8 +7,10 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
+use crate::oidc::authorization::ENDPOINT as PUSHED;
 use crate::oidc::calls::{object, request};
-use crate::oidc::error::ProviderError;
+use crate::oidc::error::{ProviderError, Unavailable};
+use crate::oidc::error_code::ErrorCode;
 use crate::oidc::terms::Lack;
 use crate::oidc::{AuthorizationRequest, ClientAuth, Provider, ProviderSettings};
 use crate::secret::{CodeVerifier, Nonce, State};
@@ -18,7 +20,7 @@ use crate::web::proof::{Prover, USE_DPOP_NONCE};
 const NOBODY: &str = "a-rehearsal-of-bff-check-that-signs-nobody-in";
 
 /// What it may be where the provider says no more than `invalid_request`.
-const DEMANDS: &str = "look whether it demands DPoP, for which write provider.dpop = \"always\"; or pushed requests (PAR), signed requests (JAR) or a certificate of this client, which bff does not send yet, and turn that off there";
+const DEMANDS: &str = "look whether it demands DPoP, for which write provider.dpop = \"always\"; pushed requests (PAR), for which write provider.pushed_authorization = \"always\"; signed ones (JAR), for which write provider.request_object = \"signed\"; or a certificate of this client";
 
 impl Provider {
     /// Sends the browser's request with `prompt=none` and ours with a code that nobody gave. What is
@@ -41,24 +43,10 @@ impl Provider {
             id_token_hint: None,
             prover: prover.as_deref(),
         };
-        let url = self.authorization_url(&authorization).await?;
-        // The name that browsers have for it may lead nowhere from here.
-        let url = match &settings.internal {
-            Some(internal) => internal.inward(url),
-            None => url,
-        };
         let mut lacks = Vec::new();
-        let browsers = request(Method::GET, &url)
-            .header(ACCEPT, "text/html")
-            .body(Bytes::new());
-        if let Ok(browsers) = browsers
-            && let Ok(answer) = self.0.calls.send("authorization", browsers).await
-        {
-            lacks.extend(judge_authorization(
-                answer.status(),
-                answer.headers(),
-                &settings.redirect_uri,
-            ));
+        match self.authorization_url(&authorization).await {
+            Ok(url) => lacks.extend(self.rehearse_authorization(url).await),
+            Err(error) => lacks.push(judge_pushed(&error).ok_or(error)?),
         }
         let form = [
             ("grant_type", "authorization_code"),
@@ -78,6 +66,49 @@ impl Provider {
             lacks.extend(lack);
         }
         Ok(lacks)
+    }
+
+    /// Sends the browser's request. An endpoint that does not answer lacks nothing.
+    async fn rehearse_authorization(&self, url: Url) -> Option<Lack> {
+        let settings = self.settings();
+        // The name that browsers have for it may lead nowhere from here.
+        let url = match &settings.internal {
+            Some(internal) => internal.inward(url),
+            None => url,
+        };
+        let browsers = request(Method::GET, &url)
+            .header(ACCEPT, "text/html")
+            .body(Bytes::new());
+        let answer = self.0.calls.send("authorization", browsers.ok()?).await;
+        let answer = answer.ok()?;
+        judge_authorization(answer.status(), answer.headers(), &settings.redirect_uri)
+    }
+}
+
+/// What is not taken of a request that is handed over past the browser (A12).
+fn judge_pushed(error: &ProviderError) -> Option<Lack> {
+    const KEY: &str = "provider.pushed_authorization";
+    let ProviderError::Unavailable(unavailable) = error else {
+        return None;
+    };
+    match &**unavailable {
+        Unavailable::Status { endpoint, answer } if *endpoint == PUSHED && !answer.says_later() => {
+            let code = answer.code.map_or("no code", ErrorCode::as_str);
+            Some(Lack::refused(
+                KEY,
+                format!(
+                    "hands over what the provider does not take: it answers {} ({code})",
+                    answer.status
+                ),
+                "see that the client_id, its credential, the scopes and the redirect URI are as they are registered there",
+            ))
+        }
+        Unavailable::BadPushedResponse => Some(Lack::refused(
+            KEY,
+            "is answered with no request_uri",
+            "see what stands at the provider's pushed_authorization_request_endpoint",
+        )),
+        _ => None,
     }
 }
 
@@ -199,8 +230,8 @@ fn demanded(description: &str) -> Option<Lack> {
         ),
         (
             "pushed",
-            "demands pushed authorization requests (PAR), which bff does not send yet",
-            "turn that off for this client",
+            "demands pushed authorization requests (PAR) of this client",
+            "write provider.pushed_authorization = \"always\"",
         ),
     ]
     .into_iter()

@@ -81,6 +81,7 @@ fn is_answer(error: &ProviderError) -> bool {
                 matches!(source, OutboundError::TooLarge)
             }
             Unavailable::BadTokenResponse(_)
+            | Unavailable::BadPushedResponse
             | Unavailable::KeysThrottled
             | Unavailable::Credential(_) => false,
         },

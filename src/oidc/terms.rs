@@ -10,7 +10,11 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::oidc::client_key::client_key_algs;
-use crate::oidc::{Certification, ClientAuth, Dpop, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::oidc::offer::Offer;
+use crate::oidc::{
+    Certification, ClientAuth, Dpop, IdTokenAlg, OwnCertificate, Profile, ProviderSettings,
+    PushedAuthorization, RequestObject, ResponseMode,
+};
 use crate::web::proof::PROOF_ALG;
 
 /// The scopes asked for where none are configured and the provider lists them.
@@ -36,6 +40,8 @@ pub(super) struct Terms {
     pub(super) secret_in_form: bool,
     /// Whether tokens are asked for that are bound to a key (A14).
     pub(super) binds: bool,
+    /// Whether authorization requests are pushed (A12).
+    pub(super) pushes: bool,
     /// The algorithms an ID token may be signed with (D1).
     pub(super) id_token_algs: Vec<IdTokenAlg>,
     /// The scopes asked for.
@@ -101,44 +107,14 @@ pub(super) fn agree(settings: &ProviderSettings, document: &Map<String, Value>) 
     };
     side.check_flow(settings);
     side.check_endpoints(settings);
+    side.check_profile(settings);
     Terms {
         secret_in_form: side.secret_in_form(settings),
         binds: side.binds(settings.dpop),
+        pushes: side.pushes(settings),
         id_token_algs: side.id_token_algs(settings),
         scopes: side.scopes(settings),
         lacks: side.lacks,
-    }
-}
-
-/// The metadata as an offer. What is missing, empty or of another type says nothing.
-struct Offer<'a>(&'a Map<String, Value>);
-
-impl<'a> Offer<'a> {
-    fn list(&self, name: &str) -> Option<Vec<&'a str>> {
-        let items = self.0.get(name)?.as_array()?;
-        let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-        (!items.is_empty()).then_some(items)
-    }
-
-    /// Whether `word` stands in the list of that name, or there is no such list.
-    fn may_be(&self, name: &str, word: &str) -> bool {
-        self.list(name).is_none_or(|list| list.contains(&word))
-    }
-
-    fn demands(&self, name: &str) -> bool {
-        self.0.get(name) == Some(&Value::Bool(true))
-    }
-
-    fn address(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name)?.as_str().filter(|text| !text.is_empty())
-    }
-
-    /// Keycloak is known by where its token endpoint is.
-    fn is_keycloak(&self) -> bool {
-        self.address("issuer")
-            .zip(self.address("token_endpoint"))
-            .and_then(|(issuer, endpoint)| endpoint.strip_prefix(issuer))
-            .is_some_and(|path| path == "/protocol/openid-connect/token")
     }
 }
 
@@ -304,24 +280,7 @@ impl Side<'_> {
                 "let the provider give this client refresh tokens",
             );
         }
-        for (demand, name) in [
-            (
-                "require_pushed_authorization_requests",
-                "pushed authorization requests (PAR)",
-            ),
-            (
-                "require_signed_request_object",
-                "signed request objects (JAR)",
-            ),
-        ] {
-            if self.offer.demands(demand) {
-                self.refuse(
-                    ISSUER,
-                    format!("demands {name}, which bff does not send yet"),
-                    format!("turn off at the provider that they are required ({demand})"),
-                );
-            }
-        }
+        self.check_request_object(settings);
         self.check_response_mode(settings.response_mode);
         self.check_prompt(settings);
     }
@@ -364,6 +323,97 @@ impl Side<'_> {
             ),
         }
         true
+    }
+
+    /// A12: whether a login hands its request over first.
+    fn pushes(&mut self, settings: &ProviderSettings) -> bool {
+        const KEY: &str = "provider.pushed_authorization";
+        const ENDPOINT: &str = "pushed_authorization_request_endpoint";
+        let demanded = self.offer.demands("require_pushed_authorization_requests");
+        let is_offered = self.offer.address(ENDPOINT).is_some();
+        let pushes = match settings.pushed_authorization {
+            PushedAuthorization::Never if demanded => {
+                self.refuse(
+                    KEY,
+                    "is \"never\", and the provider demands pushed authorization requests",
+                    "leave it out",
+                );
+                false
+            }
+            PushedAuthorization::Never => false,
+            PushedAuthorization::Auto => demanded,
+            PushedAuthorization::Always => true,
+        };
+        if pushes && !is_offered {
+            self.refuse(
+                KEY,
+                format!("asks for pushed requests, and the provider has no {ENDPOINT}"),
+                "leave it out, or write its address as provider.endpoints.pushed_authorization",
+            );
+        }
+        pushes
+    }
+
+    /// A13: that the provider takes what we sign, and gets it where it wants it.
+    fn check_request_object(&mut self, settings: &ProviderSettings) {
+        const KEY: &str = "provider.request_object";
+        let demanded = self.offer.demands("require_signed_request_object");
+        match (settings.request_object, &settings.client_auth) {
+            (RequestObject::Never, _) if demanded => self.refuse(
+                KEY,
+                "is \"never\", and the provider demands signed request objects (JAR)",
+                "write request_object = \"signed\", which takes a client_key",
+            ),
+            (RequestObject::Signed, ClientAuth::PrivateKeyJwt { key, .. }) => {
+                const LIST: &str = "request_object_signing_alg_values_supported";
+                let algs = client_key_algs(key);
+                if !algs.iter().any(|alg| self.offer.may_be(LIST, alg)) {
+                    self.refuse(
+                        "provider.client_key",
+                        "signs with no algorithm that the provider takes of a request object",
+                        "register a key of another kind there and put it in place of this one",
+                    );
+                }
+            }
+            (RequestObject::Never | RequestObject::Signed, _) => {}
+        }
+    }
+
+    /// That the provider does its part of the profile (FAPI 2.0 §5.3.2).
+    fn check_profile(&mut self, settings: &ProviderSettings) {
+        const KEY: &str = "provider.profile";
+        if settings.profile != Profile::Fapi2 {
+            return;
+        }
+        let lacks = |name: &str| !self.offer.demands(name);
+        let names_itself = !lacks("authorization_response_iss_parameter_supported");
+        let binds_to_certificates = !lacks("tls_client_certificate_bound_access_tokens");
+        let takes_s256 = self
+            .offer
+            .list("code_challenge_methods_supported")
+            .is_some();
+        if !names_itself {
+            self.refuse(
+                KEY,
+                "is \"fapi2\", and the provider does not say its name in authorization responses (authorization_response_iss_parameter_supported)",
+                "let it do so, as RFC 9207 has it",
+            );
+        }
+        if !takes_s256 {
+            self.warn(
+                KEY,
+                "is \"fapi2\", and the provider does not say that it takes PKCE with S256",
+                "see that it holds each code to its code_verifier",
+            );
+        }
+        let bound_by_certificate = settings.certificate == OwnCertificate::Shown;
+        if settings.dpop == Dpop::Never && bound_by_certificate && !binds_to_certificates {
+            self.refuse(
+                KEY,
+                "is \"fapi2\", and the provider binds no tokens to certificates (tls_client_certificate_bound_access_tokens)",
+                "let it do so for this client, or write dpop = \"always\"",
+            );
+        }
     }
 
     fn check_prompt(&mut self, settings: &ProviderSettings) {

@@ -72,7 +72,10 @@ impl TokenEndpoint<'_> {
         let grants = self.grants();
         let code = oauth2::AuthorizationCode::new(code.expose().to_owned());
         let verifier = PkceCodeVerifier::new(code_verifier.expose().to_owned());
-        let request = grants.exchange_code(code).set_pkce_verifier(verifier);
+        let mut request = grants.exchange_code(code).set_pkce_verifier(verifier);
+        for resource in &self.settings.resources {
+            request = request.add_extra_param("resource", resource.as_str());
+        }
         Ok(request.request_async(self).await?.into())
     }
 
@@ -87,13 +90,21 @@ impl TokenEndpoint<'_> {
         let token = oauth2::RefreshToken::new(refresh_token.expose().to_owned());
         twice_if_lost(|| {
             let mut request = grants.exchange_refresh_token(&token);
-            for (name, value) in spec.map(targets).unwrap_or_default() {
+            for (name, value) in spec.map_or_else(|| self.own_targets(), targets) {
                 request = request.add_extra_param(name, value);
             }
             let scopes = spec.map(scopes).unwrap_or_default();
             request.add_scopes(scopes).request_async(self)
         })
         .await
+    }
+
+    /// For whom the login's own access token is (RFC 8707 §2.2).
+    fn own_targets(&self) -> Vec<(&'static str, &str)> {
+        let resources = self.settings.resources.iter();
+        resources
+            .map(|resource| ("resource", resource.as_str()))
+            .collect()
     }
 
     /// Buys a token of our own (RFC 6749 §4.4); once more where no one can tell whether the first try
@@ -232,6 +243,24 @@ impl TokenEndpoint<'_> {
         form: &[(&str, &str)],
     ) -> Result<Request<Bytes>, CredentialFault> {
         self.finished(form_request(url, form)?).await
+    }
+
+    /// An authorization request to hand over, with our credential; it says who we are in any case (RFC 9126 §2.1).
+    pub(super) async fn pushed(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+    ) -> Result<Request<Bytes>, CredentialFault> {
+        let request = self.request(url, form).await?;
+        if !request.headers().contains_key(AUTHORIZATION) {
+            return Ok(request);
+        }
+        Ok(request.map(|form| {
+            let form = String::from_utf8_lossy(&form).into_owned();
+            let mut form = Serializer::new(form);
+            form.append_pair("client_id", &self.settings.client_id);
+            form.finish().into()
+        }))
     }
 
     /// `request` with what proves who we are, made anew for every attempt (A10). All that goes to the token

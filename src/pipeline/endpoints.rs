@@ -80,16 +80,19 @@ impl Serving<'_> {
         match endpoint {
             Endpoint::Login => {
                 self.warn_of_unnamed_proxy(ctx, parts);
-                logins.admit_login(self.source(ctx, parts))?;
+                let source = self.source(ctx, parts);
+                logins.admit_login(source)?;
                 if parts.method == Method::POST {
                     let form = read_form(parts, body).await.ok_or(Refusal::CallbackForm)?;
                     let logins = self.at_issuer_of(&form)?.logins();
-                    let answer = logins.third_party_login(&form, parts, presented).await?;
+                    let answer = logins
+                        .third_party_login(&form, parts, presented, source)
+                        .await?;
                     return Ok(self.show(answer, parts));
                 }
                 match self.picked(parts, presented).await? {
                     Picked::Provider(at) => {
-                        let answer = at.logins().login(parts, presented).await?;
+                        let answer = at.logins().login(parts, presented, source).await?;
                         Ok(self.show(answer, parts))
                     }
                     Picked::Nobody(nobody) => Ok(self.show(nobody, parts)),

@@ -57,9 +57,10 @@ impl Serving<'_> {
             return Ok(see_other(&link));
         }
         let request = LoginRequest::returning_to(place);
-        logins.admit_login(self.source(ctx, parts))?;
+        let source = self.source(ctx, parts);
+        logins.admit_login(source)?;
         Ok(logins
-            .begin_login(request, &parts.headers, presented)
+            .begin_login(request, &parts.headers, presented, source)
             .await?)
     }
 

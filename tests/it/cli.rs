@@ -252,8 +252,26 @@ async fn check_online_compares_with_what_is_offered() {
         (
             "",
             set("require_pushed_authorization_requests", json!(true)),
+            Some(0),
+            "",
+        ),
+        (
+            "pushed_authorization = \"never\"",
+            set("require_pushed_authorization_requests", json!(true)),
             Some(2),
-            "demands pushed authorization requests (PAR), which bff does not send yet",
+            "provider.pushed_authorization is \"never\", and the provider demands pushed",
+        ),
+        (
+            "pushed_authorization = \"always\"",
+            set("pushed_authorization_request_endpoint", json!(null)),
+            Some(2),
+            "provider.pushed_authorization asks for pushed requests, and the provider has no",
+        ),
+        (
+            "",
+            set("require_signed_request_object", json!(true)),
+            Some(2),
+            "write request_object = \"signed\", which takes a client_key",
         ),
         (
             "",
@@ -326,7 +344,7 @@ async fn check_online_rehearses_a_login() {
             Some(back("invalid_request")),
             "",
             Some(2),
-            "or pushed requests (PAR)",
+            "pushed requests (PAR), for which write",
         ),
         (
             Some(Fault::Error(Endpoint::Token, 400, "invalid_request")),

@@ -340,7 +340,7 @@ async fn only_scopes_that_are_offered_are_asked_for() {
 #[tokio::test]
 async fn what_does_not_fit_is_logged() {
     let idp = Idp::start(&nine_o_clock());
-    let demand = "require_pushed_authorization_requests";
+    let demand = "require_signed_request_object";
     idp.misbehave(Fault::Set(Stage::Metadata, demand, json!(true)));
     let list = "token_endpoint_auth_methods_supported";
     idp.misbehave(Fault::Set(
@@ -353,7 +353,7 @@ async fn what_does_not_fit_is_logged() {
         .start();
     bff.browser().begin_login("").await;
     for says in [
-        "no login can work: provider.issuer demands pushed authorization requests (PAR), which bff does not send yet",
+        "no login can work: provider.request_object is \\\"never\\\", and the provider demands signed request objects (JAR)",
         "no login can work: provider.client_auth is \\\"client_secret_basic\\\", which the provider does not take; write client_auth = \\\"client_secret_post\\\"",
     ] {
         let lines = bff.logs().lines_with(says);

@@ -62,6 +62,7 @@ mod private_authority;
 mod provider_ends;
 mod proxied_provider;
 mod proxy;
+mod pushed;
 mod real_providers;
 mod refresh;
 mod reload;

@@ -21,6 +21,7 @@ mod provider;
 mod provider_addresses;
 mod provider_login;
 mod provider_logout;
+mod provider_request;
 mod public;
 mod requirement;
 mod route;

@@ -14,11 +14,12 @@ use crate::config::resolve::client_auth::client_auth;
 use crate::config::resolve::missing_secret::MissingSecret;
 use crate::config::resolve::public::Public;
 use crate::config::resolve::{
-    Purpose, Surroundings, provider_addresses, provider_login, provider_logout, span, table,
+    Purpose, Surroundings, provider_addresses, provider_login, provider_logout, provider_request,
+    span, table,
 };
 use crate::config::words::Chosen;
 use crate::oidc::{
-    ClientAuth, Dpop, IdTokenAlg, LogoutTokenRules, OwnCertificate, ProviderSettings, ResponseMode,
+    ClientAuth, IdTokenAlg, LogoutTokenRules, OwnCertificate, ProviderSettings, ResponseMode,
     TableName, own_parameters,
 };
 use crate::web::loopback::is_loopback;
@@ -107,16 +108,17 @@ pub(super) fn provider(
     let authorize_params = authorize_params(&provider, faults);
     let timeout = span(&provider.timeout, Duration::from_secs(3), faults);
     // Under `bff dev` there is no other provider to have addresses.
-    let addresses = if surroundings.purpose.is_without_provider() {
-        ProviderTable::default()
+    let (addresses, proven_by) = if surroundings.purpose.is_without_provider() {
+        (ProviderTable::default(), None)
     } else {
-        provider.clone()
+        (provider.clone(), client_auth.as_ref())
     };
     let internal = provider_addresses::internal(&addresses, issuer.as_deref(), faults);
     let endpoints =
         provider_addresses::endpoints(&addresses, issuer.as_deref(), internal.as_ref(), faults);
     let discovery = provider_addresses::discovery(&addresses, faults);
     let logout = provider_logout::provider_logout(&provider, faults);
+    let asked = provider_request::asked(&provider, proven_by, id_token_algs, faults);
     Some(ProviderSettings {
         table: TableName::default(),
         issuer: issuer?,
@@ -137,7 +139,7 @@ pub(super) fn provider(
         discovery,
         endpoints,
         scopes,
-        id_token_algs,
+        id_token_algs: asked.id_token_algs,
         trusted_audiences: values(&provider.trusted_audiences),
         clock_skew,
         logout_tokens: LogoutTokenRules {
@@ -145,8 +147,13 @@ pub(super) fn provider(
             exp_optional: provider.allow_logout_token_without_exp.or(false),
         },
         response_mode: provider.response_mode.or(Chosen(ResponseMode::Query)).0,
-        dpop: provider.dpop.or(Chosen(Dpop::Never)).0,
-        require_response_iss: provider.require_response_iss.or(false),
+        dpop: asked.dpop,
+        pushed_authorization: asked.pushed_authorization,
+        request_object: asked.request_object,
+        resources: asked.resources,
+        authorization_details: asked.authorization_details,
+        profile: asked.profile,
+        require_response_iss: asked.require_response_iss,
         userinfo: provider.userinfo.or(false),
         timeout,
         authorize_params,

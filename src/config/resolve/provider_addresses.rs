@@ -99,6 +99,10 @@ pub(super) fn endpoints(
         ("userinfo_endpoint", endpoints.userinfo),
         ("end_session_endpoint", endpoints.end_session),
         ("revocation_endpoint", endpoints.revocation),
+        (
+            "pushed_authorization_request_endpoint",
+            endpoints.pushed_authorization,
+        ),
     ]
     .into_iter()
     .filter_map(|(name, field)| {

@@ -238,7 +238,10 @@ fn spec(
 }
 
 /// RFC 8707 §2: each an absolute address without a fragment. One with a query is unwise but allowed.
-fn resources(field: &Field<OneOrMany<String>>, faults: &mut Faults) -> Option<Vec<String>> {
+pub(super) fn resources(
+    field: &Field<OneOrMany<String>>,
+    faults: &mut Faults,
+) -> Option<Vec<String>> {
     let Some(written) = field.written() else {
         return (!field.stands()).then(Vec::new);
     };

@@ -288,14 +288,9 @@ fn an_unknown_key_is_refused() {
             "the keys are connections, connections_per_address, h2_resets",
         ),
         case(
-            "metrics",
-            "x = 1",
-            "metrics is not available in this version; leave it out",
-        ),
-        case(
             "provider",
-            "pushed_authorization = \"auto\"",
-            "is not available in this version",
+            "pushed_authorisation = \"auto\"",
+            "write pushed_authorization instead",
         ),
     ]);
 }

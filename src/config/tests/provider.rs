@@ -525,3 +525,98 @@ fn a_login_has_a_time_that_makes_sense() {
         case("provider", "access_denied = \"back\"", "return_to"),
     ]);
 }
+
+/// A13, A15, RFC 9396: what a login asks for beyond the plain is judged when the file is read.
+#[test]
+fn what_cannot_be_asked_for_is_refused() {
+    check_refused(&[
+        case(
+            "provider",
+            "pushed_authorization = true",
+            "provider.pushed_authorization",
+        ),
+        case(
+            "provider",
+            "request_object = \"signed\"",
+            "no client_key proves who we are",
+        ),
+        case("provider", "resource = \"orders\"", "provider.resource"),
+        case(
+            "provider",
+            "resource = [\"https://a.example.com/#x\"]",
+            "has a fragment",
+        ),
+        case(
+            "provider",
+            "authorization_details = \"payment\"",
+            "list of tables",
+        ),
+        case(
+            "provider",
+            "authorization_details = [{ actions = [\"read\"] }]",
+            "does not say of which type it is",
+        ),
+        case(
+            "provider",
+            "authorization_details = [{ type = \"payment\", amount = 1.5 }]",
+            "provider.authorization_details",
+        ),
+        case(
+            "provider",
+            "authorize_params = { request_uri = \"urn:x\" }",
+            "write provider.pushed_authorization",
+        ),
+    ]);
+}
+
+/// FAPI 2.0: what the profile forbids is refused when the file is read, each fault with its remedy.
+#[test]
+fn the_profile_forbids_what_is_weaker() {
+    let by_key = "-client_secret\nclient_key = \"env:CLIENT_KEY\"\nprofile = \"fapi2\"\n";
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let said_of = |more: &str| {
+        let mut variables = variables();
+        variables.insert("CLIENT_KEY".to_owned(), key.clone());
+        let text = file_with("provider", &format!("{by_key}{more}"));
+        let config = Config::parse(&text, Path::new("bff.toml"), &variables);
+        config.map(drop).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(said_of(""), Ok(()));
+    for (more, says) in [
+        ("dpop = \"auto\"", "provider.dpop lets a token be anybody's"),
+        (
+            "dpop = \"never\"",
+            "provider.dpop lets a token be anybody's",
+        ),
+        (
+            "pushed_authorization = \"auto\"",
+            "provider.pushed_authorization lets a request travel",
+        ),
+        (
+            "require_response_iss = false",
+            "provider.require_response_iss is false",
+        ),
+        (
+            "client_assertion_audience = \"token_endpoint\"",
+            "provider.client_assertion_audience is",
+        ),
+        ("id_token_algs = [\"PS256\", \"RS256\"]", "holds \"RS256\""),
+    ] {
+        let said = said_of(more).unwrap_err();
+        assert_eq!(said.lines().count(), 1, "{more}: {said}");
+        assert!(said.contains(says), "{more}: {said}");
+    }
+    check_refused(&[
+        case(
+            "provider",
+            "profile = \"fapi2\"",
+            "provider.client_secret is known to both sides, and profile = \"fapi2\" forbids it",
+        ),
+        case(
+            "provider",
+            "-client_secret\nallow_public_client = true\nprofile = \"fapi2\"",
+            "lets anybody be this client",
+        ),
+        case("provider", "profile = \"fapi1\"", "\"fapi2\""),
+    ]);
+}

@@ -68,6 +68,18 @@ impl Core {
         session: Option<&str>,
         said: Said<'_>,
     ) -> Authorization {
+        let asked_for = match self.asked_for(request) {
+            Ok(asked_for) => asked_for,
+            Err(why) => return Authorization::Refuse(why),
+        };
+        let authorization = self.decide(&asked_for, session, said);
+        if matches!(authorization, Authorization::Answer(_)) {
+            self.use_up(request);
+        }
+        authorization
+    }
+
+    fn decide(&self, request: &Parameters, session: Option<&str>, said: Said<'_>) -> Authorization {
         // Before these two are known to be right, an answer would be an open redirector.
         let Some(relying_party) = request
             .value("client_id")
@@ -245,15 +257,10 @@ impl Core {
 }
 
 /// The rules that need no state, each with the error that RFC 6749 §4.1.2.1 names.
-fn check(request: &Parameters) -> Result<(), &'static str> {
-    if request.repeated().is_some() {
+pub(super) fn check(request: &Parameters) -> Result<(), &'static str> {
+    // A token may be for several (RFC 8707 §2).
+    if request.repeated_but_for(&["resource"]).is_some() {
         return Err("invalid_request");
-    }
-    if request.value("request").is_some() {
-        return Err("request_not_supported");
-    }
-    if request.value("request_uri").is_some() {
-        return Err("request_uri_not_supported");
     }
     if request.value("response_type") != Some("code") {
         return Err("unsupported_response_type");

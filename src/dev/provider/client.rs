@@ -77,19 +77,7 @@ impl Core {
 
     /// A10: typ, alg, signature, `iss` = `sub`, one audience, a short life and a `jti` not seen.
     fn verify_assertion(&self, assertion: &str, jwk: &Value) -> Option<()> {
-        let header = decode_header(assertion).ok()?;
-        let expected_alg = Algorithm::from_str(jwk.get("alg")?.as_str()?).ok()?;
-        if header.typ.as_deref() != Some("client-authentication+jwt") || header.alg != expected_alg
-        {
-            return None;
-        }
-        let key = DecodingKey::from_jwk(&serde_json::from_value(jwk.clone()).ok()?).ok()?;
-        let mut validation = Validation::new(expected_alg);
-        // Time and audience are judged below: the clock is ours, and one audience means a string.
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        let claims: Map<String, Value> = decode(assertion, &key, &validation).ok()?.claims;
+        let claims = verify_signed(assertion, jwk, "client-authentication+jwt")?;
         let now = self.clock().now().unix_seconds();
         let exp = claims.get("exp")?.as_i64()?;
         let iat = claims.get("iat")?.as_i64()?;
@@ -101,6 +89,22 @@ impl Core {
         let fresh = self.remember_assertion(claims.get("jti")?.as_str()?, exp);
         (fits && fresh).then_some(())
     }
+}
+
+/// The claims of a JWT of this kind that the owner of `jwk` signed. Time and audience are the caller's to
+/// judge: the clock is the provider's, and one audience means a string.
+pub(super) fn verify_signed(jwt: &str, jwk: &Value, typ: &str) -> Option<Map<String, Value>> {
+    let header = decode_header(jwt).ok()?;
+    let expected_alg = Algorithm::from_str(jwk.get("alg")?.as_str()?).ok()?;
+    if header.typ.as_deref() != Some(typ) || header.alg != expected_alg {
+        return None;
+    }
+    let key = DecodingKey::from_jwk(&serde_json::from_value(jwk.clone()).ok()?).ok()?;
+    let mut validation = Validation::new(expected_alg);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    Some(decode(jwt, &key, &validation).ok()?.claims)
 }
 
 /// Both halves, form-decoded (RFC 6749 §2.3.1).

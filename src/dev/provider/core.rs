@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::keys::{KeyFault, KeySet};
+use super::parameters::Parameters;
 use super::relying_party::RelyingParty;
-use super::shown::{ApiRefusal, PROOF_ALGS, Shown};
+use super::shown::PROOF_ALGS;
 use super::tamper::{Stage, Tamper};
 use crate::clock::{Clock, Randomness, Timestamp};
 use crate::dev::DevUser;
@@ -91,6 +92,9 @@ pub(super) struct State {
     /// Whether a proof of possession must hold a nonce, and those that are good.
     pub(super) demands_nonces: bool,
     pub(super) proof_nonces: HashSet<String>,
+    /// Whether requests must be pushed, and those that were.
+    pub(super) demands_pushed: bool,
+    pub(super) pushed: HashMap<String, PushedRequest>,
     /// With which code exchanges are refused, if they are.
     pub(super) exchange_refusal: Option<&'static str>,
     next_grant: u64,
@@ -121,6 +125,14 @@ pub(super) struct Grant {
     pub(super) session: ProviderSession,
     pub(super) scope: Vec<String>,
     pub(super) nonce: Option<String>,
+}
+
+/// An authorization request that was handed over.
+#[derive(Debug, Clone)]
+pub(super) struct PushedRequest {
+    pub(super) client_id: String,
+    pub(super) parameters: Parameters,
+    pub(super) expires_at: Timestamp,
 }
 
 /// A code, good once.
@@ -233,6 +245,8 @@ impl Core {
                 assertion_ids: HashMap::new(),
                 demands_nonces: false,
                 proof_nonces: HashSet::new(),
+                demands_pushed: false,
+                pushed: HashMap::new(),
                 exchange_refusal: None,
                 next_grant: 0,
             }),
@@ -280,6 +294,10 @@ impl Core {
             "backchannel_logout_session_supported": true,
             "frontchannel_logout_supported": true,
             "frontchannel_logout_session_supported": true,
+            "pushed_authorization_request_endpoint": at("/par"),
+            "require_pushed_authorization_requests": self.state().demands_pushed,
+            "request_parameter_supported": true,
+            "request_object_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
             "request_uri_parameter_supported": false,
         });
         self.tamper.tamper(Stage::Metadata, &mut metadata);
@@ -341,23 +359,6 @@ impl Core {
         })
     }
 
-    /// The claims of whoever the token stands for that a request of this method shows (OIDC Core §5.3).
-    ///
-    /// # Errors
-    /// As [`Self::presented`], or `insufficient_scope` without `openid`.
-    pub fn userinfo(&self, shown: Shown<'_>, method: &str) -> Result<Value, ApiRefusal> {
-        let htu = format!("{}/userinfo", self.issuer);
-        let token = self.presented(shown, method, &htu)?;
-        if !token.scope.iter().any(|scope| scope == "openid") {
-            return Err(ApiRefusal::INSUFFICIENT_SCOPE);
-        }
-        let mut claims = self.claims_of(&token.sub, &token.scope);
-        claims.insert("sub".to_owned(), Value::from(token.sub));
-        let mut claims = Value::Object(claims);
-        self.tamper.tamper(Stage::UserInfo, &mut claims);
-        Ok(claims)
-    }
-
     /// Who is signed in here.
     pub fn sessions(&self) -> Vec<SessionSummary> {
         let mut sessions: Vec<_> = self
@@ -417,7 +418,8 @@ impl Core {
         self.state().relying_parties.len() > 1
     }
 
-    pub(super) fn relying_party(&self, client_id: &str) -> Option<RelyingParty> {
+    /// The relying party of that name.
+    pub fn relying_party(&self, client_id: &str) -> Option<RelyingParty> {
         self.state()
             .relying_parties
             .iter()

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::core::{Core, Introspection, OAuthError};
 use super::shown::{ApiRefusal, PROOF_ALGS, Shown};
+use super::tamper::Stage;
 
 /// How far the time in a proof may be off, in seconds.
 const OFF_BY: i64 = 60;
@@ -114,6 +115,23 @@ impl Core {
         }
         let unknown = ApiRefusal::new(if is_bearer { "Bearer" } else { "DPoP" }, "invalid_token");
         self.introspect(token).ok_or(unknown)
+    }
+
+    /// The claims of whoever the token stands for that a request of this method shows (OIDC Core §5.3).
+    ///
+    /// # Errors
+    /// As [`Self::presented`], or `insufficient_scope` without `openid`.
+    pub fn userinfo(&self, shown: Shown<'_>, method: &str) -> Result<Value, ApiRefusal> {
+        let htu = format!("{}/userinfo", self.issuer());
+        let token = self.presented(shown, method, &htu)?;
+        if !token.scope.iter().any(|scope| scope == "openid") {
+            return Err(ApiRefusal::INSUFFICIENT_SCOPE);
+        }
+        let mut claims = self.claims_of(&token.sub, &token.scope);
+        claims.insert("sub".to_owned(), Value::from(token.sub));
+        let mut claims = Value::Object(claims);
+        self.tamper(Stage::UserInfo, &mut claims);
+        Ok(claims)
     }
 
     /// The key that a token is to be bound to, by the proof in its request (RFC 9449 §5).

@@ -125,6 +125,10 @@ impl Endpoints {
                 Some(form) => self.with_nonce(written(core.token(&form, shown(request)))),
                 None => written(Err(not_a_form())),
             },
+            (Endpoint::Pushed, &Method::POST) => match form(request) {
+                Some(form) => pushed(core.push(&form, shown(request))),
+                None => written(Err(not_a_form())),
+            },
             (Endpoint::UserInfo, &Method::GET | &Method::POST) => self.userinfo(request),
             (Endpoint::EndSession, &Method::GET | &Method::POST) => self.end_session(request),
             (Endpoint::Revocation, &Method::POST) => match form(request) {
@@ -295,6 +299,16 @@ fn written(answer: Result<Value, OAuthError>) -> Response<Body> {
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// 201, since there is something new (RFC 9126 §2.2).
+fn pushed(decided: Result<Value, OAuthError>) -> Response<Body> {
+    let taken = decided.is_ok();
+    let mut response = written(decided);
+    if taken {
+        *response.status_mut() = StatusCode::CREATED;
     }
     response
 }

@@ -10,6 +10,7 @@ pub mod authorize;
 mod dpop;
 pub mod logout;
 mod other_grants;
+mod pushed;
 pub mod token;
 
 pub mod client;

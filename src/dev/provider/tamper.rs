@@ -13,6 +13,8 @@ pub enum Stage {
     Jwks,
     /// The parameters sent back through the browser, success or error.
     AuthorizationResponse,
+    /// The answer to a pushed request.
+    PushedResponse,
     /// The JOSE header of an ID token, before it is signed.
     IdTokenHeader,
     /// The claims of a login's ID token, before they are signed.

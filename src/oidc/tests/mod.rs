@@ -25,8 +25,9 @@ use url::Url;
 
 use crate::clock::{ManualClock, SeededRandomness, Timestamp};
 use crate::oidc::{
-    ClientAuth, Dpop, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, OwnCertificate, Provider,
-    ProviderLogout, ProviderSettings, ResponseMode, TableName,
+    ClientAuth, Dpop, ExpectedIdToken, IdTokenAlg, LogoutTokenRules, OwnCertificate, Profile,
+    Provider, ProviderLogout, ProviderSettings, PushedAuthorization, RequestObject, ResponseMode,
+    TableName,
 };
 use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Nonce, RefreshToken};
 use crate::telemetry::Metrics;
@@ -54,6 +55,11 @@ pub(super) fn settings(issuer: &str) -> ProviderSettings {
         clock_skew: Duration::from_mins(1),
         logout_tokens: LogoutTokenRules::default(),
         dpop: Dpop::Never,
+        pushed_authorization: PushedAuthorization::Auto,
+        request_object: RequestObject::Never,
+        resources: Vec::new(),
+        authorization_details: None,
+        profile: Profile::Plain,
         response_mode: ResponseMode::Query,
         require_response_iss: false,
         userinfo: false,

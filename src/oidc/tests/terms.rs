@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::{SigningKey, settings};
 use crate::oidc::terms::{Lack, Terms, agree};
-use crate::oidc::{AssertionAudience, ClientAuth, IdTokenAlg, ProviderSettings, ResponseMode};
+use crate::oidc::{
+    AssertionAudience, ClientAuth, IdTokenAlg, Profile, ProviderSettings, PushedAuthorization,
+    ResponseMode,
+};
 use crate::secret::{ClientKey, ClientSecret};
 
 const ISSUER: &str = "https://id.example.com";
@@ -181,12 +184,22 @@ fn a_lack_says_what_to_write() {
         (
             |_| {},
             json!({"require_pushed_authorization_requests": true}),
-            "! provider.issuer demands pushed authorization requests (PAR), which bff does not send yet; turn off at the provider that they are required (require_pushed_authorization_requests)",
+            "! provider.pushed_authorization asks for pushed requests, and the provider has no pushed_authorization_request_endpoint; leave it out, or write its address as provider.endpoints.pushed_authorization",
+        ),
+        (
+            |own| own.pushed_authorization = PushedAuthorization::Never,
+            json!({"require_pushed_authorization_requests": true}),
+            "! provider.pushed_authorization is \"never\", and the provider demands pushed authorization requests; leave it out",
+        ),
+        (
+            |own| own.profile = Profile::Fapi2,
+            json!({"code_challenge_methods_supported": ["S256"]}),
+            "! provider.profile is \"fapi2\", and the provider does not say its name in authorization responses (authorization_response_iss_parameter_supported); let it do so, as RFC 9207 has it",
         ),
         (
             |_| {},
             json!({"require_signed_request_object": true}),
-            "! provider.issuer demands signed request objects (JAR), which bff does not send yet; turn off at the provider that they are required (require_signed_request_object)",
+            "! provider.request_object is \"never\", and the provider demands signed request objects (JAR); write request_object = \"signed\", which takes a client_key",
         ),
         (
             |_| {},

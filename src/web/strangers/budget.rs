@@ -15,7 +15,7 @@ pub enum Demand {
     /// The mark that a callback was used (C6), kept until its login would be over. One that signed
     /// somebody in is nobody's burden any more: its turn ends with the login.
     UsedState,
-    /// A call that buys tokens for a login under way.
+    /// A call to the provider for a login: one that hands its request over, or buys its tokens.
     CodeExchange,
 }
 
