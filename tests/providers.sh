@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The stories of tests/it/real_providers: the product before a real Keycloak and a real Ory Hydra, which
-# are installed under target/providers and run on free ports of this machine for as long as the tests.
-# Some alone: tests/providers.sh keycloak, or hydra, or several, which is both at one site, or browser, which is
-# Keycloak's pages in Chromium.
+# The stories of tests/it/real_providers: the product before a certified oidc-provider, a real Keycloak and a
+# real Ory Hydra, which are installed here and run on free ports of this machine for as long as the tests.
+# Some alone: tests/providers.sh certified, which is the npm package oidc-provider, or keycloak, or hydra, or several,
+# which is the last two at one site, or browser, which is Keycloak's pages in Chromium.
 #
-# It takes Java 17 or later and Maven for the one, Go and a C compiler for the other, and a quarter of an
-# hour the first time. BFF_TEST_KEYCLOAK=/opt/keycloak and BFF_TEST_HYDRA=/usr/bin/hydra name what is here already.
+# It takes Node for the first, Java 17 or later and Maven for the second, Go and a C compiler for the third, and a
+# quarter of an hour the first time. BFF_TEST_KEYCLOAK=/opt/keycloak and BFF_TEST_HYDRA=/usr/bin/hydra name what is here already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,6 +48,12 @@ install_hydra() {
   export BFF_TEST_HYDRA=$program
 }
 
+install_oidc_provider() {
+  local folder=$PWD/tests/providers/oidc-provider
+  (cd "$folder" && npm ci --no-fund --no-audit --loglevel=error)
+  export BFF_TEST_OIDC_PROVIDER=$folder
+}
+
 # They wait for tokens to end most of the time, and Keycloak bears a few at once. Hydra with its database in
 # memory does not: it answers 500 to some.
 tell() {
@@ -60,11 +66,11 @@ browse() {
 }
 
 failed=0
-[ $# -gt 0 ] || set -- keycloak hydra several browser
+[ $# -gt 0 ] || set -- certified keycloak hydra several browser
 for provider in "$@"; do
   case $provider in
-    keycloak | several | browser | hydra) ;;
-    *) echo "unknown: $provider; one of: keycloak hydra several browser" >&2; exit 2 ;;
+    certified | keycloak | several | browser | hydra) ;;
+    *) echo "unknown: $provider; one of: certified keycloak hydra several browser" >&2; exit 2 ;;
   esac
   case $provider in
     keycloak | several | browser) [ -n "${BFF_TEST_KEYCLOAK:-}" ] || install_keycloak ;;
@@ -73,6 +79,7 @@ for provider in "$@"; do
     hydra | several) [ -n "${BFF_TEST_HYDRA:-}" ] || install_hydra ;;
   esac
   case $provider in
+    certified) install_oidc_provider; tell certified 3 || failed=1 ;;
     keycloak) tell keycloak 3 || failed=1 ;;
     hydra) tell hydra 1 || failed=1 ;;
     several) tell several 1 || failed=1 ;;

@@ -197,7 +197,7 @@ table! {
         pushed_authorization: Chosen<PushedAuthorization>,
         /// Whether the authorization request is signed with `client_key` (RFC 9101). Default "never".
         request_object: Chosen<RequestObject>,
-        /// Absolute addresses of the APIs that the login's access token is for (RFC 8707). Default none.
+        /// Absolute addresses of the APIs that a login is for (RFC 8707). Default none.
         resource: OneOrMany<String>,
         /// What is to be authorized, a table each with its `type` (RFC 9396). Default none.
         authorization_details: JsonTables,

@@ -135,7 +135,7 @@ pub struct ProviderSettings {
     pub pushed_authorization: PushedAuthorization,
     /// Whether it is signed (A13).
     pub request_object: RequestObject,
-    /// The APIs that the login's access token is for, as absolute addresses (RFC 8707 §2).
+    /// The APIs that a login is for, as absolute addresses (RFC 8707 §2).
     pub resources: Vec<String>,
     /// What is to be authorized, a JSON array (RFC 9396 §2).
     pub authorization_details: Option<String>,

@@ -73,8 +73,8 @@ impl TokenEndpoint<'_> {
         let code = oauth2::AuthorizationCode::new(code.expose().to_owned());
         let verifier = PkceCodeVerifier::new(code_verifier.expose().to_owned());
         let mut request = grants.exchange_code(code).set_pkce_verifier(verifier);
-        for resource in &self.settings.resources {
-            request = request.add_extra_param("resource", resource.as_str());
+        for (name, value) in self.own_targets() {
+            request = request.add_extra_param(name, value);
         }
         Ok(request.request_async(self).await?.into())
     }
@@ -99,12 +99,13 @@ impl TokenEndpoint<'_> {
         .await
     }
 
-    /// For whom the login's own access token is (RFC 8707 §2.2).
+    /// For whom the login's own access token is (RFC 8707 §2.2). Of several the provider chooses: some give no
+    /// token that is for more than one, and refuse to be asked.
     fn own_targets(&self) -> Vec<(&'static str, &str)> {
-        let resources = self.settings.resources.iter();
-        resources
-            .map(|resource| ("resource", resource.as_str()))
-            .collect()
+        match self.settings.resources.as_slice() {
+            [only] => vec![("resource", only)],
+            _ => Vec::new(),
+        }
     }
 
     /// Buys a token of our own (RFC 6749 §4.4); once more where no one can tell whether the first try

@@ -205,11 +205,21 @@ async fn a_request_is_signed() {
 /// A15: the login's own access token is for the APIs that the operator names; a link cannot change them.
 #[tokio::test]
 async fn a_login_asks_for_a_resource() {
+    for resources in [
+        &["https://a.example.com/"][..],
+        &["https://a.example.com/", "https://b.example.com/"],
+    ] {
+        a_login_is_for(resources).await;
+    }
+}
+
+/// One is asked for at every turn; of several only the login speaks, for some providers refuse a token request that
+/// names more than one.
+async fn a_login_is_for(resources: &[&str]) {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
-    let resources = ["https://a.example.com/", "https://b.example.com/"];
     let details = [json!({ "type": "payment", "amount": 5 })];
     let bff = Bff::with(&idp, &upstream)
-        .set("provider.resource", resources.map(str::to_owned).to_vec())
+        .set("provider.resource", resources.to_vec())
         .set(
             "provider.authorization_details",
             toml::Value::Array(vec![
@@ -239,6 +249,10 @@ async fn a_login_asks_for_a_resource() {
         assert_eq!(token.audience, resources, "{expired}");
     }
     assert_eq!(idp.refreshes(), 1);
+    for asked in idp.asked(Endpoint::Token) {
+        let named = asked.form.iter().filter(|(name, _)| *name == "resource");
+        assert_eq!(named.count(), usize::from(resources.len() == 1));
+    }
 }
 
 /// FAPI 2.0: one word pushes every request, binds every token, and wants the provider's name in its answers.

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::client::RelyingParty;
 use super::core::{ACR_VALUES, Core, Grant, IssuedCode, ProviderSession};
+use super::other_grants::audience;
 use super::parameters::Parameters;
 use super::tamper::Stage;
 
@@ -222,6 +223,7 @@ impl Core {
             session,
             scope: request.words("scope"),
             nonce: request.value("nonce").map(str::to_owned),
+            audience: audience(request),
         });
         state.codes.insert(
             code.clone(),

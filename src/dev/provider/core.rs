@@ -125,6 +125,8 @@ pub(super) struct Grant {
     pub(super) session: ProviderSession,
     pub(super) scope: Vec<String>,
     pub(super) nonce: Option<String>,
+    /// For whom its tokens are, where no other is asked for (RFC 8707 §2.2).
+    pub(super) audience: Vec<String>,
 }
 
 /// An authorization request that was handed over.

@@ -194,7 +194,11 @@ impl Core {
                 grant: Some(id),
                 client_id: grant.client_id.clone(),
                 scope: grant.scope.clone(),
-                audience,
+                audience: if audience.is_empty() {
+                    grant.audience.clone()
+                } else {
+                    audience
+                },
                 actor: None,
                 thumbprint: key,
                 expires_at: now + Duration::from_secs(seconds),

@@ -1,6 +1,7 @@
 //! The product before real providers, told by `tests/providers.sh`, which installs them: the binary,
 //! their processes and the machine's clock. Nothing here runs with the other tests.
 
+mod certified;
 mod hydra;
 mod hydra_server;
 mod keycloak;
@@ -162,9 +163,14 @@ impl House {
 
     /// A call of the app in this browser.
     fn api_call(&self, browser: &Browser) -> Call {
+        self.call_to("/api/orders", browser)
+    }
+
+    /// The same, for something else.
+    fn call_to(&self, target: &str, browser: &Browser) -> Call {
         let origin = Url::parse(&self.origin()).unwrap();
         let cookies = browser.jar.header(&origin, Context::SameSite);
-        Call::get("/api/orders")
+        Call::get(target)
             .with("Host", &format!("localhost:{}", self.node.addr.port()))
             .with("Cookie", &cookies.unwrap_or_default())
     }
