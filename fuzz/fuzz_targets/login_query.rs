@@ -3,10 +3,12 @@
 #![no_main]
 
 use std::cell::LazyCell;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bff::auth::RelyingParty;
 use bff::auth::login::LoginAnswer;
 use bff::session::cookie::Presented;
+use bff::web::strangers::Source;
 use bff_fuzz::{PUBLIC_URL, relying_party};
 use futures_util::FutureExt as _;
 use http::Request;
@@ -37,7 +39,11 @@ fuzz_target!(|query: &str| {
     let (parts, ()) = request.into_parts();
     let answer = PARTY.with(|made| {
         let (party, _) = &**made;
-        party.logins().login(&parts, Presented::Nothing).now_or_never()
+        let source = Source::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        party
+            .logins()
+            .login(&parts, Presented::Nothing, source)
+            .now_or_never()
     });
     match answer.expect("no provider is asked") {
         Ok(LoginAnswer::Confirm { link }) => {

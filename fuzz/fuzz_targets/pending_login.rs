@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
         window: Window::Tab,
         previous_session: None,
         started: now,
+        prover: None,
         registration: None,
     };
     let lines = cookie.begin(&pending, &headers, &SystemRandomness);

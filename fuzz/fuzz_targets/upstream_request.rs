@@ -134,6 +134,7 @@ fn check(stage: &Stage, parts: &Parts, pieces: Vec<Bytes>, trailers: HeaderMap) 
             parts,
             body,
             path: &path,
+            proving: None,
             authorization: Some(&bearer),
             told: &[],
             client: &client,
