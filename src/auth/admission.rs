@@ -25,7 +25,8 @@ impl Logins {
         &self,
         source: Source,
     ) -> Result<Option<Turn>, LoginError> {
-        if !self.provider.pushes() {
+        // What it does is not known before it was found, and those who wait for that are many.
+        if !self.provider.pushes().await? {
             return Ok(None);
         }
         let turn = self

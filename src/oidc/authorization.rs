@@ -113,9 +113,12 @@ impl Provider {
     }
 
     /// Whether a login asks the provider before the browser does.
-    pub fn pushes(&self) -> bool {
-        let metadata = self.0.discovery.cached();
-        metadata.is_some_and(|metadata| metadata.terms.pushes)
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::metadata`].
+    pub async fn pushes(&self) -> Result<bool, ProviderError> {
+        Ok(self.metadata().await?.terms.pushes)
     }
 
     /// What the request says, however it gets there.

@@ -147,7 +147,7 @@ async fn a_request_that_is_not_taken_begins_no_login() {
     }
 }
 
-/// A12: "never" against a provider that demands it is told, and no login is begun that could not work.
+/// A12: "never" against a provider that demands it is told, with what to write.
 #[tokio::test]
 async fn a_provider_that_demands_it_is_heeded() {
     let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
