@@ -185,6 +185,8 @@ impl Provider {
         let settings = &self.0.settings;
         let now = self.0.clock.now();
         let mut claims = claims_of(parameters);
+        // With our own name in it this would be an assertion of who we are (RFC 9101 §10.8).
+        claims.remove("sub");
         for (name, value) in [
             ("iss", Value::from(settings.client_id.as_str())),
             ("aud", settings.issuer.as_str().into()),

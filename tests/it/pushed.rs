@@ -169,6 +169,7 @@ async fn a_request_is_signed() {
         let (idp, upstream) = (Idp::start(&nine_o_clock()), Upstream::start());
         let bff = by_key(&idp, &upstream)
             .set("provider.request_object", "signed")
+            .set("provider.authorize_params.sub", CLIENT_ID)
             .set("provider.pushed_authorization", pushed)
             .start();
         let mut browser = bff.browser();
