@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::provider::core::{ACR_VALUES, Core, Introspection};
-use super::provider::shown::Shown;
+use super::provider::shown::{Shown, say_nonce};
 use super::serve::{collect, json as json_reply, reply};
 use crate::clock::Clock;
 use crate::web::body::{Body, BodyError};
@@ -49,10 +49,7 @@ impl Api {
             Ok(caller) => self.answer_to(request, &caller).await,
             Err(refusal) => refused(refusal.code, &refusal.challenge()),
         };
-        let nonce = self.core.fresh_nonce();
-        if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
-            answer.headers_mut().insert("dpop-nonce", nonce);
-        }
+        say_nonce(answer.headers_mut(), self.core.fresh_nonce());
         answer
     }
 

@@ -17,7 +17,7 @@ use crate::oidc::assertion_file::{Assertion, AssertionFile};
 use crate::oidc::client_key::{ClientKeyFault, SigningKey};
 use crate::oidc::credential_fault::CredentialFault;
 use crate::oidc::metadata::Metadata;
-use crate::oidc::{AssertionAudience, ClientAuth, Profile, ProviderSettings};
+use crate::oidc::{AssertionAudience, ClientAuth, ProviderSettings};
 use crate::secret::{ClientSecret, random_base64url};
 
 /// How long an assertion is good for (A10).
@@ -89,15 +89,8 @@ impl ClientAuthenticator {
             ClientAuth::SecretPost(secret) | ClientAuth::Secret(secret) => {
                 form.append_pair("client_secret", secret.expose());
             }
-            ClientAuth::SecretJwt { audience, .. } => {
-                let assertion = self.assertion(settings, metadata, *audience, None)?;
-                append_assertion(form, &assertion);
-            }
-            ClientAuth::PrivateKeyJwt {
-                key_id, audience, ..
-            } => {
-                let key_id = key_id.as_deref();
-                let assertion = self.assertion(settings, metadata, *audience, key_id)?;
+            ClientAuth::SecretJwt { audience, .. } | ClientAuth::PrivateKeyJwt { audience, .. } => {
+                let assertion = self.assertion(settings, metadata, *audience)?;
                 append_assertion(form, &assertion);
             }
             ClientAuth::AssertionFile(_) => {
@@ -130,7 +123,6 @@ impl ClientAuthenticator {
         settings: &ProviderSettings,
         metadata: &Metadata,
         audience: AssertionAudience,
-        key_id: Option<&str>,
     ) -> Result<Zeroizing<String>, ClientKeyFault> {
         let client_id = settings.client_id.as_str();
         let audience = match audience {
@@ -147,7 +139,7 @@ impl ClientAuthenticator {
             exp: (now + ASSERTION_LIFETIME).unix_seconds(),
         };
         let listed = &metadata.client_assertion_algs;
-        self.signed((settings.profile, listed), (ASSERTION_TYP, key_id), &claims)
+        self.sign(settings, listed, ASSERTION_TYP, &claims)
     }
 
     /// `claims` as a JWT of this kind, by the key that proves who we are and with an algorithm that is listed,
@@ -167,20 +159,16 @@ impl ClientAuthenticator {
             ClientAuth::PrivateKeyJwt { key_id, .. } => key_id.as_deref(),
             _ => None,
         };
-        self.signed((settings.profile, listed), (typ, key_id), claims)
-    }
-
-    fn signed(
-        &self,
-        (profile, listed): (Profile, &[String]),
-        (typ, key_id): (&str, Option<&str>),
-        claims: &impl Serialize,
-    ) -> Result<Zeroizing<String>, ClientKeyFault> {
         let key = match &self.source {
             Source::Key(key) => key.as_ref().map_err(|fault| *fault)?,
             Source::File(_) | Source::None => return Err(ClientKeyFault::Unreadable),
         };
-        key.jwt(key.algorithm(profile, listed)?, typ, key_id, claims)
+        key.jwt(
+            key.algorithm(settings.profile, listed)?,
+            typ,
+            key_id,
+            claims,
+        )
     }
 }
 

@@ -49,11 +49,9 @@ pub enum ForwardError {
     NonceWanted,
     /// The upstream takes the proof for none: 502.
     #[error(
-        "the upstream refuses the proof of possession, which calls its address {htu}: route.dpop_htu says how it knows itself; or its clock is not ours"
+        "{upstream} refuses the proof of possession, which calls its address {htu}: route.dpop_htu says how it knows itself; or its clock is not ours"
     )]
     ProofRefused {
-        /// The route's name.
-        route: Arc<str>,
         /// The upstream.
         upstream: String,
         /// The address that the proof was made for.

@@ -76,15 +76,10 @@ impl Upstreams {
                 };
                 let target = target(&call, upstream)?;
                 if let Some(proven) = &mut proven {
-                    if let Some(question) = proven.aim(&call, upstream, &target) {
-                        let place = (call.route, upstream);
-                        let asked = proven.ask(question, self, place, call.ending.as_ref());
-                        Box::pin(asked).await;
-                    }
-                    proven.sign(&call);
+                    proven.make_ready(self, &call, upstream, &target).await;
                 }
                 let head = HeadFor {
-                    proof: proven.as_ref().and_then(|proven| proven.proof()),
+                    proof: proven.as_deref().and_then(Proven::proof),
                     ..head_for(&call, upstream, &target, &framing)
                 };
                 let outbound = Outbound {
@@ -102,7 +97,7 @@ impl Upstreams {
                 match exchange::exchange(&mut link, &bounds).await {
                     Ok(answer) => {
                         if let Some(proven) = &mut proven
-                            && let Some(kept) = proven.hear(&call, upstream, &answer)?
+                            && let Some(kept) = proven.hear(upstream, &answer)?
                         {
                             let limits = self.upload_limits(call.route);
                             (body, progress) = Outgoing::new(kept, limits);

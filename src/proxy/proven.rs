@@ -4,6 +4,7 @@
 //! An upstream that wants a nonce says so when all of a request has been sent. A short body is kept for the
 //! second try; before a long one an empty request asks what the upstream wants.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -70,14 +71,15 @@ impl<'a> Proven<'a> {
         })
     }
 
-    /// Aims the next try at this upstream. Gives the question that must go before it, where no try could follow
-    /// it and what the upstream wants is not known well enough.
-    pub(super) fn aim(
-        &mut self,
-        call: &Call<'_>,
-        upstream: &Upstream,
+    /// Makes the proof of the next try, with this upstream. Where no try could follow it and what the upstream wants
+    /// is not known well enough, that is asked first. Holds nothing of the call's body while it waits.
+    pub(super) fn make_ready<'s>(
+        &'s mut self,
+        upstreams: &'s Upstreams,
+        call: &Call<'s>,
+        upstream: &'s Upstream,
         target: &PathAndQuery,
-    ) -> Option<Question> {
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 's>> {
         let htu = htu(call, upstream, target);
         if htu != self.htu {
             // It was another's.
@@ -85,13 +87,22 @@ impl<'a> Proven<'a> {
             self.htu = htu;
         }
         let must_ask = self.kept.is_none() && !self.proving.is_fresh(&self.htu);
-        must_ask.then(|| self.question(call, upstream, target))
+        let question = must_ask.then(|| self.question(call, upstream, target));
+        let ending = question.as_ref().and(call.ending.clone());
+        let (route, method, authorization) = (call.route, &call.parts.method, call.authorization);
+        Box::pin(async move {
+            if let Some(question) = question {
+                self.ask(question, upstreams, (route, upstream), ending.as_ref())
+                    .await;
+            }
+            self.proof = self.proof_of(method, authorization);
+        })
     }
 
     /// Asks the upstream. Whatever else comes of it than a nonce, the call itself will hear.
-    pub(super) async fn ask(
+    async fn ask(
         &self,
-        question: Question,
+        question: Vec<u8>,
         upstreams: &Upstreams,
         (route, upstream): (&Route, &Upstream),
         ending: Option<&Ending>,
@@ -109,17 +120,12 @@ impl<'a> Proven<'a> {
             progress: None,
             ending,
         };
-        link.wire.begin(outbound, |into| into.extend(question.0));
+        link.wire.begin(outbound, |into| into.extend(question));
         if let Ok(answer) = exchange::exchange(&mut link, &bounds).await {
             let nonce = ServerNonce::of(&answer.headers);
             self.proving.note(&self.htu, nonce);
             upstreams.let_go(route, link);
         }
-    }
-
-    /// Makes the proof of the next try.
-    pub(super) fn sign(&mut self, call: &Call<'_>) {
-        self.proof = self.proof_of(&call.parts.method, call);
     }
 
     /// The proof that was made last.
@@ -134,7 +140,6 @@ impl<'a> Proven<'a> {
     /// The answer is none to pass on: it speaks of what the browser knows nothing of.
     pub(super) fn hear(
         &mut self,
-        call: &Call<'_>,
         upstream: &Upstream,
         answer: &http::response::Parts,
     ) -> Result<Option<RequestBody>, ForwardError> {
@@ -156,7 +161,6 @@ impl<'a> Proven<'a> {
             None => Ok(None),
             Some(_) if wants_nonce && self.kept.is_none() => Err(ForwardError::NonceWanted),
             Some(_) => Err(ForwardError::ProofRefused {
-                route: Arc::clone(call.route.name()),
                 upstream: upstream.origin().as_str().to_owned(),
                 htu: self.htu.clone(),
             }),
@@ -165,11 +169,11 @@ impl<'a> Proven<'a> {
 
     /// The head of what is called, with the credential and nothing of the browser's, so that a nonce comes if
     /// one is wanted.
-    fn question(&self, call: &Call<'_>, upstream: &Upstream, target: &PathAndQuery) -> Question {
+    fn question(&self, call: &Call<'_>, upstream: &Upstream, target: &PathAndQuery) -> Vec<u8> {
         let mut parts: Parts = call.parts.clone();
         parts.method = Method::HEAD;
         parts.headers = HeaderMap::new();
-        let proof = self.proof_of(&parts.method, call);
+        let proof = self.proof_of(&parts.method, call.authorization);
         let head = HeadFor {
             told: &[],
             proof: proof.as_ref(),
@@ -177,18 +181,18 @@ impl<'a> Proven<'a> {
         };
         let mut written = Vec::new();
         request::write(&mut written, &parts, &head);
-        Question(written)
+        written
     }
 
-    fn proof_of(&self, method: &Method, call: &Call<'_>) -> Option<HeaderValue> {
+    fn proof_of(
+        &self,
+        method: &Method,
+        authorization: Option<&HeaderValue>,
+    ) -> Option<HeaderValue> {
         let nonce = self.refused_for.as_ref();
-        self.proving
-            .proof(method, &self.htu, call.authorization, nonce)
+        self.proving.proof(method, &self.htu, authorization, nonce)
     }
 }
-
-/// A request that goes before another one, to hear which nonce that must hold.
-pub(super) struct Question(Vec<u8>);
 
 impl Upstreams {
     /// Leaves an answer whose head says enough; its connection serves on where no more of it is to come.

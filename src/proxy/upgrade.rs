@@ -191,12 +191,7 @@ impl Upstreams {
                 };
                 let target = target(&call, upstream)?;
                 if let Some(proven) = &mut proven {
-                    if let Some(question) = proven.aim(&call, upstream, &target) {
-                        let place = (call.route, upstream);
-                        let asked = proven.ask(question, self, place, call.ending.as_ref());
-                        Box::pin(asked).await;
-                    }
-                    proven.sign(&call);
+                    proven.make_ready(self, &call, upstream, &target).await;
                 }
                 let head = HeadFor {
                     becomes_websocket: true,
@@ -218,7 +213,7 @@ impl Upstreams {
                     }
                 };
                 if let Some(proven) = &mut proven
-                    && proven.hear(&call, upstream, &parts)?.is_some()
+                    && proven.hear(upstream, &parts)?.is_some()
                 {
                     self.let_go(call.route, link);
                     continue;

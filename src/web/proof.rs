@@ -24,7 +24,7 @@ use crate::web::challenge::Challenge;
 pub const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// The header in which a server says which nonce the next proof is to hold (RFC 9449 §8.1).
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The `error` of a server that wants another nonce (RFC 9449 §8).
 pub const USE_DPOP_NONCE: &str = "use_dpop_nonce";

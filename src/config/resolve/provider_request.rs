@@ -7,7 +7,7 @@ use crate::config::file::ProviderTable;
 use crate::config::json_tables::JsonTables;
 use crate::config::reader::{Field, Written};
 use crate::config::resolve::route_token;
-use crate::config::words::{Chosen, ClientAuthMethod};
+use crate::config::words::Chosen;
 use crate::oidc::{
     AssertionAudience, ClientAuth, Dpop, IdTokenAlg, Profile, PushedAuthorization, RequestObject,
     client_key_algs,
@@ -204,17 +204,6 @@ fn hold_credential(
                 refuse(written, "lets anybody be this client", remedy, faults);
             }
         }
-    }
-    if let Some(written) = provider.client_auth.written()
-        && written.value.0 == ClientAuthMethod::SecretJwt
-        && !provider.client_secret.stands()
-    {
-        refuse(
-            written,
-            "signs with a secret that both sides know",
-            remedy,
-            faults,
-        );
     }
 }
 

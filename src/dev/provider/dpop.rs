@@ -2,7 +2,6 @@
 
 use std::str::FromStr as _;
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
@@ -12,6 +11,7 @@ use serde_json::{Map, Value};
 use super::core::{Core, Introspection, OAuthError};
 use super::shown::{ApiRefusal, PROOF_ALGS, Shown};
 use super::tamper::Stage;
+use super::token::s256;
 
 /// How far the time in a proof may be off, in seconds.
 const OFF_BY: i64 = 60;
@@ -62,7 +62,7 @@ impl Core {
         if issued.is_none_or(|issued| (now - issued).abs() > OFF_BY) {
             return Err(invalid("it is not of now"));
         }
-        if text("ath") != of.access_token.map(token_hash).as_deref() {
+        if text("ath") != of.access_token.map(s256).as_deref() {
             return Err(invalid("it is of another token"));
         }
         self.take_nonce(text("nonce"))?;
@@ -180,9 +180,4 @@ fn read(proof: &str) -> Option<(Jwk, Map<String, Value>)> {
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     let claims = decode(proof, &key, &validation).ok()?.claims;
     Some((jwk, claims))
-}
-
-/// `ath` (RFC 9449 §4.2).
-fn token_hash(token: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()))
 }

@@ -15,7 +15,7 @@ use super::logout::{Farewell, LogoutNotice};
 use super::misbehaviour::{Change, Fail, Misbehaviour, RequestLine, RequestLog};
 use super::pages;
 use super::parameters::Parameters;
-use super::shown::Shown;
+use super::shown::{Shown, say_nonce};
 use crate::clock::Clock;
 use crate::dev::apps::name_of;
 use crate::dev::serve::{Dropped, json as json_reply, reply};
@@ -181,12 +181,8 @@ impl Endpoints {
         })
     }
 
-    /// Says which nonce the next proof must hold, where one is demanded (RFC 9449 §8.2).
     fn with_nonce(&self, mut response: Response<Body>) -> Response<Body> {
-        let nonce = self.0.core.fresh_nonce();
-        if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
-            response.headers_mut().insert("dpop-nonce", nonce);
-        }
+        say_nonce(response.headers_mut(), self.0.core.fresh_nonce());
         response
     }
 

@@ -1,9 +1,9 @@
 //! What a request shows of who sends it, and how an API says that it will not do.
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
-use crate::web::proof::DPOP;
+use crate::web::proof::{DPOP, DPOP_NONCE};
 
 /// The algorithms that a proof may be signed with.
 pub(super) const PROOF_ALGS: [&str; 2] = ["ES256", "PS256"];
@@ -55,6 +55,12 @@ impl ApiRefusal {
             scheme => format!("{scheme} error=\"{code}\""),
         }
     }
+}
+
+/// Says which nonce the next proof must hold, where one is demanded (RFC 9449 §8.2).
+pub fn say_nonce(headers: &mut HeaderMap, nonce: Option<String>) {
+    let nonce = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok());
+    headers.extend(nonce.map(|nonce| (DPOP_NONCE, nonce)));
 }
 
 /// How a token is presented (RFC 9449 §5).

@@ -300,9 +300,9 @@ struct Bound {
     key: Option<String>,
 }
 
-/// `BASE64URL(SHA256(verifier))` (RFC 7636 §4.6).
-fn s256(code_verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, code_verifier.as_bytes()))
+/// `BASE64URL(SHA256(text))`: a challenge (RFC 7636 §4.6), and what a proof says of a token (RFC 9449 §4.2).
+pub(super) fn s256(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
 }
 
 /// `at_hash` for the algorithms that end in 256 (OIDC Core §3.1.3.6).
